@@ -1,0 +1,68 @@
+"""Accounts for Flask applications: the face, what an application imports."""
+
+from ._version import __version__
+from .errors import APIError, ConfigurationError, LinkExpired, LinkInvalid, UserNotFound
+from .extension import Registration
+from .flow import Flow, success
+from .flows import DEFAULT_FLOWS
+from .kit import current_kit
+from .links import Purpose, SignedLink, VerificationLink
+from .logins import LoginMixin
+from .mail import NotificationMethod, NotificationType
+from .models import EmailUserMixin, UserMixin
+from .settings import Settings, setting
+from .signals import (
+    announce,
+    mail_failed,
+    user_activated,
+    user_changed_email,
+    user_changed_password,
+    user_deleted,
+    user_logged_in,
+    user_logged_out,
+    user_login_failed,
+    user_registered,
+    user_reset_password,
+)
+from .tokens import TokenManager
+from .users import next_stamp
+from .web import BodySchema, LinkSchema
+
+__all__ = [
+    "DEFAULT_FLOWS",
+    "APIError",
+    "BodySchema",
+    "ConfigurationError",
+    "EmailUserMixin",
+    "Flow",
+    "LinkExpired",
+    "LinkInvalid",
+    "LinkSchema",
+    "LoginMixin",
+    "NotificationMethod",
+    "NotificationType",
+    "Purpose",
+    "Registration",
+    "Settings",
+    "SignedLink",
+    "TokenManager",
+    "UserMixin",
+    "UserNotFound",
+    "VerificationLink",
+    "__version__",
+    "announce",
+    "current_kit",
+    "mail_failed",
+    "next_stamp",
+    "setting",
+    "success",
+    "user_activated",
+    "user_changed_email",
+    "user_changed_password",
+    "user_deleted",
+    "user_logged_in",
+    "user_logged_out",
+    "user_login_failed",
+    "user_registered",
+    "user_reset_password",
+]

@@ -1,0 +1,107 @@
+"""Accounts as several flows need them: made of what somebody typed, and found by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from blinker import NamedSignal
+from marshmallow import Schema, ValidationError, validates_schema
+
+from .errors import FieldTaken, ReauthenticationRequired
+from .kit import Kit
+from .schemas import check_confirmation
+from .sessions import session_kept_on_failure
+from .users import User, UserState, next_stamp
+from .web import REQUIRED, BodySchema, Text, collect
+
+
+def new_user(kit: Kit, data: Mapping[str, Any], *, verified: bool) -> User:
+    """A user with everything in normal form and a password that holds, not stored yet.
+
+    :raises marshmallow.ValidationError: with the complaints about every field.
+    """
+    password = data.get("password")
+    if not isinstance(password, str):  # an application's own schema may not have asked for it
+        raise ValidationError(REQUIRED, "password")
+    values = {name: value for name, value in data.items() if name in kit.fields.columns}
+    complaints: dict[str, Any] = {}
+    with collect(complaints):
+        values = kit.users.build(values)
+    with collect(complaints):
+        kit.passwords.check(password, kit.users.inputs(values))
+    with collect(complaints):
+        check_confirmation(data)
+    if complaints:
+        raise ValidationError(complaints)
+    return kit.users.create(values, password_hash=kit.passwords.hash(password), verified=verified)
+
+
+def refusal(kit: Kit, taken: FieldTaken, *, discreet: bool) -> ValidationError:
+    """Which values have to be others; a taken address is not among them where that is nobody's business."""
+    names = [name for name in taken.fields if not (discreet and name == kit.fields.email)] or taken.fields
+    if not names:
+        return ValidationError("These values are at odds with what is stored already.")
+    return ValidationError({name: [f"A user with that {name.replace('_', ' ')} already exists."] for name in names})
+
+
+def account_schema(kit: Kit, *, with_email: bool = True) -> Schema:
+    """Names an account: by ``login``, a login field, or ``email``."""
+    names = dict.fromkeys(["login", *kit.fields.login, *(["email"] if with_email else [])])
+    return _AccountSchema.from_dict({name: Text() for name in names}, name="Account")()
+
+
+class _AccountSchema(BodySchema):
+    @validates_schema
+    def _one_at_least(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if not data:
+            raise ValidationError(REQUIRED, "login")
+
+
+def named_users(kit: Kit, data: Mapping[str, str]) -> list[User]:
+    """The accounts that a body names, each way to find one looked at, found or not."""
+    fields = kit.fields
+    named = [(name, data["login"]) for name in fields.login if "login" in data]
+    named += [(name, data[name]) for name in fields.login if name in data]
+    if fields.email and "email" in data:
+        named.append((fields.email, data["email"]))
+    return [user for name, value in dict.fromkeys(named) for user in kit.users.find(name, value)]
+
+
+def log_in(kit: Kit, user: User, *, fresh: bool, signal: NamedSignal, remember: bool = False) -> dict[str, Any]:
+    """Commit, and log in the asking client; returns what the reply shall carry.
+
+    :param fresh: whether they have just shown the password.
+    """
+    with session_kept_on_failure():
+        login = kit.identity.login(user, fresh=fresh, remember=remember)
+        kit.commit(signal=signal, user=user)
+    return login
+
+
+def reauthenticate(kit: Kit, user: User, password: str | None) -> None:
+    """Make sure that it is the owner who asks, not somebody at a session left open.
+
+    :raises marshmallow.ValidationError: this is not the password.
+    :raises ReauthenticationRequired: no password, and the login is not fresh.
+    """
+    if password is not None:
+        right, _ = kit.passwords.verify(password, kit.users.state(user).password_hash)
+        if not right:
+            raise ValidationError("This is not your password.", "password")
+    elif not kit.identity.is_fresh():
+        raise ReauthenticationRequired
+
+
+def replace_password(kit: Kit, user: User, seen: UserState, password: str, **changes: Any) -> bool:
+    """Store a new password, if the account is still as it was seen; every session, token and link of it ends.
+
+    :raises marshmallow.ValidationError: it does not pass the policy.
+    """
+    kit.passwords.check(password, kit.users.inputs({name: getattr(user, name) for name in kit.fields.personal}))
+    password_hash = kit.passwords.hash(password)
+    new = {"password_hash": password_hash, "security_stamp": next_stamp(seen.security_stamp), **changes}
+    if not kit.users.change(user, seen, new):
+        return False
+    kit.identity.end_logins(user)
+    return True

@@ -1,0 +1,204 @@
+"""How mail leaves: never inside a transaction, but with ``"inline"``."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from flask import Flask
+from flask_mail import Connection
+
+from .cooldown import Cooldown
+from .errors import MailUnavailable
+from .mail import Mail, MailSettings
+
+#: Threads of the pool, and mails that wait in it at the most; a full pool sends in the request.
+WORKERS = 4
+CAPACITY = 64
+
+
+class TimedConnection(Connection):
+    """Flask-Mail's connection, with a time-out, and with a look at the server's certificate.
+
+    :param timeout: seconds, for connecting and for each answer.
+    """
+
+    def __init__(self, mail: Any, *, timeout: float, verify_tls: bool) -> None:
+        super().__init__(mail)
+        self._timeout = timeout
+        self._verify_tls = verify_tls
+
+    def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
+        mail = self.mail
+        host: smtplib.SMTP | smtplib.SMTP_SSL
+        if mail.use_ssl:
+            host = smtplib.SMTP_SSL(mail.server, mail.port or 0, timeout=self._timeout, context=self._tls())
+        else:
+            host = smtplib.SMTP(mail.server, mail.port or 0, timeout=self._timeout)
+        try:
+            host.set_debuglevel(int(mail.debug))
+            if mail.use_tls:
+                host.starttls(context=self._tls())
+            if mail.username and mail.password:
+                host.login(mail.username, mail.password)
+        except BaseException:
+            host.close()
+            raise
+        return host
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if not self._verify_tls:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def __exit__(self, *_: object) -> None:
+        if self.host is not None:
+            try:
+                self.host.quit()
+            except (OSError, smtplib.SMTPException):  # what it has taken, it has taken
+                self.host.close()
+
+
+class Mailer:
+    """Sends a mail through Flask-Mail, and tells of a failure.
+
+    :param failed: called with the mail and the error, in an application context.
+    """
+
+    def __init__(self, app: Flask, settings: MailSettings, failed: Callable[[Mail, BaseException], None]) -> None:
+        self._app = app
+        self._settings = settings
+        self._failed = failed
+        self.cooldown = Cooldown(settings.mail_cooldown)
+
+    def send(self, mail: Mail) -> None:
+        """Send a mail now, within an application context; raises what Flask-Mail and smtplib raise."""
+        if mail.deliver:
+            mail.deliver()
+            return
+        connection = TimedConnection(
+            self._app.extensions["mail"],
+            timeout=self._settings.mail_timeout.total_seconds(),
+            verify_tls=self._settings.mail_verify_tls,
+        )
+        with connection:
+            connection.send(mail.message())
+
+    def try_to(self, work: Callable[[Mail], None], mail: Mail) -> None:
+        """Do it; a failure is told to others than the client."""
+        try:
+            work(mail)
+        except Exception as error:
+            self.report(mail, error)
+
+    def report(self, mail: Mail, error: BaseException) -> None:
+        """Log and announce a failure; the address may be written to again at once."""
+        self.cooldown.forget(mail.to)
+        self._app.logger.error("A mail (%s) could not be sent.", mail.template, exc_info=error)
+        self._failed(mail, error)
+
+
+class Dispatcher:
+    """Hands mails over: each is shown to it before the commit and after it."""
+
+    def __init__(self, app: Flask, mailer: Mailer) -> None:
+        self._app = app
+        self._mailer = mailer
+
+    def before_commit(self, mail: Mail) -> None:
+        """Nothing, so that no mail leaves inside a transaction.
+
+        :raises MailUnavailable: the transaction is to be rolled back.
+        """
+
+    def after_commit(self, mail: Mail) -> None:
+        """Send it; what was committed stands, so this does not raise."""
+        self._mailer.try_to(self._mailer.send, mail)
+
+
+class InlineDispatcher(Dispatcher):
+    """In the request, before the commit: a failure rolls back and answers 503."""
+
+    def before_commit(self, mail: Mail) -> None:
+        try:
+            self._mailer.send(mail)
+        except Exception as error:
+            raise MailUnavailable from error
+
+    def after_commit(self, mail: Mail) -> None:
+        """It has left already."""
+
+
+class BackgroundDispatcher(Dispatcher):
+    """After the commit, by a small pool of threads, which Python drains when the process ends.
+
+    With ``app.testing``, and where an application sends by itself, in the request.
+    """
+
+    def __init__(self, app: Flask, mailer: Mailer) -> None:
+        super().__init__(app, mailer)
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._process = os.getpid()
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="registration-mail")
+        self._room = threading.BoundedSemaphore(CAPACITY)
+
+    def after_commit(self, mail: Mail) -> None:
+        if self._app.testing or mail.deliver or not self._submit(mail):
+            super().after_commit(mail)
+
+    def _submit(self, mail: Mail) -> bool:
+        if self._process != os.getpid():  # threads do not live on in a forked worker
+            self._start_afresh()
+        if not self._room.acquire(blocking=False):
+            return False
+        try:
+            self._pool.submit(self._run, mail)
+        except RuntimeError:  # the interpreter is about to end
+            self._room.release()
+            return False
+        return True
+
+    def _run(self, mail: Mail) -> None:
+        try:
+            with self._app.app_context():
+                super().after_commit(mail)
+        finally:
+            self._room.release()
+
+
+class CallableDispatcher(Dispatcher):
+    """After the commit, by the application's own callable: ``dispatcher(message, *, send, **kwargs)``.
+
+    ``message`` is Flask-Mail's, ``send()`` sends it as the background dispatcher would; ``template`` and ``user_id``
+    say what it is about.
+    """
+
+    def __init__(self, app: Flask, mailer: Mailer, dispatch: Callable[..., None]) -> None:
+        super().__init__(app, mailer)
+        self._dispatch = dispatch
+
+    def after_commit(self, mail: Mail) -> None:
+        self._mailer.try_to(self._mailer.send if mail.deliver else self._hand_over, mail)
+
+    def _hand_over(self, mail: Mail) -> None:
+        self._dispatch(
+            mail.message(), send=lambda: self._mailer.send(mail), template=mail.template, user_id=mail.user_id
+        )
+
+
+def make_dispatcher(app: Flask, settings: MailSettings, mailer: Mailer) -> Dispatcher:
+    """The dispatcher that the setting names."""
+    if callable(settings.mail_dispatcher):
+        return CallableDispatcher(app, mailer, settings.mail_dispatcher)
+    if settings.mail_dispatcher == "inline":
+        return InlineDispatcher(app, mailer)
+    return BackgroundDispatcher(app, mailer)

@@ -1,0 +1,152 @@
+"""Everything that can go wrong, one tree: each error knows its status, its code and its text.
+
+A field that does not validate is marshmallow's ``ValidationError``; these are all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+
+class RegistrationError(Exception):
+    """The root of the tree."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a configuration."""
+
+    setting: str
+    cure: str
+
+
+class ConfigurationError(RegistrationError):
+    """The application cannot start like this; the message lists every problem, each with its cure."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = [f"  {setting}: {cure}" for setting, cure in self.problems]
+        super().__init__("\n".join([f"Flask-Registration found {count} in the configuration.", *lines]))
+
+
+class APIError(RegistrationError):
+    """An error that the client is told: ``{"detail": text, "code": code}`` with its status."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "bad-request"
+    text: ClassVar[str] = "Bad request."
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, text: str | None = None) -> None:
+        self.detail = text or self.text
+        super().__init__(self.detail)
+
+
+class LinkInvalid(APIError):
+    """A mailed link that was forged, meant for something else, or already used."""
+
+    code = "signature-invalid"
+    text = "This link is not valid. It may have been used already, or been replaced by a newer one."
+
+
+class LinkExpired(APIError):
+    """A mailed link that was good once."""
+
+    code = "signature-expired"
+    text = "This link has expired. Please ask for a new one."
+
+
+class LoginInvalid(APIError):
+    """No such account, a wrong password, or a suspended account: all alike."""
+
+    code = "login-invalid"
+    text = "Login or password invalid."
+
+
+class NotVerified(APIError):
+    """The right password of an account whose address has not been proven yet."""
+
+    code = "not-verified"
+    text = "Please confirm your e-mail address first. We can send you the mail again."
+
+
+class NotAuthenticated(APIError):
+    """Nobody is logged in."""
+
+    status = 401
+    code = "not-authenticated"
+    text = "Please log in."
+    headers = {"WWW-Authenticate": "Bearer"}
+
+
+class ReauthenticationRequired(APIError):
+    """The login is not fresh enough for this, and no password came with it (RFC 9470)."""
+
+    status = 401
+    code = "reauthentication-required"
+    text = "Please confirm this with your password."
+    headers = {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'}
+
+
+class EmailAlreadyRegistered(APIError):
+    """Somebody else has the address; told to those only who have proven that it is theirs."""
+
+    code = "email-already-registered"
+    text = "This e-mail address is already registered."
+
+
+class AccountInUse(APIError):
+    """The database keeps other rows that need this account."""
+
+    code = "account-in-use"
+    text = "This account cannot be deleted because something else depends on it."
+
+
+class UserNotFound(APIError):
+    """No such account; told to a client only where a setting asks for it."""
+
+    code = "user-not-found"
+    text = "User not found."
+
+    def __init__(self, text: str | None = None, *, user: object | None = None) -> None:
+        super().__init__(text)
+        self.user = user
+
+
+class UserWithoutEmailNonverifiable(APIError):
+    """An account without an address has nothing that could be verified."""
+
+    code = "user-without-email-nonverifiable"
+    text = "An account without an e-mail address cannot be verified."
+
+
+class MailUnavailable(APIError):
+    """The mail could not be handed over, and nothing was kept: the client may simply try again."""
+
+    status = 503
+    code = "mail-unavailable"
+    text = "The mail could not be sent. Nothing was changed; please try again in a minute."
+    headers = {"Retry-After": "60"}
+
+
+class DatabaseUnavailable(APIError):
+    """The database is down, or gave way to others again and again; nothing was changed."""
+
+    status = 503
+    code = "database-unavailable"
+    text = "This did not work just now. Nothing was changed; please try again."
+    headers = {"Retry-After": "5"}
+
+
+class FieldTaken(RegistrationError):
+    """The database holds these values already.
+
+    :ivar fields: names of the attributes whose value is taken; empty where the database did not say which.
+    :ivar owner: the account that has the e-mail address, where that is among them.
+    """
+
+    def __init__(self, fields: Sequence[str], owner: object | None = None) -> None:
+        self.fields = tuple(fields)
+        self.owner = owner
+        super().__init__(f"taken: {', '.join(fields) or 'a constraint'}")

@@ -1,0 +1,197 @@
+"""A flow: one journey's endpoints, each declared with what it loads and which errors it raises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from flask import Blueprint, Flask, current_app, request
+from flask.typing import ResponseReturnValue, RouteCallable
+from marshmallow import Schema
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from .errors import APIError, NotAuthenticated
+from .kit import Kit, current_kit
+from .settings import Settings, SettingsReader, setting
+from .userfields import UserFields
+from .web import load, success_response
+
+S = TypeVar("S", bound=Settings)
+View = Callable[..., ResponseReturnValue]
+Declared = TypeVar("Declared", bound=RouteCallable)
+Check = Callable[[S, UserFields | None, SettingsReader], None]
+
+#: The methods of RFC 9110 and RFC 5789 that a path may be asked for; those without an endpoint are answered 405.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSettings(Settings):
+    """What all endpoints have in common."""
+
+    url_prefix: str = setting("/accounts", "The path under which the endpoints are.")
+    non_field_errors_key: str = setting("non_field_errors", "The key of errors that concern a whole body.")
+    success_response_builder: Callable[..., Any] = setting(
+        success_response, "Makes the reply of a step that worked: `builder(message, status, extra_data)`."
+    )
+    not_authenticated_decorators: tuple[Callable[..., Any], ...] = setting(
+        (), "Decorators, the outermost first, around every endpoint that needs no login."
+    )
+    max_content_length: int = setting(65536, "Bytes of a request's body at the most; more is answered 413.")
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[S]):
+    """One endpoint as declared; the API description is made from the same."""
+
+    name: str
+    methods: Sequence[str]
+    path: str
+    view: RouteCallable
+    loads: type[Schema] | Callable[[Kit], Schema] | None
+    raises: Sequence[type[APIError]]
+    enabled: Callable[[S], bool]
+    login_required: bool
+
+
+class Flow(Generic[S]):
+    """A journey: its settings, its endpoints, its checks of the configuration.
+
+    One object serves every application; ``settings`` are those of the current one.
+
+    :param settings: the class of its settings.
+    :param mails: whether it sends mail with such settings, so that the configuration must allow that.
+    :param needs_logins: whether it is there only in an application with a login model.
+    :param needs_email: whether it is there only where users have an address.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: type[S],
+        *,
+        mails: Callable[[S], bool] = lambda settings: False,
+        needs_logins: bool = False,
+        needs_email: bool = False,
+    ) -> None:
+        self.name = name
+        self.group = settings
+        self.mails = mails
+        self.needs_logins = needs_logins
+        self.needs_email = needs_email
+        self.endpoints: list[Endpoint[S]] = []
+        self.checks: list[Check[S]] = []
+
+    @property
+    def settings(self) -> S:
+        """This flow's settings in the current application."""
+        return current_kit.group(self.group)
+
+    def endpoint(
+        self,
+        path: str,
+        *,
+        methods: Sequence[str],
+        loads: type[Schema] | Callable[[Kit], Schema] | None = None,
+        raises: Sequence[type[APIError]] = (),
+        enabled: Callable[[S], bool] = lambda settings: True,
+        login_required: bool = False,
+    ) -> Callable[[Declared], Declared]:
+        """Declare an endpoint; its name is the view's, less ``_view``.
+
+        :param loads: the body's schema, or what makes it of the kit, once; the view gets what it loads.
+        :param raises: the errors of its own that it may answer.
+        :param enabled: whether the settings have it; else it is answered 404.
+        :param login_required: the view gets the user who is asking, first; nobody is answered 401.
+        """
+
+        def declare(view: Declared) -> Declared:
+            name = view.__name__.removesuffix("_view")
+            errors: Sequence[type[APIError]] = [NotAuthenticated, *raises] if login_required else raises
+            self.endpoints.append(Endpoint(name, methods, path, view, loads, errors, enabled, login_required))
+            return view
+
+        return declare
+
+    def get(self, path: str, **options: Any) -> Callable[[Declared], Declared]:
+        """Declare an endpoint for GET; see :meth:`endpoint`."""
+        return self.endpoint(path, methods=["GET"], **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[Declared], Declared]:
+        """Declare an endpoint for POST; see :meth:`endpoint`."""
+        return self.endpoint(path, methods=["POST"], **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Declared], Declared]:
+        """Declare an endpoint for DELETE; see :meth:`endpoint`."""
+        return self.endpoint(path, methods=["DELETE"], **options)
+
+    def check(self, function: Check[S]) -> Check[S]:
+        """Declare a check of the configuration, run at ``init_app``; it notes problems with the reader.
+
+        It gets None for the fields where the user model has problems of its own.
+        """
+        self.checks.append(function)
+        return function
+
+
+def mount(flows: Sequence[Flow[Any]], blueprint: Blueprint, app: Flask, kit: Kit) -> None:
+    """Put every endpoint of the flows on the blueprint, with and without the trailing slash."""
+    settings = kit.group(WebSettings)
+    methods: dict[str, set[str]] = {}
+    for flow in flows:
+        for endpoint in flow.endpoints:
+            view = _handler(app, kit, endpoint, kit.group(flow.group), settings.max_content_length)
+            kit.handlers[endpoint.name] = view
+            for decorator in () if endpoint.login_required else reversed(settings.not_authenticated_decorators):
+                view = decorator(view)
+            _add_rule(blueprint, endpoint.path, endpoint.name, view, endpoint.methods)
+            methods.setdefault(endpoint.path, {"OPTIONS"}).update(endpoint.methods)
+    for path, allowed in methods.items():
+        allowed.update({"HEAD"} if "GET" in allowed else ())
+        name = re.sub(r"\W", "_", f"other_methods_of{path}")
+        others = [method for method in METHODS if method not in allowed - {"OPTIONS"}]
+        _add_rule(blueprint, path, name, _other_methods(sorted(allowed)), others)
+
+
+def _add_rule(blueprint: Blueprint, path: str, name: str, view: View, methods: Sequence[str]) -> None:
+    blueprint.add_url_rule(path, name, view, methods=methods, strict_slashes=False, provide_automatic_options=False)
+
+
+def _handler(app: Flask, kit: Kit, endpoint: Endpoint[Any], settings: Settings, max_length: int) -> View:
+    view: View = app.ensure_sync(endpoint.view)
+    loads, is_enabled = endpoint.loads, endpoint.enabled(settings)
+    schema = loads() if isinstance(loads, type) else kit.schema(loads) if loads else None
+
+    def handle(**values: Any) -> ResponseReturnValue:
+        if not is_enabled:
+            raise NotFound("This is switched off here.")
+        arguments: list[Any] = [kit.identity.user()] if endpoint.login_required else []
+        if schema is not None:
+            arguments.append(load(schema, max_length))
+        return view(*arguments, **values)
+
+    handle.__name__ = endpoint.name
+    handle.__doc__ = endpoint.view.__doc__
+    return handle
+
+
+def _other_methods(allowed: list[str]) -> View:
+    """Answer 405 as JSON, and OPTIONS. (Flask finds a wrong method before it knows whose path it is.)"""
+
+    def handle(**values: Any) -> ResponseReturnValue:
+        if request.method != "OPTIONS":
+            raise MethodNotAllowed(allowed)
+        response = current_app.make_default_options_response()
+        response.allow.clear()
+        response.allow.update(allowed)
+        return response
+
+    return handle
+
+
+def success(message: str, status: int = 200, **extra_data: Any) -> ResponseReturnValue:
+    """The reply of a step that worked, as the application wants it."""
+    build: View = current_kit.group(WebSettings).success_response_builder
+    return build(message=message, status=status, extra_data=extra_data)

@@ -1,0 +1,121 @@
+"""What ``init_app`` builds for one application, and what the flows work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from blinker import NamedSignal
+from flask import current_app
+from marshmallow import Schema
+from werkzeug.local import LocalProxy
+
+from .dispatch import Dispatcher, Mailer
+from .errors import MailUnavailable
+from .identity import Identity
+from .links import Links, LinkSettings
+from .logins import LoginStore
+from .mail import Composer, Mail, MailSettings, NotificationType, default_templates
+from .passwords import Passwords
+from .settings import Settings
+from .signals import announce
+from .tokens import TokenManager
+from .userfields import UserFields
+from .users import User, UserStore
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """One application's tools. It lives at ``app.extensions["registration"]``.
+
+    :ivar handlers: what answers each endpoint, by its name, without the application's decorators.
+    """
+
+    settings: Mapping[type[Settings], Settings]
+    fields: UserFields
+    users: UserStore
+    links: Links
+    passwords: Passwords
+    composer: Composer
+    mailer: Mailer
+    dispatcher: Dispatcher
+    identity: Identity
+    tokens: TokenManager
+    logins: LoginStore | None
+    handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    _schemas: dict[Callable[[Kit], Schema], Schema] = field(default_factory=dict)
+
+    def group(self, group: type[S]) -> S:
+        """The settings of a room or a flow."""
+        return cast(S, self.settings[group])
+
+    @property
+    def pages(self) -> LinkSettings:
+        """The pages behind mailed links."""
+        return self.group(LinkSettings)
+
+    def schema(self, make: Callable[[Kit], Schema]) -> Schema:
+        """What this function makes of the kit, made once."""
+        if make not in self._schemas:
+            self._schemas[make] = make(self)
+        return self._schemas[make]
+
+    def mail(
+        self,
+        notification_type: NotificationType,
+        user: User,
+        *,
+        to: str | None = None,
+        templates: Mapping[str, str] | None = None,
+        sender: Callable[..., None] | None = None,
+        **data: Any,
+    ) -> Mail:
+        """Compose a mail about this user.
+
+        :param to: another address than the stored one.
+        :param templates: others than the default ones.
+        :param sender: the application's own, which sends in our place.
+        :param data: what templates get beside ``user``, ``email`` and ``site_name``.
+        """
+        return self.composer.compose(
+            notification_type,
+            user,
+            to or self.users.state(user).email or "",
+            user_id=self.users.identifier(user),
+            templates=templates or default_templates(notification_type),
+            data=data,
+            sender=sender,
+        )
+
+    def notice(self, notification_type: NotificationType, user: User) -> list[Mail]:
+        """The mail that tells the owner of a new password, where the settings want one and there is an address."""
+        wanted = self.group(MailSettings).password_notice_enabled and self.users.state(user).email
+        return [self.mail(notification_type, user)] if wanted else []
+
+    def commit(self, *mails: Mail, signal: NamedSignal | None = None, **arguments: Any) -> None:
+        """Commit; then announce the signal; then hand the mails over: what can be repeated comes last.
+
+        :raises MailUnavailable: an ``"inline"`` mail could not be sent, and nothing was committed.
+        """
+        admitted = [mail for mail in mails if not mail.limited or self.mailer.cooldown.admit(mail.to)]
+        try:
+            for mail in admitted:
+                self.dispatcher.before_commit(mail)
+            self.users.commit()
+        except Exception as error:
+            self.users.rollback()
+            for mail in admitted:
+                self.mailer.cooldown.forget(mail.to)
+                if isinstance(error, MailUnavailable):
+                    self.mailer.report(mail, error.__cause__ or error)
+            raise
+        if signal:
+            announce(signal, **arguments)
+        for mail in admitted:
+            self.dispatcher.after_commit(mail)
+
+
+current_kit = cast(Kit, LocalProxy(lambda: current_app.extensions["registration"]))

@@ -1,0 +1,59 @@
+"""Columns for those who do not want to write their own: a convenience, not a condition."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import flask_login
+from sqlalchemy import DateTime, String
+from sqlalchemy.dialects.mysql import VARCHAR
+from sqlalchemy.orm import Mapped, mapped_column, validates
+
+from .users import EMAIL_MAX_LENGTH, new_stamp, username_key
+
+USERNAME_MAX_LENGTH = 150
+
+#: NFKC and case folding make at most three characters of one (Unicode 15, SpecialCasing.txt).
+USERNAME_KEY_MAX_LENGTH = 3 * USERNAME_MAX_LENGTH
+
+
+def exact_string(length: int) -> String:
+    """A string that compares code point by code point; MySQL's default collations take ``é`` for ``e``."""
+    return String(length).with_variant(VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def utc_now() -> datetime:
+    """The time with its zone; databases that keep none keep it as UTC."""
+    return datetime.now(timezone.utc)
+
+
+class EmailUserMixin(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
+    """The columns of a user who logs in by e-mail address alone."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(exact_string(EMAIL_MAX_LENGTH), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    first_name: Mapped[str] = mapped_column(String(150), default="")
+    last_name: Mapped[str] = mapped_column(String(150), default="")
+    is_active: Mapped[bool] = mapped_column(default=True)
+    is_verified: Mapped[bool] = mapped_column(default=False)
+    security_stamp: Mapped[str] = mapped_column(String(32), default=new_stamp)
+    date_joined: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=utc_now)
+    last_login: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), default=None)
+
+    @validates("email")
+    def _store_in_lower_case(self, _: str, email: str | None) -> str | None:
+        return email and email.lower()  # a subclass may allow users without one
+
+
+class UserMixin(EmailUserMixin):
+    """The columns of a user with a name and an e-mail address."""
+
+    username: Mapped[str] = mapped_column(String(USERNAME_MAX_LENGTH))
+    username_key: Mapped[str] = mapped_column(exact_string(USERNAME_KEY_MAX_LENGTH), unique=True)
+
+    @validates("username")
+    def _keep_key(self, _: str, username: str | None) -> str | None:
+        if username is not None:  # likewise
+            self.username_key = username_key(username)
+        return username

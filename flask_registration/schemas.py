@@ -1,0 +1,92 @@
+"""Schemas made from the application's model: what a registration may say, what a profile shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow_sqlalchemy import ModelConverter
+from sqlalchemy import DateTime, Integer
+
+from .passwords import PASSWORD_MAX_LENGTH
+from .userfields import UserFields, integer_bits
+from .web import MESSAGES, BodySchema, Text, not_blank
+
+_converter = ModelConverter()
+
+
+def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
+    """A user as the API shows them, and what of it their owner may change.
+
+    :param with_key: show the primary key too.
+    """
+    names = [name for name in user.shown if with_key or name != user.pk]
+    declared: dict[str, Any] = {name: _field(user, name) for name in names}
+    for name in set(names) - set(user.editable):
+        declared[name].dump_only = True
+    return BodySchema.from_dict(declared, name="Profile")
+
+
+def register_schema(user: UserFields, *, password_confirm: bool) -> type[Schema]:
+    """The body of a registration, with the columns' lengths, types and nullability as validators."""
+    declared: dict[str, Any] = {name: _field(user, name) for name in user.writable}
+    for name in user.login:
+        declared[name].required = True
+        declared[name].allow_none = False
+    return BodySchema.from_dict({**declared, **_passwords(password_confirm)}, name="Registration")
+
+
+def new_password_schema(*, password_confirm: bool, **declared: Any) -> type[Schema]:
+    """A body with a new password, typed twice on demand, beside other fields."""
+    return _NewPassword.from_dict({**declared, **_passwords(password_confirm)}, name="NewPassword")
+
+
+def password_field(*, required: bool = True) -> fields.Field[Any]:
+    """A password in a body: its length is bounded before anything else looks at it."""
+    too_long = f"A password has at most {PASSWORD_MAX_LENGTH} characters."
+    bound = validate.Length(max=PASSWORD_MAX_LENGTH, error=too_long)
+    return Text(required=required, load_only=True, validate=[not_blank, bound])
+
+
+def check_confirmation(data: Mapping[str, Any]) -> None:
+    """Compare the two passwords of a body, where it has two.
+
+    :raises marshmallow.ValidationError: they differ.
+    """
+    if data.get("password_confirm", data.get("password")) != data.get("password"):
+        raise ValidationError({"password_confirm": ["The two passwords do not match."]})
+
+
+class _NewPassword(BodySchema):
+    @validates_schema
+    def _passwords_match(self, data: dict[str, Any], **kwargs: Any) -> None:
+        check_confirmation(data)
+
+
+def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
+    return {name: password_field() for name in ["password", *(["password_confirm"] if confirm else [])]}
+
+
+def _field(user: UserFields, name: str) -> fields.Field[Any]:
+    """The converter's field for a column, and bounds where the database has some that it does not know of."""
+    column = user.columns[name]
+    field: fields.Field[Any] = _converter.column2field(column, error_messages=MESSAGES)
+    if name in (*user.login, user.email):
+        field.validators.insert(0, not_blank)
+    if isinstance(column.type, Integer):
+        bits = integer_bits(column.type)
+        field.validators.append(validate.Range(-(2**bits), 2**bits - 1))
+    if isinstance(column.type, DateTime):
+        field.validators.append(_in_the_calendar)
+    return field
+
+
+def _in_the_calendar(value: datetime | None) -> None:
+    """Refuse a time that no other time zone has: drivers cannot read it back."""
+    try:
+        if value is not None and value.tzinfo is not None:
+            value.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValidationError("Not a valid datetime.") from None

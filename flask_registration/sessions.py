@@ -1,0 +1,46 @@
+"""What a request's session and token are, apart from whose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import flask_login
+from flask import current_app, g, request, session
+
+
+def request_token() -> str | None:
+    """The token by which this request was recognised, if it was by one."""
+    token: str | None = g.get("_registration_token")
+    return token
+
+
+def session_secret() -> str | None:
+    """The secret of the session's row, where there is one."""
+    return str(session.get("_user_id", "")).rpartition("~")[2] or None
+
+
+def has_remember_cookie() -> bool:
+    """Whether the client has a remember-me cookie of Flask-Login's, good or not."""
+    return current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME) in request.cookies
+
+
+@contextmanager
+def session_kept_on_failure() -> Iterator[None]:
+    """Leave the session as it was if what is done with it fails."""
+    kept = dict(session)
+    try:
+        yield
+    except Exception:
+        session.clear()
+        session.update(kept)
+        raise
+
+
+def forget_session() -> None:
+    """Drop everything in the session; one that the server keeps gets a new id (OWASP Session Management)."""
+    session.clear()
+    interface: Any = current_app.session_interface
+    if hasattr(interface, "regenerate"):
+        interface.regenerate(session)

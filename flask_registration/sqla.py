@@ -1,0 +1,235 @@
+"""The user store over Flask-SQLAlchemy: any mapped class that has the fields which the settings name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from marshmallow import ValidationError
+from sqlalchemy import select, update
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm.attributes import instance_dict, set_committed_value
+
+from .errors import FieldTaken
+from .retries import retrying
+from .userfields import UserFields, parse_identifier
+from .users import User, UserState, email_key, new_stamp, nfkc, username_key
+
+
+class SQLAlchemyUserStore:
+    """Users as rows; every look-up is served by a unique index and compared again in Python.
+
+    (A collation may find ``míke`` for ``mike``: CVE-2019-19844 was such a look-up.)
+
+    :param test_environment: let addresses of the reserved domain ``test`` pass.
+    """
+
+    def __init__(self, db: SQLAlchemy, fields: UserFields, *, test_environment: bool) -> None:
+        self._db = db
+        self._test_environment = test_environment
+        self.fields = fields
+        self._username = re.compile(fields.username_pattern)
+
+    # Normal forms
+
+    def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        built, errors = dict(values), {}
+        for field in (self.fields.username, self.fields.email):
+            if field and built.get(field) is not None:
+                try:
+                    built[field] = self._stored(field, built[field])
+                except ValueError as error:
+                    errors[field] = [str(error)]
+        if errors:
+            raise ValidationError(errors)
+        return built
+
+    def _stored(self, field: str, value: str) -> str:
+        if field == self.fields.email:
+            return email_key(value, test_environment=self._test_environment)
+        limit = self.fields.username_max_length
+        if len(value) > limit or len(nfkc(value)) > limit:
+            raise ValueError(f"A username has at most {limit} characters.")
+        if not self._username.fullmatch(nfkc(value)):
+            raise ValueError(self.fields.username_rule)
+        return value if self.fields.username_key else nfkc(value)
+
+    def _lookup(self, field: str, value: str) -> tuple[str, Any] | None:
+        """The column to look in, and the value to look for; None for what no stored value can be."""
+        try:
+            normal = self._stored(field, value) if field in (self.fields.username, self.fields.email) else value
+        except ValueError:
+            return None
+        if field == self.fields.username and self.fields.username_key:
+            return self.fields.username_key, username_key(normal)
+        stored = parse_identifier(normal, self.fields.columns[field])
+        return None if stored is None else (field, stored)
+
+    # Writing
+
+    def create(self, values: Mapping[str, Any], *, password_hash: str, verified: bool) -> User:
+        fields, model = self.fields, self.fields.model
+        values = {**values, fields.password: password_hash}
+        if fields.verified:
+            values[fields.verified] = verified
+        if fields.stamp:
+            values.setdefault(fields.stamp, new_stamp())
+        if fields.username_key and values.get(fields.username or "") is not None:
+            values[fields.username_key] = username_key(values[fields.username or ""])
+        accepted = inspect.signature(model).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        user: User = model(**{name: value for name, value in values.items() if takes_all or name in accepted})
+        present = instance_dict(user)
+        for name, value in values.items():
+            if name not in present or name not in accepted:
+                setattr(user, name, value)
+        for name, column in fields.columns.items():
+            default: Any = column.default
+            if name not in present and default is not None and (default.is_scalar or default.is_callable):
+                setattr(user, name, default.arg(None) if default.is_callable else default.arg)
+        return user
+
+    def add(self, user: User, *, savepoint: bool = False) -> None:
+        names = [name for name in self.fields.unique if name != self.fields.pk or name in self.fields.login]
+        values = {name: value for name in names if (value := getattr(user, name)) is not None}
+        try:
+            retrying(lambda: self._insert(user, savepoint), None if savepoint else self.rollback)
+        except IntegrityError:
+            if not savepoint:
+                self.rollback()
+            raise self._taken(values, None) from None
+        except DataError:
+            if not savepoint:
+                self.rollback()
+            raise ValidationError("The database cannot store one of these values.") from None
+
+    def _insert(self, user: User, savepoint: bool) -> None:
+        if savepoint:
+            self._begin()
+            with self._db.session.begin_nested():
+                self._db.session.add(user)
+        else:
+            self._db.session.add(user)
+            self._db.session.flush()
+
+    def _begin(self) -> None:
+        """Open the transaction that SQLite's driver opens too late: releasing a savepoint outside of one commits."""
+        connection = self._db.session.connection()
+        driver: Any = connection.connection.dbapi_connection
+        if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", True):
+            connection.exec_driver_sql("BEGIN")
+
+    def _taken(self, values: Mapping[str, Any], own_key: Any) -> FieldTaken:
+        taken, owner = [], None
+        for name, value in values.items():
+            found = next(iter(self._where(name, value)), None)
+            if found is not None and getattr(found, self.fields.pk) != own_key:
+                taken.append(self.fields.username if name == self.fields.username_key else name)
+                if name == self.fields.email and getattr(found, name) == value:
+                    owner = found
+        return FieldTaken([name for name in taken if name], owner)
+
+    def change(
+        self, user: User, seen: UserState, changes: Mapping[str, Any], *, expecting: Mapping[str, Any] | None = None
+    ) -> bool:
+        columns = self._columns(changes)
+        if not columns:
+            return True
+        expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp, **(expecting or {})}
+        key = getattr(user, self.fields.pk)
+        if self.fields.stamp is None:
+            expected["password_hash"] = expected.pop("security_stamp")  # which stands in its place
+        conditions = [getattr(self.fields.model, name) == value for name, value in self._columns(expected).items()]
+        statement = (
+            update(self.fields.model)
+            .where(self.fields.pk_column == key, *conditions)
+            .values(columns)
+            .execution_options(synchronize_session=False)
+        )
+        try:
+            result: Any = retrying(lambda: self._db.session.execute(statement), self.rollback)
+        except IntegrityError:
+            self.rollback()
+            raise self._taken({name: columns[name] for name in self.fields.unique if name in columns}, key) from None
+        except DataError:
+            self.rollback()
+            raise ValidationError("The database cannot store one of these values.") from None
+        if result.rowcount != 1:
+            return False
+        for name, value in columns.items():
+            set_committed_value(user, name, value)
+        return True
+
+    def _columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values by the model's own names; what the model has no column for is left out."""
+        fields = self.fields
+        names = {
+            "email": fields.email,
+            "password_hash": fields.password,
+            "is_verified": fields.verified,
+            "is_active": fields.active,
+            "security_stamp": fields.stamp,
+            "last_login": "last_login" if "last_login" in fields.columns else None,
+        }
+        columns = {name: value for role, value in values.items() if (name := names.get(role, role))}
+        if fields.username_key and columns.get(fields.username or "") is not None:
+            columns[fields.username_key] = username_key(columns[fields.username or ""])
+        return columns
+
+    def delete(self, user: User) -> None:
+        try:
+            self._db.session.delete(user)
+            self._db.session.flush()
+        except IntegrityError:
+            self.rollback()
+            raise FieldTaken([]) from None
+
+    def commit(self) -> None:
+        self._db.session.commit()
+
+    def rollback(self) -> None:
+        self._db.session.rollback()
+
+    # Reading
+
+    def get(self, identifier: object) -> User | None:
+        if isinstance(identifier, bool) or not isinstance(identifier, str | int):
+            return None
+        text = str(identifier)
+        value = parse_identifier(text, self.fields.id_column)
+        if value is None:
+            return None
+        rows = self._where(self.fields.verification_id, value)
+        return next((user for user in rows if self.identifier(user) == text), None)
+
+    def find(self, field: str, value: str) -> Sequence[User]:
+        lookup = self._lookup(field, value)
+        if lookup is None:
+            return []
+        name, key = lookup
+        return [user for user in self._where(name, key) if getattr(user, name) == key]
+
+    def _where(self, name: str, value: Any) -> Sequence[User]:
+        column = getattr(self.fields.model, name)
+        return self._db.session.scalars(select(self.fields.model).where(column == value).limit(10)).all()
+
+    def identifier(self, user: User) -> str:
+        return str(getattr(user, self.fields.verification_id))
+
+    def state(self, user: User) -> UserState:
+        fields = self.fields
+        password_hash = getattr(user, fields.password)
+        return UserState(
+            email=getattr(user, fields.email) if fields.email else None,
+            password_hash=password_hash,
+            is_verified=bool(getattr(user, fields.verified)) if fields.verified else True,
+            is_active=bool(getattr(user, fields.active)) if fields.active else True,
+            security_stamp=getattr(user, fields.stamp) if fields.stamp else password_hash,
+        )
+
+    def inputs(self, values: Mapping[str, Any]) -> list[str]:
+        texts = [value for name in self.fields.personal if isinstance(value := values.get(name), str)]
+        return [*texts, *(text.partition("@")[0] for text in texts if "@" in text)]

@@ -1,0 +1,200 @@
+"""JSON in and out: read a body, load it with a schema, render an error."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
+
+from flask import Response, g, jsonify, request
+from flask.typing import ResponseReturnValue
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+from marshmallow.exceptions import SCHEMA
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
+
+from .errors import APIError, LinkInvalid
+from .links import SignedLink
+
+#: How deep lists and objects in a body may be nested.
+MAX_DEPTH = 100
+
+REQUIRED = "This field is required."
+NULL = "This field may not be null."
+BLANK = "This field may not be blank."
+
+#: DRF's words for what is missing, for the fields of every schema of ours.
+MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {"required": REQUIRED, "null": NULL}
+
+
+class BodySchema(Schema):
+    """The base of our schemas: what it does not name, it does not look at."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Text(fields.String):
+    """A string of a body; its length counts before anything reads it."""
+
+    default_error_messages = MESSAGES
+
+
+def not_blank(text: str | None) -> None:
+    """:raises marshmallow.ValidationError: nothing was typed."""
+    if text == "":
+        raise ValidationError(BLANK)
+
+
+class LinkParameter(fields.Field[str]):
+    """A parameter of a mailed link: text or a whole number, kept as it came."""
+
+    default_error_messages = {**MESSAGES, "invalid": "Not a parameter of a link."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.make_error("invalid")
+        try:
+            text = str(value)
+        except ValueError:  # more digits than Python converts
+            raise self.make_error("invalid") from None
+        if not text:
+            raise self.make_error("required")
+        if len(text) > 512 or not _safe(text):
+            raise self.make_error("invalid")
+        return text
+
+
+class LinkSchema(BodySchema):
+    """The parameters of a mailed link.
+
+    One that is missing is told by its name; whatever else is wrong with them is one and the same ``signature-invalid``.
+    """
+
+    user_id = LinkParameter(required=True)
+    timestamp = LinkParameter(required=True)
+    signature = LinkParameter(required=True)
+
+    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
+        messages = error.messages if isinstance(error.messages, dict) else {}
+        parameters = {name for name, field in self.fields.items() if isinstance(field, LinkParameter)}
+        missing = {REQUIRED, NULL}
+        if any(not missing.intersection(messages[name]) for name in parameters.intersection(messages)):
+            raise LinkInvalid
+
+    @post_load
+    def _link(self, data: dict[str, str], **kwargs: Any) -> SignedLink:
+        return SignedLink(**data)
+
+
+def load(schema: Schema, max_length: int) -> Any:
+    """What the schema makes of the request's body.
+
+    :param max_length: bytes of the body at the most.
+    :raises marshmallow.ValidationError: the body is no JSON object, or not one that the schema takes.
+    :raises werkzeug.exceptions.HTTPException: 400 not JSON at all, 413 too large, 415 another type.
+    """
+    if request.method == "DELETE" and not request.content_length:  # which needs no body, and which no form can send
+        return schema.load({})
+    form = g.get("_registration_body")
+    body = read_json(max_length) if form is None else form
+    if not isinstance(body, dict):
+        raise ValidationError("Invalid data. Expected a JSON object.")
+    unsafe = {key: ["This text has characters that cannot be stored."] for key in body if not _safe(body[key])}
+    known = {field.data_key or name for name, field in schema.fields.items()}
+    unsafe = {key: messages for key, messages in unsafe.items() if key in known}
+    if unsafe:
+        error = ValidationError(cast(Any, unsafe))
+        schema.handle_error(error, body, many=False)
+        raise error
+    return schema.load(body)
+
+
+@contextmanager
+def form_as_body(body: Mapping[str, Any]) -> Iterator[None]:
+    """Let a form of our own pages stand for the JSON body of this request."""
+    g._registration_body = body
+    try:
+        yield
+    finally:
+        del g._registration_body
+
+
+def read_json(max_length: int) -> Any:
+    """The request's body, which must be JSON and say so: a form on another site cannot send that (OWASP CSRF)."""
+    if not request.is_json:
+        raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
+    limit = request.max_content_length
+    request.max_content_length = max_length if limit is None else min(limit, max_length)
+    data = request.get_data()
+    if len(data) > max_length:  # somebody read it before the limit stood
+        raise RequestEntityTooLarge
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not valid JSON in UTF-8.") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _safe(value: Any) -> bool:
+    """Whether every database can store a value and we can show it: no NUL, no half of a surrogate pair, no abyss."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if any(isinstance(each, str) and re.search("[\0\ud800-\udfff]", each) for each in level):
+            return False
+        dicts = [each for each in level if isinstance(each, dict)]
+        level = [item for each in level if isinstance(each, list) for item in each]
+        level += [item for each in dicts for item in (*each.keys(), *each.values())]
+        if not level:
+            return True
+    return False
+
+
+def success_response(message: str, status: int, extra_data: Mapping[str, Any] | None) -> ResponseReturnValue:
+    """The default reply of a step that worked: ``{"detail": message}`` and what belongs to it."""
+    return jsonify({"detail": message, **(extra_data or {})}), status
+
+
+def by_field(error: ValidationError) -> dict[str, Any]:
+    """The messages of an error, each under its field."""
+    return error.messages if isinstance(error.messages, dict) else {error.field_name: error.messages}
+
+
+@contextmanager
+def collect(complaints: dict[str, Any]) -> Iterator[None]:
+    """Keep the messages of a ``ValidationError`` for later, so that a reply can have all of them."""
+    try:
+        yield
+    except ValidationError as error:
+        complaints |= by_field(error)
+
+
+def error_response(error: Exception, non_field_errors_key: str) -> Response:
+    """An error as the client reads it."""
+    if isinstance(error, ValidationError):
+        messages = by_field(error)
+        response = jsonify({non_field_errors_key if key == SCHEMA else key: messages[key] for key in messages})
+        response.status_code = 400
+    elif isinstance(error, APIError):
+        response = jsonify(detail=error.detail, code=error.code)
+        response.status_code = error.status
+        response.headers.extend(error.headers)
+    else:
+        problem = cast(HTTPException, error)
+        name = "throttled" if problem.code == 429 else (problem.name or "error").lower().replace(" ", "-")
+        response = jsonify(detail=problem.description, code=name)
+        response.status_code = problem.code or 500
+        response.headers.extend({name: value for name, value in problem.get_headers() if name != "Content-Type"})
+    return response
