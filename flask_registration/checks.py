@@ -1,0 +1,83 @@
+"""What must be so at start-up, beside what each flow checks for itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+import jinja2
+from flask import Flask
+
+from .flow import WebSettings
+from .identity import LoginSettings
+from .mail import MailSettings, parse_templates
+from .passwords import PASSWORD_MAX_LENGTH, STRONGEST, PasswordSettings, is_hasher
+from .settings import PREFIX, Settings, SettingsReader
+
+
+def check_surroundings(app: Flask, reader: SettingsReader, sender: Any, *, mail: bool) -> None:
+    """Note what must be there before us; ``mail`` says whether any is sent."""
+    if not app.secret_key or not isinstance(app.secret_key, str | bytes):
+        wrong = "is not text" if app.secret_key else "is not set"
+        make_one = "python -c 'import secrets; print(secrets.token_hex())'"
+        reader.problem("SECRET_KEY", f"{wrong}: set it to the output of {make_one}.")
+    if "sqlalchemy" not in app.extensions:
+        reader.problem("Flask-SQLAlchemy", "is not set up: call db.init_app(app) before registration.init_app(app).")
+    if mail and "mail" not in app.extensions:
+        reader.problem("Flask-Mail", "is not set up: call mail.init_app(app) before registration.init_app(app).")
+    if mail and not sender:
+        reader.problem(
+            PREFIX + "VERIFICATION_FROM_EMAIL",
+            "is not set, nor is MAIL_DEFAULT_SENDER: set one to the address that mails come from, "
+            'like "no-reply@example.com".',
+        )
+
+
+def check_templates(app: Flask, reader: SettingsReader, groups: Sequence[Settings]) -> None:
+    """Look for every template that a setting names, without making the application's Jinja environment yet."""
+    ours = jinja2.PackageLoader("flask_registration")
+    loader = jinja2.ChoiceLoader([app.create_global_jinja_loader(), ours])
+    environment = jinja2.Environment()  # noqa: S701 -- renders nothing
+    for group in groups:
+        for field in dataclass_fields(group):
+            if field.name.endswith("_email_templates"):
+                key = PREFIX + field.name.upper()
+                try:
+                    names = parse_templates(getattr(group, field.name))
+                except ValueError as error:
+                    reader.problem(key, f"{error}.")
+                    continue
+                for name in filter(None, names):
+                    try:
+                        loader.get_source(environment, name)
+                    except jinja2.TemplateNotFound:
+                        reader.problem(
+                            key, f"names the template {name!r}, which there is not: make it, or mend the name."
+                        )
+
+
+def check_values(reader: SettingsReader) -> None:
+    """Note values that have the right type and cannot work."""
+    prefix = reader.read(WebSettings).url_prefix
+    if not re.fullmatch(r"((/[^/<>]+)+/?)?|/", prefix):
+        reader.problem(PREFIX + "URL_PREFIX", f'is {prefix!r}: give a path that starts with a slash, like "/accounts".')
+    passwords = reader.read(PasswordSettings)
+    if not is_hasher(passwords.password_hasher):
+        wrong = f"is {passwords.password_hasher!r}"
+        reader.problem(PREFIX + "PASSWORD_HASHER", f"{wrong}: give a pwdlib hasher or a pwdlib.PasswordHash.")
+    if passwords.password_min_length > PASSWORD_MAX_LENGTH:
+        reader.problem(
+            PREFIX + "PASSWORD_MIN_LENGTH", f"is more than {PASSWORD_MAX_LENGTH}, which no password may have."
+        )
+    if passwords.password_min_strength > STRONGEST:
+        reader.problem(PREFIX + "PASSWORD_MIN_STRENGTH", f"is more than {STRONGEST}, the best score there is.")
+    login = reader.read(LoginSettings)
+    if not (login.login_authenticate_session or login.login_retrieve_token):
+        reader.problem(
+            PREFIX + "LOGIN_AUTHENTICATE_SESSION",
+            f"is off, so that a login gives nothing: set {PREFIX}LOGIN_RETRIEVE_TOKEN = True, or leave it on.",
+        )
+    if not reader.read(MailSettings).mail_timeout:
+        reader.problem(PREFIX + "MAIL_TIMEOUT", "is 0, which leaves no time to connect: give a few seconds.")

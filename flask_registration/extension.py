@@ -1,0 +1,200 @@
+"""The extension: reads the settings, builds the kit, mounts the flows on one blueprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from email.utils import formataddr
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, current_app
+from flask.typing import ResponseReturnValue
+from marshmallow import ValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, default_exceptions
+
+from .accounts import new_user, refusal
+from .checks import check_surroundings, check_templates, check_values
+from .dispatch import Mailer, make_dispatcher
+from .errors import APIError, ConfigurationError, DatabaseUnavailable, FieldTaken
+from .flow import Flow, WebSettings, mount
+from .flows import DEFAULT_FLOWS
+from .identity import Identity, LoginSettings
+from .kit import Kit
+from .links import Links, LinkSettings
+from .logins import Kind, LoginStore
+from .mail import Composer, Mail, MailSettings
+from .passwords import Passwords, PasswordSettings
+from .settings import Settings, SettingsReader
+from .signals import announce, mail_failed
+from .sqla import SQLAlchemyUserStore
+from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
+from .usermodel import UserSettings, resolve
+from .web import error_response
+
+#: The rooms that have settings of their own, beside the flows.
+ROOMS: tuple[type[Settings], ...] = (
+    LinkSettings,
+    UserSettings,
+    PasswordSettings,
+    LoginSettings,
+    MailSettings,
+    WebSettings,
+)
+
+
+class Registration:
+    """Gives an application its accounts.
+
+    One object serves any number of applications; what belongs to one lives in its ``extensions["registration"]``.
+
+    :param user_model: the mapped class of the users.
+    :param login_model: the mapped class of sessions and tokens, ``class Login(LoginMixin, db.Model)``, if they shall
+        be rows.
+    :param flows: the journeys, an application's own among them: ``[*DEFAULT_FLOWS, invite.flow]``.
+    :raises ConfigurationError: with every problem of the configuration, each with its cure.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        user_model: type[Any] | None = None,
+        login_model: type[Any] | None = None,
+        flows: Sequence[Flow[Any]] = DEFAULT_FLOWS,
+    ) -> None:
+        self._user_model = user_model
+        self._login_model = login_model
+        self._flows = tuple(flows)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(
+        self, app: Flask, *, user_model: type[Any] | None = None, login_model: type[Any] | None = None
+    ) -> None:
+        """Read the settings, check them, and put the endpoints on the application.
+
+        Call it after ``db.init_app(app)`` and ``mail.init_app(app)``.
+
+        :raises ConfigurationError: with every problem of the configuration, each with its cure.
+        """
+        kit, flows = _build_kit(app, user_model or self._user_model, login_model or self._login_model, self._flows)
+        blueprint = Blueprint(
+            "registration", __name__, url_prefix=kit.group(WebSettings).url_prefix, template_folder="templates"
+        )
+        mount(flows, blueprint, app, kit)
+        _answer_errors(blueprint, kit.group(WebSettings).non_field_errors_key)
+        app.register_blueprint(blueprint)
+        app.extensions["registration"] = kit
+
+    def create_user(self, *, password: str, verified: bool = True, **fields: Any) -> Any:
+        """Make a user outside a request, as a registration would; the caller commits.
+
+        Within an application context. ``fields`` may be any column of the model.
+
+        :raises marshmallow.ValidationError: what a registration would refuse, a taken name or address among it.
+        """
+        kit: Kit = current_app.extensions["registration"]
+        unknown = [name for name in fields if name not in kit.fields.columns]
+        if unknown:
+            raise TypeError(f"{kit.fields.model.__name__} has no column {', '.join(unknown)}.")
+        user = new_user(kit, {**fields, "password": password}, verified=verified)
+        try:
+            kit.users.add(user, savepoint=True)
+        except FieldTaken as taken:
+            raise refusal(kit, taken, discreet=False) from None
+        return user
+
+
+def _build_kit(
+    app: Flask, model: type[Any] | None, login_model: type[Any] | None, flows: Sequence[Flow[Any]]
+) -> tuple[Kit, list[Flow[Any]]]:
+    """The kit, and the flows that this application can have; or every problem at once."""
+    reader = SettingsReader(app.config, model)
+    groups = [reader.read(group) for group in (*ROOMS, *(flow.group for flow in flows))]
+    fields = resolve(model, reader.read(UserSettings), reader)
+    has_email = fields is None or fields.email is not None
+    flows = [flow for flow in flows if (login_model or not flow.needs_logins) and (has_email or not flow.needs_email)]
+    mails = reader.read(MailSettings)
+    sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
+    check_surroundings(app, reader, sender, mail=any(flow.mails(reader.read(flow.group)) for flow in flows))
+    check_templates(app, reader, groups)
+    for flow in flows:
+        for check in flow.checks:
+            check(reader.read(flow.group), fields, reader)
+    check_values(reader)
+    settings = reader.finish(known=[*ROOMS, *(flow.group for flow in DEFAULT_FLOWS)])
+    if fields is None:  # its problems were raised just now
+        raise ConfigurationError(reader.problems)
+
+    def tell_of_failure(mail: Mail, error: BaseException) -> None:
+        try:
+            user = users.get(mail.user_id)
+        except Exception:  # the database may be what failed
+            user = None
+        announce(mail_failed, user=user, template=mail.template, error=error)
+
+    def keys() -> list[str | bytes]:
+        return signing_keys(current_app)
+
+    db = app.extensions["sqlalchemy"]
+    host = urlsplit(reader.read(LinkSettings).register_page).hostname
+    site_name = mails.site_name or host or app.name
+    users = SQLAlchemyUserStore(db, fields, test_environment=app.testing)
+    mailer = Mailer(app, mails, tell_of_failure)
+    login = reader.read(LoginSettings)
+    periods: dict[Kind, timedelta] = {"session": app.permanent_session_lifetime, "token": login.auth_token_period}
+    logins = LoginStore(db, login_model, users, periods) if login_model else None
+    tokens: TokenManager
+    if login.auth_token_manager_class:
+        tokens = login.auth_token_manager_class()
+    elif logins:
+        tokens = StoredTokenManager(logins)
+    else:
+        tokens = SignedTokenManager(keys, users, login.auth_token_period)
+    kit = Kit(
+        settings=settings,
+        fields=fields,
+        users=users,
+        links=Links(keys, users),
+        passwords=Passwords(reader.read(PasswordSettings), [site_name, *(host or "").split("."), app.name]),
+        composer=Composer(mails, formataddr(sender) if isinstance(sender, tuple) else sender or "", site_name),
+        mailer=mailer,
+        dispatcher=make_dispatcher(app, mails, mailer),
+        identity=Identity(app, users, fields.model, login, tokens, logins),
+        tokens=tokens,
+        logins=logins,
+    )
+    return kit, flows
+
+
+def signing_keys(app: Flask) -> list[str | bytes]:
+    """The keys that verify, oldest first; the last one signs, as itsdangerous has it."""
+    return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
+
+
+def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
+    """Errors and replies of our endpoints; the application's other routes keep their own."""
+
+    def answer(error: Exception) -> ResponseReturnValue:
+        return error_response(error, non_field_errors_key)
+
+    def tell_of_database(error: Exception) -> ResponseReturnValue:
+        current_app.logger.error("The database is not available.", exc_info=error)
+        return answer(DatabaseUnavailable())
+
+    # Each status by itself too: Flask prefers the application's handler for a status to ours for all of them.
+    kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException, *default_exceptions]
+    for kind in kinds:
+        blueprint.register_error_handler(kind, answer)
+    for failure in (OperationalError, PoolTimeout):
+        blueprint.register_error_handler(failure, tell_of_database)
+
+    @blueprint.after_request
+    def add_headers(response: Any) -> Any:
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.vary.add("Cookie")  # always: a template that reads the session would tell that a mail was written
+        return response

@@ -1,0 +1,149 @@
+"""Come in, go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, ValidationError, fields, validates_schema
+
+from ..accounts import log_in, named_users
+from ..errors import LoginInvalid, NotVerified, UserNotFound
+from ..flow import Flow, success
+from ..kit import Kit, current_kit
+from ..models import utc_now
+from ..schemas import password_field
+from ..sessions import session_kept_on_failure
+from ..settings import Settings, setting
+from ..signals import announce, user_logged_in, user_logged_out, user_login_failed
+from ..tokens import SignedTokenManager
+from ..users import User, next_stamp
+from ..web import REQUIRED, BodySchema, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginFlowSettings(Settings):
+    """Logging in."""
+
+    login_schema_class: type[Schema] | None = setting(
+        None,
+        "The marshmallow schema of a login's body.",
+        default_text="`login` or a login field, `password`, `remember`",
+    )
+    login_authenticator: Callable[..., Any] | None = setting(
+        None,
+        "Finds who logs in: `authenticator(data, **kwargs)` returns a user or raises `UserNotFound`.",
+        default_text="by the login fields and the password",
+    )
+
+
+flow = Flow("login", LoginFlowSettings)
+
+
+# Come in
+
+
+class _LoginSchema(BodySchema):
+    password = password_field()
+    remember = fields.Boolean(load_default=False)
+
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _one_at_least(self, data: dict[str, Any], original: dict[str, Any], **kwargs: Any) -> None:
+        names = self.fields.keys() - {"password", "remember"}
+        if not names.intersection(original):
+            raise ValidationError(REQUIRED, "login")
+
+
+def login_schema(kit: Kit) -> Schema:
+    """The application's schema, or ``login`` and every login field, of which one at least must be there."""
+    names = dict.fromkeys(["login", *kit.fields.login])
+    made = _LoginSchema.from_dict({name: Text() for name in names}, name="Login")
+    return (kit.group(LoginFlowSettings).login_schema_class or made)()
+
+
+@flow.post("/login/", loads=login_schema, raises=[LoginInvalid, NotVerified])
+def login_view(data: dict[str, Any]) -> ResponseReturnValue:
+    """Log in by a login field and the password."""
+    return success("Login successful", **login(current_kit, flow.settings, data))
+
+
+def login(kit: Kit, settings: LoginFlowSettings, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Log in; returns what the reply shall carry.
+
+    :raises LoginInvalid: unknown, wrong or suspended: the same answer after the same work.
+    :raises NotVerified: the right password, but the address has not been proven yet.
+    """
+    try:
+        user = settings.login_authenticator(data) if settings.login_authenticator else find_by_password(kit, data)
+        seen = kit.users.state(user)
+        if not seen.is_active:
+            raise UserNotFound(user=user)
+        pending = not seen.is_verified
+        if not pending and not kit.users.change(user, seen, {"last_login": utc_now()}):  # changed this moment
+            raise UserNotFound(user=user)
+    except UserNotFound as error:
+        kit.users.rollback()
+        announce(user_login_failed, user=error.user, login=typed_login(kit, data))
+        raise LoginInvalid from None
+    if pending:
+        announce(user_login_failed, user=user, login=typed_login(kit, data))
+        raise NotVerified
+    return log_in(kit, user, fresh=True, signal=user_logged_in, remember=bool(data.get("remember")))
+
+
+def find_by_password(kit: Kit, data: Mapping[str, Any]) -> User:
+    """The user whom the body names and whose password it has; an outdated hash is replaced.
+
+    :raises UserNotFound: there is none.
+    """
+    password = data.get("password") or ""
+    user = next(iter(named_users(kit, data)), None)
+    seen = None if user is None else kit.users.state(user)
+    right, new_hash = kit.passwords.verify(password, seen.password_hash if seen else None)
+    if user is None or seen is None or not right:
+        raise UserNotFound(user=user)
+    if new_hash:
+        kit.users.change(user, seen, {"password_hash": new_hash})
+    return user
+
+
+def typed_login(kit: Kit, data: Mapping[str, Any]) -> str | None:
+    """What was typed to name an account."""
+    return next((data[name] for name in ("login", *kit.fields.login) if data.get(name)), None)
+
+
+# Go out
+
+
+class LogoutSchema(BodySchema):
+    """Which logins to end beside the session."""
+
+    revoke_token = fields.Boolean(load_default=False)
+    everywhere = fields.Boolean(load_default=False)
+
+
+@flow.post("/logout/", loads=LogoutSchema, login_required=True)
+def logout_view(user: User, data: dict[str, bool]) -> ResponseReturnValue:
+    """Log out here, or everywhere."""
+    logout(current_kit, user, **data)
+    return success("Logout successful")
+
+
+def logout(kit: Kit, user: User, *, revoke_token: bool, everywhere: bool) -> None:
+    """End the session, and on demand the token, or every session, token and link of the user.
+
+    :raises marshmallow.ValidationError: both need a column for the security stamp, or a login model.
+    """
+    if everywhere and kit.fields.stamp is None and kit.logins is None:
+        raise ValidationError("Other sessions cannot be ended here.", "everywhere")
+    if revoke_token and kit.fields.stamp is None and isinstance(kit.tokens, SignedTokenManager):
+        raise ValidationError("This token cannot be revoked.", "revoke_token")
+    with session_kept_on_failure():
+        kit.identity.logout(user, revoke_token=revoke_token)
+        if everywhere:
+            seen = kit.users.state(user)
+            kit.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)})
+            kit.identity.end_logins(user)
+        kit.commit(signal=user_logged_out, user=user)

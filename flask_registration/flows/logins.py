@@ -1,0 +1,51 @@
+"""See where one is logged in, and log out there. Only with a login model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
+
+from ..flow import Flow
+from ..kit import Kit, current_kit
+from ..sessions import request_token, session_secret
+from ..settings import Settings
+from ..users import User
+
+flow = Flow("logins", Settings, needs_logins=True)
+
+
+@flow.get("/logins/", login_required=True)
+def logins_view(user: User) -> ResponseReturnValue:
+    """List one's own sessions and tokens, the one that was used last first."""
+    return jsonify(logins(current_kit, user, request_token() or session_secret()))
+
+
+def logins(kit: Kit, user: User, secret: str | None) -> list[dict[str, Any]]:
+    """The logins of a user.
+
+    :param secret: that of the login that asks, which is marked ``current``.
+    """
+    store = kit.logins
+    if store is None:
+        return []
+    return [store.describe(login, current=store.is_it(login, secret)) for login in store.of(user)]
+
+
+@flow.delete("/logins/<login_id>/", login_required=True)
+def revoke_login_view(user: User, login_id: str) -> ResponseReturnValue:
+    """End one of one's own sessions or tokens."""
+    revoke_login(current_kit, user, login_id)
+    return Response(status=204)
+
+
+def revoke_login(kit: Kit, user: User, login_id: str) -> None:
+    """End a login.
+
+    :raises werkzeug.exceptions.NotFound: the user has none of this number.
+    """
+    if kit.logins is None or not kit.logins.end(user, login_id):
+        raise NotFound("There is no such login.")
+    kit.commit()

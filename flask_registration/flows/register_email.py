@@ -1,0 +1,251 @@
+"""Move to another address, once it is proven; and take that back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, ValidationError
+
+from ..accounts import reauthenticate
+from ..errors import (
+    EmailAlreadyRegistered,
+    FieldTaken,
+    LinkExpired,
+    LinkInvalid,
+    MailUnavailable,
+    NotAuthenticated,
+    ReauthenticationRequired,
+)
+from ..flow import Flow, success
+from ..kit import Kit, current_kit
+from ..links import LinkSettings, Purpose, SignedLink, check_page
+from ..mail import Mail, NotificationType, default_templates
+from ..schemas import password_field
+from ..sessions import session_kept_on_failure
+from ..settings import Settings, SettingsReader, setting, spell
+from ..signals import user_changed_email
+from ..userfields import UserFields
+from ..users import User, UserState, lineage, moved_within, new_stamp, next_stamp, stamp_of_move
+from ..web import BodySchema, LinkParameter, LinkSchema, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterEmailSettings(Settings):
+    """Changing the e-mail address."""
+
+    register_email_schema_class: type[Schema] | None = setting(
+        None, "The marshmallow schema of the body that names the new address.", default_text="`email` and `password`"
+    )
+    register_email_verification_enabled: bool = setting(
+        True, "Whether a new address must be proven by a mailed link before it replaces the old one."
+    )
+    register_email_verification_email_sender: Callable[..., None] | None = setting(
+        None,
+        "Sends the mail in our place: `sender(request, user, *, email, verification_url, **kwargs)`.",
+        default_text="our own mail",
+    )
+    register_email_verification_period: timedelta = setting(timedelta(days=7), "How long a link is good for.")
+    register_email_verification_email_templates: Mapping[str, str] = setting(
+        default_templates(NotificationType.REGISTER_EMAIL_VERIFICATION), "The templates of the mail."
+    )
+    undo_email_change_period: timedelta = setting(timedelta(days=7), "How long the old address can take a change back.")
+
+
+def _is_verifying(settings: RegisterEmailSettings) -> bool:
+    return settings.register_email_verification_enabled
+
+
+flow = Flow("register_email", RegisterEmailSettings, mails=lambda settings: True, needs_email=True)
+
+MOVE = Purpose("register-email", binds=lambda user: (user.email,))
+
+#: Bound to nothing that a thief of the account could change: it outlives every new stamp, but that of an undo.
+UNDO = Purpose("undo-email-change", binds=lambda user: (lineage(user.security_stamp),), stamped=False)
+
+
+class EmailLinkSchema(LinkSchema):
+    """The parameters of a mailed link that is about another address."""
+
+    email = LinkParameter(required=True)
+
+
+# Ask to move
+
+
+class RegisterEmailSchema(BodySchema):
+    """The new address; and the password, unless the login is fresh."""
+
+    email = Text(required=True)
+    password = password_field(required=False)
+
+
+def register_email_schema(kit: Kit) -> Schema:
+    """The application's schema, or ours."""
+    return (kit.group(RegisterEmailSettings).register_email_schema_class or RegisterEmailSchema)()
+
+
+@flow.post(
+    "/register-email/",
+    loads=register_email_schema,
+    raises=[ReauthenticationRequired, EmailAlreadyRegistered, MailUnavailable],
+    login_required=True,
+)
+def register_email_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
+    """Ask to move to another address. The answer is the same whether or not somebody has it."""
+    reauthenticate(current_kit, user, data.get("password"))
+    login = register_email(current_kit, flow.settings, user, data["email"])
+    if flow.settings.register_email_verification_enabled:
+        return success("Register email link email sent")
+    return success("Email changed successfully", **login)
+
+
+def register_email(kit: Kit, settings: RegisterEmailSettings, user: User, address: str) -> dict[str, Any]:
+    """Mail a link to the new address, or move at once where no proof is asked for.
+
+    :raises marshmallow.ValidationError: not an address.
+    :raises EmailAlreadyRegistered: taken; only where no proof is asked for, else its owner is told by mail.
+    :raises MailUnavailable: with the ``"inline"`` dispatcher.
+    """
+    field = kit.fields.email or "email"
+    try:
+        email = kit.users.build({field: address})[field]
+    except ValidationError as error:
+        raise ValidationError(error.messages_dict[field], "email") from None
+    seen = kit.users.state(user)
+    if email == seen.email:
+        raise ValidationError("This is your address already.", "email")
+    if not settings.register_email_verification_enabled:
+        return move(kit, settings, user, seen, email)
+    owners = kit.users.find(field, email) if field in kit.fields.unique else []
+    if owners:
+        kit.commit(kit.mail(NotificationType.EMAIL_CHANGE_TAKEN, owners[0]))
+    else:
+        kit.commit(moving_mail(kit, settings, user, email))
+    return {}
+
+
+def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: str) -> Mail:
+    """The mail with the link, to the new address."""
+    return kit.mail(
+        NotificationType.REGISTER_EMAIL_VERIFICATION,
+        user,
+        to=email,
+        templates=settings.register_email_verification_email_templates,
+        sender=settings.register_email_verification_email_sender,
+        verification_url=kit.composer.url(kit.links.sign(MOVE, user, kit.pages.register_email_page, email)),
+        valid_for=spell(settings.register_email_verification_period),
+        email=email,
+    )
+
+
+# Prove the new address
+
+
+@flow.post(
+    "/verify-email/",
+    loads=EmailLinkSchema,
+    raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered, MailUnavailable],
+    enabled=_is_verifying,
+)
+def verify_email_view(link: SignedLink) -> ResponseReturnValue:
+    """Move to another address with the parameters of the link that it got."""
+    login = verify_email(current_kit, flow.settings, link)
+    return success("Email verified successfully", **login)
+
+
+def verify_email(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) -> dict[str, Any]:
+    """Move the account to the link's address, if it is verified itself; returns what the reply shall carry.
+
+    :raises LinkInvalid: forged, for something else, used, unknown, suspended or pending.
+    :raises LinkExpired: older than ``REGISTRATION_REGISTER_EMAIL_VERIFICATION_PERIOD``.
+    :raises EmailAlreadyRegistered: somebody else was faster.
+    """
+    user, seen = kit.links.open(MOVE, link, settings.register_email_verification_period)
+    if not seen.is_verified:
+        raise LinkInvalid
+    email = link.email or ""
+    kit.mailer.cooldown.forget(email)
+    try:
+        return move(kit, settings, user, seen, email)
+    except NotAuthenticated:  # changed this very moment, by another use of this link perhaps
+        raise LinkInvalid from None
+
+
+def move(kit: Kit, settings: RegisterEmailSettings, user: User, seen: UserState, email: str) -> dict[str, Any]:
+    """Write the new address, end every other login, and tell the old address how to undo it.
+
+    :raises EmailAlreadyRegistered: somebody else has it.
+    :raises NotAuthenticated: the account is no longer as it was seen.
+    """
+    asking = kit.identity.user_or_none()
+    # Within the period the first address alone can undo: were the next one told how to, a thief could undo that.
+    is_first = not moved_within(seen.security_stamp, settings.undo_email_change_period)
+    stamp = stamp_of_move() if is_first else next_stamp(seen.security_stamp)
+    try:
+        if not kit.users.change(user, seen, {"email": email, "security_stamp": stamp}):
+            raise NotAuthenticated
+    except FieldTaken:
+        raise EmailAlreadyRegistered from None
+    kit.identity.end_logins(user)
+    notices = [changed_mail(kit, settings, user, seen.email, can_undo=is_first)] if seen.email else []
+    with session_kept_on_failure():
+        login = kit.identity.renew(user, fresh=False) if asking is user else {}
+        kit.commit(*notices, signal=user_changed_email, user=user, old_email=seen.email, new_email=email)
+    return login
+
+
+def changed_mail(kit: Kit, settings: RegisterEmailSettings, user: User, old: str, *, can_undo: bool) -> Mail:
+    """The notice to the old address, with the link that takes the change back where it may.
+
+    A model without a security stamp has nothing that such a link could be bound to.
+    """
+    url = None
+    if can_undo and kit.fields.stamp:
+        url = kit.composer.url(kit.links.sign(UNDO, user, kit.pages.undo_email_change_page, old))
+    period = spell(settings.undo_email_change_period)
+    return kit.mail(NotificationType.EMAIL_CHANGED, user, to=old, verification_url=url, valid_for=period)
+
+
+# Take it back
+
+
+@flow.post("/undo-email-change/", loads=EmailLinkSchema, raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered])
+def undo_email_change_view(link: SignedLink) -> ResponseReturnValue:
+    """Take a change of address back, with the parameters of the link that the old address got."""
+    undo_email_change(current_kit, flow.settings, link)
+    return success("Email change undone")
+
+
+def undo_email_change(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) -> None:
+    """Give the account its old address back, and end every session, token and link of it.
+
+    :raises LinkInvalid: forged, for something else, used, unknown or suspended.
+    :raises LinkExpired: older than ``REGISTRATION_UNDO_EMAIL_CHANGE_PERIOD``.
+    :raises EmailAlreadyRegistered: somebody else has that address now.
+    """
+    user, seen = kit.links.open(UNDO, link, settings.undo_email_change_period)
+    if seen.email == link.email:
+        raise LinkInvalid
+    try:
+        if not kit.users.change(user, seen, {"email": link.email, "security_stamp": new_stamp()}):
+            raise LinkInvalid
+    except FieldTaken:
+        raise EmailAlreadyRegistered from None
+    kit.identity.end_logins(user)
+    kit.commit(signal=user_changed_email, user=user, old_email=seen.email, new_email=link.email)
+
+
+# What must be so at start-up
+
+
+@flow.check
+def check(settings: RegisterEmailSettings, fields: UserFields | None, reader: SettingsReader) -> None:
+    """The links must lead somewhere."""
+    pages = reader.read(LinkSettings)
+    if settings.register_email_verification_enabled:
+        check_page(reader, "REGISTER_EMAIL_VERIFICATION_URL", pages.register_email_page)
+    check_page(reader, "UNDO_EMAIL_CHANGE_URL", pages.undo_email_change_page)

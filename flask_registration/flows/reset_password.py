@@ -1,0 +1,197 @@
+"""Replace a forgotten password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema
+
+from ..accounts import account_schema, named_users, replace_password
+from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
+from ..flow import Flow, WebSettings, success
+from ..kit import Kit, current_kit
+from ..links import LinkSettings, Purpose, SignedLink, check_page
+from ..mail import Mail, NotificationType, default_templates
+from ..schemas import new_password_schema
+from ..settings import PREFIX, Settings, SettingsReader, setting, spell
+from ..signals import announce, user_activated, user_reset_password
+from ..userfields import UserFields
+from ..users import User
+from ..web import LinkSchema, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetPasswordSettings(Settings):
+    """Resetting a password."""
+
+    reset_password_verification_enabled: bool = setting(True, "Whether a forgotten password can be reset by mail.")
+    send_reset_password_link_schema_class: type[Schema] | None = setting(
+        None, "The marshmallow schema of the body that asks for the link.", default_text="`login` or a login field"
+    )
+    send_reset_password_link_user_finder: Callable[..., Any] | None = setting(
+        None,
+        "Finds who is meant: `finder(data, **kwargs)` returns a user or raises `UserNotFound`.",
+        default_text="by the login fields",
+    )
+    send_reset_password_link_schema_use_email: bool = setting(
+        False, "Whether the default schema and finder take `email` too."
+    )
+    reset_password_fail_when_user_not_found: bool = setting(False, "Whether strangers may learn who has an account.")
+    reset_password_verification_email_sender: Callable[..., None] | None = setting(
+        None,
+        "Sends the mail in our place: `sender(request, user, *, verification_url, **kwargs)`.",
+        default_text="our own mail",
+    )
+    reset_password_verification_period: timedelta = setting(
+        timedelta(days=1), "How long a link is good for; NIST SP 800-63B-4 section 4.2.1.2 allows a day at most."
+    )
+    reset_password_verification_one_time_use: bool = setting(True, "Whether a link works once only.")
+    reset_password_verification_email_templates: Mapping[str, str] = setting(
+        default_templates(NotificationType.RESET_PASSWORD_VERIFICATION), "The templates of the mail."
+    )
+    reset_password_schema_password_confirm: bool = setting(False, "Whether a reset needs `password_confirm`.")
+
+
+def _is_enabled(settings: ResetPasswordSettings) -> bool:
+    return settings.reset_password_verification_enabled
+
+
+flow = Flow("reset_password", ResetPasswordSettings, mails=_is_enabled, needs_email=True)
+
+RESET = Purpose("reset-password", binds=lambda user: (user.email, user.password_hash))
+RESET_AGAIN = Purpose("reset-password-again", binds=lambda user: (user.email,), stamped=False)
+
+
+# Ask for the link
+
+
+def asking_schema(kit: Kit) -> Schema:
+    """The application's schema, or one that names an account."""
+    settings = kit.group(ResetPasswordSettings)
+    if settings.send_reset_password_link_schema_class:
+        return settings.send_reset_password_link_schema_class()
+    return account_schema(kit, with_email=settings.send_reset_password_link_schema_use_email)
+
+
+@flow.post("/send-reset-password-link/", loads=asking_schema, raises=[UserNotFound], enabled=_is_enabled)
+def send_reset_password_link_view(data: dict[str, Any]) -> ResponseReturnValue:
+    """Ask for a mail with a link to a new password. The answer is the same whoever asks, for whomever."""
+    send_reset_password_link(current_kit, flow.settings, data)
+    if flow.settings.reset_password_fail_when_user_not_found:
+        return success("Reset link sent")
+    return success("Reset link sent if the user exists in database")
+
+
+def send_reset_password_link(kit: Kit, settings: ResetPasswordSettings, data: Mapping[str, Any]) -> None:
+    """Mail a link to the stored address of an account that is not suspended.
+
+    :raises UserNotFound: there is none; only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
+    """
+    try:
+        find = settings.send_reset_password_link_user_finder or (lambda data: find_named(kit, data))
+        user = find(data)
+        state = kit.users.state(user)
+        if not (state.is_active and state.email):
+            raise UserNotFound
+    except UserNotFound:
+        if settings.reset_password_fail_when_user_not_found:
+            raise UserNotFound from None
+        return
+    with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
+        kit.commit(reset_mail(kit, settings, user))
+
+
+def find_named(kit: Kit, data: Mapping[str, Any]) -> User:
+    """The user whom a body names.
+
+    :raises UserNotFound: it names none.
+    """
+    user = next(iter(named_users(kit, data)), None)
+    if user is None:
+        raise UserNotFound
+    return user
+
+
+def reset_mail(kit: Kit, settings: ResetPasswordSettings, user: User) -> Mail:
+    """The mail with the link, to the address that the account has."""
+    link = kit.links.sign(purpose(settings), user, kit.pages.reset_password_page)
+    return kit.mail(
+        NotificationType.RESET_PASSWORD_VERIFICATION,
+        user,
+        templates=settings.reset_password_verification_email_templates,
+        sender=settings.reset_password_verification_email_sender,
+        verification_url=kit.composer.url(link),
+        valid_for=spell(settings.reset_password_verification_period),
+        one_time_use=settings.reset_password_verification_one_time_use,
+    )
+
+
+def purpose(settings: ResetPasswordSettings) -> Purpose:
+    """What binds a link: everything that using it changes, unless it may be used again."""
+    return RESET if settings.reset_password_verification_one_time_use else RESET_AGAIN
+
+
+# Set the new password
+
+
+def reset_password_schema(kit: Kit) -> Schema:
+    """The new password, which is looked at only after the link has proven itself."""
+    confirm = kit.group(ResetPasswordSettings).reset_password_schema_password_confirm
+    return new_password_schema(password_confirm=confirm)()
+
+
+@flow.post(
+    "/reset-password/", loads=LinkSchema, raises=[LinkInvalid, LinkExpired, MailUnavailable], enabled=_is_enabled
+)
+def reset_password_view(link: SignedLink) -> ResponseReturnValue:
+    """Set a new password with the parameters of a mailed link."""
+
+    def new_password() -> str:
+        limit = current_kit.group(WebSettings).max_content_length
+        password: str = load(current_kit.schema(reset_password_schema), limit)["password"]
+        return password
+
+    reset_password(current_kit, flow.settings, link, new_password)
+    return success("Reset password successful")
+
+
+def reset_password(
+    kit: Kit, settings: ResetPasswordSettings, link: SignedLink, new_password: Callable[[], str]
+) -> None:
+    """Set a new password; every session, token and link of the account ends, and its address is proven.
+
+    :param new_password: called once the link has proven itself.
+    :raises LinkInvalid: forged, for something else, used, unknown or suspended.
+    :raises LinkExpired: older than ``REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD``.
+    :raises marshmallow.ValidationError: the password does not pass the policy; the link is still good.
+    """
+    user, seen = kit.links.open(purpose(settings), link, settings.reset_password_verification_period)
+    if not replace_password(kit, user, seen, new_password(), is_verified=True):
+        raise LinkInvalid
+    if seen.email:
+        kit.mailer.cooldown.forget(seen.email)
+    kit.commit(*kit.notice(NotificationType.PASSWORD_CHANGED, user), signal=user_reset_password, user=user)
+    if not seen.is_verified:
+        announce(user_activated, user=user)
+
+
+# What must be so at start-up
+
+
+@flow.check
+def check(settings: ResetPasswordSettings, fields: UserFields | None, reader: SettingsReader) -> None:
+    """A link must lead somewhere, and to one account."""
+    if not settings.reset_password_verification_enabled:
+        return
+    check_page(reader, "RESET_PASSWORD_VERIFICATION_URL", reader.read(LinkSettings).reset_password_page)
+    if settings.send_reset_password_link_schema_use_email and fields and fields.email not in fields.unique:
+        reader.problem(
+            PREFIX + "SEND_RESET_PASSWORD_LINK_SCHEMA_USE_EMAIL",
+            f"finds users by {fields.model.__name__}.{fields.email}, which is not unique: "
+            "declare it with mapped_column(..., unique=True).",
+        )

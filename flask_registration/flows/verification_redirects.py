@@ -1,0 +1,213 @@
+"""Pages behind mailed links, for applications without a front end of their own.
+
+Opening a page changes nothing, so that mail scanners cannot use up a link; its button does.
+Not among the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.flow])``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from marshmallow import ValidationError
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from ..errors import APIError
+from ..flow import Flow
+from ..kit import current_kit
+from ..links import is_absolute_url
+from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..userfields import UserFields
+from ..web import by_field, form_as_body
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationRedirectsSettings(Settings):
+    """Where the pages of `verification_redirects` lead. Without an URL, a page says it itself."""
+
+    verify_registration_success_url: str | None = setting(None, "Where a verified registration leads.")
+    verify_registration_failure_url: str | None = setting(None, "Where a bad link to a registration leads.")
+    verify_email_success_url: str | None = setting(None, "Where a verified address leads.")
+    verify_email_failure_url: str | None = setting(None, "Where a bad link to an address leads.")
+    reset_password_success_url: str | None = setting(None, "Where a new password leads.")
+    reset_password_failure_url: str | None = setting(None, "Where a bad link to a new password leads.")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page with one button, and the endpoint that the button is for."""
+
+    endpoint: str
+    title: str
+    text: str
+    button: str
+    done: str
+    passwords: Mapping[str, str]
+
+
+VERIFY_REGISTRATION = Page(
+    "verify_registration",
+    "Confirm your e-mail address",
+    "One click, and your account is ready.",
+    "Confirm my address",
+    "Your address is confirmed.",
+    {},
+)
+VERIFY_EMAIL = Page(
+    "verify_email",
+    "Confirm your new e-mail address",
+    "One click, and your account has its new address.",
+    "Confirm my new address",
+    "Your new address is confirmed.",
+    {},
+)
+RESET_PASSWORD = Page(
+    "reset_password",
+    "Choose a new password",
+    "Everybody who is logged in to your account will be logged out.",
+    "Set the password",
+    "Your password is changed. You can log in with it now.",
+    {"password": "New password", "password_confirm": "Once more"},
+)
+
+UNDO_EMAIL_CHANGE = Page(
+    "undo_email_change",
+    "Take the change back",
+    "Your account gets its old e-mail address back, and everybody who is logged in to it will be logged out.",
+    "Take the change back",
+    "The change is taken back. Now choose a new password, by “forgotten password” where you log in.",
+    {},
+)
+
+flow = Flow("verification_redirects", VerificationRedirectsSettings)
+
+
+@flow.get("/verify-registration/")
+def verify_registration_page_view() -> ResponseReturnValue:
+    """The page behind a link that verifies a registration."""
+    return show(VERIFY_REGISTRATION)
+
+
+@flow.post("/verify-registration/confirm/")
+def verify_registration_confirm_view() -> ResponseReturnValue:
+    """What its button does."""
+    settings = flow.settings
+    return confirm(
+        VERIFY_REGISTRATION, settings.verify_registration_success_url, settings.verify_registration_failure_url
+    )
+
+
+@flow.get("/verify-email/")
+def verify_email_page_view() -> ResponseReturnValue:
+    """The page behind a link that verifies a new address."""
+    return show(VERIFY_EMAIL)
+
+
+@flow.post("/verify-email/confirm/")
+def verify_email_confirm_view() -> ResponseReturnValue:
+    """What its button does."""
+    return confirm(VERIFY_EMAIL, flow.settings.verify_email_success_url, flow.settings.verify_email_failure_url)
+
+
+@flow.get("/reset-password/")
+def reset_password_page_view() -> ResponseReturnValue:
+    """The page behind a link to a new password."""
+    return show(RESET_PASSWORD)
+
+
+@flow.post("/reset-password/confirm/")
+def reset_password_confirm_view() -> ResponseReturnValue:
+    """What its button does."""
+    return confirm(RESET_PASSWORD, flow.settings.reset_password_success_url, flow.settings.reset_password_failure_url)
+
+
+@flow.get("/undo-email-change/")
+def undo_email_change_page_view() -> ResponseReturnValue:
+    """The page behind a link that takes a change of address back."""
+    return show(UNDO_EMAIL_CHANGE)
+
+
+@flow.post("/undo-email-change/confirm/")
+def undo_email_change_confirm_view() -> ResponseReturnValue:
+    """What its button does."""
+    return confirm(UNDO_EMAIL_CHANGE, None, None)
+
+
+def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
+    """The page, with the link's parameters in its form."""
+    given = request.args if request.method == "GET" else request.form
+    names = ("user_id", "email", "timestamp", "signature")
+    return render(
+        page,
+        text=page.text,
+        button=page.button,
+        action=url_for(f"registration.{page.endpoint}_confirm"),
+        parameters={name: given[name] for name in names if name in given},
+        errors=errors or {},
+    )
+
+
+def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
+    """Hand the form to the JSON endpoint's own view, and lead on; a password that will not do can be typed again."""
+    refuse_other_sites()
+    body = request.form.to_dict()
+    if body.get("password") != body.get("password_confirm"):  # the page asks twice, whether or not the endpoint does
+        return show(page, {"password_confirm": ["The two passwords do not match."]})
+    with form_as_body(body):
+        try:
+            current_kit.handlers[page.endpoint]()
+        except ValidationError as error:
+            errors: dict[str, Any] = by_field(error)
+            if errors.keys() & page.passwords.keys():
+                return show(page, errors)
+            failure = "This link is not complete."
+        except APIError as error:
+            failure = error.detail
+        except HTTPException as error:
+            failure = error.description or ""
+        else:
+            return redirect(success_url) if success_url else render(page, title="Done", text=page.done)
+    if failure_url:
+        return redirect(failure_url)
+    return render(page, title="That did not work", text=failure, status=400)
+
+
+def refuse_other_sites() -> None:
+    """A browser says where a form was sent from: another site must not log anybody in with a link of its own.
+
+    :raises werkzeug.exceptions.BadRequest: it was sent from elsewhere.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    by_site = site is None or site in ("same-origin", "none")
+    by_origin = origin is None or urlsplit(origin).netloc == request.host
+    if not (by_site and by_origin):
+        raise BadRequest("This form was sent from another site.")
+
+
+def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Response:
+    """One page; its URL is a secret, so that it tells nobody."""
+    html = render_template(
+        "registration/page/confirm.html",
+        **{"button": None, "title": page.title, "text": text, "passwords": page.passwords, **context},
+        site_name=current_kit.composer.site_name,
+    )
+    response = make_response(html, status)
+    response.headers["Referrer-Policy"] = "same-origin"  # with "no-referrer" our own form has no Origin
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    return response
+
+
+@flow.check
+def check(settings: VerificationRedirectsSettings, fields: UserFields | None, reader: SettingsReader) -> None:
+    """Where a page leads must not depend on the request."""
+    for name, url in vars(settings).items():
+        if url is not None and not (is_absolute_url(url) or url.startswith("/")):
+            reader.problem(
+                PREFIX + name.upper(), f"is {url!r}: start it with the scheme and the host, or with a slash."
+            )
