@@ -1,0 +1,72 @@
+"""One small application with accounts: ``flask --app examples/quickstart/app.py run --debug`` serves it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from flask import Flask, render_template
+from flask_mail import Mail
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_registration import LoginMixin, Registration, UserMixin
+
+from . import mailbox
+
+db = SQLAlchemy()
+mail = Mail()
+registration = Registration()
+
+
+class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
+    """Somebody with an account; your own columns go here."""
+
+
+class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]
+    """A session or a token; without this model there is no list of them, and a copied cookie outlives its logout."""
+
+
+def create_app(instance_path: str | None = None) -> Flask:
+    """Make the application.
+
+    :param instance_path: the absolute path of the folder for the database and the secret key.
+    """
+    app = Flask(__name__, instance_path=instance_path or str(Path(__file__).resolve().parent / "instance"))
+    app.config.from_mapping(
+        SQLALCHEMY_DATABASE_URI="sqlite:///quickstart.sqlite",
+        MAIL_DEFAULT_SENDER=("Quickstart", "no-reply@example.com"),
+        MAIL_SUPPRESS_SEND=True,  # mail goes to the terminal and to /mailbox/, not to a server
+        REGISTRATION_SITE_NAME="Quickstart",
+        REGISTRATION_USER_LOGIN_FIELDS=["username", "email"],  # either will do
+        REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/verify-registration/",
+        REGISTRATION_RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=True,  # the page asks for it twice
+    )
+    app.config.from_prefixed_env()  # FLASK_MAIL_SERVER sets MAIL_SERVER, and so on
+    app.secret_key = app.secret_key or kept_secret(Path(app.instance_path))
+
+    db.init_app(app)
+    mail.init_app(app)
+    registration.init_app(app, user_model=User, login_model=Login)
+    mailbox.init_app(app)
+    with app.app_context():
+        db.create_all()
+
+    @app.get("/")
+    @app.get("/verify-registration/")  # where mailed links lead; the other three are derived from the first
+    @app.get("/reset-password/")
+    @app.get("/verify-email/")
+    @app.get("/undo-email-change/")
+    def page() -> str:
+        return render_template("index.html")
+
+    return app
+
+
+def kept_secret(folder: Path) -> str:
+    """The key that signs links and sessions, made once and kept in a file."""
+    file = folder / "secret_key"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_hex())
+    return file.read_text()
