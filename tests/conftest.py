@@ -1,0 +1,126 @@
+"""Fixtures: applications on each database that runs here, a mailbox, a clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask_mail import Message, email_dispatched
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from .site import Site, make_site
+
+SERVERS = {
+    "postgresql": os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
+    "mariadb": os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4"),
+}
+DATABASE = f"flask_registration_test_{os.getpid()}"
+
+hypothesis_settings.register_profile(
+    "tests",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("tests")
+
+
+def _server_url(name: str) -> Iterator[str]:
+    server = make_url(SERVERS[name])
+    timeout = {"connect_timeout": 5}
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", connect_args=timeout)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {DATABASE}"))
+    except OperationalError as error:
+        pytest.skip(f"no {name} here ({SERVERS[name]}): {error.orig}")
+    yield server.set(database=DATABASE).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        force = " WITH (FORCE)" if name == "postgresql" else ""
+        connection.execute(text(f"DROP DATABASE {DATABASE}{force}"))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    yield from _server_url("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    yield from _server_url("mariadb")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Any) -> str:
+    return f"sqlite:///{tmp_path}/test.sqlite"
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, one of each kind in turn."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server_database(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database on a real server."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def new_site() -> Iterator[Callable[..., Site]]:
+    """Make an application; its tables are dropped and its mailbox closed in the end."""
+    sites: list[Site] = []
+
+    def make(*args: Any, **kwargs: Any) -> Site:
+        site = make_site(*args, **kwargs)
+        sites.append(site)
+        return site
+
+    def record(app: Any, message: Message, **_: Any) -> None:
+        for site in sites:
+            if site.app is app:
+                site.outbox.append(message)
+
+    with email_dispatched.connected_to(record):
+        yield make
+    for site in sites:
+        with site.app.app_context():
+            site.db.session.remove()
+            site.db.drop_all()
+            for engine in site.db.engines.values():
+                engine.dispose()
+
+
+@pytest.fixture
+def site(new_site: Callable[..., Site]) -> Site:
+    """The application of the documentation, on SQLite."""
+    return new_site()
+
+
+class Clock:
+    """The time, which passes only when told to."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(float(int(time.time())))
+    monkeypatch.setattr(time, "time", clock)
+    return clock

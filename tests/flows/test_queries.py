@@ -1,0 +1,117 @@
+"""How many SQL statements an endpoint takes: a number that changes for a reason, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ..conftest import Clock
+from ..site import PASSWORD, Site
+
+NewSite = Callable[..., Site]
+
+
+@pytest.fixture
+def peopled(database: str, new_site: NewSite, clock: Clock) -> Site:
+    """A pending and a verified account, and mail that may go again."""
+    site = new_site(database)
+    site.register("verified")
+    site.verify()
+    site.register("pending")
+    clock.advance(60)
+    return site
+
+
+def kinds(statements: list[str]) -> list[str]:
+    return [statement.split()[0] for statement in statements]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param({}, ["INSERT"], id="a free name and a free address"),
+        pytest.param({"email": "verified@example.com"}, ["INSERT", "SELECT", "SELECT"], id="a taken address"),
+        pytest.param({"username": "verified"}, ["INSERT", "SELECT", "SELECT"], id="a taken name"),
+        pytest.param({"username": "a b"}, [], id="a name that will not do"),
+        pytest.param({"password": "short"}, [], id="a password that will not do"),
+    ],
+)
+def test_a_registration_takes(peopled: Site, body: dict[str, Any], expected: list[str]) -> None:
+    with peopled.statements() as statements:
+        peopled.register(**{"username": "alice", "email": "alice@example.com", **body})
+    assert kinds(statements) == expected
+
+
+def test_verifying_takes_two_statements_and_one_the_second_time(peopled: Site) -> None:
+    with peopled.statements() as statements:
+        assert peopled.verify().status_code == 200
+    assert kinds(statements) == ["SELECT", "UPDATE"]
+    with peopled.statements() as statements:
+        assert peopled.verify().status_code == 200
+    assert kinds(statements) == ["SELECT"]
+
+
+def test_only_the_flag_is_written(peopled: Site) -> None:
+    with peopled.statements() as statements:
+        peopled.verify()
+    written = statements[1].partition("SET")[2].partition("WHERE")[0]
+    assert written.count("=") == 1
+    assert "is_verified" in written
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        pytest.param({"signature": "forged"}, ["SELECT"], id="a forged one"),
+        pytest.param({"user_id": "4711"}, ["SELECT"], id="of nobody"),
+        pytest.param({"user_id": "no number"}, [], id="of what is no id"),
+    ],
+)
+def test_a_link_that_is_refused_takes(peopled: Site, link: dict[str, Any], expected: list[str]) -> None:
+    with peopled.statements() as statements:
+        assert peopled.verify(**link).status_code == 400
+    assert kinds(statements) == expected
+
+
+def test_verifying_with_auto_login_takes_no_more(database: str, new_site: NewSite) -> None:
+    site = new_site(database, REGISTER_VERIFICATION_ONE_TIME_USE=True, REGISTER_VERIFICATION_AUTO_LOGIN=True)
+    site.register("alice")
+    with site.statements() as statements:
+        assert site.verify().status_code == 200
+    assert kinds(statements) == ["SELECT", "UPDATE"]
+
+
+@pytest.mark.parametrize("name", ["pending", "verified", "nobody"])
+@pytest.mark.parametrize(
+    ("ways", "count"),
+    [(["login"], 1), (["username"], 1), (["email"], 1), (["login", "email"], 2), (["username", "email"], 2)],
+)
+def test_resending_takes_a_statement_for_each_way_that_the_account_is_named(
+    peopled: Site, ways: list[str], count: int, name: str
+) -> None:
+    body = {way: f"{name}@example.com" if way == "email" else name for way in ways}
+    with peopled.statements() as statements:
+        assert peopled.post("resend-verification", body).status_code == 200
+    assert kinds(statements) == ["SELECT"] * count
+
+
+def test_an_account_is_looked_up_once_where_two_fields_say_the_same(peopled: Site) -> None:
+    with peopled.statements() as statements:
+        peopled.post("resend-verification", {"login": "pending", "username": "pending"})
+    assert kinds(statements) == ["SELECT"]
+
+
+@pytest.mark.parametrize("endpoint", ["register", "verify-registration", "resend-verification"])
+@pytest.mark.parametrize("body", [[], {}, "text"], ids=["a list", "an empty object", "text"])
+def test_a_body_that_is_no_request_takes_none(peopled: Site, endpoint: str, body: Any) -> None:
+    with peopled.statements() as statements:
+        assert peopled.post(endpoint, body).status_code == 400
+    assert statements == []
+
+
+def test_a_long_password_takes_no_statement_and_no_hash(peopled: Site) -> None:
+    with peopled.statements() as statements:
+        assert peopled.register("alice", password=PASSWORD * 100).status_code == 400
+    assert statements == []

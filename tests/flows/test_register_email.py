@@ -1,0 +1,880 @@
+"""Move to another address, once it is proven; and take that back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from marshmallow import Schema, fields
+from sqlalchemy import String
+from sqlalchemy.orm import mapped_column
+
+from flask_registration import ConfigurationError, user_changed_email
+
+from ..conftest import Clock
+from ..people import copy_of
+from ..site import PASSWORD, Site, html_of, links_of, own_model, parameters, text_of, whole
+from .journeys import (
+    AT_ONCE,
+    BOTH_KINDS_OF_SESSION,
+    EMAIL_TAKEN,
+    LINK_EXPIRED,
+    LINK_INVALID,
+    NOT_AUTHENTICATED,
+    OTHER_PASSWORD,
+    REAUTHENTICATE,
+    THREADS,
+    NewSite,
+    ask_move,
+    ask_reset,
+    at_once,
+    bearer,
+    changed,
+    forged,
+    has_password,
+    is_in,
+    log_in,
+    mails,
+    member,
+    move,
+    row,
+    token_of,
+)
+
+SENT = {"detail": "Register email link email sent"}
+DONE = {"detail": "Email verified successfully"}
+MOVED = {"detail": "Email changed successfully"}
+UNDONE = {"detail": "Email change undone"}
+ASKED = ("new@example.com", "Confirm your new e-mail address for example.com")
+NOTICE = ("alice@example.com", "Your e-mail address for example.com was changed")
+TAKEN = ("bob@example.com", "Your address at example.com is in use already")
+DAYS = 86400
+
+
+def ask(site: Site, client: Any, email: Any = "new@example.com", **more: Any) -> Any:
+    return site.post("register-email", {"email": email, **more}, client=client)
+
+
+def verify(site: Site, link: dict[str, Any], client: Any = None) -> Any:
+    return site.post("verify-email", link, client=client)
+
+
+def undo(site: Site, link: dict[str, Any], client: Any = None) -> Any:
+    return site.post("undo-email-change", link, client=client)
+
+
+def fail_mail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(mail: Any) -> None:
+        raise OSError("the mail server's own trouble")
+
+    monkeypatch.setattr(site.app.extensions["registration"].mailer, "send", send)
+
+
+# Ask to move
+
+
+def test_the_new_address_gets_a_link_and_nothing_changes(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    user = member(site)
+    client = log_in(site)
+    before = row(site, username="alice")
+    with site.hears(user_changed_email) as heard:
+        reply = ask(site, client, "New@Example.com")
+    assert (reply.status_code, reply.get_json()) == (200, SENT)
+    assert (row(site, username="alice"), heard) == (before, [])
+    (url,) = set(links_of(site.read()))
+    assert url.startswith("https://example.com/verify-email/?user_id=")
+    assert set(parameters(url)) == {"user_id", "email", "timestamp", "signature"}
+    assert (parameters(url)["user_id"], parameters(url)["email"]) == (str(user.id), "new@example.com")
+    assert "The link is good for 7 days; until then nothing changes." in text_of(site.read())
+    assert mails(site) == [ASKED]
+    assert is_in(client)
+    assert client.get("/accounts/profile/").get_json()["email"] == "alice@example.com"
+
+
+def test_nobody_asks_without_being_logged_in(site: Site) -> None:
+    member(site)
+    reply = ask(site, None)
+    assert (reply.status_code, reply.get_json()) == (401, NOT_AUTHENTICATED)
+    assert site.outbox == []
+
+
+def test_a_login_that_is_not_fresh_needs_the_password(site: Site, clock: Clock) -> None:
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    reply = ask(site, client)
+    assert (reply.status_code, reply.get_json()) == (401, REAUTHENTICATE)
+    assert reply.headers["WWW-Authenticate"] == 'Bearer error="insufficient_user_authentication"'
+    reply = ask(site, client, password="wrong")
+    assert (reply.status_code, reply.get_json()) == (400, {"password": ["This is not your password."]})
+    assert site.outbox == []
+    assert ask(site, client, password=PASSWORD).get_json() == SENT
+    assert mails(site) == [ASKED]
+
+
+def test_a_wrong_password_is_refused_at_a_fresh_login_too(site: Site) -> None:
+    member(site)
+    assert ask(site, log_in(site), password="wrong").status_code == 400
+    assert site.outbox == []
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        pytest.param("", id="an empty one"),
+        pytest.param(None, id="null"),
+        pytest.param(7, id="a number"),
+        pytest.param(["new@example.com"], id="a list"),
+        pytest.param("new", id="one without an at"),
+        pytest.param("new@example", id="one without a dot"),
+        pytest.param("new@example.com\r\nBcc: eve@example.com", id="one with a second line"),
+        pytest.param("new@example.com, eve@example.com", id="two"),
+        pytest.param("néw@example.com", id="one with a letter outside of ASCII"),
+        pytest.param("x" * 250 + "@example.com", id="a long one"),
+        pytest.param("n\0@example.com", id="one with a NUL"),
+        pytest.param("n\ud800@example.com", id="one with half a surrogate pair"),
+        pytest.param("<new@example.com>", id="one in brackets"),
+    ],
+)
+def test_what_is_no_address_is_refused(site: Site, email: Any) -> None:
+    member(site)
+    reply = ask(site, log_in(site), email)
+    assert (reply.status_code, list(reply.get_json())) == (400, ["email"])
+    assert site.outbox == []
+
+
+@pytest.mark.parametrize("typed", ["bob@example.com", "BOB@Example.com"])
+@pytest.mark.parametrize("state", ["verified", "pending", "suspended"])
+def test_a_taken_address_answers_alike_and_its_owner_is_told_without_a_link(
+    database: str, new_site: NewSite, typed: str, state: str
+) -> None:
+    site = new_site(database)
+    member(site)
+    bob = member(site, "bob", verified=state != "pending")
+    if state == "suspended":
+        site.change(bob, is_active=False)
+    client = log_in(site)
+    free = whole(ask(site, client))
+    assert mails(site) == [ASKED]
+    before = row(site, username="alice"), row(site, username="bob")
+    assert whole(ask(site, client, typed)) == free
+    mail = site.read()
+    assert links_of(mail) == []
+    for words in (text_of(mail), html_of(mail)):
+        assert "bob@example.com" in words
+        assert "alice" not in words
+        assert "http" not in words.replace("http-equiv", "")
+    assert mails(site) == [TAKEN]
+    assert (row(site, username="alice"), row(site, username="bob")) == before
+
+
+def test_it_answers_alike_with_a_failing_mail_server_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    member(site)
+    member(site, "bob")
+    client = log_in(site)
+    fail_mail(site, monkeypatch)
+    assert whole(ask(site, client)) == whole(ask(site, client, "bob@example.com"))
+
+
+def test_and_with_inline_mail(new_site: NewSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = new_site(MAIL_DISPATCHER="inline")
+    member(site)
+    member(site, "bob")
+    client = log_in(site)
+    fail_mail(site, monkeypatch)
+    free, taken = ask(site, client), ask(site, client, "bob@example.com")
+    assert (free.status_code, free.get_json()["code"]) == (503, "mail-unavailable")
+    assert whole(free) == whole(taken)
+    assert is_in(client)
+
+
+@pytest.mark.parametrize("typed", ["alice@example.com", "ALICE@example.com"])
+def test_ones_own_address_is_not_somebody_elses(site: Site, typed: str) -> None:
+    """Nobody with another account has asked for it, so no mail may say so."""
+    member(site)
+    client = log_in(site)
+    reply = ask(site, client, typed)
+    assert reply.status_code in (200, 400)
+    assert [subject for _, subject in mails(site)] == []
+    assert is_in(client)
+
+
+VARIANTS = ["mıke@example.com", "míke@example.com", "ｍike@example.com", "mike@exаmple.com"]
+
+
+@pytest.mark.parametrize("typed", VARIANTS)
+def test_a_variant_of_a_taken_address_is_never_the_address_itself(database: str, new_site: NewSite, typed: str) -> None:
+    site = new_site(database)
+    member(site)
+    member(site, "mike")
+    client = log_in(site)
+    reply = ask(site, client, typed)
+    assert reply.status_code in (200, 400)
+    assert all(message.recipients != ["mike@example.com"] for message in site.outbox)
+    if reply.status_code == 200:
+        verify(site, site.link(), client)
+        assert site.user(username="alice").email != "mike@example.com"
+
+
+def test_where_addresses_need_not_be_unique_a_taken_one_is_free(new_site: NewSite) -> None:
+    site = new_site(
+        define=own_model(
+            email=lambda: mapped_column(String(254), nullable=False),
+            get_id=lambda: lambda user: str(user.id),
+        )
+    )
+    member(site)
+    member(site, "bob")
+    client = log_in(site)
+    link = ask_move(site, client, "bob@example.com")
+    assert verify(site, link, client).get_json() == DONE
+    assert [user.email for user in site.users()] == ["bob@example.com"] * 2
+
+
+def test_within_a_minute_of_another_mail_to_that_address_it_is_silent_and_answers_alike(
+    site: Site, clock: Clock
+) -> None:
+    member(site)
+    member(site, "bob")
+    client = log_in(site)
+    free = whole(ask(site, client))
+    assert mails(site) == [ASKED]
+    assert whole(ask(site, client)) == free
+    site.register("eve", email="new@example.com")
+    site.post("send-reset-password-link", {"login": "bob"})
+    assert len(mails(site)) == 1
+    assert whole(ask(site, client, "bob@example.com")) == free
+    assert mails(site) == []
+    clock.advance(60)
+    assert whole(ask(site, client, "bob@example.com")) == free
+    assert mails(site) == [TAKEN]
+
+
+class OwnEmail(Schema):
+    new = fields.Email(required=True, data_key="new_email", attribute="email")
+
+
+def test_an_application_may_ask_in_its_own_way(new_site: NewSite) -> None:
+    site = new_site(REGISTER_EMAIL_SCHEMA_CLASS=f"{__name__}.OwnEmail")
+    member(site)
+    client = log_in(site)
+    assert site.post("register-email", {"new_email": "new@example.com"}, client=client).get_json() == SENT
+    assert mails(site) == [ASKED]
+
+
+def test_an_application_may_send_in_its_own_way(new_site: NewSite) -> None:
+    sent: list[Any] = []
+
+    def send(request: Any, user: Any, *, email: str, verification_url: str, **kwargs: Any) -> None:
+        sent.append((request.path, user.username, email, verification_url))
+
+    site = new_site(REGISTER_EMAIL_VERIFICATION_EMAIL_SENDER=send)
+    member(site)
+    client = log_in(site)
+    assert ask(site, client).get_json() == SENT
+    ((path, name, email, url),) = sent
+    assert (path, name, email, site.outbox) == ("/accounts/register-email/", "alice", "new@example.com", [])
+    assert verify(site, parameters(url)).get_json() == DONE
+
+
+def test_an_application_may_have_its_own_templates(new_site: NewSite, tmp_path: Any) -> None:
+    (tmp_path / "subject.txt").write_text("Moving, {{ user.username }}?")
+    (tmp_path / "body.html").write_text('<p>{{ email }}</p><a href="{{ verification_url }}">Go</a>')
+    site = new_site(
+        template_folder=str(tmp_path),
+        REGISTER_EMAIL_VERIFICATION_EMAIL_TEMPLATES={
+            "subject": "subject.txt",
+            "body": "body.html",
+            "is_html": True,
+        },
+    )
+    member(site)
+    link = ask_move(site, log_in(site), "new@example.com")
+    assert site.read()["Subject"] == "Moving, alice?"
+    assert text_of(site.read()).startswith("new@example.com\n\nGo:\nhttps://example.com/verify-email/?user_id=")
+    assert verify(site, link).get_json() == DONE
+
+
+# Prove the new address
+
+
+def test_the_link_moves_the_account_tells_the_old_address_and_announces_it(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    site.outbox.clear()
+    before = row(site, username="alice")
+    with site.hears(user_changed_email) as heard:
+        reply = verify(site, link, client)
+    assert (reply.status_code, reply.get_json()) == (200, DONE)
+    after = row(site, username="alice")
+    assert (changed(before, after), after["email"]) == ({"email", "security_stamp"}, "new@example.com")
+    assert [(each["signal"], each["user"].email, each["old_email"], each["new_email"]) for each in heard] == [
+        ("user-changed-email", "new@example.com", "alice@example.com", "new@example.com")
+    ]
+    (url,) = set(links_of(site.read()))
+    assert url.startswith("https://example.com/undo-email-change/?user_id=")
+    assert parameters(url)["email"] == "alice@example.com"
+    for words in (text_of(site.read()), html_of(site.read())):
+        assert "new@example.com" not in words
+        assert "7 days" in words
+    assert mails(site) == [NOTICE]
+
+
+@BOTH_KINDS_OF_SESSION
+def test_the_session_of_the_mover_goes_on_and_every_other_login_ends(
+    database: str, new_site: NewSite, sessions: dict[str, Any]
+) -> None:
+    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, **sessions)
+    member(site)
+    member(site, "bob")
+    client, elsewhere, token, bob = log_in(site), log_in(site), token_of(site), log_in(site, "bob")
+    link = ask_move(site, client, "new@example.com")
+    copied = copy_of(client)
+    assert verify(site, link, client).get_json() == DONE
+    assert (is_in(client), is_in(bob)) == (True, True)
+    assert (is_in(elsewhere), is_in(copied), is_in(site.app.test_client(), token)) == (False, False, False)
+
+
+@BOTH_KINDS_OF_SESSION
+def test_a_mover_with_a_token_gets_a_new_one(new_site: NewSite, sessions: dict[str, Any]) -> None:
+    site = new_site(LOGIN_RETRIEVE_TOKEN=True, LOGIN_AUTHENTICATE_SESSION=False, **sessions)
+    member(site)
+    token, client = token_of(site), site.app.test_client()
+    link = ask_move(site, client, "new@example.com", headers=token)
+    reply = site.post("verify-email", link, headers=token)
+    assert set(reply.get_json()) == {"detail", "token"}
+    assert (is_in(client, token), is_in(client, bearer(reply.get_json()["token"]))) == (False, True)
+
+
+@BOTH_KINDS_OF_SESSION
+def test_opened_in_another_browser_it_logs_nobody_in_and_ends_every_session(
+    database: str, new_site: NewSite, sessions: dict[str, Any]
+) -> None:
+    site = new_site(database, **sessions)
+    member(site)
+    client, other = log_in(site), site.app.test_client()
+    reply = verify(site, ask_move(site, client, "new@example.com"), other)
+    assert reply.get_json() == DONE
+    assert "Set-Cookie" not in reply.headers
+    assert (is_in(client), is_in(other)) == (False, False)
+
+
+def test_opened_by_somebody_else_who_is_logged_in_it_leaves_them_alone(site: Site) -> None:
+    member(site)
+    member(site, "bob")
+    client, bob = log_in(site), log_in(site, "bob")
+    assert verify(site, ask_move(site, client, "new@example.com"), bob).get_json() == DONE
+    assert bob.get("/accounts/profile/").get_json()["username"] == "bob"
+    assert (site.user(username="alice").email, site.user(username="bob").email) == (
+        "new@example.com",
+        "bob@example.com",
+    )
+
+
+def test_a_new_address_logs_in_where_people_log_in_by_it(database: str, new_site: NewSite) -> None:
+    site = new_site(database, USER_LOGIN_FIELDS=["email"], REGISTER_FLOW_ENABLED=False)
+    member(site)
+    client = log_in(site, "alice@example.com")
+    move(site, client, "new@example.com")
+    assert has_password(site, PASSWORD, "New@example.com")
+    assert not has_password(site, PASSWORD, "alice@example.com")
+
+
+def test_a_link_works_once(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    assert verify(site, link).get_json() == DONE
+    before = row(site, username="alice")
+    assert whole(verify(site, link)) == forged(site, "verify-email")
+    assert row(site, username="alice") == before
+
+
+@BOTH_KINDS_OF_SESSION
+@pytest.mark.parametrize("asking", [False, True], ids=["by nobody", "by the mover"])
+def test_of_fifty_uses_at_once_one_works_and_the_others_are_forged_links(
+    database: str, new_site: NewSite, sessions: dict[str, Any], asking: bool
+) -> None:
+    site = new_site(database, config=AT_ONCE, **sessions)
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    site.outbox.clear()
+    expected = forged(site, "verify-email")
+    clients = [copy_of(client) if asking else site.app.test_client() for _ in range(THREADS)]
+    with site.hears(user_changed_email) as heard:
+        replies = at_once(lambda number: verify(site, link, clients[number]))
+    assert Counter(reply.status_code for reply in replies) == {200: 1, 400: THREADS - 1}
+    bodies = {reply.get_data() for reply in replies if reply.status_code == 400}
+    assert bodies == {expected[2]}
+    assert (len(heard), mails(site)) == (1, [NOTICE])
+    assert sum(map(is_in, clients)) == asking
+
+
+def test_of_fifty_undoings_at_once_one_works(database: str, new_site: NewSite) -> None:
+    site = new_site(database, config=AT_ONCE)
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    expected = forged(site, "undo-email-change")
+    with site.hears(user_changed_email) as heard:
+        replies = at_once(lambda number: undo(site, link))
+    assert Counter(reply.status_code for reply in replies) == {200: 1, 400: THREADS - 1}
+    assert {str(whole(reply)) for reply in replies if reply.status_code == 400} == {str(expected)}
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param("move", id="another move"),
+        pytest.param("change", id="a new password"),
+        pytest.param("reset", id="a reset"),
+        pytest.param("everywhere", id="a log-out everywhere"),
+        pytest.param("suspend", id="a suspension"),
+        pytest.param("pending", id="the loss of the verification"),
+        pytest.param("delete", id="a deletion"),
+    ],
+)
+def test_a_link_dies_by(database: str, new_site: NewSite, then: str) -> None:
+    site = new_site(database, MAIL_COOLDOWN=0)
+    user = member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    if then == "move":
+        move(site, client, "other@example.com")
+    elif then == "change":
+        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        site.post("change-password", body, client=client)
+    elif then == "reset":
+        site.post("reset-password", {**ask_reset(site), "password": OTHER_PASSWORD})
+    elif then == "everywhere":
+        site.post("logout", {"everywhere": True}, client=client)
+    elif then == "delete":
+        client.delete("/accounts/profile/")
+    else:
+        site.change(user, **{"is_active" if then == "suspend" else "is_verified": False})
+    before = [(each.email, each.security_stamp) for each in site.users()]
+    assert whole(verify(site, link)) == forged(site, "verify-email")
+    assert [(each.email, each.security_stamp) for each in site.users()] == before
+
+
+def test_somebody_who_was_faster_keeps_the_address(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    member(site, "eve", email="new@example.com")
+    before = row(site, username="alice")
+    with site.hears(user_changed_email) as heard:
+        reply = verify(site, link, client)
+    assert (reply.status_code, reply.get_json()) == (400, EMAIL_TAKEN)
+    assert (row(site, username="alice"), heard) == (before, [])
+    assert is_in(client)
+    assert whole(verify(site, {**link, "signature": "forged"})) == forged(site, "verify-email")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "answer"),
+    [
+        pytest.param(-61, LINK_INVALID, id="61 s before its time"),
+        pytest.param(-60, DONE, id="60 s before its time, by another clock"),
+        pytest.param(7 * DAYS - 1, DONE, id="a second before its end"),
+        pytest.param(7 * DAYS, DONE, id="at its end"),
+        pytest.param(7 * DAYS + 1, LINK_EXPIRED, id="a second after its end"),
+    ],
+)
+def test_a_link_is_good_for_seven_days_to_the_second(
+    site: Site, clock: Clock, seconds: int, answer: dict[str, str]
+) -> None:
+    member(site)
+    link = ask_move(site, log_in(site), "new@example.com")
+    clock.advance(seconds)
+    assert verify(site, link).get_json() == answer
+
+
+PARAMETERS = ["user_id", "email", "timestamp", "signature"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("endpoint", ["verify-email", "undo-email-change"])
+def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, endpoint: str, name: str) -> None:
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    if endpoint == "undo-email-change":
+        verify(site, link)
+        link = site.link()
+    before, expected = row(site, username="alice"), forged(site, endpoint)
+    texts = [link[name] + "0", "0" + link[name], " " + link[name], link[name] + "\n", link[name][:-1] or "x"]
+    for place, character in enumerate(link[name]):
+        texts += [link[name][:place] + chr(ord(character) ^ 1 << bit) + link[name][place + 1 :] for bit in range(7)]
+    accepted = [text for text in texts if whole(site.post(endpoint, {**link, name: text})) != expected]
+    assert accepted == []
+    assert row(site, username="alice") == before
+    assert site.post(endpoint, link).status_code == 200
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("endpoint", ["verify-email", "undo-email-change"])
+def test_a_parameter_that_is_missing_is_told_by_its_name(site: Site, endpoint: str, name: str) -> None:
+    member(site)
+    link = ask_move(site, log_in(site), "new@example.com")
+    del link[name]
+    reply = site.post(endpoint, link)
+    assert (reply.status_code, reply.get_json()) == (400, {name: ["This field is required."]})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+@pytest.mark.parametrize("endpoint", ["verify-email", "undo-email-change"])
+def test_opening_the_link_with_another_method_changes_nothing(site: Site, method: str, endpoint: str) -> None:
+    member(site)
+    link = ask_move(site, log_in(site), "new@example.com")
+    before = row(site, username="alice")
+    reply = site.app.test_client().open(f"/accounts/{endpoint}/", method=method, query_string=link)
+    assert reply.status_code == 405
+    assert row(site, username="alice") == before
+
+
+@BOTH_KINDS_OF_SESSION
+def test_with_inline_mail_a_notice_that_fails_changes_nothing(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch, sessions: dict[str, Any]
+) -> None:
+    site = new_site(MAIL_DISPATCHER="inline", **sessions)
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    before = row(site, username="alice")
+    fail_mail(site, monkeypatch)
+    reply = verify(site, link, client)
+    assert (reply.status_code, reply.get_json()["code"]) == (503, "mail-unavailable")
+    assert row(site, username="alice") == before
+    assert is_in(client)
+    monkeypatch.undo()
+    assert verify(site, link, client).get_json() == DONE
+
+
+# Where no proof is asked for
+
+
+@BOTH_KINDS_OF_SESSION
+def test_without_verification_the_account_moves_at_once(
+    database: str, new_site: NewSite, sessions: dict[str, Any]
+) -> None:
+    site = new_site(database, REGISTER_EMAIL_VERIFICATION_ENABLED=False, **sessions)
+    member(site)
+    member(site, "bob")
+    client, elsewhere = log_in(site), log_in(site)
+    with site.hears(user_changed_email) as heard:
+        assert ask(site, client).get_json() == MOVED
+    assert site.user(username="alice").email == "new@example.com"
+    assert [(each["old_email"], each["new_email"]) for each in heard] == [("alice@example.com", "new@example.com")]
+    assert (is_in(client), is_in(elsewhere)) == (True, False)
+    link = site.link()
+    assert mails(site) == [NOTICE]
+    reply = ask(site, client, "bob@example.com")
+    assert (reply.status_code, reply.get_json()) == (400, EMAIL_TAKEN)
+    assert is_in(client)
+    assert site.outbox == []
+    assert verify(site, link).status_code == 404
+    assert undo(site, link).get_json() == UNDONE
+    assert site.user(username="alice").email == "alice@example.com"
+    assert not is_in(client)
+
+
+def test_without_verification_the_login_must_be_fresh_all_the_same(new_site: NewSite, clock: Clock) -> None:
+    site = new_site(REGISTER_EMAIL_VERIFICATION_ENABLED=False)
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    assert ask(site, client).get_json() == REAUTHENTICATE
+    assert site.user(username="alice").email == "alice@example.com"
+    assert ask(site, client, password=PASSWORD).get_json() == MOVED
+
+
+# Take it back
+
+
+@BOTH_KINDS_OF_SESSION
+def test_the_old_address_takes_the_change_back_and_every_session_ends(
+    database: str, new_site: NewSite, sessions: dict[str, Any]
+) -> None:
+    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, **sessions)
+    member(site)
+    client = log_in(site)
+    link = move(site, client, "new@example.com")
+    token = token_of(site)
+    site.outbox.clear()
+    before = row(site, username="alice")
+    with site.hears(user_changed_email) as heard:
+        reply = undo(site, link, client)
+    assert (reply.status_code, reply.get_json()) == (200, UNDONE)
+    after = row(site, username="alice")
+    assert (changed(before, after), after["email"]) == ({"email", "security_stamp"}, "alice@example.com")
+    assert [(each["user"].email, each["old_email"], each["new_email"]) for each in heard] == [
+        ("alice@example.com", "new@example.com", "alice@example.com")
+    ]
+    assert (is_in(client), is_in(site.app.test_client(), token)) == (False, False)
+    assert whole(undo(site, link)) == forged(site, "undo-email-change")
+    assert row(site, username="alice") == after
+    assert site.outbox == []  # nobody but the owner knows
+
+
+@pytest.mark.parametrize(
+    ("seconds", "answer"),
+    [
+        pytest.param(7 * DAYS - 1, UNDONE, id="a second before its end"),
+        pytest.param(7 * DAYS, UNDONE, id="at its end"),
+        pytest.param(7 * DAYS + 1, LINK_EXPIRED, id="a second after its end"),
+    ],
+)
+def test_a_change_can_be_taken_back_for_seven_days_to_the_second(
+    site: Site, clock: Clock, seconds: int, answer: dict[str, str]
+) -> None:
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    clock.advance(seconds)
+    assert undo(site, link).get_json() == answer
+
+
+def test_a_period_of_ones_own(new_site: NewSite, clock: Clock) -> None:
+    site = new_site(UNDO_EMAIL_CHANGE_PERIOD=30 * DAYS)
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    assert "within 30 days" in text_of(site.read())
+    clock.advance(30 * DAYS)
+    assert undo(site, link).get_json() == UNDONE
+
+
+THEN: dict[str, list[str]] = {
+    "nothing": [],
+    "changes the password": ["password"],
+    "moves to yet another address": ["move"],
+    "logs out everywhere": ["everywhere"],
+    "logs out and in again": ["login"],
+    "resets the password": ["reset"],
+    "moves ten times and changes the password": [*["move"] * 10, "password"],
+    "changes the password a hundred times": ["password"] * 100,
+    "does everything": ["password", "move", "everywhere", "reset", "move"],
+}
+
+
+class Thief:
+    """Somebody who has the password, and moves the account about."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.password = PASSWORD
+        self.address = "thief0@example.com"
+        self.client = log_in(site)
+        self.count = 0
+
+    def take(self) -> dict[str, str]:
+        """Move the account away; the owner's link."""
+        return move(self.site, self.client, self.address)
+
+    def do(self, what: str) -> None:
+        self.count += 1
+        if what == "password":
+            old, self.password = self.password, f"the thief's password {self.count} for a while"
+            body = {"old_password": old, "password": self.password, "password_confirm": self.password}
+            assert self.site.post("change-password", body, client=self.client).status_code == 200
+        elif what == "move":
+            self.address = f"thief{self.count}@example.com"
+            assert move(self.site, self.client, self.address) == {}  # nothing to undo with
+        elif what == "everywhere":
+            assert self.site.post("logout", {"everywhere": True}, client=self.client).status_code == 200
+            self.client = log_in(self.site, password=self.password)
+        elif what == "login":
+            self.site.post("logout", {}, client=self.client)
+            self.client = log_in(self.site, password=self.password)
+        elif what == "reset":
+            link, self.password = ask_reset(self.site), f"the thief's password {self.count} for a while"
+            assert self.site.post("reset-password", {**link, "password": self.password}).status_code == 200
+            self.client = log_in(self.site, password=self.password)
+
+
+@pytest.mark.parametrize("what", THEN)
+@BOTH_KINDS_OF_SESSION
+def test_it_works_whatever_a_thief_does_next_who(new_site: NewSite, sessions: dict[str, Any], what: str) -> None:
+    site = new_site(MAIL_COOLDOWN=0, **sessions)
+    user = member(site)
+    thief = Thief(site)
+    link = thief.take()
+    for each in THEN[what]:
+        thief.do(each)
+    moving = ask_move(site, thief.client, "last@example.com") if what != "nothing" else None
+    reply = undo(site, link)
+    assert (reply.status_code, reply.get_json()) == (200, UNDONE)
+    assert site.user(id=user.id).email == "alice@example.com"
+    assert not is_in(thief.client)
+    after = row(site, id=user.id)
+    if moving:  # what was on its way is dead
+        assert verify(site, moving).get_json() == LINK_INVALID
+    assert undo(site, link).get_json() == LINK_INVALID
+    assert row(site, id=user.id) == after
+    reset = ask_reset(site)
+    assert site.outbox[-1].recipients == ["alice@example.com"]
+    assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).status_code == 200
+
+
+def test_the_owner_may_move_again_after_an_undoing_and_undo_that_too(site: Site, clock: Clock) -> None:
+    member(site)
+    first = move(site, log_in(site), "new@example.com")
+    assert undo(site, first).get_json() == UNDONE
+    second = move(site, log_in(site), "new@example.com")
+    assert undo(site, first).get_json() == LINK_INVALID
+    assert undo(site, second).get_json() == UNDONE
+
+
+def test_a_suspended_account_does_not_move_back(site: Site) -> None:
+    user = member(site)
+    link = move(site, log_in(site), "new@example.com")
+    site.change(user, is_active=False)
+    before, expected = row(site, username="alice"), forged(site, "undo-email-change")
+    assert whole(undo(site, link)) == expected
+    assert row(site, username="alice") == before
+
+
+def test_an_old_address_that_somebody_else_has_by_now_stays_theirs(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    link = move(site, client, "new@example.com")
+    eve = member(site, "eve", email="alice@example.com")
+    before = row(site, username="alice")
+    reply = undo(site, link)
+    assert (reply.status_code, reply.get_json()) == (400, EMAIL_TAKEN)
+    assert row(site, username="alice") == before
+    assert is_in(client)
+    site.change(eve, email="eve@example.com")
+    assert undo(site, link).get_json() == UNDONE
+
+
+def test_a_model_without_a_stamp_moves_and_is_told_but_has_nothing_to_undo_it_with(
+    database: str, new_site: NewSite
+) -> None:
+    site = new_site(database, define=own_model())
+    member(site)
+    client = log_in(site)
+    link = ask_move(site, client, "new@example.com")
+    assert verify(site, link, client).get_json() == DONE
+    assert site.outbox[-1].recipients == ["alice@example.com"]
+    assert links_of(site.read()) == []
+    assert "tell example.com at once" in text_of(site.read())
+    assert verify(site, link).get_json() == LINK_INVALID
+    assert is_in(client)
+
+
+def test_within_the_period_the_first_address_alone_can_undo_and_after_it_the_latest(site: Site, clock: Clock) -> None:
+    member(site)
+    client = log_in(site)
+    first = move(site, client, "second@example.com")
+    assert move(site, client, "third@example.com") == {}
+    clock.advance(7 * DAYS + 1)
+    client = log_in(site)
+    latest = move(site, client, "fourth@example.com")
+    assert undo(site, first).get_json() == LINK_INVALID
+    assert undo(site, latest).get_json() == UNDONE
+    assert site.user(username="alice").email == "third@example.com"
+
+
+# Where the links lead, and what must be so at start-up
+
+
+@pytest.mark.parametrize(
+    ("settings", "moving", "undoing"),
+    [
+        pytest.param(
+            {}, "https://example.com/verify-email/", "https://example.com/undo-email-change/", id="by default"
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com/app/verify"},
+            "https://example.com/app/verify-email/",
+            "https://example.com/app/undo-email-change/",
+            id="beside a page in a folder",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com"},
+            "https://example.com/verify-email/",
+            "https://example.com/undo-email-change/",
+            id="beside a host alone",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com:8443/verify.html?lang=de"},
+            "https://example.com:8443/verify-email/",
+            "https://example.com:8443/undo-email-change/",
+            id="beside a page with a query",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com/verify/?next=/home/"},
+            "https://example.com/verify-email/",
+            "https://example.com/undo-email-change/",
+            id="beside a page with a path in its query",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com/#/verify"},
+            "https://example.com/#/verify-email/",
+            "https://example.com/#/undo-email-change/",
+            id="beside a page behind a hash",
+        ),
+        pytest.param(
+            {"REGISTER_EMAIL_VERIFICATION_URL": "https://app.example.org/mail/new/"},
+            "https://app.example.org/mail/new/",
+            "https://app.example.org/mail/undo-email-change/",
+            id="beside a page of its own",
+        ),
+        pytest.param(
+            {"UNDO_EMAIL_CHANGE_URL": "https://app.example.org/undo/?a=b"},
+            "https://example.com/verify-email/",
+            "https://app.example.org/undo/?a=b",
+            id="where the setting says",
+        ),
+    ],
+)
+def test_links_lead(new_site: NewSite, settings: dict[str, Any], moving: str, undoing: str) -> None:
+    site = new_site(**settings)
+    member(site)
+    client = log_in(site)
+    assert ask(site, client).status_code == 200
+    (url, *_) = links_of(site.read())
+    link = dict(parse_qsl(url.rpartition("?")[2]))
+    assert links_of(site.read())[0].startswith(moving + ("&" if "?" in moving else "?") + "user_id=")
+    assert verify(site, link).get_json() == DONE
+    assert links_of(site.read())[0].startswith(undoing + ("&" if "?" in undoing else "?") + "user_id=")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problems"),
+    [
+        pytest.param(
+            {"REGISTER_EMAIL_VERIFICATION_URL": "/verify-email/", "UNDO_EMAIL_CHANGE_URL": "https://example.com/u/"},
+            ["REGISTRATION_REGISTER_EMAIL_VERIFICATION_URL"],
+            id="a relative page",
+        ),
+        pytest.param(
+            {"UNDO_EMAIL_CHANGE_URL": "undo/"}, ["REGISTRATION_UNDO_EMAIL_CHANGE_URL"], id="a relative page to undo"
+        ),
+        pytest.param(
+            {
+                "REGISTER_VERIFICATION_ENABLED": False,
+                "REGISTER_VERIFICATION_URL": None,
+                "RESET_PASSWORD_VERIFICATION_URL": "https://example.com/reset/",
+            },
+            ["REGISTRATION_REGISTER_EMAIL_VERIFICATION_URL"],
+            id="no page at all, for which the one beside it is not blamed",
+        ),
+    ],
+)
+def test_is_a_configuration_problem_with_a_cure(
+    new_site: NewSite, settings: dict[str, Any], problems: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        new_site(**settings)
+    assert [problem.setting for problem in caught.value.problems] == problems
+    assert "https://example.com/" in str(caught.value)

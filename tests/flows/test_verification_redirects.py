@@ -1,0 +1,461 @@
+"""Pages behind mailed links, for applications without a front end of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+from flask_registration import DEFAULT_FLOWS, ConfigurationError
+from flask_registration.flows import verification_redirects
+
+from ..conftest import Clock
+from ..site import PASSWORD, Site, links_of
+from .journeys import (
+    LINK_INVALID,
+    OTHER_PASSWORD,
+    NewSite,
+    ask_move,
+    ask_reset,
+    forget_mails,
+    has_password,
+    is_in,
+    log_in,
+    member,
+    move,
+    row,
+)
+
+FLOWS = [*DEFAULT_FLOWS, verification_redirects.flow]
+PAGES = {
+    "REGISTER_VERIFICATION_URL": "http://localhost/accounts/verify-registration/",
+    "REGISTER_EMAIL_VERIFICATION_URL": "http://localhost/accounts/verify-email/",
+    "RESET_PASSWORD_VERIFICATION_URL": "http://localhost/accounts/reset-password/",
+}
+URLS = {
+    f"{journey}_{end}_URL": f"https://example.com/{journey.lower()}/{end.lower()}"
+    for journey in ("VERIFY_REGISTRATION", "VERIFY_EMAIL", "RESET_PASSWORD")
+    for end in ("SUCCESS", "FAILURE")
+}
+ENDPOINTS = ["verify-registration", "verify-email", "reset-password"]
+each_page = pytest.mark.parametrize("endpoint", ENDPOINTS)
+
+
+class Form(HTMLParser):
+    """The one form of a page, as a browser would send it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.method = self.action = ""
+        self.fields: dict[str, str] = {}
+        self.passwords: list[str] = []
+        self.forms = self.buttons = 0
+        self.text: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.add(tag)
+        if tag == "form":
+            self.forms += 1
+            self.method, self.action = str(given["method"]), str(given["action"])
+        elif tag == "button":
+            self.buttons += 1
+        elif tag == "input" and given["type"] == "hidden":
+            self.fields[str(given["name"])] = str(given["value"])
+        elif tag == "input":
+            assert given["type"] == "password"
+            assert given["autocomplete"] == "new-password"
+            self.passwords.append(str(given["name"]))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture
+def pages(new_site: NewSite) -> Site:
+    """An application with these pages, and Alice; its pages lead nowhere else."""
+    site = new_site(flows=FLOWS, **PAGES)
+    member(site)
+    return site
+
+
+def link_to(site: Site, endpoint: str) -> dict[str, str]:
+    """The parameters of a good link to this page."""
+    forget_mails(site)
+    if endpoint == "verify-registration":
+        site.register("pending")
+        return site.link()
+    if endpoint == "reset-password":
+        return ask_reset(site)
+    return ask_move(site, log_in(site), "new@example.com")
+
+
+def open_page(site: Site, endpoint: str, link: dict[str, str]) -> Any:
+    return site.app.test_client().get(f"/accounts/{endpoint}/", query_string=link)
+
+
+def press(site: Site, form: Form, headers: dict[str, str] | None = None, **more: str) -> Any:
+    """Press the button; passwords are typed where there are some."""
+    typed = dict.fromkeys(form.passwords, OTHER_PASSWORD)
+    return site.app.test_client().post(form.action, data={**form.fields, **typed, **more}, headers=headers)
+
+
+def has_worked(site: Site, endpoint: str) -> bool:
+    if endpoint == "verify-registration":
+        return bool(site.user(username="pending").is_verified)
+    if endpoint == "verify-email":
+        return bool(site.user(username="alice").email == "new@example.com")
+    return has_password(site, OTHER_PASSWORD)
+
+
+@each_page
+def test_opening_a_page_shows_one_button_and_changes_nothing(pages: Site, endpoint: str) -> None:
+    link = link_to(pages, endpoint)
+    before = [row(pages, id=user.id) for user in pages.users()]
+    with pages.statements() as statements:
+        reply = open_page(pages, endpoint, link)
+        head = pages.app.test_client().head(f"/accounts/{endpoint}/", query_string=link)
+    form = Form(reply.get_data(as_text=True))
+    assert (reply.status_code, reply.mimetype, head.status_code, head.get_data()) == (200, "text/html", 200, b"")
+    assert (form.forms, form.buttons, form.method) == (1, 1, "post")
+    assert (form.action, form.fields) == (f"/accounts/{endpoint}/confirm/", link)
+    assert form.passwords == (["password", "password_confirm"] if endpoint == "reset-password" else [])
+    assert statements == []
+    assert [row(pages, id=user.id) for user in pages.users()] == before
+    assert not has_worked(pages, endpoint)
+    assert press(pages, form).status_code == 200
+    assert has_worked(pages, endpoint)
+
+
+@each_page
+def test_a_page_keeps_its_secret_and_runs_no_script(pages: Site, endpoint: str) -> None:
+    reply = open_page(pages, endpoint, link_to(pages, endpoint))
+    policy = reply.headers["Content-Security-Policy"]
+    for rule in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"):
+        assert rule in policy
+    assert "script-src" not in policy
+    assert reply.headers["Referrer-Policy"] in ("no-referrer", "same-origin")
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    form = Form(reply.get_data(as_text=True))
+    assert not form.tags & {"script", "img", "link", "iframe", "a"}
+    assert "Set-Cookie" not in reply.headers
+
+
+@each_page
+def test_the_button_leads_to_the_success_url_and_a_used_link_to_the_failure_url(
+    database: str, new_site: NewSite, endpoint: str
+) -> None:
+    site = new_site(database, flows=FLOWS, **PAGES, **URLS)
+    member(site)
+    form = Form(open_page(site, endpoint, link_to(site, endpoint)).get_data(as_text=True))
+    journey = endpoint.replace("-", "_")
+    reply = press(site, form)
+    assert (reply.status_code, reply.headers["Location"]) == (302, f"https://example.com/{journey}/success")
+    assert has_worked(site, endpoint)
+    before = row(site, username="alice")
+    reply = press(site, form)
+    if endpoint != "verify-registration":  # where opening it again is a calm 200
+        assert (reply.status_code, reply.headers["Location"]) == (302, f"https://example.com/{journey}/failure")
+    assert row(site, username="alice") == before
+
+
+@each_page
+@pytest.mark.parametrize("urls", [URLS, {}], ids=["with urls", "without"])
+@pytest.mark.parametrize("bad", ["forged", "missing", "expired", "empty"])
+def test_a_bad_link_leads_to_the_failure_url_or_says_so(
+    new_site: NewSite, clock: Clock, endpoint: str, urls: dict[str, str], bad: str
+) -> None:
+    site = new_site(flows=FLOWS, **PAGES, **urls)
+    member(site)
+    link = link_to(site, endpoint)
+    if bad == "forged":
+        link["signature"] = "forged"
+    elif bad == "missing":
+        del link["signature"]
+    elif bad == "empty":
+        link = {}
+    clock.advance(8 * 86400 if bad == "expired" else 0)
+    reply = press(site, Form(open_page(site, endpoint, link).get_data(as_text=True)))
+    if urls:
+        assert (reply.status_code, reply.headers["Location"]) == (
+            302,
+            f"https://example.com/{endpoint.replace('-', '_')}/failure",
+        )
+        return
+    form = Form(reply.get_data(as_text=True))
+    words = {"forged": "This link is not valid.", "expired": "This link has expired."}
+    assert (reply.status_code, reply.mimetype, form.forms) == (400, "text/html", 0)
+    assert words.get(bad, "This link is not complete.") in form.words
+    assert not has_worked(site, endpoint)
+
+
+@each_page
+def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> None:
+    done = {
+        "verify-registration": "Your address is confirmed.",
+        "verify-email": "Your new address is confirmed.",
+        "reset-password": "Your password is changed. You can log in with it now.",
+    }
+    form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
+    reply = press(pages, form)
+    page = Form(reply.get_data(as_text=True))
+    assert (reply.status_code, page.forms) == (200, 0)
+    assert done[endpoint] in page.words
+    assert reply.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        pytest.param({"password_confirm": "another"}, "The two passwords do not match.", id="two that differ"),
+        pytest.param(
+            {"password": "short", "password_confirm": "short"},
+            "A password needs at least 8 characters.",
+            id="a short one",
+        ),
+        pytest.param({"password": "password1", "password_confirm": "password1"}, "common", id="one that everybody has"),
+        pytest.param({"password": "", "password_confirm": ""}, "This field may not be blank.", id="an empty one"),
+        pytest.param(
+            {"password": "x" * 257, "password_confirm": "x" * 257},
+            "A password has at most 256 characters.",
+            id="an overlong one",
+        ),
+        pytest.param(
+            {"password": "a\0b" * 9, "password_confirm": "a\0b" * 9},
+            "This text has characters that cannot be stored.",
+            id="one with a NUL",
+        ),
+    ],
+)
+@pytest.mark.parametrize("confirm", [False, True], ids=["", "with a confirmation by setting"])
+def test_a_password_that_will_not_do_is_asked_for_again_and_the_link_is_still_good(
+    new_site: NewSite, typed: dict[str, str], words: str, confirm: bool
+) -> None:
+    site = new_site(flows=FLOWS, **PAGES, **URLS, RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=confirm)
+    member(site)
+    link = link_to(site, "reset-password")
+    form = Form(open_page(site, "reset-password", link).get_data(as_text=True))
+    reply = press(site, form, None, **typed)
+    again = Form(reply.get_data(as_text=True))
+    assert reply.status_code in (200, 400)
+    assert (again.fields, again.passwords, again.action) == (link, ["password", "password_confirm"], form.action)
+    assert words in again.words
+    for each in typed.values():
+        assert each in ("", "short") or each not in reply.get_data(as_text=True)
+    assert has_password(site, PASSWORD)
+    assert press(site, again).headers["Location"] == URLS["RESET_PASSWORD_SUCCESS_URL"]
+    assert has_password(site, OTHER_PASSWORD)
+
+
+def test_a_bad_link_with_a_weak_password_says_nothing_of_the_password(pages: Site) -> None:
+    link = {**link_to(pages, "reset-password"), "signature": "forged"}
+    form = Form(open_page(pages, "reset-password", link).get_data(as_text=True))
+    reply = press(pages, form, password="short", password_confirm="short")
+    assert reply.status_code == 400
+    assert "This link is not valid." in Form(reply.get_data(as_text=True)).words
+    assert "8 characters" not in reply.get_data(as_text=True)
+
+
+OTHER_SITES = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Origin": "http://localhost:81"},
+    {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+]
+
+
+@each_page
+@pytest.mark.parametrize("headers", OTHER_SITES, ids=str)
+def test_a_form_of_another_site_is_refused(pages: Site, endpoint: str, headers: dict[str, str]) -> None:
+    form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
+    reply = press(pages, form, headers)
+    assert reply.status_code in (400, 403)
+    assert not has_worked(pages, endpoint)
+    assert press(pages, form).status_code == 200
+
+
+@each_page
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+def test_a_form_of_our_own_is_taken(pages: Site, endpoint: str, headers: dict[str, str]) -> None:
+    form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
+    assert press(pages, form, headers).status_code == 200
+    assert has_worked(pages, endpoint)
+
+
+@each_page
+def test_parameters_are_escaped(pages: Site, endpoint: str) -> None:
+    evil = "\"><script>alert(1)</script>'&amp;{{7*7}}"
+    link = dict.fromkeys(("user_id", "email", "timestamp", "signature", "password", "next", "password_confirm"), evil)
+    reply = open_page(pages, endpoint, link)
+    html = reply.get_data(as_text=True)
+    form = Form(html)
+    assert "<script" not in html
+    assert form.fields == dict.fromkeys(("user_id", "email", "timestamp", "signature"), evil)
+    reply = press(pages, form)
+    assert "<script" not in reply.get_data(as_text=True)
+    assert reply.status_code == 400
+
+
+def test_an_url_in_the_link_leads_nowhere(pages: Site) -> None:
+    link = {**link_to(pages, "reset-password"), "next": "https://evil.example/", "success_url": "//evil.example/"}
+    reply = open_page(pages, "reset-password", link)
+    assert "evil" not in reply.get_data(as_text=True)
+    reply = press(pages, Form(reply.get_data(as_text=True)), next="https://evil.example/")
+    assert (reply.status_code, "Location" in reply.headers) == (200, False)
+
+
+@each_page
+def test_the_json_endpoint_at_the_same_path_works_and_refuses_forms(pages: Site, endpoint: str) -> None:
+    link = {**link_to(pages, endpoint), "password": OTHER_PASSWORD}
+    for content_type in ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"):
+        reply = pages.app.test_client().post(f"/accounts/{endpoint}/", data=link, content_type=content_type)
+        assert (reply.status_code, reply.get_json()["code"]) == (415, "unsupported-media-type")
+    assert not has_worked(pages, endpoint)
+    assert pages.post(endpoint, {**link, "signature": "forged"}).get_json() == LINK_INVALID
+    assert pages.post(endpoint, link).status_code == 200
+    assert has_worked(pages, endpoint)
+
+
+@each_page
+def test_the_button_takes_no_json(pages: Site, endpoint: str) -> None:
+    link = {**link_to(pages, endpoint), "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    assert pages.app.test_client().post(f"/accounts/{endpoint}/confirm/", json=link).status_code >= 400
+    assert not has_worked(pages, endpoint)
+
+
+@each_page
+def test_the_default_flows_have_no_pages(site: Site, endpoint: str) -> None:
+    assert site.app.test_client().get(f"/accounts/{endpoint}/").status_code == 405
+    assert site.app.test_client().post(f"/accounts/{endpoint}/confirm/").status_code == 404
+
+
+def test_a_reset_by_the_page_ends_every_session_and_logs_nobody_in(pages: Site) -> None:
+    client = log_in(pages)
+    link = link_to(pages, "reset-password")
+    form = Form(open_page(pages, "reset-password", link).get_data(as_text=True))
+    data = {**form.fields, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    reply = client.post(form.action, data=data)
+    assert reply.status_code == 200
+    assert not is_in(client)
+
+
+def test_every_link_that_is_mailed_opens_a_page_with_a_button(new_site: NewSite) -> None:
+    """The one that undoes a change of address among them, which needs it most."""
+    site = new_site(flows=FLOWS, **PAGES)
+    member(site)
+    urls = []
+    for endpoint in ENDPOINTS:
+        link_to(site, endpoint)
+        urls += links_of(site.read())[:1]
+    forget_mails(site)
+    move(site, log_in(site), "new@example.com")
+    urls += links_of(site.read())[:1]
+    found = {url.partition("?")[0]: site.app.test_client().get(url).status_code for url in urls}
+    assert found == {url.partition("?")[0]: 200 for url in urls}
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("headers", [{}, *OTHER_SITES], ids=str)
+def test_the_button_that_takes_a_change_back_does_so_for_our_own_form_only(
+    pages: Site, headers: dict[str, str]
+) -> None:
+    client = log_in(pages)
+    link = move(pages, client, "new@example.com")
+    form = Form(open_page(pages, "undo-email-change", link).get_data(as_text=True))
+    assert (form.buttons, form.fields, form.passwords) == (1, link, [])
+    assert pages.user(username="alice").email == "new@example.com"
+    reply = press(pages, form, headers)
+    undone = reply.status_code == 200
+    assert undone == (not headers)
+    assert pages.user(username="alice").email == ("alice@example.com" if undone else "new@example.com")
+    assert is_in(client) == (not undone)
+    if undone:
+        assert press(pages, form).status_code == 400
+
+
+def test_an_own_template_may_stand_in_for_the_page(new_site: NewSite, tmp_path: Path) -> None:
+    (tmp_path / "registration" / "page").mkdir(parents=True)
+    (tmp_path / "registration" / "page" / "confirm.html").write_text("<h1>Ours: {{ title }} at {{ site_name }}</h1>")
+    site = new_site(flows=FLOWS, template_folder=str(tmp_path), SITE_NAME="The Site", **PAGES)
+    reply = open_page(site, "verify-email", {})
+    assert reply.get_data(as_text=True) == "<h1>Ours: Confirm your new e-mail address at The Site</h1>"
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize("url", ["welcome", "example.com/welcome", "javascript:alert(1)", "https://exa mple.com/", ""])
+def test_a_page_that_leads_to_nowhere_is_a_configuration_problem(new_site: NewSite, name: str, url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        new_site(flows=FLOWS, **PAGES, **{name: url})
+    assert [problem.setting for problem in caught.value.problems] == [f"REGISTRATION_{name}"]
+
+
+def test_a_path_of_the_application_is_where_a_page_may_lead(new_site: NewSite) -> None:
+    site = new_site(flows=FLOWS, **PAGES, RESET_PASSWORD_SUCCESS_URL="/welcome?from=mail")
+    member(site)
+    form = Form(open_page(site, "reset-password", link_to(site, "reset-password")).get_data(as_text=True))
+    assert press(site, form).headers["Location"] == "/welcome?from=mail"
+
+
+# In a browser
+
+
+@pytest.fixture
+def browser_page() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = Path("/usr/bin/chromium")
+    if not path.exists():
+        pytest.skip("no Chromium here")
+    arguments = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(path), args=arguments.split())
+        yield browser.new_page()
+        browser.close()
+
+
+def test_a_real_browser_sends_the_form(new_site: NewSite, sqlite_url: str, browser_page: Any) -> None:
+    """What it says of where a form was sent from, the page's own headers decide as well."""
+    site = new_site(sqlite_url, flows=FLOWS, **PAGES)
+    member(site)
+    server = make_server("127.0.0.1", 0, site.app, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        base = f"http://127.0.0.1:{server.server_port}"
+        link = link_to(site, "reset-password")
+        query = "&".join(f"{name}={value}" for name, value in link.items())
+        browser_page.goto(f"{base}/accounts/reset-password/?{query}")
+        for name in ("password", "password_confirm"):
+            browser_page.fill(f"#{name}", OTHER_PASSWORD)
+        browser_page.click("button")
+        browser_page.wait_for_url(re.compile("confirm"))
+        assert "Your password is changed." in browser_page.inner_text("body")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert has_password(site, OTHER_PASSWORD)

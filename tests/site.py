@@ -1,0 +1,264 @@
+"""A small application for a test: its database, its mailbox, its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from blinker import NamedSignal
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_mail import Mail, Message
+from flask_sqlalchemy import SQLAlchemy
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import Boolean, Integer, String, event, select
+from sqlalchemy.orm import mapped_column
+from werkzeug.test import TestResponse
+
+from flask_registration import DEFAULT_FLOWS, Flow, Registration, UserMixin
+
+PASSWORD = "correct horse battery staple"
+
+#: Weak on purpose: a test of anything but hashing need not wait for it.
+CHEAP_HASHER = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+
+CONFIG = {
+    "TESTING": True,
+    "SECRET_KEY": "a key of the tests, long enough for anybody",
+    "MAIL_DEFAULT_SENDER": "no-reply@example.com",
+    "REGISTRATION_REGISTER_VERIFICATION_URL": "https://example.com/verify-registration/",
+    "REGISTRATION_PASSWORD_HASHER": CHEAP_HASHER,
+}
+
+
+@dataclass
+class Site:
+    """One application, ready to be asked."""
+
+    app: Flask
+    db: SQLAlchemy
+    mail: Mail
+    registration: Registration
+    User: Any
+    Login: Any = None
+    outbox: list[Message] = field(default_factory=list)
+
+    def post(
+        self, endpoint: str, body: Any = None, *, client: FlaskClient | None = None, **kwargs: Any
+    ) -> TestResponse:
+        """POST JSON to an endpoint, ``register`` or ``verify-registration`` say, from a new client."""
+        if "data" not in kwargs:
+            kwargs["json"] = body
+        return (client or self.app.test_client()).post(f"/accounts/{endpoint}/", **kwargs)
+
+    def register(self, username: str = "alice", **fields: Any) -> TestResponse:
+        """Register somebody, with everything that it takes unless given."""
+        body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD, **fields}
+        return self.post("register", {"password_confirm": body["password"], **body})
+
+    def verify(self, params: dict[str, str] | None = None, **changes: Any) -> TestResponse:
+        """Post the parameters of a link back, those of the latest mail unless given."""
+        return self.post("verify-registration", {**(self.link() if params is None else params), **changes})
+
+    def link(self, number: int = -1) -> dict[str, str]:
+        """The parameters of the link in a mail, as a front end reads them from its URL."""
+        return parameters(links_of(self.read(number))[0])
+
+    def read(self, number: int = -1) -> EmailMessage:
+        """A mail of the outbox, as a mail client parses it."""
+        with self.app.app_context():
+            parsed = message_from_bytes(self.outbox[number].as_bytes(), policy=policy.default)
+        assert isinstance(parsed, EmailMessage)
+        return parsed
+
+    def user(self, **where: Any) -> Any:
+        """The one user with these columns, detached; or None."""
+        with self.app.app_context():
+            user = self.db.session.scalars(select(self.User).filter_by(**where)).one_or_none()
+            if user is not None:
+                self.db.session.refresh(user)
+                self.db.session.expunge(user)
+            return user
+
+    def users(self) -> Sequence[Any]:
+        """Every user there is."""
+        with self.app.app_context():
+            users = self.db.session.scalars(select(self.User)).all()
+            self.db.session.expunge_all()
+            return users
+
+    def change(self, user: Any, **columns: Any) -> None:
+        """Change a row behind the API's back, as an administrator would."""
+        with self.app.app_context():
+            row = self.db.session.get(self.User, user.id)
+            for name, value in columns.items():
+                setattr(row, name, value)
+            self.db.session.commit()
+
+    def statements(self) -> AbstractContextManager[list[str]]:
+        """The SQL statements that are executed within the block."""
+        return _Statements(self)
+
+    @contextmanager
+    def hears(self, *signals: NamedSignal) -> Iterator[list[dict[str, Any]]]:
+        """What receivers of these signals are told within the block, each with the ``signal``'s name."""
+        heard: list[dict[str, Any]] = []
+
+        def listen_to(name: str) -> Callable[..., None]:
+            def listen(sender: Flask, *, user: Any, **arguments: Any) -> None:
+                if user is not None and user in self.db.session:
+                    self.db.session.refresh(user)  # the test looks at it after its session has ended
+                heard.append({"signal": name, "user": user, **arguments})
+
+            return listen
+
+        with ExitStack() as stack:
+            for signal in signals:
+                stack.enter_context(signal.connected_to(listen_to(signal.name), self.app))
+            yield heard
+
+
+class _Statements(AbstractContextManager[list[str]]):
+    def __init__(self, site: Site) -> None:
+        with site.app.app_context():
+            self._engine = site.db.engine
+        self._list: list[str] = []
+
+    def _record(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        self._list.append(statement)
+
+    def __enter__(self) -> list[str]:
+        event.listen(self._engine, "before_cursor_execute", self._record)
+        return self._list
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._record)
+
+
+def make_site(
+    database: str = "sqlite://",
+    *,
+    define: Callable[[SQLAlchemy], type[Any]] | None = None,
+    db: SQLAlchemy | None = None,
+    flows: Sequence[Flow[Any]] = DEFAULT_FLOWS,
+    import_name: str = "tests.site",
+    template_folder: str = "templates",
+    login_model: Callable[[SQLAlchemy], type[Any]] | None = None,
+    before: Callable[[Flask], Any] | None = None,
+    **settings: Any,
+) -> Site:
+    """An application with tables, mailbox and accounts.
+
+    :param define: makes the user model; the default is ``class User(UserMixin, db.Model)``.
+    :param login_model: makes the model of sessions and tokens; the default is to have none.
+    :param before: called with the application before ``init_app``.
+    :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
+    """
+    app = Flask(import_name, template_folder=template_folder)
+    app.config.update(CONFIG, SQLALCHEMY_DATABASE_URI=database)
+    app.config.update(settings.pop("config", {}))
+    app.config.update({f"REGISTRATION_{name}": value for name, value in settings.items()})
+    db = db or SQLAlchemy()
+    model = (define or define_user)(db)
+    mail = Mail(app)
+    db.init_app(app)
+    login = login_model(db) if login_model else None
+    if before:
+        before(app)
+    registration = Registration(user_model=model, login_model=login, flows=flows)
+    registration.init_app(app)
+    site = Site(app, db, mail, registration, model, login)
+    with app.app_context():
+        db.create_all()
+    return site
+
+
+def define_user(db: SQLAlchemy) -> type[Any]:
+    """The model of the documentation."""
+
+    class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
+        __tablename__ = "users"
+
+    return User
+
+
+def define(
+    *mixins: type[Any], columns: Callable[[], dict[str, Any]] = dict, **attributes: Any
+) -> Callable[[SQLAlchemy], type[Any]]:
+    """What makes a user model of mixins, more columns (made anew for each model) and plain attributes."""
+
+    def make(db: SQLAlchemy) -> type[Any]:
+        return type("User", (*mixins, db.Model), {"__tablename__": "users", **columns(), **attributes})
+
+    return make
+
+
+def whole(reply: TestResponse) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Everything of a reply that a client sees."""
+    return reply.status, list(reply.headers), reply.get_data()
+
+
+def own_model(**columns: Callable[[], Any]) -> Callable[[SQLAlchemy], type[Any]]:
+    """A model without a mixin: what a user needs, changed by ``columns``."""
+    made: dict[str, Callable[[], Any]] = {
+        "id": lambda: mapped_column(Integer, primary_key=True),
+        "username": lambda: mapped_column(String(40), unique=True, nullable=False),
+        "email": lambda: mapped_column(String(254), unique=True, nullable=False),
+        "password_hash": lambda: mapped_column(String(255), nullable=False),
+        "is_verified": lambda: mapped_column(Boolean, default=False, nullable=False),
+        **columns,
+    }
+    return define(columns=lambda: {name: make() for name, make in made.items()})
+
+
+def mixin_and(**columns: Callable[[], Any]) -> Callable[[SQLAlchemy], type[Any]]:
+    """The mixin's columns and more."""
+    return define(UserMixin, columns=lambda: {name: make() for name, make in columns.items()})
+
+
+def text_column(**kwargs: Any) -> Callable[[], Any]:
+    return lambda: mapped_column(String(40), **kwargs)
+
+
+def text_of(mail: EmailMessage) -> str:
+    """The text part of a mail."""
+    part = mail.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def html_of(mail: EmailMessage) -> str:
+    """The HTML part of a mail."""
+    part = mail.get_body(("html",))
+    assert part is not None
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def links_of(mail: EmailMessage) -> list[str]:
+    """Where the links of a mail's HTML part lead, as a mail client opens them."""
+    finder = _LinkFinder()
+    finder.feed(html_of(mail))
+    return finder.found
+
+
+class _LinkFinder(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.found += [value for name, value in attrs if name == "href" and value]
+
+
+def parameters(url: str) -> dict[str, str]:
+    """The query parameters of a URL, each of which there is once."""
+    query = parse_qs(urlsplit(url).query, strict_parsing=True)
+    assert all(len(values) == 1 for values in query.values())
+    return {name: values[0] for name, values in query.items()}

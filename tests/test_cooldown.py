@@ -1,0 +1,62 @@
+"""How often an address may be written to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from flask_registration.cooldown import Cooldown
+
+from .conftest import Clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "admitted"),
+    [
+        pytest.param(0, False, id="at once"),
+        pytest.param(59.9, False, id="just before the time is over"),
+        pytest.param(60, True, id="when the time is over"),
+        pytest.param(-1, True, id="when the clock was set back"),
+    ],
+)
+def test_an_address_is_admitted_again(clock: Clock, seconds: float, admitted: bool) -> None:
+    cooldown = Cooldown(timedelta(minutes=1))
+    assert cooldown.admit("a@example.com")
+    clock.advance(seconds)
+    assert cooldown.admit("a@example.com") is admitted
+    assert cooldown.admit("b@example.com")
+
+
+def test_a_refusal_does_not_make_it_longer(clock: Clock) -> None:
+    cooldown = Cooldown(timedelta(minutes=1))
+    assert cooldown.admit("a@example.com")
+    clock.advance(59)
+    assert not cooldown.admit("a@example.com")
+    clock.advance(1)
+    assert cooldown.admit("a@example.com")
+
+
+def test_an_address_that_is_forgotten_is_admitted_at_once(clock: Clock) -> None:
+    cooldown = Cooldown(timedelta(minutes=1))
+    cooldown.forget("a@example.com")
+    for address in ("a@example.com", "b@example.com"):
+        assert cooldown.admit(address)
+    cooldown.forget("a@example.com")
+    assert cooldown.admit("a@example.com")
+    assert not cooldown.admit("b@example.com")
+
+
+def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
+    """The oldest goes first, and an address that was mailed again is not the oldest any more."""
+    cooldown = Cooldown(timedelta(minutes=1))
+    for name in ("first", "second"):
+        assert cooldown.admit(f"{name}@example.com")
+    clock.advance(60)
+    assert cooldown.admit("first@example.com")
+    for number in range(Cooldown.CAPACITY - 1):
+        assert cooldown.admit(f"{number}@example.com")
+    assert not cooldown.admit("first@example.com")
+    assert cooldown.admit("one-more@example.com")
+    assert cooldown.admit("first@example.com")
+    assert not cooldown.admit(f"{Cooldown.CAPACITY - 2}@example.com")

@@ -1,0 +1,659 @@
+"""The README, the pages in ``docs/``, the changelog and the packages say and contain what is true.
+
+The Python blocks of a page are run in their order, in one module; ``<!-- not run -->`` before a block leaves it out.
+Blocks with a ``:caption:`` are files, which are there from the start.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import bcrypt
+import flask_login
+import pytest
+from blinker import NamedSignal
+from flask import Flask, appcontext_pushed
+from flask.testing import FlaskClient
+from flask_jwt_extended import create_refresh_token, jwt_required
+from flask_mail import Message
+from werkzeug.security import generate_password_hash
+from werkzeug.test import TestResponse
+
+import flask_registration
+from flask_registration import (
+    DEFAULT_FLOWS,
+    APIError,
+    NotificationType,
+    Registration,
+    __version__,
+    announce,
+    errors,
+    mail_failed,
+    signals,
+    user_activated,
+)
+from flask_registration.cli import settings_table
+from flask_registration.extension import ROOMS
+from flask_registration.flows import verification_redirects
+from flask_registration.links import LinkSettings
+from flask_registration.mail import default_templates
+from flask_registration.settings import declarations
+
+from .site import PASSWORD, Site, parameters
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
+SETTINGS = [
+    declaration for group in (*(flow.group for flow in DEFAULT_FLOWS), *ROOMS) for declaration in declarations(group)
+]
+OTHER_PASSWORD = "another good long phrase of words"
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+class Block(NamedTuple):
+    """A fenced block; ``caption`` names the file that it is."""
+
+    info: str
+    caption: str | None
+    text: str
+    line: int
+    runs: bool
+
+
+def blocks(text: str) -> list[Block]:
+    found = []
+    for match in BLOCK.finditer(text):
+        body = match["text"]
+        caption = re.match(r":caption: (\S+)\n\n?", body)
+        runs = match["info"] == "python" and not text[: match.start()].rstrip().endswith("<!-- not run -->")
+        line = text.count("\n", 0, match.start("text"))
+        found.append(Block(match["info"], caption and caption[1], body[caption.end() if caption else 0 :], line, runs))
+    return found
+
+
+# The examples
+
+RunPage = Callable[[str], Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
+    """Run the Python blocks of a page, in a folder with the files of the page; returns their module."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    apps: list[Flask] = []
+
+    def run_page(page: str) -> ModuleType:
+        module = ModuleType("app_of_" + re.sub(r"\W", "_", page))
+        module.__file__ = str(tmp_path / "app.py")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        found = blocks(read(page))
+        for block in found:
+            if block.caption:
+                path = tmp_path / block.caption
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text, "utf-8")
+        importlib.invalidate_caches()
+        for block in found:
+            if block.runs:
+                code = compile("\n" * block.line + block.text, str(ROOT / page), "exec", dont_inherit=True)
+                exec(code, module.__dict__)
+        return module
+
+    def remember(app: Flask, **_: Any) -> None:
+        apps.append(app)
+
+    with appcontext_pushed.connected_to(remember):
+        yield run_page
+    sys.modules.pop("newsletter", None)
+    for app in set(apps):
+        with app.app_context():
+            app.extensions["sqlalchemy"].session.remove()
+            for engine in app.extensions["sqlalchemy"].engines.values():
+                engine.dispose()
+
+
+def register(app: Flask, *, headers: dict[str, str] | None = None, **fields: Any) -> tuple[TestResponse, list[Message]]:
+    """Register at an application; returns the reply and the mails."""
+    app.testing = app.extensions["mail"].suppress = True
+    body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD, "password_confirm": PASSWORD}
+    with app.app_context(), app.extensions["mail"].record_messages() as outbox:
+        reply = app.test_client().post("/accounts/register/", json={**body, **fields}, headers=headers)
+    return reply, outbox
+
+
+def member(page: Any, app: Flask, username: str = "alice", **fields: Any) -> FlaskClient:
+    """A client in which somebody with a verified account has just logged in."""
+    app.testing = True
+    with app.app_context():
+        fields = {"username": username, "email": f"{username}@example.com", "password": PASSWORD, **fields}
+        page.registration.create_user(**fields)
+        page.db.session.commit()
+    client = app.test_client()
+    log_in(client, username)
+    return client
+
+
+def log_in(client: FlaskClient, username: str, password: str = PASSWORD) -> dict[str, Any]:
+    """What the reply to a login carries."""
+    reply = client.post("/accounts/login/", json={"login": username, "password": password})
+    assert reply.status_code == 200, reply.get_json()
+    carried: dict[str, Any] = reply.get_json()
+    return carried
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(read(page)))])
+def test_the_examples_of_a_page_run(page: str, run: RunPage) -> None:
+    run(page)
+
+
+def test_the_readme_s_application_registers_and_verifies(run: RunPage) -> None:
+    app = run("README.md").create_app()
+    reply, outbox = register(app, username="alice", is_active=False)
+    assert (reply.status_code, len(outbox)) == (201, 1)
+    (url,) = re.findall(r"https://example\.com/verify-registration/\?\S+", outbox[0].body or "")
+    client = app.test_client()
+    assert client.post("/accounts/verify-registration", json=parameters(url)).status_code == 200
+    for name in ("login", "username", "email"):
+        reply = client.post("/accounts/resend-verification", json={name: "nobody@example.com"})
+        assert reply.status_code == 200
+    log_in(client, "alice")
+    assert [login["kind"] for login in client.get("/accounts/logins").get_json()] == ["session"]
+    reply = client.post("/accounts/register-email/", json={"email": "new@example.com"})
+    assert reply.status_code == 200
+
+
+def test_the_quickstart_works(run: RunPage) -> None:
+    page = run("docs/quickstart.md")
+    page.test_register()
+    app = page.create_app()
+    assert b"verify-registration" in app.test_client().get("/confirm?user_id=1").data
+    with app.app_context():
+        page.seed()
+        assert page.db.session.scalars(page.db.select(page.User).filter_by(username="bob")).one().is_verified
+    log_in(app.test_client(), "bob", "another horse battery")
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "shown"),
+    [
+        (
+            "User",
+            {"company": "Acme", "is_admin": True},
+            {"username", "email", "first_name", "last_name", "company"},
+        ),
+        ("Member", {}, {"email", "first_name", "last_name"}),
+        ("Customer", {"nickname": "alice", "address": "alice@example.com"}, {"nickname", "address"}),
+        ("Guest", {}, {"username", "email", "first_name", "last_name"}),
+        ("Subscriber", {}, {"email"}),
+    ],
+)
+def test_the_models_of_the_documentation_register(
+    model: str, body: dict[str, Any], shown: set[str], run: RunPage
+) -> None:
+    page, home = run("docs/models.md"), run("docs/customizing.md")
+    home.db, home.User = page.db, getattr(page, model)
+    app = home.create_app(Registration())
+    reply, outbox = register(app, **body)
+    assert (reply.status_code, len(outbox)) == (201, 1)
+    assert set(reply.get_json()) == shown
+    with app.app_context():
+        (user,) = page.db.session.scalars(page.db.select(home.User))
+        assert not getattr(user, "is_admin", False)
+    client = app.test_client()
+    assert client.post("/accounts/verify-registration/", json=parameters(url_in(outbox[0]))).status_code == 200
+    (field,) = getattr(home.User, "LOGIN_FIELDS", ["username"])
+    log_in(client, reply.get_json()[field])
+    assert set(client.get("/accounts/profile/").get_json()) > shown
+
+
+def test_a_rule_and_a_hasher_of_one_s_own(run: RunPage) -> None:
+    page, home = run("docs/passwords.md"), run("docs/customizing.md")
+    app = home.create_app(REGISTRATION_PASSWORD_VALIDATORS=page.RULES, REGISTRATION_PASSWORD_HASHER=page.HASHER)
+    weak = "Open Sesame, said the forty thieves"
+    reply, _ = register(app, password=weak, password_confirm=weak)
+    assert reply.get_json() == {"password": ["Forty thieves know this one."]}
+    assert register(app)[0].status_code == 201
+    with app.app_context():
+        assert "m=65536" in home.db.session.scalars(home.db.select(home.User)).one().password_hash
+
+
+def test_a_dispatcher_of_one_s_own(run: RunPage) -> None:
+    page, home = run("docs/mail.md"), run("docs/customizing.md")
+    _, sent = register(home.create_app(REGISTRATION_MAIL_DISPATCHER=page.enqueue))
+    recipients, data = page.outgoing.get_nowait()
+    assert (sent, recipients) == ([], ["alice@example.com"])
+    assert b"verify-registration" in data
+
+
+def test_the_receivers_of_the_documentation_are_told(
+    run: RunPage, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = run("docs/signals.md")
+    try:
+        site.app.logger.setLevel("INFO")
+        site.register()
+        site.verify()
+        with site.app.app_context():
+            announce(mail_failed, user=None, template="register", error=OSError("no route"))
+    finally:
+        user_activated.disconnect(page.open_a_workspace)
+        mail_failed.disconnect(page.ring_the_bell)
+    assert caplog.messages == ["A workspace for alice.", "The mail 'register' for None is lost: no route"]
+
+
+def test_customizing_the_body(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    app = page.create_app(REGISTRATION_REGISTER_SCHEMA_CLASS=page.Signup)
+    reply, _ = register(app, terms=True, email="dora@example.com")
+    assert (reply.status_code, reply.get_json()["username"]) == (201, "dora")
+    assert set(register(app)[0].get_json()) == {"terms"}
+
+
+def test_customizing_the_answers(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    reply, _ = register(page.create_app(REGISTRATION_REGISTER_OUTPUT_SCHEMA_CLASS=page.Welcome))
+    assert reply.get_json() == {"name": "alice", "next": "Look into your mailbox."}
+    app = page.create_app(REGISTRATION_SUCCESS_RESPONSE_BUILDER=page.enveloped)
+    assert app.test_client().post("/accounts/resend-verification/", json={"login": "x"}).get_json()["ok"] is True
+
+
+def test_customizing_the_login(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    app = page.create_app(
+        REGISTRATION_LOGIN_SCHEMA_CLASS=page.CardLogin,
+        REGISTRATION_LOGIN_AUTHENTICATOR=page.by_card,
+        REGISTRATION_SEND_RESET_PASSWORD_LINK_SCHEMA_CLASS=page.ByCard,
+        REGISTRATION_SEND_RESET_PASSWORD_LINK_USER_FINDER=page.by_card,
+    )
+    _, outbox = register(app)
+    client = app.test_client()
+    for card, code in (("4711", "not-verified"), ("4712", "login-invalid")):
+        assert client.post("/accounts/login/", json={"card": card}).get_json()["code"] == code
+    client.post("/accounts/verify-registration/", json=parameters(url_in(outbox[0])))
+    assert client.post("/accounts/login/", json={"card": "4711"}).status_code == 200
+    assert client.get("/accounts/profile/").get_json()["username"] == "alice"
+    with app.app_context(), app.extensions["mail"].record_messages() as outbox:
+        replies = [client.post("/accounts/send-reset-password-link/", json={"card": card}) for card in ("4712", "4711")]
+    assert replies[0].get_json() == replies[1].get_json()
+    assert [mail.recipients for mail in outbox] == [["alice@example.com"]]
+
+
+def test_customizing_the_profile(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    client = member(page, page.create_app(REGISTRATION_PROFILE_SCHEMA_CLASS=page.OwnProfile))
+    assert set(client.get("/accounts/profile/").get_json()) == {"username", "first_name", "member_since"}
+    reply = client.patch("/accounts/profile/", json={"first_name": "Alice", "username": "bob", "last_name": "L"})
+    assert (reply.get_json()["first_name"], reply.get_json()["username"]) == ("Alice", "alice")
+    assert set(client.put("/accounts/profile/", json={}).get_json()) == {"first_name"}
+
+
+def test_customizing_templates(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    _, (mail,) = register(page.create_app())
+    assert mail.subject == "Hello alice, one more click"
+    assert "That is my address" in (mail.html or "")
+    _, (mail,) = register(page.create_app(REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES=page.HELLO))
+    assert mail.subject == "Hello alice@example.com"
+    assert "\nhttps://example.com/verify-registration/?user_id=1&timestamp=" in (mail.body or "")
+    app = page.create_app(REGISTRATION_VERIFICATION_TEMPLATES_SELECTOR=page.by_language)
+    _, (mail,) = register(app, headers={"Accept-Language": "de"})
+    assert (mail.subject, mail.html) == ("Guten Tag, alice", None)
+
+
+def test_customizing_the_mail(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_URL_BUILDER=page.as_path))
+    assert re.search(r"https://example\.com/verify-registration/1/\d+/[\w-]+\s", mail.body or "")
+    context = page.with_help(None, "a@b.example", {"verification_url": "x"}, notification_type=1, notification_method=1)
+    assert set(context) == {"user", "email", "help", "verification_url"}
+    _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_TEMPLATE_CONTEXT_BUILDER=page.with_help))
+    assert "verification_url" not in mail.subject
+    _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_TEMPLATE_RENDERER=page.in_plain_words))
+    assert (mail.subject, mail.html) == ("Welcome", None)
+    _, mails = register(page.create_app(REGISTRATION_REGISTER_VERIFICATION_EMAIL_SENDER=page.by_pigeon))
+    assert (mails, page.sent[0][0]) == ([], "alice")
+    _, mails = register(page.create_app(REGISTRATION_MAIL_DISPATCHER=page.enqueue))
+    assert (mails, len(page.queue)) == ([], 1)
+
+
+def test_customizing_with_decorators(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    page.NIGHT = True
+    reply, _ = register(page.create_app(REGISTRATION_NOT_AUTHENTICATED_DECORATORS=[page.closed_at_night]))
+    assert (reply.status_code, reply.get_json()["code"]) == (403, "forbidden")
+
+
+def test_a_flow_of_one_s_own(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    register(page.app)
+    with page.app.app_context():
+        url = page.newsletter.unsubscribe_url(page.db.session.scalars(page.db.select(page.User)).one())
+    client, link = page.app.test_client(), parameters(url)
+    assert client.post("/accounts/unsubscribe/", json=link).get_json() == {"detail": "You have left the newsletter"}
+    with page.app.app_context():
+        assert page.db.session.scalars(page.db.select(page.User)).one().first_name == "Former reader"
+    reply = client.post("/accounts/verify-registration/", json=link)
+    assert reply.get_json()["code"] == "signature-invalid"
+
+
+def url_in(mail: Message) -> str:
+    """The link in a mail's text."""
+    (url,) = re.findall(r"https://example\.com/\S+", mail.body or "")
+    assert isinstance(url, str)
+    return url
+
+
+def test_sessions_in_views_of_one_s_own(run: RunPage) -> None:
+    page, home = run("docs/sessions.md"), run("docs/customizing.md")
+    home.db, home.User = page.db, page.User
+    app = home.create_app(Registration(login_model=page.Login))
+    app.register_blueprint(page.site)
+    page.login_manager.init_app(app)
+    client = member(home, app)
+    assert client.get("/members").text == "Hello alice"
+    assert app.test_client().get("/members").headers["Location"].startswith("/login")
+    assert app.test_client().get("/accounts/profile/").get_json()["code"] == "not-authenticated"
+    (example,) = (block for block in blocks(read("docs/sessions.md")) if block.info == "json")
+    (login,) = client.get("/accounts/logins/").get_json()
+    assert set(login) == set(json.loads(example.text)[0])
+    with app.test_request_context():
+        page.log_in_by_other_means(page.db.session.scalars(page.db.select(page.User)).one())
+    assert len(client.get("/accounts/logins/").get_json()) == 2
+    with app.app_context():
+        page.purge()
+        assert len(page.db.session.scalars(page.db.select(page.Login)).all()) == 2
+        page.db.session.execute(page.db.update(page.Login).values(expires_at=page.datetime(2020, 1, 1)))
+        page.db.session.commit()
+        page.purge()
+        assert page.db.session.scalars(page.db.select(page.Login)).all() == []
+    assert client.get("/accounts/profile/").status_code == 401
+    log_in(client, "alice")
+    with app.app_context():
+        page.log_out_everywhere(page.db.session.scalars(page.db.select(page.User)).one())
+    assert client.get("/accounts/profile/").status_code == 401
+    columns = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", read("docs/sessions.md"), re.MULTILINE)))
+    assert {"user_id", *columns} == set(page.Login.__table__.columns.keys())
+
+
+def test_json_web_tokens(run: RunPage) -> None:
+    page = run("docs/jwt.md")
+    app = page.create_app()
+    guards = {"/ours": flask_login.login_required, "/theirs": jwt_required()}
+    for path, guard in guards.items():
+        app.add_url_rule(path, path, guard(lambda: "come in"))
+    client = member(page, app)
+    assert client.get("/accounts/profile/").status_code == 401, "the page opens no sessions"
+
+    def ask(token: str, method: str = "GET") -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return client.open("/accounts/profile/", method=method, headers=headers).status_code
+
+    token = log_in(client, "alice")["token"]
+    with app.app_context():
+        foreign = page.create_access_token("1")
+        stamp = page.decode_token(token)["stamp"]
+        refresh = create_refresh_token("1", additional_claims={"stamp": stamp})
+    assert [ask(each) for each in (token, foreign, refresh, "x.y.z", "x")] == [200, 401, 401, 401, 401]
+    body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    headers = {"Authorization": f"Bearer {token}"}
+    for path in guards:
+        assert client.get(path, headers=headers).text == "come in"
+    new = client.post("/accounts/change-password/", json=body, headers=headers).get_json()["token"]
+    assert [ask(token), ask(new)] == [401, 200]
+    first, second = (log_in(client, "alice", OTHER_PASSWORD)["token"] for _ in range(2))
+    headers = {"Authorization": f"Bearer {first}"}
+    assert client.post("/accounts/logout/", json={"revoke_token": True}, headers=headers).status_code == 200
+    assert [ask(first), ask(second), ask(new)] == [401, 200, 200]
+    with app.app_context():
+        user = page.db.session.scalars(page.db.select(page.User)).one()
+        page.JWTs().revoke_token(user)
+        page.db.session.commit()
+    assert [ask(second), ask(new)] == [401, 401]
+    assert ask(log_in(client, "alice", OTHER_PASSWORD)["token"], "DELETE") == 204, "a token that is fresh"
+
+
+def test_a_profile_of_one_s_own(run: RunPage) -> None:
+    page, home = run("docs/profile.md"), run("docs/customizing.md")
+    home.db, home.User = page.db, page.User
+    app = home.create_app(Registration(), REGISTRATION_PROFILE_DELETER=page.anonymise)
+    client = member(home, app)
+    changes = {"city": "Ulm", "plan": "gold", "username": "bob", "email": "bob@example.com"}
+    for method in ("PATCH", "PUT", "POST"):
+        reply = client.open("/accounts/profile/", method=method, json=changes)
+        profile = {"id": 1, "username": "alice", "email": "alice@example.com", "city": "Ulm", "plan": "free"}
+        assert reply.get_json() == profile
+    assert client.delete("/accounts/profile/").status_code == 204
+    with app.app_context():
+        user = page.db.session.scalars(page.db.select(page.User)).one()
+        assert (user.username, user.city, user.is_active) == ("deleted-1", None, False)
+    assert register(app)[0].status_code == 201
+
+
+def test_hashes_of_another_make_are_replaced(run: RunPage) -> None:
+    home = run("docs/customizing.md")
+    app = home.create_app()
+    member(home, app)
+    digest = base64.b64encode(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b"salt", 1000)).decode()
+    werkzeug = [generate_password_hash(PASSWORD), generate_password_hash(PASSWORD, "pbkdf2:sha256:1000")]
+    for foreign in [
+        *werkzeug,
+        f"pbkdf2_sha256$1000$salt${digest}",
+        bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
+    ]:
+        with app.app_context():
+            home.db.session.scalars(home.db.select(home.User)).one().password_hash = foreign
+            home.db.session.commit()
+        log_in(app.test_client(), "alice")
+        with app.app_context():
+            stored = home.db.session.scalars(home.db.select(home.User)).one().password_hash
+        assert stored.startswith("$argon2id$")
+
+
+def test_pages_behind_the_links(run: RunPage) -> None:
+    page, home = run("docs/redirects.md"), run("docs/customizing.md")
+    app = home.create_app(page.registration, **page.SETTINGS)
+    _, outbox = register(app)
+    url = url_in(outbox[0])
+    client = app.test_client()
+    path = url.removeprefix("https://example.com")
+    rows = re.findall(r"^\| GET `(\S+)` \| `(\S+)` \|", read("docs/redirects.md"), re.MULTILINE)
+    assert {row[0] for row in rows} >= {path.partition("?")[0]}
+    for asked, form in rows:
+        assert f'action="{form}"' in client.get(asked).text
+    assert len(rows) == len(verification_redirects.flow.endpoints) / 2
+    form = dict(rows)[path.partition("?")[0]]
+    reply = client.post(form, data=parameters(url), headers={"Origin": "https://elsewhere.example"})
+    assert reply.status_code == 400
+    assert client.post(form, data={**parameters(url), "signature": "x"}).headers["Location"] == "/sorry"
+    assert client.post(form, data=parameters(url)).headers["Location"] == "/welcome"
+    log_in(client, "alice")
+
+
+def test_a_change_of_address_is_taken_back_whatever_came_after_it(run: RunPage) -> None:
+    home = run("docs/customizing.md")
+    app = home.create_app(REGISTRATION_MAIL_COOLDOWN=0)
+    app.testing = app.extensions["mail"].suppress = True
+    thief = member(home, app)
+    with app.app_context(), app.extensions["mail"].record_messages() as outbox:
+        for email in ("thief@example.com", "den@example.com"):
+            assert thief.post("/accounts/register-email/", json={"email": email}).status_code == 200
+            assert thief.post("/accounts/verify-email/", json=parameters(url_in(outbox[-1]))).status_code == 200
+        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        assert thief.post("/accounts/change-password/", json=body).status_code == 200
+        assert thief.post("/accounts/logout/", json={"everywhere": True}).status_code == 200
+        log_in(thief, "alice", OTHER_PASSWORD)
+        notices = [mail for mail in outbox if "was changed" in (mail.subject or "") and "https://" in (mail.body or "")]
+        undo = [parameters(url_in(mail)) for mail in notices]
+        assert [link["email"] for link in undo] == ["alice@example.com"]
+        replies = [app.test_client().post("/accounts/undo-email-change/", json=link) for link in undo]
+        assert [reply.status_code for reply in replies] == [200]
+    assert thief.get("/accounts/profile/").status_code == 401
+
+
+# What the pages say
+
+
+def test_the_readme_lists_every_endpoint() -> None:
+    listed = {
+        (method, path.replace("<id>", "<login_id>"))
+        for methods, path in re.findall(r"^\| ([A-Z, ]+) `(/\S+)` \|", read("README.md"), re.MULTILINE)
+        for method in methods.split(", ")
+    }
+    endpoints = (endpoint for flow in DEFAULT_FLOWS for endpoint in flow.endpoints)
+    assert listed == {(method, endpoint.path) for endpoint in endpoints for method in endpoint.methods}
+
+
+def test_every_mail_is_documented_with_its_templates() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", read("docs/mail.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(kind.value for kind in NotificationType)
+    folder = ROOT / "flask_registration" / "templates"
+    rows = {
+        row[0]: "has a link" in row[1] for row in re.findall(r"^\| `(\w+)` \|(.*)$", read("docs/mail.md"), re.MULTILINE)
+    }
+    for kind in NotificationType:
+        text = (folder / default_templates(kind)["text_body"]).read_text("utf-8")
+        assert rows[kind.value] == ("verification_url" in text), kind
+
+
+def test_every_signal_is_documented() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| `user`, `request`", read("docs/signals.md"), re.MULTILINE)
+    there = [name for name, value in vars(signals).items() if isinstance(value, NamedSignal)]
+    assert sorted(listed) == sorted(there)
+
+
+def test_the_api_lists_every_name() -> None:
+    page = read("docs/api.md")
+    for name in set(flask_registration.__all__) - {"__version__"}:
+        assert re.search(rf"^\.\. \w+:: {name}$", page, re.MULTILINE), name
+
+
+def test_the_settings_of_the_redirects_are_listed() -> None:
+    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/redirects.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(redirect_settings())
+
+
+def test_the_links_for_front_ends() -> None:
+    rows = re.findall(
+        r"^\| [^|`]+ \| `(REGISTRATION_\w+)` \| .* \| `(/\S+)` \|$", read("docs/frontend.md"), re.MULTILINE
+    )
+    assert sorted(row[0] for row in rows) == sorted(declaration.key for declaration in declarations(LinkSettings))
+    assert {row[1] for row in rows} <= {endpoint.path for flow in DEFAULT_FLOWS for endpoint in flow.endpoints}
+
+
+def redirect_settings() -> set[str]:
+    return {declaration.key for declaration in declarations(verification_redirects.flow.group)}
+
+
+@pytest.mark.parametrize(("heading", "ending"), [("Run it", "run --debug"), ("Test it", "pytest")])
+def test_one_command_runs_and_one_tests(heading: str, ending: str) -> None:
+    section = read("README.md").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    (block,) = blocks(section)
+    assert block.info == "sh"
+    (command,) = block.text.splitlines()
+    assert command.startswith("python3 -m venv .venv && ")
+    assert command.endswith(ending)
+
+
+def test_the_settings_table_is_up_to_date() -> None:
+    table = read("README.md").split("<!-- settings -->")[1].split("<!-- /settings -->")[0].strip()
+    assert table == settings_table().strip(), (
+        "README.md: put the output of `flask registration settings --markdown` between the markers of `## Settings`."
+    )
+
+
+def test_each_setting_is_declared_and_listed_once() -> None:
+    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("README.md"), re.MULTILINE)
+    assert sorted(listed) == sorted({declaration.key for declaration in SETTINGS})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_only_settings_that_there_are(page: str) -> None:
+    named = set(re.findall(r"\bREGISTRATION_[A-Z_]*[A-Z]\b(?!_)", read(page)))
+    own = {"REGISTRATION_NEWSLETTER_PERIOD"} if page == "docs/customizing.md" else set()
+    own |= redirect_settings() if page == "docs/redirects.md" else set()
+    assert named <= {declaration.key for declaration in SETTINGS} | own
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_to_files(page: str) -> None:
+    for target in re.findall(r"\]\(([\w./-]+)", read(page)):
+        if not target.startswith("http"):
+            assert (ROOT / page).parent.joinpath(target).is_file(), target
+
+
+def errors_page() -> set[tuple[int, str]]:
+    rows = re.findall(r"^\| (\d+) \| `([\w-]+)` \|", read("docs/errors.md"), re.MULTILINE)
+    return {(int(status), code) for status, code in rows}
+
+
+ASKED: list[tuple[int, str, dict[str, Any]]] = [
+    (400, "bad-request", {"data": "{", "content_type": "application/json"}),
+    (405, "method-not-allowed", {"method": "GET"}),
+    (413, "request-entity-too-large", {"data": "1" * 65537, "content_type": "application/json"}),
+    (415, "unsupported-media-type", {"data": {"username": "alice"}}),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "request_"), ASKED, ids=[code for _, code, _ in ASKED])
+def test_the_codes_of_http(status: int, code: str, request_: dict[str, Any], site: Site) -> None:
+    reply = site.app.test_client().open("/accounts/register/", **{"method": "POST", **request_})
+    assert (reply.status_code, reply.get_json()["code"]) == (status, code)
+
+
+def test_the_code_of_a_flow_that_is_switched_off(new_site: Callable[..., Site]) -> None:
+    reply = new_site(REGISTER_FLOW_ENABLED=False).post("register", {})
+    assert (reply.status_code, reply.get_json()["code"]) == (404, "not-found")
+
+
+def test_every_code_is_documented_and_no_other() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, APIError)]
+    http = {(404, "not-found"), *((status, code) for status, code, _ in ASKED)}
+    assert errors_page() == http | {(error.status, error.code) for error in kinds}
+    raised = {error for flow in DEFAULT_FLOWS for endpoint in flow.endpoints for error in endpoint.raises}
+    assert raised <= set(kinds)
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert re.search(rf"^## {re.escape(__version__)}( |$)", read("CHANGELOG.md"), re.MULTILINE)
+
+
+# The packages
+
+
+def test_the_packages_contain_everything(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("README.md", "LICENSE", "pyproject.toml", "setup.cfg"):
+        shutil.copy(ROOT / name, source)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "flask_registration", source / "flask_registration", ignore=ignore)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    wanted = {path.relative_to(source).as_posix() for path in source.glob("flask_registration/**/*") if path.is_file()}
+    assert "flask_registration/py.typed" in wanted
+    assert "flask_registration/templates/registration/register/body.html" in wanted
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert wanted <= {name.partition("/")[2] for name in archive.getnames()}
+    (wheel,) = tmp_path.glob("*.whl")  # made from the sdist
+    with zipfile.ZipFile(wheel) as package:
+        assert wanted <= set(package.namelist())

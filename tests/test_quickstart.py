@@ -1,0 +1,679 @@
+"""The example, run as the README says and used as a person would, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from .site import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 20  # seconds; all waiting is for a condition, so this is for failures only
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CONFIRM = "Confirm my address"
+NEW_PASSWORD = "a quite different battery of horses"
+WITH_FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+ENDED = "(the process has ended)"
+
+
+class Quickstart:
+    """The example in a process of its own, with an instance folder of its own."""
+
+    def __init__(self, instance: Path, *, debug: bool, **settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.instance = instance
+        self.url = f"http://127.0.0.1:{port}"
+        self.lines: list[str] = []
+        self._more = threading.Condition()
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-W", "error", "-m", "flask"),
+                *("--app", f"examples/quickstart/app.py:create_app({str(instance)!r})", "run"),
+                *(["--debug", "--no-reload"] if debug else []),
+                *("--port", str(port)),
+            ],
+            cwd=ROOT,
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("FLASK_")},
+                "FLASK_REGISTRATION_REGISTER_VERIFICATION_URL": f"{self.url}/verify-registration/",
+                **{f"FLASK_REGISTRATION_{name}": value for name, value in settings.items()},
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._more:
+                self.lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self.lines.append(ENDED)
+            self._more.notify_all()
+
+    def wait_for(self, *patterns: str) -> int:
+        """Wait until lines that match in full, one below the other, are on the terminal; returns the first's number."""
+
+        def matches(number: int) -> bool:
+            lines = self.lines[number : number + len(patterns)]
+            return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
+
+        def found() -> int | None:
+            return next(filter(matches, range(len(self.lines))), None)
+
+        with self._more:
+            self._more.wait_for(lambda: found() is not None or self.lines[-1:] == [ENDED], TIMEOUT)
+            number = found()
+            assert number is not None, "\n".join([f"not printed: {patterns}", *self.lines])
+        return number
+
+    def mail_to(self, address: str, subject: str = "") -> list[str]:
+        """The first mail to this address, and about this, as it is printed, between its two rules."""
+        start = self.wait_for(f"To: {re.escape(address)}", f"Subject: {re.escape(subject)}.*") - 1
+        with self._more:
+            assert self._more.wait_for(lambda: _rule(self.lines, start) is not None, TIMEOUT)
+            return self.lines[start : _rule(self.lines, start)]
+
+    def link_to(self, address: str) -> str:
+        """The link in the first mail to this address, from the line of its own."""
+        prefix = f"{self.url}/verify-registration/?"
+        (link,) = [line for line in self.mail_to(address) if line.startswith(prefix)]
+        return link
+
+    def request(self, path: str, body: dict[str, str] | None = None) -> tuple[int, str]:
+        """GET, or POST as JSON; returns status and body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def register(self, username: str) -> int:
+        """Register over the API; returns the status."""
+        passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
+        return self.request(
+            "/accounts/register/", {"username": username, "email": f"{username}@example.com", **passwords}
+        )[0]
+
+    def confirm(self, link: str) -> int:
+        """Post a link's parameters back, as the page does; returns the status."""
+        return self.request("/accounts/verify-registration/", dict(parse_qsl(urlsplit(link).query)))[0]
+
+    def open_account(self, username: str) -> None:
+        """Register over the API, and confirm the address."""
+        assert self.register(username) == 201
+        assert self.confirm(self.link_to(f"{username}@example.com")) == 200
+
+    def row(self, username: str) -> dict[str, Any]:
+        """The account as it is stored; empty if there is none."""
+        with closing(sqlite3.connect(self.instance / "quickstart.sqlite")) as database:
+            database.row_factory = sqlite3.Row
+            return dict(database.execute("SELECT * FROM user WHERE username = ?", [username]).fetchone() or {})
+
+    def is_verified(self, username: str) -> bool:
+        """Whether the account's row says so."""
+        return bool(self.row(username)["is_verified"])
+
+    def close(self) -> None:
+        """End the process and read what is left of its output."""
+        self._process.terminate()
+        self._process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def _rule(lines: list[str], start: int) -> int | None:
+    """The number of the rule that ends a mail."""
+    return next((number for number in range(start, len(lines)) if re.fullmatch("-{40,}", lines[number])), None)
+
+
+Start = Callable[..., Quickstart]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start the example, in debug mode and in an empty folder unless told otherwise."""
+    with ExitStack() as stack:
+
+        def start(instance: Path | None = None, *, debug: bool = True, **settings: str) -> Quickstart:
+            instance = instance or tmp_path_factory.mktemp("quickstart") / "instance"
+            quickstart = Quickstart(instance, debug=debug, **settings)
+            stack.callback(quickstart.close)
+            quickstart.wait_for(rf".*Running on {re.escape(quickstart.url)}.*")
+            return quickstart
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def quickstart(start: Start) -> Quickstart:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    reason = "no Playwright here: pip install playwright"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason, exc_type=ImportError)
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the PATH")
+    playwright.expect.set_options(timeout=TIMEOUT * 1000)
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(
+            executable_path=executable,
+            args=["--no-sandbox", "--disable-gpu", *quiet],  # as root it does not start with its sandbox
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def window(browser: Browser, quickstart: Quickstart, user_agent: str | None = None) -> Iterator[Page]:
+    """The example's page in a fresh window, whose script must not fail and which must not load from elsewhere."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, user_agent=user_agent)
+    context.set_default_timeout(TIMEOUT * 1000)
+    page = context.new_page()
+    failures: list[Any] = []
+    requested: list[str] = []
+    page.on("pageerror", lambda error: failures.append(error))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(quickstart.url)
+    yield page
+    context.close()
+    assert not failures
+    assert [url for url in requested if not url.startswith((quickstart.url, "data:", "about:"))] == []
+
+
+@pytest.fixture
+def page(browser: Browser, quickstart: Quickstart) -> Iterator[Page]:
+    with window(browser, quickstart) as page:
+        yield page
+
+
+@pytest.fixture
+def other(browser: Browser, quickstart: Quickstart) -> Iterator[Page]:
+    """Another window, with cookies of its own."""
+    with window(browser, quickstart, WITH_FIREFOX) as page:
+        yield page
+
+
+def fill(page: Page, **fields: str) -> None:
+    """Fill in the form and send it."""
+    form = section(page, "Register")
+    for label, value in fields.items():
+        form.get_by_label(LABELS[label], exact=True).fill(value)
+    form.get_by_role("button", name="Register").click()
+
+
+LABELS = {
+    "username": "Username",
+    "email": "E-mail address",
+    "password": "Password",
+    "password_confirm": "Password, once more",
+    "login": "Username or e-mail address",
+    "first_name": "First name",
+    "last_name": "Last name",
+    "new_email": "New e-mail address",
+    "old_password": "Old password",
+    "new_password": "New password",
+    "new_password_confirm": "New password, once more",
+    "your_password": "Your password",
+}
+REGISTRATION = ("username", "email", "password", "password_confirm")
+
+
+def section(page: Page, title: str) -> Locator:
+    """A part of the page, by its heading."""
+    return page.get_by_role("region", name=title, exact=True)
+
+
+def enter(page: Page, title: str, **fields: str) -> None:
+    """Fill in the form of a section, and send it with the Enter key."""
+    form = section(page, title)
+    for label, value in fields.items():
+        field = form.get_by_label(LABELS[label], exact=True)
+        field.fill(value)
+    field.press("Enter")
+
+
+def said(page: Page, title: str) -> Locator:
+    """What a section says of how it went."""
+    return section(page, title).get_by_role("status")
+
+
+def notice(page: Page) -> Locator:
+    """What the page says at its top."""
+    return page.locator("#notice")
+
+
+def errors(page: Page, title: str) -> dict[str, str]:
+    """The messages beside the fields of a section, as a screen reader reads them with the field, by its label."""
+    from playwright.sync_api import expect
+
+    invalid = section(page, title).locator("[aria-invalid=true]")
+    expect(invalid.first).to_be_focused()
+    read = "f => [f.labels[0].textContent, document.getElementById(f.getAttribute('aria-describedby')).textContent]"
+    return dict(field.evaluate(read) for field in invalid.all())
+
+
+def log_in(page: Page, login: str, password: str = PASSWORD) -> None:
+    from playwright.sync_api import expect
+
+    enter(page, "Log in", login=login, password=password)
+    expect(notice(page)).to_have_text("You are logged in.")
+    expect(section(page, "Log in")).to_be_hidden()
+
+
+def follow(page: Page, quickstart: Quickstart, address: str, subject: str, link: str) -> None:
+    """Open the mailbox, and there the link of a mail."""
+    quickstart.mail_to(address, subject)
+    page.goto(f"{quickstart.url}/mailbox/")
+    mail = page.locator("details.mail", has_text=f"To {address} ").filter(has_text=subject)
+    if mail.get_attribute("open") is None:
+        mail.locator("> summary").click()
+    mail.frame_locator("iframe").get_by_role("link", name=link).click()
+    page.wait_for_url(f"{quickstart.url}/*/?user_id=*")
+
+
+def width(page: Page) -> int:
+    """How wide the page is in the smallest window; WCAG 2.2, 1.4.10."""
+    page.set_viewport_size({"width": 320, "height": 640})
+    return int(page.evaluate("document.documentElement.scrollWidth"))
+
+
+def error_at(page: Page, field: str) -> Locator:
+    """The message that a screen reader reads with the field."""
+    return page.locator(f"#register-{field.replace('_', '-')}[aria-invalid] + .error")
+
+
+def ask_again(page: Page, address: str) -> str:
+    """Ask for the mail again; returns what the page says."""
+    form = section(page, "Need a new link?")
+    form.get_by_label("E-mail address").fill(address)
+    with page.expect_response("**/resend-verification/"):
+        form.get_by_role("button", name="Send it again").click()
+    form.locator(".message > *").wait_for()
+    return form.get_by_role("status").inner_text()
+
+
+def test_somebody_registers_and_confirms_the_address(page: Page, quickstart: Quickstart) -> None:
+    from playwright.sync_api import expect
+
+    fill(page)
+    for field in REGISTRATION:
+        expect(error_at(page, field)).to_have_text("This field is required.")
+    expect(section(page, "Register").get_by_label("Username")).to_be_focused()
+
+    fill(page, username="alice b", email="alice", password="password", password_confirm="password")
+    expect(error_at(page, "username")).to_contain_text("A username is made of")
+    expect(error_at(page, "email")).to_contain_text("@")
+    expect(error_at(page, "password")).to_contain_text("common password")
+    expect(error_at(page, "password_confirm")).to_have_count(0)
+
+    fill(page, username="alice", email="alice@example.com", password=PASSWORD)
+    expect(error_at(page, "password_confirm")).to_have_text("The two passwords do not match.")
+    expect(page.locator(".error")).to_have_count(1)
+
+    fill(page, password_confirm=PASSWORD)
+    expect(section(page, "Register").get_by_role("status")).to_contain_text("on its way to alice@example.com")
+    expect(page.get_by_role("button", name="Register")).to_be_hidden()
+
+    quickstart.mail_to("alice@example.com")
+    page.get_by_role("link", name="Open the mailbox").click()
+    mail = page.locator("details.mail", has_text="alice@example.com")
+    expect(mail.get_by_role("heading")).to_have_text("Confirm your e-mail address for Quickstart")
+    mail.frame_locator("iframe").get_by_role("link", name=CONFIRM).click()
+    page.wait_for_url(f"{quickstart.url}/verify-registration/?*")
+    assert page.url == quickstart.link_to("alice@example.com")
+
+    expect(page.get_by_role("button", name=CONFIRM)).to_be_visible()
+    expect(section(page, "Register")).to_be_hidden()
+    assert not quickstart.is_verified("alice")  # a program that scans mail has come as far
+
+    page.get_by_role("button", name=CONFIRM).click()
+    expect(page.get_by_role("status")).to_have_text("Your address is confirmed, and your account is ready.")
+    assert quickstart.is_verified("alice")
+    assert urlsplit(page.url).query == ""
+
+
+def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
+    from playwright.sync_api import expect
+
+    quickstart = start()
+    with window(browser, quickstart) as page, window(browser, quickstart, WITH_FIREFOX) as other:
+        # Register
+        enter(
+            page, "Register", username="alice", email="alice@example.com", password=PASSWORD, password_confirm=PASSWORD
+        )
+        expect(said(page, "Register")).to_contain_text("on its way to alice@example.com")
+        enter(page, "Log in", login="alice", password=PASSWORD)
+        expect(said(page, "Log in")).to_contain_text("Please confirm your e-mail address first.")
+        page.get_by_role("button", name="Send the mail again").click()
+        expect(said(page, "Log in")).to_contain_text("If this account is waiting for verification")
+
+        # Verify
+        follow(page, quickstart, "alice@example.com", "Confirm your e-mail address", CONFIRM)
+        page.get_by_role("button", name=CONFIRM).click()
+        expect(said(page, "Confirm your address")).to_contain_text("your account is ready")
+        page.get_by_role("link", name="Log in").click()
+
+        # Log in, here and elsewhere
+        enter(page, "Log in", login="", password=PASSWORD)
+        assert errors(page, "Log in") == {"Username or e-mail address": "This field is required."}
+        enter(page, "Log in", login="alice", password="")
+        assert errors(page, "Log in") == {"Password": "This field is required."}
+        enter(page, "Log in", login="alice", password="not hers")
+        expect(said(page, "Log in")).to_have_text("Login or password invalid.")
+        log_in(page, "alice")
+        expect(notice(page)).to_be_focused()
+        log_in(other, "Alice@Example.com")
+
+        # Change the name
+        enter(page, "Your profile", username="")
+        assert errors(page, "Your profile") == {"Username": "This field is required."}
+        enter(page, "Your profile", username="alice liddell")
+        expect(section(page, "Your profile").locator(".error")).to_contain_text("A username is made of")
+        enter(page, "Your profile", username="alice.liddell", first_name="Alice", last_name="Liddell")
+        expect(said(page, "Your profile")).to_have_text("Your profile is saved.")
+        expect(section(page, "Your profile")).to_contain_text("You are logged in as alice.liddell.")
+        page.reload()
+        expect(page.get_by_label("Last name")).to_have_value("Liddell")
+
+        # Move to another address, which ends the other session
+        enter(page, "E-mail address", new_email="no address")
+        assert "@" in errors(page, "E-mail address")["New e-mail address"]
+        enter(page, "E-mail address", new_email="liddell@example.org")
+        expect(said(page, "E-mail address")).to_contain_text("on its way to liddell@example.org")
+        follow(page, quickstart, "liddell@example.org", "Confirm your new e-mail address", "Confirm my new address")
+        page.get_by_role("button", name="Confirm my new address").click()
+        expect(said(page, "Confirm your new address")).to_have_text("Your account has its new address.")
+        page.get_by_role("link", name="Back to your account").click()
+        expect(section(page, "E-mail address")).to_contain_text("Now it is liddell@example.org.")
+        enter(other, "Your profile", last_name="Thief")
+        expect(notice(other)).to_have_text("Your session has ended. Please log in.")
+        log_in(other, "liddell@example.org")
+
+        # Forget the password
+        page.get_by_role("button", name="Log out", exact=True).click()
+        expect(notice(page)).to_have_text("You are logged out.")
+        enter(page, "Forgotten your password?", login="")
+        assert errors(page, "Forgotten your password?") == {"Username or e-mail address": "This field is required."}
+        enter(page, "Forgotten your password?", login="alice.liddell")
+        expect(said(page, "Forgotten your password?")).to_contain_text("If there is such an account")
+
+        # Reset it, which ends the other session
+        follow(page, quickstart, "liddell@example.org", "Choose a new password", "Choose a new password")
+        used = page.url
+        enter(page, "Choose a new password", new_password="")
+        assert errors(page, "Choose a new password") == dict.fromkeys(
+            ["New password", "New password, once more"], "This field is required."
+        )
+        enter(page, "Choose a new password", new_password=NEW_PASSWORD, new_password_confirm=PASSWORD)
+        assert errors(page, "Choose a new password") == {"New password, once more": "The two passwords do not match."}
+        enter(page, "Choose a new password", new_password="alice.liddell", new_password_confirm="alice.liddell")
+        assert errors(page, "Choose a new password").keys() == {"New password"}
+        expect(section(page, "Forgotten your password?")).to_be_hidden()
+        enter(page, "Choose a new password", new_password=NEW_PASSWORD, new_password_confirm=NEW_PASSWORD)
+        expect(said(page, "Choose a new password")).to_have_text("Your new password is set. Log in with it.")
+        quickstart.mail_to("liddell@example.org", "Your password for Quickstart was changed")
+        enter(other, "Your profile", last_name="Thief")
+        expect(notice(other)).to_have_text("Your session has ended. Please log in.")
+        other.reload()
+        expect(section(other, "Log in")).to_be_visible()
+
+        page.goto(used)
+        enter(page, "Choose a new password", new_password=PASSWORD, new_password_confirm=PASSWORD)
+        expect(said(page, "Choose a new password")).to_contain_text("This link is not valid.")
+        expect(section(page, "Forgotten your password?")).to_be_visible()
+        page.goto(quickstart.url)
+        enter(page, "Log in", login="alice.liddell", password=PASSWORD)
+        expect(said(page, "Log in")).to_have_text("Login or password invalid.")
+        log_in(page, "alice.liddell", NEW_PASSWORD)
+        assert quickstart.row("alice.liddell")["last_name"] == "Liddell"
+
+        # Delete the account
+        enter(page, "Delete your account", your_password="")
+        assert errors(page, "Delete your account") == {"Your password": "This field may not be blank."}
+        enter(page, "Delete your account", your_password=PASSWORD)
+        assert errors(page, "Delete your account") == {"Your password": "This is not your password."}
+        enter(page, "Delete your account", your_password=NEW_PASSWORD)
+        expect(notice(page)).to_have_text("Your account is deleted.")
+        assert quickstart.row("alice.liddell") == {}
+        enter(page, "Log in", login="alice.liddell", password=NEW_PASSWORD)
+        expect(said(page, "Log in")).to_have_text("Login or password invalid.")
+
+
+def test_a_password_is_changed_here_and_every_other_session_ends(
+    page: Page, other: Page, quickstart: Quickstart
+) -> None:
+    from playwright.sync_api import expect
+
+    quickstart.open_account("pat")
+    for each in (page, other):
+        log_in(each, "pat")
+    enter(page, "Password", old_password="", new_password="", new_password_confirm="")
+    assert len(errors(page, "Password")) == 3
+    enter(page, "Password", old_password="not it", new_password=NEW_PASSWORD, new_password_confirm=NEW_PASSWORD)
+    assert errors(page, "Password") == {"Old password": "Old password is not correct."}
+    enter(page, "Password", old_password=PASSWORD, new_password="password", new_password_confirm="password")
+    assert errors(page, "Password").keys() == {"New password"}
+    enter(page, "Password", old_password=PASSWORD, new_password=NEW_PASSWORD, new_password_confirm=NEW_PASSWORD)
+    expect(said(page, "Password")).to_contain_text("Your password is changed")
+    expect(page.locator("#logins > li")).to_have_count(1)
+    other.reload()
+    log_in(other, "pat", NEW_PASSWORD)
+
+
+def test_sessions_are_listed_and_ended(page: Page, other: Page, quickstart: Quickstart) -> None:
+    from playwright.sync_api import expect
+
+    quickstart.open_account("sue")
+    log_in(other, "sue")
+    enter(page, "Forgotten your password?", login="nobody")
+    expect(said(page, "Forgotten your password?")).to_contain_text("If there is such an account")
+    log_in(page, "sue")
+    sessions = page.locator("#logins > li")
+    expect(sessions).to_have_count(2)
+    expect(sessions.filter(has_text="This one")).to_contain_text("Chrome on")
+    sessions.filter(has_text="Firefox on Windows").get_by_role("button", name="End").click()
+    expect(said(page, "Where you are logged in")).to_have_text("This login has ended.")
+    expect(said(page, "Where you are logged in")).to_be_focused()
+    expect(sessions).to_have_count(1)
+    other.reload()
+    log_in(other, "sue")
+
+    sessions.get_by_role("button", name="End").click()
+    expect(notice(page)).to_have_text("This login has ended.")
+    expect(said(page, "Forgotten your password?")).to_be_empty()
+    log_in(page, "sue")
+    page.get_by_role("button", name="Log out everywhere").click()
+    expect(notice(page)).to_have_text("You are logged out.")
+    other.reload()
+    expect(section(other, "Log in")).to_be_visible()
+
+
+def test_a_change_of_address_is_taken_back(page: Page, other: Page, quickstart: Quickstart) -> None:
+    from playwright.sync_api import expect
+
+    quickstart.open_account("una")
+    log_in(page, "una")
+    enter(page, "E-mail address", new_email="thief@example.org")
+    follow(page, quickstart, "thief@example.org", "Confirm your new e-mail address", "Confirm my new address")
+    page.get_by_role("button", name="Confirm my new address").click()
+    expect(said(page, "Confirm your new address")).to_have_text("Your account has its new address.")
+    assert quickstart.row("una")["email"] == "thief@example.org"
+
+    follow(
+        other, quickstart, "una@example.com", "Your e-mail address for Quickstart was changed", "Take the change back"
+    )
+    other.get_by_role("button", name="Take the change back").click()
+    expect(said(other, "Take the change back")).to_contain_text("has its old address back")
+    assert quickstart.row("una")["email"] == "una@example.com"
+    enter(other, "Forgotten your password?", login="una")
+    quickstart.mail_to("una@example.com", "Choose a new password")
+    page.goto(quickstart.url)
+    expect(section(page, "Log in")).to_be_visible()
+
+
+def test_the_password_is_asked_for_when_the_login_is_not_fresh(browser: Browser, start: Start) -> None:
+    from playwright.sync_api import expect
+
+    quickstart = start(REAUTHENTICATION_PERIOD="0")
+    quickstart.open_account("rea")
+    with window(browser, quickstart) as page:
+        log_in(page, "rea")
+        password = section(page, "E-mail address").get_by_label("Your password")
+        expect(password).to_be_hidden()
+        enter(page, "E-mail address", new_email="rea@example.org")
+        expect(said(page, "E-mail address")).to_have_text("Please confirm this with your password.")
+        expect(password).to_be_focused()
+        enter(page, "E-mail address", your_password="not it")
+        assert errors(page, "E-mail address") == {"Your password": "This is not your password."}
+        enter(page, "E-mail address", your_password=PASSWORD)
+        expect(said(page, "E-mail address")).to_contain_text("on its way to rea@example.org")
+        expect(password).to_be_hidden()
+        enter(page, "Delete your account", your_password=PASSWORD)
+        expect(notice(page)).to_have_text("Your account is deleted.")
+
+
+def test_a_username_that_is_taken_is_told_at_its_field(page: Page, quickstart: Quickstart) -> None:
+    from playwright.sync_api import expect
+
+    assert quickstart.register("bertha") == 201
+    fill(page, username="Bertha", email="b@example.com", password=PASSWORD, password_confirm=PASSWORD)
+    expect(error_at(page, "username")).to_have_text("A user with that username already exists.")
+
+
+def test_the_page_says_the_same_whoever_asks_for_another_mail(page: Page, quickstart: Quickstart) -> None:
+    for name in ("pending", "verified"):
+        assert quickstart.register(name) == 201
+    assert quickstart.confirm(quickstart.link_to("verified@example.com")) == 200
+    asked = ["pending@example.com", "verified@example.com", "nobody@example.com", "no address"]
+    (answer,) = {ask_again(page, address) for address in asked}
+    assert answer.startswith("If this account is waiting for verification")
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        pytest.param("?user_id=1&timestamp=1&signature=forged", "This link is not valid.", id="a forged link"),
+        pytest.param("?user_id=1", "This link is not complete.", id="half a link"),
+        pytest.param("", "This link is not complete.", id="no link"),
+    ],
+)
+def test_a_bad_link_says_so_and_offers_another(page: Page, quickstart: Quickstart, query: str, message: str) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"{quickstart.url}/verify-registration/{query}")
+    expect(section(page, "Need a new link?")).to_be_hidden()
+    page.get_by_role("button", name=CONFIRM).click()
+    expect(section(page, "Confirm your address").get_by_role("status")).to_contain_text(message)
+    expect(section(page, "Need a new link?")).to_be_visible()
+
+
+def test_the_page_says_so_when_the_server_is_out_of_reach(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    page.route("**/accounts/**", lambda route: route.abort())
+    fill(page, username="alice")
+    expect(section(page, "Register").get_by_role("status")).to_contain_text("gave no answer that makes sense")
+    expect(page.get_by_role("button", name="Register")).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/verify-registration/", "/reset-password/", "/verify-email/", "/undo-email-change/", "/mailbox/"]
+)
+def test_a_page_fits_on_a_phone(page: Page, quickstart: Quickstart, path: str) -> None:
+    page.goto(quickstart.url + path)
+    page.locator("section:visible, .quiet").first.wait_for()
+    assert width(page) <= 320
+
+
+def test_the_account_fits_on_a_phone_however_long_the_name(browser: Browser, quickstart: Quickstart) -> None:
+    from playwright.sync_api import expect
+
+    name = "w" * 60
+    quickstart.open_account(name)
+    with window(browser, quickstart, "x" * 200) as page:
+        log_in(page, name)
+        enter(page, "Your profile", first_name="w" * 150)
+        expect(said(page, "Your profile")).to_have_text("Your profile is saved.")
+        assert width(page) <= 320
+
+
+def test_the_terminal_shows_a_mail_in_full(quickstart: Quickstart) -> None:
+    assert quickstart.register("terminal") == 201
+    mail = quickstart.mail_to("terminal@example.com")
+    assert mail[:4] == [
+        "From: Quickstart <no-reply@example.com>",
+        "To: terminal@example.com",
+        "Subject: Confirm your e-mail address for Quickstart",
+        "",
+    ]
+    assert mail[-1].endswith("cannot be used.")
+    assert quickstart.confirm(quickstart.link_to("terminal@example.com")) == 200
+    assert quickstart.is_verified("terminal")
+
+
+def test_the_mailbox_shows_the_latest_mail_first(quickstart: Quickstart) -> None:
+    for name in ("first", "second"):
+        assert quickstart.register(name) == 201
+        quickstart.mail_to(f"{name}@example.com")
+    status, html = quickstart.request("/mailbox/")
+    assert status == 200
+    assert html.index("To second@example.com") < html.index("To first@example.com")
+
+
+def test_without_debug_there_is_no_mailbox(start: Start) -> None:
+    quickstart = start(debug=False)
+    assert quickstart.request("/mailbox/")[0] == 404
+    status, html = quickstart.request("/")
+    assert status == 200
+    assert "mailbox" not in html
+    assert quickstart.register("alice") == 201
+    assert quickstart.confirm(quickstart.link_to("alice@example.com")) == 200
+
+
+def test_database_and_key_outlive_a_restart(start: Start, tmp_path: Path) -> None:
+    first = start(tmp_path / "instance")
+    assert first.register("alice") == 201
+    link = first.link_to("alice@example.com")
+    first.close()
+    key = tmp_path / "instance" / "secret_key"
+    if os.name == "posix":
+        assert key.stat().st_mode & 0o077 == 0
+    again = start(tmp_path / "instance")
+    assert again.confirm(link) == 200
+    assert again.is_verified("alice")
+    assert key.read_text() not in "".join(first.lines + again.lines)
