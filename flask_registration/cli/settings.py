@@ -1,33 +1,15 @@
-"""``flask registration``: check a configuration, print the settings."""
+"""``flask registration settings``: every setting, with its value and what it is for."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import NoReturn
 
 import click
-from flask import Flask
-from flask.cli import ScriptInfo
 
-from .errors import ConfigurationError
-from .extension import ROOMS
-from .flows import DEFAULT_FLOWS
-from .kit import Kit
-from .settings import PREFIX, declarations, spell
-
-
-@click.group("registration")
-def registration_cli() -> None:
-    """Accounts: check the configuration, print the settings."""
-
-
-@registration_cli.command("check")
-@click.pass_context
-def check_command(context: click.Context) -> None:
-    """Tell every problem of the configuration, or that there is none."""
-    app, kit = _load(context)
-    count = len(kit.settings)
-    click.echo(f"Flask-Registration is configured correctly for {app.name} ({count} groups of settings).")
+from ..extension import ROOMS
+from ..flows import DEFAULT_FLOWS
+from ..settings import PREFIX, declarations, spell
+from .base import load, registration_cli
 
 
 @registration_cli.command("settings")
@@ -38,7 +20,7 @@ def settings_command(context: click.Context, markdown: bool) -> None:
     if markdown:
         click.echo(settings_table(), nl=False)
         return
-    _, kit = _load(context)
+    _, kit = load(context)
     for group, values in kit.settings.items():
         if not declarations(group):
             continue
@@ -66,19 +48,3 @@ def settings_table() -> str:
 
 def _cell(default: str) -> str:
     return f"`{default}`" if default.startswith(("'", "[", "{")) or default in ("True", "False", "None") else default
-
-
-def _load(context: click.Context) -> tuple[Flask, Kit]:
-    try:
-        app = context.ensure_object(ScriptInfo).load_app()
-    except ConfigurationError as error:
-        _fail(str(error))
-    kit = app.extensions.get("registration")
-    if kit is None:
-        _fail("This application has no Registration: call registration.init_app(app).")
-    return app, kit
-
-
-def _fail(text: str) -> NoReturn:
-    click.secho(text, err=True, fg="red")
-    raise SystemExit(1)

@@ -1,0 +1,35 @@
+"""The group ``flask registration``, and what its commands share."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+from flask import Flask
+from flask.cli import ScriptInfo
+
+from ..errors import ConfigurationError
+from ..kit import Kit
+
+
+@click.group("registration")
+def registration_cli() -> None:
+    """Accounts: check the configuration, print the settings."""
+
+
+def load(context: click.Context) -> tuple[Flask, Kit]:
+    """The application that a command is about, and its kit; says what is wrong, and ends, where there is none."""
+    try:
+        app = context.ensure_object(ScriptInfo).load_app()
+    except ConfigurationError as error:
+        fail(str(error))
+    kit = app.extensions.get("registration")
+    if kit is None:
+        fail("This application has no Registration: call registration.init_app(app).")
+    return app, kit
+
+
+def fail(text: str) -> NoReturn:
+    """Say why, and end with status 1."""
+    click.secho(text, err=True, fg="red")
+    raise SystemExit(1)
