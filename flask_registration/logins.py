@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from flask import has_request_context, request
@@ -16,7 +16,7 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from .models import utc_now
+from .models import as_utc, utc_now
 from .userfields import parse_identifier
 from .users import User, UserStore, stamp_mark
 
@@ -105,7 +105,7 @@ class LoginStore:
 
     def _check(self, login: Any, user: User, kind: Kind) -> bool:
         """Whether a login is what it is taken for, has not expired, and its user has the security stamp of then."""
-        good = login.kind == kind and _utc(login.expires_at) > utc_now()
+        good = login.kind == kind and as_utc(login.expires_at) > utc_now()
         if good and login.stamp_mark == stamp_mark(self._users.state(user)):
             self._touch(login)
             return True
@@ -114,7 +114,7 @@ class LoginStore:
     def age(self, secret: str) -> float | None:
         """Seconds since the password was shown for this login; None if it was not."""
         login = self._find(secret)
-        return None if login is None or not login.fresh else (utc_now() - _utc(login.created_at)).total_seconds()
+        return None if login is None or not login.fresh else (utc_now() - as_utc(login.created_at)).total_seconds()
 
     def of(self, user: User) -> Sequence[Any]:
         """The user's logins that are good, the one that was used last first."""
@@ -133,7 +133,9 @@ class LoginStore:
 
     def describe(self, login: Any, *, current: bool) -> dict[str, Any]:
         """A login as its owner sees it; times are UTC, ISO 8601."""
-        times = {name: _utc(getattr(login, name)).isoformat() for name in ("created_at", "last_used_at", "expires_at")}
+        times = {
+            name: as_utc(getattr(login, name)).isoformat() for name in ("created_at", "last_used_at", "expires_at")
+        }
         seen = {name: getattr(login, name) for name in ("id", "kind", "ip_address", "user_agent")}
         return {**seen, **times, "current": current}
 
@@ -162,7 +164,7 @@ class LoginStore:
     def _touch(self, login: Any) -> None:
         """Write the time of the last use, now and then, in a transaction of its own."""
         now = utc_now()
-        if now - _utc(login.last_used_at) < LAST_USE_PRECISION:
+        if now - as_utc(login.last_used_at) < LAST_USE_PRECISION:
             return
         statement = update(self._model).where(self._model.id == login.id).values(last_used_at=now)
         with suppress(SQLAlchemyError), self._db.engine.begin() as connection:  # no request fails for want of it
@@ -178,7 +180,3 @@ def _digest(secret: str) -> str:
 
 def _printable(text: str | None, length: int) -> str | None:
     return "".join(filter(str.isprintable, text or ""))[:length] or None
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)

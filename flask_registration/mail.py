@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from email.utils import make_msgid, parseaddr
 from enum import Enum
 from typing import Any, Literal, NamedTuple, cast
 
 from flask import has_request_context, render_template, request
-from flask_mail import Message
 
+from .composed import Mail as Mail
+from .composed import RenderedMail as RenderedMail
+from .composed import new_message_id
 from .html_text import html_to_text
 from .links import VerificationLink, build_verification_url
 from .settings import Settings, setting
-from .users import User, mail_address
+from .users import User
 
 
 class NotificationType(Enum):
@@ -39,14 +41,6 @@ class NotificationMethod(Enum):
     """How somebody is told; there is but one way."""
 
     EMAIL = "email"
-
-
-class RenderedMail(NamedTuple):
-    """What a renderer returns."""
-
-    subject: str
-    text_body: str
-    html_body: str | None
 
 
 NOTHING = RenderedMail("", "", None)
@@ -120,44 +114,6 @@ class MailSettings(Settings):
     )
 
 
-@dataclass(frozen=True)
-class Mail:
-    """A composed mail, ready to go.
-
-    :ivar to: the stored address.
-    :ivar template: the value of its :class:`NotificationType`, for the log and ``mail_failed``.
-    :ivar user_id: the verification id of the account that it is about.
-    :ivar deliver: the application's own way to send this one.
-    :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` is about it.
-    """
-
-    to: str
-    sender: str
-    reply_to: str | None
-    content: RenderedMail
-    template: str
-    user_id: str
-    deliver: Callable[[], None] | None = None
-    limited: bool = True
-
-    def message(self) -> Message:
-        """The mail for Flask-Mail.
-
-        Not made in the request: Flask-Mail looks up the host's own name for the ``Message-ID``, which can take seconds.
-        """
-        message = Message(
-            subject=" ".join(self.content.subject.split()),
-            recipients=[mail_address(self.to)],
-            body=self.content.text_body,
-            html=self.content.html_body or None,
-            sender=self.sender,
-            reply_to=self.reply_to,
-            extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no out-of-office replies
-        )
-        message.msgId = make_msgid(domain=parseaddr(self.sender)[1].partition("@")[2] or None)
-        return message
-
-
 class Composer:
     """Composes mails.
 
@@ -202,6 +158,8 @@ class Composer:
             content=NOTHING,
             template=notification_type.value,
             user_id=user_id,
+            message_id=new_message_id(self._sender),
+            written_at=time.time(),
             limited=notification_type not in NOTICES,
         )
         if sender:

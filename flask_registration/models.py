@@ -27,6 +27,11 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def as_utc(time: datetime) -> datetime:
+    """A time out of a database, with its zone."""
+    return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
 class EmailUserMixin(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
     """The columns of a user who logs in by e-mail address alone."""
 

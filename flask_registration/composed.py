@@ -1,0 +1,80 @@
+"""A composed mail, as a dispatcher gets it, and as it is kept until it has left."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from email.utils import make_msgid, parseaddr
+from typing import Any, NamedTuple
+
+from flask_mail import Message
+
+from .users import mail_address
+
+
+class RenderedMail(NamedTuple):
+    """What a renderer returns."""
+
+    subject: str
+    text_body: str
+    html_body: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """A composed mail, ready to go.
+
+    :ivar to: the stored address.
+    :ivar template: the value of its :class:`NotificationType`, for the log and ``mail_failed``.
+    :ivar user_id: the verification id of the account that it is about.
+    :ivar message_id: the same at every try, so that who gets it twice can tell.
+    :ivar written_at: seconds since the epoch.
+    :ivar deliver: the application's own way to send this one.
+    :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` is about it.
+    """
+
+    to: str
+    sender: str
+    reply_to: str | None
+    content: RenderedMail = field(repr=False)  # has a link
+    template: str
+    user_id: str
+    message_id: str
+    written_at: float
+    deliver: Callable[[], None] | None = None
+    limited: bool = True
+
+    def message(self) -> Message:
+        """The mail for Flask-Mail.
+
+        Not made in the request: Flask-Mail looks up the host's own name for the ``Message-ID``, which can take seconds.
+        """
+        message = Message(
+            subject=" ".join(self.content.subject.split()),
+            recipients=[mail_address(self.to)],
+            body=self.content.text_body,
+            html=self.content.html_body or None,
+            sender=self.sender,
+            reply_to=self.reply_to,
+            date=self.written_at,
+            extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no out-of-office replies
+        )
+        message.msgId = self.message_id
+        return message
+
+    def packed(self) -> dict[str, Any]:
+        """Everything of it, as JSON can have it; but the application's own way to send cannot be kept."""
+        content = [part if part is None else str(part) for part in self.content]
+        names = [each.name for each in fields(self) if each.name != "deliver"]
+        return {**{name: getattr(self, name) for name in names}, "content": content}
+
+    @classmethod
+    def unpacked(cls, kept: Mapping[str, Any]) -> Mail:
+        """The mail that was packed."""
+        return cls(**{**kept, "content": RenderedMail(*kept["content"])})
+
+
+def new_message_id(sender: str) -> str:
+    """An id in the domain of the sender, or of this host, whose name is not looked up in the DNS."""
+    return make_msgid(domain=parseaddr(sender)[1].partition("@")[2] or socket.gethostname())
