@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from werkzeug.utils import import_string
@@ -63,7 +64,7 @@ class SettingsReader:
     def read(self, group: type[S]) -> S:
         """The settings of one group, frozen; a value that does not fit is a problem, and the default stands in."""
         if group not in self._groups:
-            hints = typing.get_type_hints(group)
+            hints = types_of(group)
             values = {}
             for field in dataclasses.fields(group):
                 key = PREFIX + field.name.upper()
@@ -198,9 +199,16 @@ def describe(kind: Any) -> str:
     return names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-def declarations(group: type[Settings]) -> list[Declaration]:
+@cache
+def types_of(group: type[Settings]) -> Mapping[str, Any]:
+    """The declared types of a group's fields."""
+    return typing.get_type_hints(group)
+
+
+@cache
+def declarations(group: type[Settings]) -> Sequence[Declaration]:
     """What a group declares, in its order."""
-    hints = typing.get_type_hints(group)
+    hints = types_of(group)
     return [
         Declaration(
             key=PREFIX + field.name.upper(),

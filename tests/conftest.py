@@ -32,6 +32,11 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("tests")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are cores: the tests wait for databases, mail servers and browsers a third of their time."""
+    return -(-3 * (os.cpu_count() or 1) // 2)
+
+
 def _server_url(name: str) -> Iterator[str]:
     server = make_url(SERVERS[name])
     timeout = {"connect_timeout": 5}

@@ -16,6 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_mail import Mail, Message
 from flask_sqlalchemy import SQLAlchemy
+from jinja2 import FileSystemBytecodeCache
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Boolean, Integer, String, event, select
 from sqlalchemy.orm import mapped_column
@@ -161,6 +162,7 @@ def make_site(
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
     app = Flask(import_name, template_folder=template_folder)
+    app.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}  # no need to compile a template for each test
     app.config.update(CONFIG, SQLALCHEMY_DATABASE_URI=database)
     app.config.update(settings.pop("config", {}))
     app.config.update({f"REGISTRATION_{name}": value for name, value in settings.items()})
