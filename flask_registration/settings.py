@@ -12,7 +12,6 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from werkzeug.utils import import_string
@@ -199,14 +198,17 @@ def describe(kind: Any) -> str:
     return names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-@cache
+_types: dict[type[Settings], Mapping[str, Any]] = {}
+
+
 def types_of(group: type[Settings]) -> Mapping[str, Any]:
-    """The declared types of a group's fields."""
-    return typing.get_type_hints(group)
+    """The declared types of a group's fields, looked up once in a process."""
+    if group not in _types:
+        _types[group] = typing.get_type_hints(group)
+    return _types[group]
 
 
-@cache
-def declarations(group: type[Settings]) -> Sequence[Declaration]:
+def declarations(group: type[Settings]) -> list[Declaration]:
     """What a group declares, in its order."""
     hints = types_of(group)
     return [
