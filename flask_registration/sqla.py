@@ -9,12 +9,12 @@ from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
-from sqlalchemy import select, update
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm.attributes import instance_dict, set_committed_value
 
 from .errors import FieldTaken
 from .retries import retrying
+from .statements import Statements
 from .userfields import UserFields, parse_identifier
 from .users import User, UserState, email_key, new_stamp, nfkc, username_key
 
@@ -31,6 +31,7 @@ class SQLAlchemyUserStore:
         self._db = db
         self._test_environment = test_environment
         self.fields = fields
+        self._statements = Statements(fields.model, fields.pk)
         self._username = re.compile(fields.username_pattern)
 
     # Normal forms
@@ -142,15 +143,9 @@ class SQLAlchemyUserStore:
         key = getattr(user, self.fields.pk)
         if self.fields.stamp is None:
             expected["password_hash"] = expected.pop("security_stamp")  # which stands in its place
-        conditions = [getattr(self.fields.model, name) == value for name, value in self._columns(expected).items()]
-        statement = (
-            update(self.fields.model)
-            .where(self.fields.pk_column == key, *conditions)
-            .values(columns)
-            .execution_options(synchronize_session=False)
-        )
+        statement, values = self._statements.change(key, columns, self._columns(expected))
         try:
-            result: Any = retrying(lambda: self._db.session.execute(statement), self.rollback)
+            result: Any = retrying(lambda: self._db.session.execute(statement, values), self.rollback)
         except IntegrityError:
             self.rollback()
             raise self._taken({name: columns[name] for name in self.fields.unique if name in columns}, key) from None
@@ -213,8 +208,7 @@ class SQLAlchemyUserStore:
         return [user for user in self._where(name, key) if getattr(user, name) == key]
 
     def _where(self, name: str, value: Any) -> Sequence[User]:
-        column = getattr(self.fields.model, name)
-        return self._db.session.scalars(select(self.fields.model).where(column == value).limit(10)).all()
+        return self._db.session.scalars(*self._statements.where(name, value)).all()
 
     def identifier(self, user: User) -> str:
         return str(getattr(user, self.fields.verification_id))

@@ -42,10 +42,6 @@ class UserFields:
     username_pattern: str
 
     @property
-    def pk_column(self) -> Any:
-        return getattr(self.model, self.pk)
-
-    @property
     def id_column(self) -> Column[Any]:
         return self.columns[self.verification_id]
 

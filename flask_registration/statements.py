@@ -1,0 +1,51 @@
+"""The statements on the users' table. Building one takes longer than running it, so each is built once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Select, Update, bindparam, select, update
+
+
+class Statements:
+    """SELECT and UPDATE on one model, by the names of its attributes; the values come as parameters.
+
+    :param key: the primary key.
+    """
+
+    def __init__(self, model: type[Any], key: str) -> None:
+        self._model = model
+        self._key = key
+        self._selects: dict[str, Select[Any]] = {}
+        self._updates: dict[tuple[Any, ...], Update] = {}
+
+    def where(self, name: str, value: Any) -> tuple[Select[Any], dict[str, Any]]:
+        """The rows with this value, not more than ten, and the parameters."""
+        if name not in self._selects:
+            self._selects[name] = select(self._model).where(self._is(name, "sought")).limit(10)
+        return self._selects[name], {"sought": value}
+
+    def change(
+        self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]
+    ) -> tuple[Update, dict[str, Any]]:
+        """Write these columns of one row, if it has the expected values; and the parameters."""
+        present = {name: value for name, value in expected.items() if value is not None}
+        shape = (tuple(columns), tuple(expected), tuple(present))
+        if shape not in self._updates:
+            conditions = [self._is(name, f"was_{number}") for number, name in enumerate(present)]
+            conditions += [getattr(self._model, name).is_(None) for name in expected if name not in present]
+            self._updates[shape] = (
+                update(self._model)
+                .where(self._is(self._key, "whose"), *conditions)
+                .values({name: bindparam(f"to_{number}") for number, name in enumerate(columns)})
+                .execution_options(synchronize_session=False)
+            )
+        return self._updates[shape], {"whose": key, **_numbered("to", columns), **_numbered("was", present)}
+
+    def _is(self, name: str, parameter: str) -> Any:
+        return getattr(self._model, name) == bindparam(parameter)
+
+
+def _numbered(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}_{number}": value for number, value in enumerate(values.values())}
