@@ -196,5 +196,7 @@ def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
     def add_headers(response: Any) -> Any:
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.vary.add("Cookie")  # always: a template that reads the session would tell that a mail was written
+        # Always: a template that reads the session would tell that a mail was written.
+        if response.headers.setdefault("Vary", "Cookie") != "Cookie":
+            response.vary.add("Cookie")
         return response

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Literal, NamedTuple, cast
 
-from flask import has_request_context, render_template, request
+from flask import Flask, before_render_template, current_app, has_request_context, request, template_rendered
 
 from .composed import Mail as Mail
 from .composed import RenderedMail as RenderedMail
@@ -174,12 +174,24 @@ class Composer:
     def render(self, template_config: Mapping[str, Any], context: Mapping[str, Any], **kwargs: Any) -> RenderedMail:
         """Render with Flask's own environment; HTML alone is turned into text as well."""
         names = parse_templates(template_config)
-        html = render_template(names.html_body, **context) if names.html_body else None
+        app: Flask = cast(Any, current_app)._get_current_object()
+        complete = dict(context)
+        app.update_template_context(complete)  # once for all three, where render_template would do it for each
+
+        def rendered(name: str) -> str:
+            template = app.jinja_env.get_or_select_template(name)
+            about: dict[str, Any] = {"_async_wrapper": app.ensure_sync, "template": template, "context": complete}
+            before_render_template.send(app, **about)
+            text = template.render(complete)
+            template_rendered.send(app, **about)
+            return text
+
+        html = rendered(names.html_body) if names.html_body else None
         if names.text_body:
-            text = render_template(names.text_body, **context)
+            text = rendered(names.text_body)
         else:
             text = self._settings.verification_email_html_to_text_converter(html or "")
-        return RenderedMail(render_template(names.subject, **context), text, html)
+        return RenderedMail(rendered(names.subject), text, html)
 
 
 class TemplateNames(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,12 +79,11 @@ class SQLAlchemyUserStore:
             values.setdefault(fields.stamp, new_stamp())
         if fields.username_key and values.get(fields.username or "") is not None:
             values[fields.username_key] = username_key(values[fields.username or ""])
-        accepted = inspect.signature(model).parameters
-        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
-        user: User = model(**{name: value for name, value in values.items() if takes_all or name in accepted})
+        named, takes_all = fields.arguments
+        user: User = model(**{name: value for name, value in values.items() if takes_all or name in named})
         present = instance_dict(user)
         for name, value in values.items():
-            if name not in present or name not in accepted:
+            if name not in present or (name not in named and present[name] != value):
                 setattr(user, name, value)
         for name, column in fields.columns.items():
             default: Any = column.default

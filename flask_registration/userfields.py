@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import uuid
 from collections.abc import Mapping
@@ -98,6 +99,12 @@ class UserFields:
         """The columns whose text makes a poor password."""
         names = [*self.login, self.email, self.username, "first_name", "last_name"]
         return tuple(name for name in dict.fromkeys(names) if name and name in self.columns)
+
+    @cached_property
+    def arguments(self) -> tuple[frozenset[str], bool]:
+        """The names that the model's constructor declares, and whether it takes any other."""
+        parameters = inspect.signature(self.model).parameters
+        return frozenset(parameters), any(each.kind is each.VAR_KEYWORD for each in parameters.values())
 
     @cached_property
     def username_max_length(self) -> int:

@@ -152,6 +152,8 @@ def mail_address(address: str) -> str:
 
     (Flask-Mail would convert by IDNA 2003, where ``ß`` becomes ``ss``: somebody else's domain.)
     """
+    if address.isascii():
+        return address
     try:
         valid = validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError:

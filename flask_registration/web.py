@@ -21,6 +21,9 @@ from .links import SignedLink
 #: How deep lists and objects in a body may be nested.
 MAX_DEPTH = 100
 
+#: NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 does not have.
+UNSAFE = re.compile("[\0\ud800-\udfff]")
+
 REQUIRED = "This field is required."
 NULL = "This field may not be null."
 BLANK = "This field may not be blank."
@@ -102,11 +105,10 @@ def load(schema: Schema, max_length: int) -> Any:
     body = read_json(max_length) if form is None else form
     if not isinstance(body, dict):
         raise ValidationError("Invalid data. Expected a JSON object.")
-    unsafe = {key: ["This text has characters that cannot be stored."] for key in body if not _safe(body[key])}
-    known = {field.data_key or name for name, field in schema.fields.items()}
-    unsafe = {key: messages for key, messages in unsafe.items() if key in known}
-    if unsafe:
-        error = ValidationError(cast(Any, unsafe))
+    unsafe = [key for key in body if not _safe(body[key])]
+    if unsafe and (known := {field.data_key or name for name, field in schema.fields.items()}.intersection(unsafe)):
+        messages = {key: ["This text has characters that cannot be stored."] for key in unsafe if key in known}
+        error = ValidationError(cast(Any, messages))
         schema.handle_error(error, body, many=False)
         raise error
     return schema.load(body)
@@ -150,9 +152,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _safe(value: Any) -> bool:
     """Whether every database can store a value and we can show it: no NUL, no half of a surrogate pair, no abyss."""
+    if isinstance(value, str):
+        return not UNSAFE.search(value)
     level = [value]
     for _ in range(MAX_DEPTH):
-        if any(isinstance(each, str) and re.search("[\0\ud800-\udfff]", each) for each in level):
+        if any(isinstance(each, str) and UNSAFE.search(each) for each in level):
             return False
         dicts = [each for each in level if isinstance(each, dict)]
         level = [item for each in level if isinstance(each, list) for item in each]
