@@ -9,6 +9,7 @@ from blinker import NamedSignal
 from marshmallow import Schema, ValidationError, validates_schema
 
 from .errors import FieldTaken, ReauthenticationRequired
+from .events import REAUTHENTICATION_FAIL
 from .kit import Kit
 from .schemas import check_confirmation
 from .sessions import session_kept_on_failure
@@ -88,6 +89,7 @@ def reauthenticate(kit: Kit, user: User, password: str | None) -> None:
     if password is not None:
         right, _ = kit.passwords.verify(password, kit.users.state(user).password_hash)
         if not right:
+            kit.record(REAUTHENTICATION_FAIL, user)
             raise ValidationError("This is not your password.", "password")
     elif not kit.identity.is_fresh():
         raise ReauthenticationRequired

@@ -15,6 +15,7 @@ from flask_mail import Connection
 
 from .cooldown import Cooldown
 from .errors import MailUnavailable
+from .events import MAIL_FAILED, record
 from .mail import Mail, MailSettings
 
 #: Threads of the pool, and mails that wait in it at the most; a full pool sends in the request.
@@ -102,6 +103,7 @@ class Mailer:
         """Log and announce a failure; the address may be written to again at once."""
         self.cooldown.forget(mail.to)
         self._app.logger.error("A mail (%s) could not be sent.", mail.template, exc_info=error)
+        record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=type(error).__name__)
         self._failed(mail, error)
 
 

@@ -43,14 +43,25 @@ class APIError(RegistrationError):
         super().__init__(self.detail)
 
 
-class LinkInvalid(APIError):
+class LinkRefused(APIError):
+    """A mailed link that is not good.
+
+    :ivar user_id: the account that it names, where there is one; for the security log, not for the client.
+    """
+
+    def __init__(self, text: str | None = None, *, user_id: str | None = None) -> None:
+        super().__init__(text)
+        self.user_id = user_id
+
+
+class LinkInvalid(LinkRefused):
     """A mailed link that was forged, meant for something else, or already used."""
 
     code = "signature-invalid"
     text = "This link is not valid. It may have been used already, or been replaced by a newer one."
 
 
-class LinkExpired(APIError):
+class LinkExpired(LinkRefused):
     """A mailed link that was good once."""
 
     code = "signature-expired"
@@ -104,14 +115,19 @@ class AccountInUse(APIError):
 
 
 class UserNotFound(APIError):
-    """No such account; told to a client only where a setting asks for it."""
+    """No such account; told to a client only where a setting asks for it.
+
+    :ivar user: the account that was named, if there is one.
+    :ivar reason: why it will not do, for the security log, not for the client.
+    """
 
     code = "user-not-found"
     text = "User not found."
 
-    def __init__(self, text: str | None = None, *, user: object | None = None) -> None:
+    def __init__(self, text: str | None = None, *, user: object | None = None, reason: str | None = None) -> None:
         super().__init__(text)
         self.user = user
+        self.reason = reason or ("unknown" if user is None else "wrong")
 
 
 class UserWithoutEmailNonverifiable(APIError):

@@ -127,6 +127,11 @@ DATABASE_UNAVAILABLE = Event(
 CATALOGUE: tuple[Event, ...] = tuple(each for each in list(vars().values()) if isinstance(each, Event))
 
 
+def is_recorded(event: Event) -> bool:
+    """Whether the logger's level wants records of this event."""
+    return logger.isEnabledFor(event.level)
+
+
 def record(event: Event, *, user_id: object | None = None, **details: Any) -> None:
     """Write one record, if the logger's level wants it; whatever a handler does, this does not raise.
 
@@ -138,7 +143,7 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
     """
     if not details.keys() <= event.details.keys():
         raise TypeError(f"{event.name} declares no {', '.join(details.keys() - event.details.keys())}")
-    if not logger.isEnabledFor(event.level):
+    if not is_recorded(event):
         return
     asking = request if has_request_context() else None
     attributes = {

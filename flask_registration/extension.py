@@ -19,6 +19,7 @@ from .accounts import new_user, refusal
 from .checks import check_surroundings, check_templates, check_values
 from .dispatch import Mailer, make_dispatcher
 from .errors import APIError, ConfigurationError, DatabaseUnavailable, FieldTaken
+from .events import DATABASE_UNAVAILABLE, record
 from .flow import Flow, WebSettings, mount
 from .flows import DEFAULT_FLOWS
 from .identity import Identity, LoginSettings
@@ -183,6 +184,7 @@ def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
 
     def tell_of_database(error: Exception) -> ResponseReturnValue:
         current_app.logger.error("The database is not available.", exc_info=error)
+        record(DATABASE_UNAVAILABLE, error=type(error).__name__)
         return answer(DatabaseUnavailable())
 
     # Each status by itself too: Flask prefers the application's handler for a status to ours for all of them.

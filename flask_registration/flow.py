@@ -12,7 +12,8 @@ from flask.typing import ResponseReturnValue, RouteCallable
 from marshmallow import Schema
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from .errors import APIError, NotAuthenticated
+from .errors import APIError, LinkRefused, NotAuthenticated
+from .events import LINK_REFUSED, record
 from .kit import Kit, current_kit
 from .settings import Settings, SettingsReader, setting
 from .userfields import UserFields
@@ -168,9 +169,13 @@ def _handler(app: Flask, kit: Kit, endpoint: Endpoint[Any], settings: Settings, 
         if not is_enabled:
             raise NotFound("This is switched off here.")
         arguments: list[Any] = [kit.identity.user()] if endpoint.login_required else []
-        if schema is not None:
-            arguments.append(load(schema, max_length))
-        return view(*arguments, **values)
+        try:
+            if schema is not None:
+                arguments.append(load(schema, max_length))
+            return view(*arguments, **values)
+        except LinkRefused as error:
+            record(LINK_REFUSED, user_id=error.user_id, code=error.code)
+            raise
 
     handle.__name__ = endpoint.name
     handle.__doc__ = endpoint.view.__doc__

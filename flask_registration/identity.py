@@ -14,6 +14,7 @@ import flask_login
 from flask import Flask, current_app, g, session
 
 from .errors import NotAuthenticated
+from .events import SESSION_REFUSED, record
 from .loaders import SessionLoader, adopt_loaders, lend_flask_login
 from .logins import LoginStore
 from .sessions import forget_session, has_remember_cookie, request_token, session_secret
@@ -194,10 +195,17 @@ class Identity:
         user = load(identifier)
         if user is None or not isinstance(user, self._model):
             return user
+        reason = self._why_ended(user, mark, secret)
+        if reason:
+            record(SESSION_REFUSED, user_id=self._users.identifier(user), reason=reason)
+        return None if reason else user
+
+    def _why_ended(self, user: User, mark: str, secret: str) -> str | None:
+        """Why a session is no longer good; None if it is."""
         if not self._users.state(user).is_active:
-            return None
+            return "suspended"
         if not hmac.compare_digest(mark.encode(), stamp_mark(self._users.state(user)).encode()):
-            return None
+            return "stamp"
         if self._logins and not self._logins.is_good(user, secret):
-            return None
-        return user
+            return "revoked"
+        return None

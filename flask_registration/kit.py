@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from blinker import NamedSignal
 from flask import current_app
 from marshmallow import Schema
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
 from .dispatch import Dispatcher, Mailer
 from .errors import MailUnavailable
+from .events import Event, is_recorded, record
 from .identity import Identity
 from .links import Links, LinkSettings
 from .logins import LoginStore
@@ -116,6 +119,17 @@ class Kit:
             announce(signal, **arguments)
         for mail in admitted:
             self.dispatcher.after_commit(mail)
+
+    def record(self, event: Event, user: User | None, **details: Any) -> None:
+        """Write to the security log.
+
+        :param user: whose account it is about, if anybody's.
+        """
+        user_id = None
+        if user is not None and is_recorded(event):
+            with suppress(SQLAlchemyError):  # the database may have gone since the commit: the reply stands
+                user_id = self.users.identifier(user)
+        record(event, user_id=user_id, **details)
 
 
 current_kit = cast(Kit, LocalProxy(lambda: current_app.extensions["registration"]))

@@ -161,7 +161,7 @@ class Links:
         payload, signature = self._payload(purpose, link, state), link.signature
         genuine = self._signer(purpose).verify_signature(payload, signature.encode()) and is_canonical(signature)
         if user is None or not genuine or not state.is_active:
-            raise LinkInvalid
+            raise LinkInvalid(user_id=None if user is None else link.user_id)
         check_age(link, max_age)
         return user, state
 
@@ -191,9 +191,9 @@ def check_age(link: SignedLink, max_age: timedelta) -> None:
     """
     age = int(time.time()) - int(link.timestamp)
     if age < -CLOCK_SKEW:
-        raise LinkInvalid
+        raise LinkInvalid(user_id=link.user_id)
     if age > max_age.total_seconds():
-        raise LinkExpired
+        raise LinkExpired(user_id=link.user_id)
 
 
 NOBODY = UserState(None, None, False, False, "")

@@ -10,6 +10,7 @@ from typing import Any, cast
 import flask_login
 from flask import Request, current_app, g
 
+from .events import TOKEN_REFUSED
 from .users import User, UserStore
 
 _adopting = threading.Lock()
@@ -47,13 +48,16 @@ class TokenLoader:
 
     def __call__(self, request: Request) -> User | None:
         authorization = request.authorization
-        if authorization is not None and authorization.type in ("bearer", "token") and authorization.token:
-            kit = current_app.extensions["registration"]
-            user: User | None = kit.tokens.find_user(authorization.token)
-            if user is not None and kit.users.state(user).is_active:
-                g._registration_token = authorization.token
-                return user
-        return self.otherwise(request) if self.otherwise else None
+        token = authorization.token if authorization and authorization.type in ("bearer", "token") else None
+        kit = current_app.extensions["registration"]
+        user: User | None = kit.tokens.find_user(token) if token else None
+        if user is not None and kit.users.state(user).is_active:
+            g._registration_token = token
+            return user
+        other = self.otherwise(request) if self.otherwise else None
+        if token and other is None:
+            kit.record(TOKEN_REFUSED, user)
+        return other
 
 
 def lend_flask_login(model: type[Any], users: UserStore) -> None:

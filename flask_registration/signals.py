@@ -10,6 +10,8 @@ from typing import Any, cast
 from blinker import NamedSignal, Namespace
 from flask import current_app, has_request_context, request
 
+from . import events
+
 _namespace = Namespace()
 
 user_registered = _namespace.signal("user-registered")  # user, request
@@ -23,12 +25,28 @@ user_reset_password = _namespace.signal("user-reset-password")  # user, request
 user_deleted = _namespace.signal("user-deleted")  # user (no row any more), request
 mail_failed = _namespace.signal("mail-failed")  # user, request, template, error: nobody waits for this mail any more
 
+#: What the security log says of them. (Where it has to say more than receivers are told, whoever announces does it.)
+EVENTS = {
+    user_registered: events.USER_CREATED,
+    user_activated: events.USER_ACTIVATED,
+    user_logged_in: events.LOGIN_SUCCESS,
+    user_logged_out: events.LOGOUT,
+    user_changed_password: events.PASSWORD_CHANGED,
+    user_reset_password: events.PASSWORD_RESET,
+    user_deleted: events.USER_DELETED,
+}
+
 
 def announce(signal: NamedSignal, **arguments: Any) -> None:
-    """Tell every receiver; one that raises is logged and stops neither the others nor the reply."""
+    """Write to the security log, and tell every receiver.
+
+    A receiver that raises is logged and stops neither the others nor the reply.
+    """
+    app = cast(Any, current_app)._get_current_object()
+    if signal in EVENTS:
+        app.extensions["registration"].record(EVENTS[signal], arguments["user"])
     if signal.is_muted:
         return
-    app = cast(Any, current_app)._get_current_object()
     current_request = cast(Any, request)._get_current_object() if has_request_context() else None
     for receiver in signal.receivers_for(app):
         try:

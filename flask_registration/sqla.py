@@ -9,7 +9,7 @@ from typing import Any
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
-from sqlalchemy.orm.attributes import instance_dict, set_committed_value
+from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from .errors import FieldTaken
 from .retries import retrying
@@ -209,6 +209,9 @@ class SQLAlchemyUserStore:
         return self._db.session.scalars(*self._statements.where(name, value)).all()
 
     def identifier(self, user: User) -> str:
+        key = instance_state(user).identity  # known after a commit, too, without a query
+        if key and self.fields.verification_id == self.fields.pk:
+            return str(key[0])
         return str(getattr(user, self.fields.verification_id))
 
     def state(self, user: User) -> UserState:

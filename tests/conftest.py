@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -109,6 +110,22 @@ def new_site() -> Iterator[Callable[..., Site]]:
 def site(new_site: Callable[..., Site]) -> Site:
     """The application of the documentation, on SQLite."""
     return new_site()
+
+
+@pytest.fixture
+def security_log(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
+    """Every record of the security log."""
+    found: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record)
+
+    handler, logger = Keep(), logging.getLogger("flask_registration.events")
+    caplog.set_level(logging.INFO, logger.name)
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
 
 
 class Clock:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import importlib
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -46,6 +48,7 @@ from flask_registration import (
     user_activated,
 )
 from flask_registration.cli import settings_table
+from flask_registration.events import CATALOGUE
 from flask_registration.extension import ROOMS
 from flask_registration.flows import verification_redirects
 from flask_registration.links import LinkSettings
@@ -537,6 +540,37 @@ def test_every_signal_is_documented() -> None:
     listed = re.findall(r"^\| `(\w+)` \| `user`, `request`", read("docs/signals.md"), re.MULTILINE)
     there = [name for name, value in vars(signals).items() if isinstance(value, NamedSignal)]
     assert sorted(listed) == sorted(there)
+
+
+def test_every_event_is_documented() -> None:
+    rows = ["| event | level | when | details |", "| --- | --- | --- | --- |"]
+    for each in CATALOGUE:
+        details = "; ".join(f"`{name}`: {what}" for name, what in each.details.items())
+        rows.append(f"| `{each.name}` | {logging.getLevelName(each.level)} | {each.when} | {details} |")
+    table = read("docs/events.md").split("<!-- events -->")[1].split("<!-- /events -->")[0].strip()
+    assert table == "\n".join(rows)
+
+
+def test_the_security_log_goes_to_a_file_of_its_own(run: RunPage, site: Site) -> None:
+    logger = logging.getLogger("flask_registration.events")
+    before = (logger.level, logger.handlers[:])
+    page = run("docs/events.md")
+    try:
+        page.configure_logging()
+        site.post("login", {"login": "alice\n", "password": PASSWORD})
+        page.invite(7, 3)
+    finally:
+        for handler in set(logger.handlers) - set(before[1]):
+            handler.close()
+        logger.level, logger.handlers[:], logger.propagate = before[0], before[1], True
+        logger.setLevel(before[0])
+    (example,) = (block for block in blocks(read("docs/events.md")) if block.info == "json")
+    lines = [json.loads(line) for line in Path("security.log").read_text("utf-8").splitlines()]
+    assert [set(line) for line in lines] == [{"time", "level", "security"}] * 2
+    assert [line["level"] for line in lines] == ["WARNING", "INFO"]
+    assert datetime.fromisoformat(lines[0]["time"][:-2] + ":00").tzinfo
+    assert lines[0]["security"].keys() == json.loads(example.text).keys()
+    assert (lines[1]["security"]["event"], lines[1]["security"]["seats"]) == ("user_invited", 3)
 
 
 def test_the_api_lists_every_name() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,22 +15,6 @@ from flask_registration.events import CATALOGUE, LOGIN_FAIL, THROTTLED, USER_CRE
 TRICKS = "\r\n\x00\x08\x1b[2K\x1b]0;x\x07\x7f\x85\x9b\u200b\u2028\u2029\u202e\u2066\ufeff\ud800\U000e0041"
 
 
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
-    """Every record of the security log."""
-    found: list[logging.LogRecord] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record)
-
-    handler, logger = Keep(), logging.getLogger("flask_registration.events")
-    caplog.set_level(logging.INFO, logger.name)
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
-
-
 def told(entry: logging.LogRecord) -> dict[str, Any]:
     """What a record's message says."""
     message: dict[str, Any] = json.loads(entry.getMessage())
@@ -41,7 +24,7 @@ def told(entry: logging.LogRecord) -> dict[str, Any]:
 # The record
 
 
-def test_a_record_says_which_event_whose_account_and_from_where(records: list[logging.LogRecord]) -> None:
+def test_a_record_says_which_event_whose_account_and_from_where(security_log: list[logging.LogRecord]) -> None:
     app = Flask(__name__)
 
     @app.get("/secret/<path>", endpoint="page")
@@ -50,7 +33,7 @@ def test_a_record_says_which_event_whose_account_and_from_where(records: list[lo
         return ""
 
     app.test_client().get("/secret/path?with=query", environ_base={"REMOTE_ADDR": "2001:db8::1"})
-    (entry,) = records
+    (entry,) = security_log
     says = {"event": "authn_login_fail", "user_id": "7", "client": "2001:db8::1", "method": "GET", "endpoint": "page"}
     assert told(entry) == {**says, "reason": "wrong"}
     assert {name: getattr(entry, name) for name in says} == says
@@ -58,37 +41,37 @@ def test_a_record_says_which_event_whose_account_and_from_where(records: list[lo
     assert (entry.name, entry.levelname) == ("flask_registration.events", "WARNING")
 
 
-def test_outside_a_request_there_is_no_client(records: list[logging.LogRecord]) -> None:
+def test_outside_a_request_there_is_no_client(security_log: list[logging.LogRecord]) -> None:
     record(USER_CREATED)
     nothing = dict.fromkeys(("user_id", "client", "method", "endpoint"))
-    assert told(records[0]) == {"event": "user_created", **nothing}
+    assert told(security_log[0]) == {"event": "user_created", **nothing}
 
 
-def test_nobody_can_forge_a_line(records: list[logging.LogRecord]) -> None:
+def test_nobody_can_forge_a_line(security_log: list[logging.LogRecord]) -> None:
     app = Flask(__name__)
     with app.test_request_context(environ_base={"REMOTE_ADDR": f"1.2.3.4{TRICKS}"}):
         record(USER_UPDATED, user_id=TRICKS, fields=[TRICKS, 'x", "event": "user_deleted'])
         record(THROTTLED, limit=TRICKS, scope=f"%s%n{{}}{TRICKS}")
-    for entry in records:
+    for entry in security_log:
         attributes = [getattr(entry, name) for name in ("event", "user_id", "client", "method", "endpoint", "details")]
         for text in (entry.getMessage(), str(attributes), logging.Formatter("%(message)s %(client)s").format(entry)):
             assert text.isascii()
             assert text.isprintable()
-    assert told(records[0])["event"] == "user_updated"
-    assert told(records[0])["user_id"] == TRICKS.encode("unicode_escape").decode()
+    assert told(security_log[0])["event"] == "user_updated"
+    assert told(security_log[0])["user_id"] == TRICKS.encode("unicode_escape").decode()
 
 
-def test_a_record_is_of_bounded_length(records: list[logging.LogRecord]) -> None:
+def test_a_record_is_of_bounded_length(security_log: list[logging.LogRecord]) -> None:
     with Flask(__name__).test_request_context(environ_base={"REMOTE_ADDR": "9" * 100_000}):
         record(USER_UPDATED, user_id="\u2028" * 100_000, fields=["\U000e0041" * 1000] * 1000)
-    assert told(records[0])["client"] == "9" * 200 + "..."
-    assert len(records[0].getMessage()) < 10_000
+    assert told(security_log[0])["client"] == "9" * 200 + "..."
+    assert len(security_log[0].getMessage()) < 10_000
 
 
-def test_numbers_and_truth_stay_what_they_are(records: list[logging.LogRecord]) -> None:
+def test_numbers_and_truth_stay_what_they_are(security_log: list[logging.LogRecord]) -> None:
     record(THROTTLED, limit=5, scope=True)
     record(THROTTLED, limit=1.5, scope=None)
-    assert [entry.__dict__["details"] for entry in records] == [
+    assert [entry.__dict__["details"] for entry in security_log] == [
         {"limit": 5, "scope": True},
         {"limit": 1.5, "scope": None},
     ]
@@ -120,7 +103,7 @@ def test_nothing_is_printed_where_nobody_has_set_logging_up(
 
 
 def test_what_its_level_does_not_want_is_not_even_made(
-    records: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+    security_log: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Unprintable:
         def __str__(self) -> str:
@@ -129,11 +112,11 @@ def test_what_its_level_does_not_want_is_not_even_made(
     logging.getLogger("flask_registration.events").setLevel(logging.WARNING)
     record(USER_CREATED, user_id=Unprintable())
     record(LOGIN_FAIL, reason="wrong")
-    assert [told(entry)["event"] for entry in records] == ["authn_login_fail"]
+    assert [told(entry)["event"] for entry in security_log] == ["authn_login_fail"]
 
 
 def test_a_handler_that_raises_is_told_of_on_stderr_and_the_caller_goes_on(
-    records: list[logging.LogRecord], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    security_log: list[logging.LogRecord], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -148,7 +131,7 @@ def test_a_handler_that_raises_is_told_of_on_stderr_and_the_caller_goes_on(
     assert "the disk is full" in capsys.readouterr().err
 
 
-def test_an_application_s_own_record_factory_may_use_the_same_names(records: list[logging.LogRecord]) -> None:
+def test_an_application_s_own_record_factory_may_use_the_same_names(security_log: list[logging.LogRecord]) -> None:
     original = logging.getLogRecordFactory()
 
     def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -161,4 +144,4 @@ def test_an_application_s_own_record_factory_may_use_the_same_names(records: lis
         record(USER_CREATED, user_id=5)
     finally:
         logging.setLogRecordFactory(original)
-    assert records[0].__dict__["user_id"] == "5"
+    assert security_log[0].__dict__["user_id"] == "5"

@@ -10,6 +10,7 @@ from marshmallow import Schema, ValidationError
 
 from ..accounts import replace_password
 from ..errors import MailUnavailable, NotAuthenticated
+from ..events import PASSWORD_CHANGE_FAIL
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..mail import NotificationType
@@ -52,6 +53,7 @@ def change_password(kit: Kit, user: User, old_password: str, password: str) -> d
     seen = kit.users.state(user)
     right, _ = kit.passwords.verify(old_password, seen.password_hash)
     if not right:
+        kit.record(PASSWORD_CHANGE_FAIL, user)
         raise ValidationError("Old password is not correct.", "old_password")
     if not replace_password(kit, user, seen, password):
         raise NotAuthenticated

@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from ..accounts import log_in, named_users
 from ..errors import LoginInvalid, NotVerified, UserNotFound
+from ..events import HASH_UPGRADED, LOGIN_FAIL
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..models import utc_now
@@ -79,16 +80,16 @@ def login(kit: Kit, settings: LoginFlowSettings, data: Mapping[str, Any]) -> dic
         user = settings.login_authenticator(data) if settings.login_authenticator else find_by_password(kit, data)
         seen = kit.users.state(user)
         if not seen.is_active:
-            raise UserNotFound(user=user)
+            raise UserNotFound(user=user, reason="suspended")
         pending = not seen.is_verified
-        if not pending and not kit.users.change(user, seen, {"last_login": utc_now()}):  # changed this moment
-            raise UserNotFound(user=user)
+        if not pending and not kit.users.change(user, seen, {"last_login": utc_now()}):
+            raise UserNotFound(user=user, reason="changed")
     except UserNotFound as error:
         kit.users.rollback()
-        announce(user_login_failed, user=error.user, login=typed_login(kit, data))
+        tell_of_failure(kit, error.user, data, error.reason)
         raise LoginInvalid from None
     if pending:
-        announce(user_login_failed, user=user, login=typed_login(kit, data))
+        tell_of_failure(kit, user, data, "pending")
         raise NotVerified
     return log_in(kit, user, fresh=True, signal=user_logged_in, remember=bool(data.get("remember")))
 
@@ -104,9 +105,15 @@ def find_by_password(kit: Kit, data: Mapping[str, Any]) -> User:
     right, new_hash = kit.passwords.verify(password, seen.password_hash if seen else None)
     if user is None or seen is None or not right:
         raise UserNotFound(user=user)
-    if new_hash:
-        kit.users.change(user, seen, {"password_hash": new_hash})
+    if new_hash and seen.is_verified and kit.users.change(user, seen, {"password_hash": new_hash}):
+        kit.record(HASH_UPGRADED, user)
     return user
+
+
+def tell_of_failure(kit: Kit, user: User | None, data: Mapping[str, Any], reason: str) -> None:
+    """Tell the security log why a login was refused, which the client is not told, and receivers what was typed."""
+    kit.record(LOGIN_FAIL, user, reason=reason)
+    announce(user_login_failed, user=user, login=typed_login(kit, data))
 
 
 def typed_login(kit: Kit, data: Mapping[str, Any]) -> str | None:

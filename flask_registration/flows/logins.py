@@ -8,6 +8,7 @@ from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
+from ..events import LOGIN_REVOKED
 from ..flow import Flow
 from ..kit import Kit, current_kit
 from ..sessions import request_token, session_secret
@@ -49,3 +50,4 @@ def revoke_login(kit: Kit, user: User, login_id: str) -> None:
     if kit.logins is None or not kit.logins.end(user, login_id):
         raise NotFound("There is no such login.")
     kit.commit()
+    kit.record(LOGIN_REVOKED, user, login=login_id)

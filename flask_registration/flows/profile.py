@@ -12,6 +12,7 @@ from marshmallow import Schema
 
 from ..accounts import reauthenticate, refusal
 from ..errors import AccountInUse, FieldTaken, NotAuthenticated, ReauthenticationRequired
+from ..events import USER_UPDATED
 from ..flow import Flow
 from ..kit import Kit, current_kit
 from ..schemas import password_field, profile_schema
@@ -91,6 +92,8 @@ def update_profile(kit: Kit, user: User, data: Mapping[str, Any]) -> dict[str, A
         raise refusal(kit, taken, discreet=False) from None
     profile: dict[str, Any] = kit.schema(own_schema).dump(user)
     kit.commit()
+    if changes:
+        kit.record(USER_UPDATED, user, fields=list(changes))
     return profile
 
 

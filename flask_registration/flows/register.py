@@ -13,6 +13,7 @@ from marshmallow import Schema
 
 from ..accounts import account_schema, log_in, named_users, new_user, refusal
 from ..errors import FieldTaken, LinkExpired, LinkInvalid, MailUnavailable, UserWithoutEmailNonverifiable
+from ..events import REGISTRATION_TAKEN, VERIFICATION_REQUEST
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
@@ -107,6 +108,7 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     try:
         kit.users.add(user)
     except FieldTaken as taken:
+        kit.record(REGISTRATION_TAKEN, taken.owner, fields=taken.fields)
         if not (discreet and taken.fields == (kit.fields.email,) and taken.owner):
             raise refusal(kit, taken, discreet=discreet) from None
         kit.commit(kit.mail(NotificationType.EMAIL_TAKEN, taken.owner))
@@ -152,7 +154,7 @@ def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) 
     auto_login = settings.register_verification_auto_login
     changes = {"is_verified": True, **({"last_login": utc_now()} if auto_login else {})}
     if not kit.users.change(user, seen, changes, expecting={"is_verified": False} if once else {}):
-        raise LinkInvalid
+        raise LinkInvalid(user_id=link.user_id)
     if seen.email:
         kit.mailer.cooldown.forget(seen.email)
     if not auto_login:
@@ -180,6 +182,7 @@ def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
 def resend_verification(kit: Kit, settings: RegisterSettings, data: Mapping[str, str]) -> None:
     """Mail a new link to the stored address of a pending account; nothing happens for any other."""
     pending = next((user for user in named_users(kit, data) if is_pending(kit, user)), None)
+    kit.record(VERIFICATION_REQUEST, pending)
     if pending is not None:
         with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
             kit.commit(verification_mail(kit, settings, pending))

@@ -20,6 +20,7 @@ from ..errors import (
     NotAuthenticated,
     ReauthenticationRequired,
 )
+from ..events import EMAIL_CHANGE_REQUEST, EMAIL_CHANGE_UNDONE, EMAIL_CHANGED
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
@@ -121,10 +122,9 @@ def register_email(kit: Kit, settings: RegisterEmailSettings, user: User, addres
     if not settings.register_email_verification_enabled:
         return move(kit, settings, user, seen, email)
     owners = kit.users.find(field, email) if field in kit.fields.unique else []
-    if owners:
-        kit.commit(kit.mail(NotificationType.EMAIL_CHANGE_TAKEN, owners[0]))
-    else:
-        kit.commit(moving_mail(kit, settings, user, email))
+    kit.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
+    taken = kit.mail(NotificationType.EMAIL_CHANGE_TAKEN, owners[0]) if owners else None
+    kit.commit(taken or moving_mail(kit, settings, user, email))
     return {}
 
 
@@ -153,8 +153,7 @@ def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: st
 )
 def verify_email_view(link: SignedLink) -> ResponseReturnValue:
     """Move to another address with the parameters of the link that it got."""
-    login = verify_email(current_kit, flow.settings, link)
-    return success("Email verified successfully", **login)
+    return success("Email verified successfully", **verify_email(current_kit, flow.settings, link))
 
 
 def verify_email(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) -> dict[str, Any]:
@@ -166,13 +165,13 @@ def verify_email(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) ->
     """
     user, seen = kit.links.open(MOVE, link, settings.register_email_verification_period)
     if not seen.is_verified:
-        raise LinkInvalid
+        raise LinkInvalid(user_id=link.user_id)
     email = link.email or ""
     kit.mailer.cooldown.forget(email)
     try:
         return move(kit, settings, user, seen, email)
     except NotAuthenticated:  # changed this very moment, by another use of this link perhaps
-        raise LinkInvalid from None
+        raise LinkInvalid(user_id=link.user_id) from None
 
 
 def move(kit: Kit, settings: RegisterEmailSettings, user: User, seen: UserState, email: str) -> dict[str, Any]:
@@ -195,6 +194,7 @@ def move(kit: Kit, settings: RegisterEmailSettings, user: User, seen: UserState,
     with session_kept_on_failure():
         login = kit.identity.renew(user, fresh=False) if asking is user else {}
         kit.commit(*notices, signal=user_changed_email, user=user, old_email=seen.email, new_email=email)
+    kit.record(EMAIL_CHANGED, user)
     return login
 
 
@@ -228,15 +228,15 @@ def undo_email_change(kit: Kit, settings: RegisterEmailSettings, link: SignedLin
     :raises EmailAlreadyRegistered: somebody else has that address now.
     """
     user, seen = kit.links.open(UNDO, link, settings.undo_email_change_period)
-    if seen.email == link.email:
-        raise LinkInvalid
     try:
-        if not kit.users.change(user, seen, {"email": link.email, "security_stamp": new_stamp()}):
-            raise LinkInvalid
+        changes = {"email": link.email, "security_stamp": new_stamp()}
+        if seen.email == link.email or not kit.users.change(user, seen, changes):
+            raise LinkInvalid(user_id=link.user_id)
     except FieldTaken:
         raise EmailAlreadyRegistered from None
     kit.identity.end_logins(user)
     kit.commit(signal=user_changed_email, user=user, old_email=seen.email, new_email=link.email)
+    kit.record(EMAIL_CHANGE_UNDONE, user)
 
 
 # What must be so at start-up

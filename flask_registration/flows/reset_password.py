@@ -13,6 +13,7 @@ from marshmallow import Schema
 
 from ..accounts import account_schema, named_users, replace_password
 from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
+from ..events import PASSWORD_RESET_REQUEST
 from ..flow import Flow, WebSettings, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
@@ -99,9 +100,11 @@ def send_reset_password_link(kit: Kit, settings: ResetPasswordSettings, data: Ma
         if not (state.is_active and state.email):
             raise UserNotFound
     except UserNotFound:
+        kit.record(PASSWORD_RESET_REQUEST, None)
         if settings.reset_password_fail_when_user_not_found:
             raise UserNotFound from None
         return
+    kit.record(PASSWORD_RESET_REQUEST, user)
     with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
         kit.commit(reset_mail(kit, settings, user))
 
@@ -172,7 +175,7 @@ def reset_password(
     """
     user, seen = kit.links.open(purpose(settings), link, settings.reset_password_verification_period)
     if not replace_password(kit, user, seen, new_password(), is_verified=True):
-        raise LinkInvalid
+        raise LinkInvalid(user_id=link.user_id)
     if seen.email:
         kit.mailer.cooldown.forget(seen.email)
     kit.commit(*kit.notice(NotificationType.PASSWORD_CHANGED, user), signal=user_reset_password, user=user)
