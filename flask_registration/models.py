@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 
 import flask_login
@@ -23,13 +24,13 @@ def exact_string(length: int) -> String:
 
 
 def utc_now() -> datetime:
-    """The time with its zone; databases that keep none keep it as UTC."""
-    return datetime.now(timezone.utc)
+    """The time with its zone, by the clock of links and cookies; databases that keep no zone keep it as UTC."""
+    return datetime.fromtimestamp(time.time(), timezone.utc)
 
 
-def as_utc(time: datetime) -> datetime:
+def as_utc(moment: datetime) -> datetime:
     """A time out of a database, with its zone."""
-    return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 class EmailUserMixin(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships no types

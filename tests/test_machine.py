@@ -1,0 +1,391 @@
+"""Any sequence of what people, thieves and administrators do, held against a model of accounts (``model.py``)."""
+
+from __future__ import annotations
+
+import os
+import random
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from flask.testing import FlaskClient
+from hypothesis import seed
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete
+from werkzeug.test import TestResponse
+
+from flask_registration.mail import NotificationType
+
+from .conftest import Clock
+from .model import BAD_LINK, DAY, REFUSED, Account, Credential, Mail, Model
+from .people import bearer, logins, with_and_without_login_model
+from .site import CONFIG, Site, links_of, parameters
+
+T = TypeVar("T")
+NewSite = Callable[..., Site]
+
+#: How many sequences, of how many steps; by hand, a few thousand.
+EXAMPLES = int(os.environ.get("TEST_MACHINE_EXAMPLES", "24"))
+STEPS = int(os.environ.get("TEST_MACHINE_STEPS", "40"))
+SEED = int(os.environ.get("TEST_SEED") or random.randrange(2**32))
+
+#: What is typed, and the account that it names: aliases, and names and addresses that only look like another's.
+NAMES = ["mike", "MIKE", "ｍｉｋｅ", "mıke", "eve"]
+ADDRESSES = ["mike@x.org", "Mike@X.org", "eve@x.org", "new@x.org", "mike@y.org", "mıke@x.org", "mike@x.org "]
+PASSWORDS = ["correct horse battery staple", "a whole new set of words 42"]
+ENDPOINTS = {
+    "register": "verify-registration",
+    "reset_password": "reset-password",
+    "register_email": "verify-email",
+    "email_changed": "undo-email-change",
+}
+
+names, addresses, passwords = st.sampled_from(NAMES), st.sampled_from(ADDRESSES), st.sampled_from(PASSWORDS)
+places = st.integers(0, 30)  # among what was seen, the latest first
+maybe, rarely = st.booleans(), st.sampled_from([False, False, False, True])
+
+
+def name_key(typed: str) -> str:
+    return unicodedata.normalize("NFKC", typed).casefold()
+
+
+def address_key(typed: str) -> str | None:
+    """The address that is stored; None for what is none."""
+    return typed.lower() if typed.isascii() and " " not in typed else None
+
+
+def latest(seen: Sequence[T], place: int) -> T:
+    """One of what was seen, counted from the latest."""
+    return seen[-1 - place % len(seen)]
+
+
+def typed_password(account: Account, slips: bool) -> str:
+    """The account's password, or another."""
+    return PASSWORDS[(PASSWORDS.index(account.password) + slips) % len(PASSWORDS)]
+
+
+class Machine(RuleBasedStateMachine):
+    """Everything is asked by a new client that shows one credential at most, so that each is replayed as if stolen."""
+
+    def __init__(self, site: Site, clock: Clock, subjects: dict[str, str], count: dict[str, int]) -> None:
+        super().__init__()
+        self.site, self.clock, self.subjects, self.count = site, clock, subjects, count
+        self.links: list[tuple[dict[str, str], Mail]] = []
+        self.credentials: list[tuple[str, Credential]] = []
+        self.model = Model(rows=site.Login is not None, now=clock.now)
+        self.keys = [CONFIG["SECRET_KEY"]]
+        self.set_keys()
+        with site.app.app_context():
+            for model in filter(None, (site.Login, site.User)):
+                site.db.session.execute(delete(model))
+            site.db.session.commit()
+        site.outbox.clear()
+        count["sequences"] += 1
+
+    # Asking, and comparing with the model
+
+    def set_keys(self) -> None:
+        self.site.app.config.update(
+            SECRET_KEY=self.keys[self.model.keys[0]],
+            SECRET_KEY_FALLBACKS=[self.keys[number] for number in reversed(self.model.keys[1:])],
+        )
+
+    def ask(
+        self, endpoint: str, body: Any, expected: int | str, by: tuple[str, Credential] | None = None, **options: Any
+    ) -> None:
+        """Ask the API what the model was asked; the same must come of it."""
+        client, headers = self.client(by)
+        reply = client.open(f"/accounts/{endpoint}/", json=body, headers=headers, **{"method": "POST", **options})
+        self.count["steps"] += 1
+        self.count[f"{endpoint}: {expected}"] += 1
+        assert outcome(reply) == expected, (reply.status_code, reply.get_data(as_text=True))
+        self.read_mails()
+        self.collect(reply, client)
+
+    def client(self, by: tuple[str, Credential] | None) -> tuple[FlaskClient, dict[str, str]]:
+        client = self.site.app.test_client()
+        if by and by[1].kind == "token":
+            return client, bearer(by[0])
+        if by:
+            client.set_cookie("session" if by[1].kind == "session" else "remember_token", by[0])
+        return client, {}
+
+    def read_mails(self) -> None:
+        """The mails are the model's mails; their links are kept."""
+        found = []
+        for number, message in enumerate(self.site.outbox):
+            mail = self.site.read(number)
+            assert message.send_to == {mail["To"]}
+            found.append((self.subjects[mail["Subject"]], mail["To"], links_of(mail)))
+        expected = [(mail.kind, mail.to) for mail in self.model.mails]
+        assert [(kind, to) for kind, to, _ in found] == expected
+        for (*_, links), meant in zip(found, self.model.mails, strict=True):
+            assert bool(links) == (meant.bound is not None)
+            self.links += [(parameters(links[0]), meant)] if links else []
+        self.site.outbox.clear()
+        self.model.mails.clear()
+
+    def collect(self, reply: TestResponse, client: FlaskClient) -> None:
+        """Keep what the reply gave: what the model gives, and no more."""
+        given = {each.kind: each for each in self.model.given}
+        self.model.given.clear()
+        body = reply.get_json(silent=True) if reply.status_code == 200 else None
+        found: dict[str, str] = {"token": (body or {}).get("token", "")}
+        if given:
+            for kind, name in (("session", "session"), ("remember", "remember_token")):
+                cookie = next((value for value in reply.headers.getlist("Set-Cookie") if value.startswith(name)), "")
+                found[kind] = cookie.partition("=")[2].partition(";")[0]
+        assert {kind for kind, value in found.items() if value} == given.keys()
+        self.credentials += [(found[kind], given[kind]) for kind in sorted(given)]
+
+    # Who is there to begin with
+
+    @initialize(typed=names, remember=maybe)
+    def come_in(self, typed: str, remember: bool) -> None:
+        """Somebody registers, verifies and logs in."""
+        self.register(typed, f"{name_key(typed).encode().hex()}@x.org", PASSWORDS[0])
+        if self.links and self.links[-1][1].kind == "register":
+            self.post_link("register", *self.links[-1])
+            self.log_in(0, False, False, remember)
+
+    @rule(typed=names, remember=maybe)
+    def another_comes_in(self, typed: str, remember: bool) -> None:
+        self.come_in(typed, remember)
+
+    # What strangers do
+
+    @rule(typed=names, address=addresses, password=passwords)
+    def register(self, typed: str, address: str, password: str) -> None:
+        body = {"username": typed, "email": address, "password": password, "password_confirm": password}
+        self.ask("register", body, self.model.register(name_key(typed), address_key(address), password))
+
+    @rule(address=addresses)
+    def resend(self, address: str) -> None:
+        found = self.model.find(email=address_key(address))
+        self.ask("resend-verification", {"email": address}, self.model.resend(found))
+
+    @rule(typed=names)
+    def ask_for_a_reset(self, typed: str) -> None:
+        found = self.model.find(name=name_key(typed))
+        self.ask("send-reset-password-link", {"login": typed}, self.model.ask_reset(found))
+
+    @precondition(lambda self: self.model.accounts)
+    @rule(place=places, shout=maybe, slips=rarely, remember=maybe)
+    def log_in(self, place: int, shout: bool, slips: bool, remember: bool, by: Any = None) -> None:
+        account = latest(self.model.accounts, place)
+        typed, password = account.name.upper() if shout else account.name, typed_password(account, slips)
+        body = {"login": typed, "password": password, "remember": remember}
+        expected = self.model.log_in(name_key(typed), password, remember, by and by[1])
+        self.ask("login", body, expected, by)
+
+    # What anybody does who has a link
+
+    @precondition(lambda self: self.links)
+    @rule(kind=st.sampled_from(sorted(ENDPOINTS)), place=places, password=passwords, astray=rarely)
+    def open_a_link(self, kind: str, place: int, password: str, astray: bool) -> None:
+        links = [each for each in self.links if astray or each[1].kind == kind]
+        if links:
+            self.post_link(kind, *latest(links, place), password)
+
+    def post_link(self, kind: str, link: dict[str, str], mail: Mail, password: str = PASSWORDS[0]) -> None:
+        use: dict[str, Callable[[], int | str]] = {
+            "register": lambda: self.model.verify(mail),
+            "reset_password": lambda: self.model.reset(mail, password),
+            "register_email": lambda: self.model.move(mail, None),
+            "email_changed": lambda: self.model.undo(mail),
+        }
+        self.ask(ENDPOINTS[kind], {"email": "eve@x.org", **link, "password": password}, use[kind]())
+
+    @precondition(lambda self: len(self.links) > 1)
+    @rule(one=places, other=places, parts=st.sets(st.sampled_from(["user_id", "timestamp", "signature"]), min_size=1))
+    def swap_parts_of_two_links(self, one: int, other: int, parts: set[str]) -> None:
+        (link, mail), (second, _) = latest(self.links, one), latest(self.links, other)
+        mixed = {**link, **{name: second[name] for name in parts}}
+        if mixed not in [known for known, _ in self.links]:
+            self.ask(ENDPOINTS[mail.kind], {"email": "eve@x.org", "password": PASSWORDS[0], **mixed}, BAD_LINK)
+
+    # What anybody does who has a session or a token
+
+    @precondition(lambda self: self.credentials and self.model.accounts)
+    @rule(which=places, place=places, slips=rarely, remember=maybe)
+    def log_in_again(self, which: int, place: int, slips: bool, remember: bool) -> None:
+        text, by = latest(self.credentials, which)
+        if by.kind == "session":
+            self.log_in(place, False, slips, remember, (text, by))
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, revoke=maybe, everywhere=maybe)
+    def log_out(self, which: int, revoke: bool, everywhere: bool) -> None:
+        text, by = latest(self.credentials, which)
+        body = {"revoke_token": revoke, "everywhere": everywhere}
+        self.ask("logout", body, self.model.log_out(by, revoke, everywhere), (text, by))
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, slips=rarely, new=passwords)
+    def change_password(self, which: int, slips: bool, new: str) -> None:
+        text, by = latest(self.credentials, which)
+        old = typed_password(by.login.owner, slips)
+        body = {"old_password": old, "password": new, "password_confirm": new}
+        self.ask("change-password", body, self.model.change_password(by, old, new), (text, by))
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, address=addresses, types=maybe, slips=rarely)
+    def ask_to_move(self, which: int, address: str, types: bool, slips: bool) -> None:
+        text, by = latest(self.credentials, which)
+        password = typed_password(by.login.owner, slips) if types else None
+        body = {"email": address, **({"password": password} if password else {})}
+        self.ask("register-email", body, self.model.ask_move(by, address_key(address), password), (text, by))
+
+    @precondition(lambda self: self.credentials)
+    @rule(place=places, which=places)
+    def move(self, place: int, which: int) -> None:
+        links, (text, by) = (
+            [each for each in self.links if each[1].kind == "register_email"],
+            latest(self.credentials, which),
+        )
+        if links:
+            link, mail = latest(links, place)
+            self.ask("verify-email", link, self.model.move(mail, by), (text, by))
+
+    @precondition(lambda self: self.credentials)
+    @rule(address=addresses)
+    def ask_to_move_and_move(self, address: str) -> None:
+        self.ask_to_move(0, address, True, False)
+        self.move(0, 0)
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, types=maybe, slips=rarely)
+    def delete(self, which: int, types: bool, slips: bool) -> None:
+        text, by = latest(self.credentials, which)
+        password = typed_password(by.login.owner, slips) if types else None
+        body = {"password": password} if password else {}
+        self.ask("profile", body, self.model.delete(by, password), (text, by), method="DELETE")
+
+    # What administrators and time do
+
+    @precondition(lambda self: self.model.accounts)
+    @rule(place=places, active=st.sampled_from([True, True, False]))
+    def suspend_or_resume(self, place: int, active: bool) -> None:
+        account = latest(self.model.accounts, place)
+        account.active = active
+        self.site.change(self.site.user(username_key=account.name), is_active=active)
+
+    @rule(seconds=st.sampled_from([1, 900, 901, DAY - 1, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1]))
+    def wait(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+        self.model.now = self.clock.now
+
+    @rule()
+    def rotate_the_key(self) -> None:
+        self.keys.append(f"key {len(self.keys)} of the tests, long enough for anybody")
+        self.model.keys.insert(0, len(self.keys) - 1)
+        self.set_keys()
+
+    @precondition(lambda self: len(self.model.keys) > 1)
+    @rule()
+    def drop_the_oldest_key(self) -> None:
+        self.model.keys.pop()
+        self.set_keys()
+
+    # What always holds
+
+    @invariant()
+    def accounts_are_the_models_accounts(self) -> None:
+        def seen(one: Any, name: str, active: bool, verified: bool) -> tuple[Any, ...]:
+            return one.email, name, active, verified
+
+        found = [seen(user, user.username_key, user.is_active, user.is_verified) for user in self.site.users()]
+        assert sorted(found) == sorted(seen(one, one.name, one.active, one.verified) for one in self.model.accounts)
+
+    @invariant()
+    def every_row_has_an_owner(self) -> None:
+        if self.model.rows:
+            owners = {str(user.id): user.username_key for user in self.site.users()}
+            found = [(owners[row.user_id], row.kind) for row in logins(self.site)]
+            assert sorted(found) == sorted((each.owner.name, each.kind) for each in self.model.logins)
+
+    @invariant()
+    def the_latest_credentials_are_good_or_dead(self) -> None:
+        for text, by in self.credentials[-6:]:
+            self.check_credential(text, by)
+
+    def check_credential(self, text: str, by: Credential) -> None:
+        client, headers = self.client((text, by))
+        reply = client.get("/accounts/profile/", headers=headers)
+        self.count["credentials"] += 1
+        assert outcome(reply) == (200 if self.model.is_good(by) else "not-authenticated"), by
+        assert reply.status_code == 401 or reply.get_json()["email"] == by.login.owner.email
+
+    def teardown(self) -> None:
+        """Replay everything that was ever seen: what is dead stays dead, at every endpoint."""
+        for text, by in self.credentials:
+            self.check_credential(text, by)
+        for link, mail in self.links:
+            for kind in ENDPOINTS:
+                self.count["replays"] += 1
+                self.post_link(kind, link, mail)
+        self.accounts_are_the_models_accounts()
+        self.every_row_has_an_owner()
+
+
+def outcome(reply: TestResponse) -> int | str:
+    """The status of what worked, the code of what did not."""
+    assert reply.status_code < 500
+    if reply.status_code < 400:
+        return reply.status_code
+    code = reply.get_json().get("code", REFUSED)
+    assert isinstance(code, str)
+    return code
+
+
+def subjects(site: Site) -> dict[str, str]:
+    """The kind of a mail by its subject, as our templates have it."""
+    with site.app.test_request_context():
+        rendered = {
+            kind.value: site.app.jinja_env.get_template(f"registration/{kind.value}/subject.txt")
+            for kind in NotificationType
+        }
+        return {template.render(site_name="example.com"): kind for kind, template in rendered.items()}
+
+
+def run(site: Site, clock: Clock, examples: int) -> dict[str, int]:
+    """Run so many sequences; how often each thing happened."""
+    count: dict[str, int] = Counter()
+    print(f"TEST_SEED={SEED}")
+    known = subjects(site)
+
+    @seed(SEED)
+    def machine() -> Machine:
+        return Machine(site, clock, known, count)
+
+    factory: Any = machine  # a class or what makes one
+    run_state_machine_as_test(
+        factory, settings=hypothesis_settings(max_examples=examples, stateful_step_count=STEPS, deadline=None)
+    )
+    for name in sorted(count):
+        print(f"{count[name]:8} {name}")
+    return count
+
+
+@with_and_without_login_model
+def test_whatever_happens_accounts_are_what_the_model_says(new_site: NewSite, clock: Clock, login_model: Any) -> None:
+    site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0)
+    count = run(site, clock, EXAMPLES)
+    assert count["steps"] > EXAMPLES
+
+
+@with_and_without_login_model
+def test_so_they_are_on_a_server(server_database: str, new_site: NewSite, clock: Clock, login_model: Any) -> None:
+    site = new_site(server_database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0)
+    count = run(site, clock, EXAMPLES // 8)
+    assert count["steps"] > EXAMPLES // 8
