@@ -53,7 +53,7 @@ class LoginStore:
 
     def __init__(self, db: SQLAlchemy, model: type[Any], users: UserStore, periods: dict[Kind, timedelta]) -> None:
         self._db = db
-        self._model = model
+        self.model = self._model = model
         self._users = users
         self._periods = periods
         self._user_id = sqlalchemy_inspect(model).columns["user_id"]
