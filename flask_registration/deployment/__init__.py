@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     web.secret_keys,
     web.plain_links,
     web.cookies,
+    web.throttles,
     mail.suppressed,
     mail.in_clear,
     mail.unlimited,

@@ -29,7 +29,7 @@ def stored(app: Flask, kit: Kit) -> Iterator[Finding]:
         except SQLAlchemyError as failure:
             yield error(
                 "SQLALCHEMY_DATABASE_URI",
-                f"is {engine.url.render_as_string()}, and that does not answer: "
+                f"is {engine.url.render_as_string()}, and does not answer: "
                 f"{describe(getattr(failure, 'orig', None) or failure)}.",
                 "start the database, or mend SQLALCHEMY_DATABASE_URI",
             )

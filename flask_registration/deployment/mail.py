@@ -64,8 +64,9 @@ def server(app: Flask, kit: Kit) -> Iterator[Finding]:
     except (OSError, smtplib.SMTPException) as failure:
         yield error(
             "MAIL_SERVER",
-            f"{mail.server}, port {mail.port}: {describe(failure)} (within {spell(settings.mail_timeout)}).",
-            "MAIL_SERVER, MAIL_PORT, MAIL_USE_TLS, MAIL_USE_SSL, MAIL_USERNAME, MAIL_PASSWORD",
+            f"is {mail.server}, port {mail.port}, and takes no mail: {describe(failure)}, "
+            f"within {spell(settings.mail_timeout)}.",
+            "mend MAIL_SERVER, MAIL_PORT, MAIL_USE_TLS, MAIL_USE_SSL, MAIL_USERNAME, MAIL_PASSWORD",
         )
 
 
@@ -74,4 +75,4 @@ def describe(failure: BaseException) -> str:
     words: Any = getattr(failure, "smtp_error", None) or failure
     text = words.decode("ascii", "replace") if isinstance(words, bytes) else str(words)
     printable = "".join(letter if letter.isprintable() else " " for letter in text[:300])
-    return f"{type(failure).__name__}: {' '.join(printable.split())}"
+    return f"{type(failure).__name__}: {' '.join(printable.split()).rstrip('.?!')}"

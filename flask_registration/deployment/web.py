@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -19,7 +20,7 @@ KEY_LENGTH = 32
 #: Hexadecimal text of this length has fewer different characters once in a million times.
 KEY_VARIETY = 8
 
-MAKE_KEY = "python -c 'import secrets; print(secrets.token_hex())'"
+MAKE_KEY = "the output of python -c 'import secrets; print(secrets.token_hex())'"
 
 
 def debugging(app: Flask, kit: Kit) -> Iterator[Finding]:
@@ -87,6 +88,16 @@ def cookies(app: Flask, kit: Kit) -> Iterator[Finding]:
             ", ".join(everywhere),
             "let every site send requests with the cookie: a front end on another site needs that, nothing else does.",
             'leave it, or "Lax"',
+        )
+
+
+def throttles(app: Flask, kit: Kit) -> Iterator[Finding]:
+    """Whether anybody may guess passwords as fast as they like."""
+    if find_spec("flask_limiter") is None:
+        yield warning(
+            "Flask-Limiter",
+            "is not installed: passwords can be guessed as fast as the machine allows.",
+            "pip install Flask-Limiter, and limit the endpoints with it",
         )
 
 
