@@ -10,6 +10,7 @@ from .links import Purpose, SignedLink, VerificationLink
 from .logins import LoginMixin
 from .mail import NotificationMethod, NotificationType
 from .models import EmailUserMixin, UserMixin
+from .outbox import OutboxMixin
 from .settings import Settings, setting
 from .signals import (
     announce,
@@ -41,6 +42,7 @@ __all__ = [
     "LoginMixin",
     "NotificationMethod",
     "NotificationType",
+    "OutboxMixin",
     "Purpose",
     "Registration",
     "Settings",

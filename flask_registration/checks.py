@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
+from importlib.util import find_spec
 from typing import Any
 
 import jinja2
 from flask import Flask
 
+from .attempts import RetrySettings
 from .flow import WebSettings
 from .identity import LoginSettings
 from .mail import MailSettings, parse_templates
+from .outbox import OutboxSettings
 from .passwords import PASSWORD_MAX_LENGTH, STRONGEST, PasswordSettings, is_hasher
 from .settings import PREFIX, Settings, SettingsReader
 
@@ -33,6 +36,36 @@ def check_surroundings(app: Flask, reader: SettingsReader, sender: Any, *, mail:
             "is not set, nor is MAIL_DEFAULT_SENDER: set one to the address that mails come from, "
             'like "no-reply@example.com".',
         )
+
+
+def check_dispatcher(app: Flask, reader: SettingsReader, outbox_model: Any, user_model: Any) -> None:
+    """Note what a dispatcher needs and has not got."""
+    key, name = PREFIX + "MAIL_DISPATCHER", reader.read(MailSettings).mail_dispatcher
+    if name == "outbox" and outbox_model is None:
+        reader.problem(
+            key,
+            'is "outbox", for which there is no table: write class Outbox(OutboxMixin, db.Model), and pass '
+            "outbox_model=Outbox to Registration or init_app.",
+        )
+    if outbox_model is not None and user_model is not None:
+        where = [
+            getattr(getattr(each, "metadata", None), "info", {}).get("bind_key") for each in (outbox_model, user_model)
+        ]
+        if where[0] != where[1]:
+            reader.problem(
+                f"{outbox_model.__name__}.__bind_key__",
+                f"is {where[0]!r}, so that mails would not be written in one transaction with their cause: make it the "
+                f"one of {user_model.__name__}, {where[1]!r}.",
+            )
+    if name == "celery":
+        if not find_spec("celery"):
+            reader.problem(key, 'is "celery", which is not installed: pip install "Flask-Registration[celery]".')
+        elif "celery" not in app.extensions:
+            reader.problem(
+                key,
+                'is "celery", but the application has none: set app.extensions["celery"] to it before '
+                "registration.init_app(app).",
+            )
 
 
 def check_templates(app: Flask, reader: SettingsReader, groups: Sequence[Settings]) -> None:
@@ -81,3 +114,10 @@ def check_values(reader: SettingsReader) -> None:
         )
     if not reader.read(MailSettings).mail_timeout:
         reader.problem(PREFIX + "MAIL_TIMEOUT", "is 0, which leaves no time to connect: give a few seconds.")
+    if not reader.read(RetrySettings).mail_tries:
+        reader.problem(PREFIX + "MAIL_TRIES", "is 0, so that no mail would leave: give 1 or more.")
+    if reader.read(OutboxSettings).outbox_lease <= reader.read(MailSettings).mail_timeout:
+        reader.problem(
+            PREFIX + "OUTBOX_LEASE",
+            f"is no longer than {PREFIX}MAIL_TIMEOUT, which a mail can take at each of its steps: give a few minutes.",
+        )

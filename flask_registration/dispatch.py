@@ -8,11 +8,13 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
 from flask_mail import Connection
 
+from .attempts import describe
 from .cooldown import Cooldown
 from .errors import MailUnavailable
 from .events import MAIL_FAILED, record
@@ -106,6 +108,11 @@ class Mailer:
         record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=type(error).__name__)
         self._failed(mail, error)
 
+    def report_try(self, mail: Mail, error: BaseException, tries: int, wait: timedelta) -> None:
+        """Log a failure after which the mail is tried again; nobody else is told."""
+        text = "A mail (%s) could not be sent at try %d, and is tried again in %.0f seconds: %s."
+        self._app.logger.warning(text, mail.template, tries, wait.total_seconds(), describe(error))
+
 
 class Dispatcher:
     """Hands mails over: each is shown to it before the commit and after it."""
@@ -121,7 +128,11 @@ class Dispatcher:
         """
 
     def after_commit(self, mail: Mail) -> None:
-        """Send it; what was committed stands, so this does not raise."""
+        """Hand it over; what was committed stands, so this does not raise."""
+        self.leave(mail)
+
+    def leave(self, mail: Mail) -> None:
+        """Send it, or what stands for that; does not raise."""
         self._mailer.try_to(self._mailer.send, mail)
 
 
@@ -155,7 +166,7 @@ class BackgroundDispatcher(Dispatcher):
 
     def after_commit(self, mail: Mail) -> None:
         if self._app.testing or mail.deliver or not self._submit(mail):
-            super().after_commit(mail)
+            self.leave(mail)
 
     def _submit(self, mail: Mail) -> bool:
         if self._process != os.getpid():  # threads do not live on in a forked worker
@@ -172,7 +183,7 @@ class BackgroundDispatcher(Dispatcher):
     def _run(self, mail: Mail) -> None:
         try:
             with self._app.app_context():
-                super().after_commit(mail)
+                self.leave(mail)
         finally:
             self._room.release()
 
@@ -188,19 +199,10 @@ class CallableDispatcher(Dispatcher):
         super().__init__(app, mailer)
         self._dispatch = dispatch
 
-    def after_commit(self, mail: Mail) -> None:
+    def leave(self, mail: Mail) -> None:
         self._mailer.try_to(self._mailer.send if mail.deliver else self._hand_over, mail)
 
     def _hand_over(self, mail: Mail) -> None:
         self._dispatch(
             mail.message(), send=lambda: self._mailer.send(mail), template=mail.template, user_id=mail.user_id
         )
-
-
-def make_dispatcher(app: Flask, settings: MailSettings, mailer: Mailer) -> Dispatcher:
-    """The dispatcher that the setting names."""
-    if callable(settings.mail_dispatcher):
-        return CallableDispatcher(app, mailer, settings.mail_dispatcher)
-    if settings.mail_dispatcher == "inline":
-        return InlineDispatcher(app, mailer)
-    return BackgroundDispatcher(app, mailer)

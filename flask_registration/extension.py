@@ -16,8 +16,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from .accounts import new_user, refusal
-from .checks import check_surroundings, check_templates, check_values
-from .dispatch import Mailer, make_dispatcher
+from .attempts import RetrySettings
+from .checks import check_dispatcher, check_surroundings, check_templates, check_values
+from .delivery import Sender
+from .dispatch import Mailer
+from .dispatchers import make_dispatcher
 from .errors import APIError, ConfigurationError, DatabaseUnavailable, FieldTaken
 from .events import DATABASE_UNAVAILABLE, record
 from .flow import Flow, WebSettings, mount
@@ -27,6 +30,8 @@ from .kit import Kit
 from .links import Links, LinkSettings
 from .logins import Kind, LoginStore
 from .mail import Composer, Mail, MailSettings
+from .outbox import OutboxSettings
+from .outbox_store import OutboxStore
 from .passwords import Passwords, PasswordSettings
 from .settings import Settings, SettingsReader
 from .signals import announce, mail_failed
@@ -42,6 +47,8 @@ ROOMS: tuple[type[Settings], ...] = (
     PasswordSettings,
     LoginSettings,
     MailSettings,
+    RetrySettings,
+    OutboxSettings,
     WebSettings,
 )
 
@@ -54,6 +61,8 @@ class Registration:
     :param user_model: the mapped class of the users.
     :param login_model: the mapped class of sessions and tokens, ``class Login(LoginMixin, db.Model)``, if they shall
         be rows.
+    :param outbox_model: the mapped class of mails that shall leave, ``class Outbox(OutboxMixin, db.Model)``, for the
+        dispatcher ``"outbox"``.
     :param flows: the journeys, an application's own among them: ``[*DEFAULT_FLOWS, invite.flow]``.
     :raises ConfigurationError: with every problem of the configuration, each with its cure.
     """
@@ -64,16 +73,23 @@ class Registration:
         *,
         user_model: type[Any] | None = None,
         login_model: type[Any] | None = None,
+        outbox_model: type[Any] | None = None,
         flows: Sequence[Flow[Any]] = DEFAULT_FLOWS,
     ) -> None:
         self._user_model = user_model
         self._login_model = login_model
+        self._outbox_model = outbox_model
         self._flows = tuple(flows)
         if app is not None:
             self.init_app(app)
 
     def init_app(
-        self, app: Flask, *, user_model: type[Any] | None = None, login_model: type[Any] | None = None
+        self,
+        app: Flask,
+        *,
+        user_model: type[Any] | None = None,
+        login_model: type[Any] | None = None,
+        outbox_model: type[Any] | None = None,
     ) -> None:
         """Read the settings, check them, and put the endpoints on the application.
 
@@ -81,7 +97,13 @@ class Registration:
 
         :raises ConfigurationError: with every problem of the configuration, each with its cure.
         """
-        kit, flows = _build_kit(app, user_model or self._user_model, login_model or self._login_model, self._flows)
+        kit, flows = _build_kit(
+            app,
+            user_model or self._user_model,
+            login_model or self._login_model,
+            outbox_model or self._outbox_model,
+            self._flows,
+        )
         blueprint = Blueprint(
             "registration", __name__, url_prefix=kit.group(WebSettings).url_prefix, template_folder="templates"
         )
@@ -110,7 +132,11 @@ class Registration:
 
 
 def _build_kit(
-    app: Flask, model: type[Any] | None, login_model: type[Any] | None, flows: Sequence[Flow[Any]]
+    app: Flask,
+    model: type[Any] | None,
+    login_model: type[Any] | None,
+    outbox_model: type[Any] | None,
+    flows: Sequence[Flow[Any]],
 ) -> tuple[Kit, list[Flow[Any]]]:
     """The kit, and the flows that this application can have; or every problem at once."""
     reader = SettingsReader(app.config, model)
@@ -121,6 +147,7 @@ def _build_kit(
     mails = reader.read(MailSettings)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     check_surroundings(app, reader, sender, mail=any(flow.mails(reader.read(flow.group)) for flow in flows))
+    check_dispatcher(app, reader, outbox_model, model)
     check_templates(app, reader, groups)
     for flow in flows:
         for check in flow.checks:
@@ -145,6 +172,10 @@ def _build_kit(
     site_name = mails.site_name or host or app.name
     users = SQLAlchemyUserStore(db, fields, test_environment=app.testing)
     mailer = Mailer(app, mails, tell_of_failure)
+    retries = reader.read(RetrySettings)
+    outbox = None
+    if outbox_model:
+        outbox = Sender(app, mailer, OutboxStore(db, outbox_model, reader.read(OutboxSettings)), retries)
     login = reader.read(LoginSettings)
     periods: dict[Kind, timedelta] = {"session": app.permanent_session_lifetime, "token": login.auth_token_period}
     logins = LoginStore(db, login_model, users, periods) if login_model else None
@@ -163,7 +194,8 @@ def _build_kit(
         passwords=Passwords(reader.read(PasswordSettings), [site_name, *(host or "").split("."), app.name]),
         composer=Composer(mails, formataddr(sender) if isinstance(sender, tuple) else sender or "", site_name),
         mailer=mailer,
-        dispatcher=make_dispatcher(app, mails, mailer),
+        dispatcher=make_dispatcher(app, mails, retries, mailer, outbox),
+        outbox=outbox,
         identity=Identity(app, users, fields.model, login, tokens, logins),
         tokens=tokens,
         logins=logins,

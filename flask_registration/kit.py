@@ -13,6 +13,7 @@ from marshmallow import Schema
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
+from .delivery import Sender
 from .dispatch import Dispatcher, Mailer
 from .errors import MailUnavailable
 from .events import Event, is_recorded, record
@@ -34,6 +35,7 @@ S = TypeVar("S", bound=Settings)
 class Kit:
     """One application's tools. It lives at ``app.extensions["registration"]``.
 
+    :ivar outbox: what sends from the outbox, where there is a model for it.
     :ivar handlers: what answers each endpoint, by its name, without the application's decorators.
     """
 
@@ -45,6 +47,7 @@ class Kit:
     composer: Composer
     mailer: Mailer
     dispatcher: Dispatcher
+    outbox: Sender | None
     identity: Identity
     tokens: TokenManager
     logins: LoginStore | None

@@ -99,9 +99,10 @@ class MailSettings(Settings):
         "a dict with `subject`, and `body`, or `text_body` and/or `html_body`; a `LookupError` means the default ones.",
     )
     site_name: str | None = setting(None, "What mails call the site.", default_text="the host of the verification URL")
-    mail_dispatcher: Literal["background", "inline"] | Callable[..., None] = setting(
+    mail_dispatcher: Literal["background", "inline", "outbox", "celery"] | Callable[..., None] = setting(
         "background",
         '`"background"`: after the commit, by a small thread pool. `"inline"`: before it, and a failure is a 503. '
+        '`"outbox"`: a row in the same transaction, delivered afterwards, so that nothing is lost. `"celery"`: a task. '
         "Or a callable `dispatcher(message, *, send, **kwargs)`, called after the commit.",
     )
     password_notice_enabled: bool = setting(True, "Whether the owner is told by mail when the password was replaced.")

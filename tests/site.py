@@ -48,6 +48,7 @@ class Site:
     registration: Registration
     User: Any
     Login: Any = None
+    Outbox: Any = None
     outbox: list[Message] = field(default_factory=list)
 
     def post(
@@ -151,6 +152,7 @@ def make_site(
     import_name: str = "tests.site",
     template_folder: str = "templates",
     login_model: Callable[[SQLAlchemy], type[Any]] | None = None,
+    outbox_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     before: Callable[[Flask], Any] | None = None,
     **settings: Any,
 ) -> Site:
@@ -158,6 +160,7 @@ def make_site(
 
     :param define: makes the user model; the default is ``class User(UserMixin, db.Model)``.
     :param login_model: makes the model of sessions and tokens; the default is to have none.
+    :param outbox_model: makes the model of mails that shall leave; the default is to have none.
     :param before: called with the application before ``init_app``.
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
@@ -171,11 +174,12 @@ def make_site(
     mail = Mail(app)
     db.init_app(app)
     login = login_model(db) if login_model else None
+    outbox = outbox_model(db) if outbox_model else None
     if before:
         before(app)
-    registration = Registration(user_model=model, login_model=login, flows=flows)
+    registration = Registration(user_model=model, login_model=login, outbox_model=outbox, flows=flows)
     registration.init_app(app)
-    site = Site(app, db, mail, registration, model, login)
+    site = Site(app, db, mail, registration, model, login, outbox)
     with app.app_context():
         db.create_all()
     return site

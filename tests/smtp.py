@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -36,11 +37,12 @@ class Delivery(NamedTuple):
 
 
 class Handler:
-    """Takes every mail; ``refusal`` is what the server says to a recipient instead."""
+    """Takes every mail; ``refusal`` is what the server says to a recipient instead, ``answer`` to a mail."""
 
-    def __init__(self, refusal: str | None) -> None:
+    def __init__(self, refusal: str | None, answer: Answer | None) -> None:
         self.deliveries: list[Delivery] = []
         self._refusal = refusal
+        self._answer = answer
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if self._refusal:
@@ -51,8 +53,17 @@ class Handler:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         login = session.auth_data.login.decode() if session.auth_data else None
         encrypted = server.transport.get_extra_info("ssl_object") is not None
-        self.deliveries.append(Delivery(envelope.mail_from, envelope.rcpt_tos, envelope.content, encrypted, login))
-        return "250 OK"
+        delivery = Delivery(envelope.mail_from, envelope.rcpt_tos, envelope.content, encrypted, login)
+        answer = await asyncio.to_thread(self._answer, delivery) if self._answer else "250 OK"
+        if answer is None or answer.startswith("250"):
+            self.deliveries.append(delivery)
+        if answer is None:
+            server.transport.abort()
+        return answer or "421 gone"
+
+
+#: What a server says to a mail; None takes it, and hangs up without a word.
+Answer = Callable[[Delivery], str | None]
 
 
 class SMTPServer(NamedTuple):
@@ -97,10 +108,13 @@ def smtp_server(
     starttls: ssl.SSLContext | None = None,
     users: dict[str, str] | None = None,
     refusal: str | None = None,
+    answer: Answer | None = None,
 ) -> Iterator[SMTPServer]:
     """A server that takes mail.
 
     :param users: who may log in, with which password; then everybody must.
+    :param refusal: what the server says to every recipient.
+    :param answer: called in a thread of its own with each mail; makes what the server says to it.
     """
 
     def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
@@ -108,7 +122,7 @@ def smtp_server(
         right = (users or {}).get(data.login.decode()) == data.password.decode()
         return AuthResult(success=right, handled=False, auth_data=data)
 
-    handler = Handler(refusal)
+    handler = Handler(refusal, answer)
     controller = Controller(
         handler,
         hostname="127.0.0.1",

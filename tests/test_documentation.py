@@ -246,6 +246,27 @@ def test_a_dispatcher_of_one_s_own(run: RunPage) -> None:
     assert b"verify-registration" in data
 
 
+def test_the_outbox_of_the_documentation(run: RunPage) -> None:
+    page = run("docs/mail.md")
+    app = page.create_app()
+    with app.app_context():
+        page.db.create_all()
+    _, outbox = register(app)
+    assert [mail.recipients for mail in outbox] == [["alice@example.com"]]
+    with app.app_context():
+        assert page.db.session.scalars(page.db.select(page.Outbox.state)).all() == ["sent"]
+
+
+def test_the_celery_of_the_documentation(run: RunPage) -> None:
+    page = run("docs/mail.md")
+    app = page.create_app_with_celery()
+    app.extensions["celery"].conf.task_always_eager = True
+    with app.app_context():
+        page.db.create_all()
+    _, outbox = register(app)
+    assert [mail.recipients for mail in outbox] == [["alice@example.com"]]
+
+
 def test_the_receivers_of_the_documentation_are_told(
     run: RunPage, site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,13 +8,14 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from ..delivery import Sender
 from ..errors import ConfigurationError
 from ..kit import Kit
 
 
 @click.group("registration")
 def registration_cli() -> None:
-    """Accounts: check the configuration, print the settings."""
+    """Accounts: check the configuration, print the settings, send the mail."""
 
 
 def load(context: click.Context) -> tuple[Flask, Kit]:
@@ -27,6 +28,14 @@ def load(context: click.Context) -> tuple[Flask, Kit]:
     if kit is None:
         fail("This application has no Registration: call registration.init_app(app).")
     return app, kit
+
+
+def load_outbox(context: click.Context) -> tuple[Flask, Sender]:
+    """The application that a command is about, and what sends from its outbox."""
+    app, kit = load(context)
+    if kit.outbox is None:
+        fail("This application has no outbox: pass outbox_model=Outbox to Registration or init_app.")
+    return app, kit.outbox
 
 
 def fail(text: str) -> NoReturn:

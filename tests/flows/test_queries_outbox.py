@@ -1,0 +1,103 @@
+"""What an outbox costs a request: one INSERT for each mail, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from ..conftest import Clock
+from ..outboxes import LIVE, OUTBOX, finish, send_mail
+from ..people import account, log_in
+from ..site import PASSWORD, Site
+from ..test_dispatch import broken_mail
+
+NewSite = Callable[..., Site]
+OTHER = "a whole new set of words 42"
+
+
+@contextmanager
+def statements(site: Site, *, here: bool) -> Iterator[list[str]]:
+    """The statements of this thread within the block, or of the others."""
+    mine, found = threading.get_ident(), list[str]()
+
+    def record(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if (threading.get_ident() == mine) == here:
+            found.append(" ".join(statement.split()[:2]))
+
+    with site.app.app_context():
+        engine = site.db.engine
+    event.listen(engine, "before_cursor_execute", record)
+    yield found
+    event.remove(engine, "before_cursor_execute", record)
+
+
+def register(site: Site) -> Any:
+    return site.register("bob")
+
+
+def register_taken(site: Site) -> Any:
+    return site.register("bob", email="alice@example.com")
+
+
+def resend(site: Site) -> Any:
+    return site.post("resend-verification", {"login": "pending"})
+
+
+def resend_nobody(site: Site) -> Any:
+    return site.post("resend-verification", {"login": "nobody"})
+
+
+def ask_reset(site: Site) -> Any:
+    return site.post("send-reset-password-link", {"login": "alice"})
+
+
+def change_password(site: Site) -> Any:
+    body = {"old_password": PASSWORD, "password": OTHER, "password_confirm": OTHER}
+    return site.post("change-password", body, client=log_in(site))
+
+
+@pytest.mark.parametrize(
+    ("ask", "mails"),
+    [(register, 1), (register_taken, 1), (resend, 1), (resend_nobody, 0), (ask_reset, 1), (change_password, 1)],
+    ids=lambda each: each.__name__ if callable(each) else "",
+)
+def test_a_request_takes_one_insert_more_for_each_mail(
+    ask: Callable[[Site], Any], mails: int, new_site: NewSite, tmp_path: Path
+) -> None:
+    found: list[list[str]] = []
+    for settings in ({}, OUTBOX):
+        site = new_site(f"sqlite:///{tmp_path}/{len(found)}.sqlite", config=LIVE, **settings)
+        account(site, "alice")
+        account(site, "pending", verified=False)
+        with statements(site, here=True) as taken:
+            assert ask(site).status_code in (200, 201)
+        found.append(sorted(taken))
+        finish(site)
+    assert found[1] == sorted(found[0] + ["INSERT INTO"] * mails)
+
+
+def test_a_mail_that_leaves_takes_three_statements_beside_its_insert(new_site: NewSite, database: str) -> None:
+    site = new_site(database, config=LIVE, **OUTBOX)
+    with statements(site, here=False) as taken:
+        site.register("alice")
+        finish(site)
+    claimed_and_sent, looked_for_another = ["UPDATE outbox"] * 2, ["SELECT outbox.message_id,"]
+    assert taken == claimed_and_sent + looked_for_another
+
+
+def test_sending_takes_three_statements_for_each_mail(new_site: NewSite, database: str, clock: Clock) -> None:
+    site = new_site(database, **OUTBOX)
+    with broken_mail(site):
+        for name in ("alice", "bob"):
+            site.register(name)
+    clock.advance(60)
+    with statements(site, here=True) as taken:
+        assert send_mail(site) == "Sent 2, failed 0."
+    each, none_left, purge = ["SELECT", "UPDATE", "UPDATE"], ["SELECT"], ["SELECT"]
+    assert [statement.split()[0] for statement in taken] == each + each + none_left + purge

@@ -1,0 +1,389 @@
+"""The outbox: a mail is written with its cause, and leaves once that is committed, or later."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timezone
+from queue import Queue
+from typing import Any
+
+import pytest
+from flask_mail import Message, email_dispatched
+from sqlalchemy import event, text
+
+from flask_registration import ConfigurationError, OutboxMixin, mail_failed
+from flask_registration.dispatch import CAPACITY
+
+from .conftest import Clock
+from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, finish, letter, letters, send_mail
+from .site import Site
+from .smtp import SMTPServer, no_server, silent_server, smtp_server
+from .test_dispatch import broken_commits, broken_mail, departures
+
+
+@pytest.fixture
+def site(new_site: NewSite, sqlite_url: str) -> Site:
+    return new_site(sqlite_url, **OUTBOX)
+
+
+@pytest.fixture
+def live(new_site: NewSite, sqlite_url: str) -> Site:
+    return new_site(sqlite_url, config=LIVE, **OUTBOX)
+
+
+# Written with its cause
+
+
+def test_a_mail_is_written_in_the_transaction_of_its_cause(database: str, new_site: NewSite) -> None:
+    site = new_site(database, **OUTBOX)
+    order: list[str] = []
+    with site.app.app_context():
+        engine = site.db.engine
+
+    def execute(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        order.append(" ".join(statement.split()[:3]))
+
+    def commit(connection: Any) -> None:
+        order.append("commit")
+
+    event.listen(engine, "before_cursor_execute", execute)
+    event.listen(engine, "commit", commit)
+    site.register("alice")
+    assert order[:3] == ["INSERT INTO users", "INSERT INTO outbox", "commit"]
+
+
+def test_a_commit_that_fails_leaves_no_mail(database: str, new_site: NewSite) -> None:
+    site = new_site(database, **OUTBOX)
+    with site.hears(mail_failed) as heard, broken_commits(site), pytest.raises(RuntimeError, match="the disk is full"):
+        site.register("alice")
+    assert (letters(site), site.users(), site.outbox, heard) == ([], [], [], [])
+    assert send_mail(site) == "Sent 0, failed 0."
+    assert site.register("alice").status_code == 201  # at once, with its mail
+    assert len(site.outbox) == 1
+
+
+def test_a_mail_that_cannot_be_written_undoes_its_cause(site: Site) -> None:
+    with site.app.app_context():
+        site.db.session.execute(text("DROP TABLE outbox"))
+        site.db.session.commit()
+    assert site.register("alice").status_code == 503
+    assert site.users() == []
+
+
+def test_a_mail_that_the_cooldown_holds_back_is_not_written(site: Site) -> None:
+    site.register("alice")
+    assert site.post("resend-verification", {"login": "alice"}).status_code == 200
+    assert len(letters(site)) == 1
+
+
+# Sent
+
+
+def test_with_testing_a_mail_leaves_within_the_request(site: Site) -> None:
+    with departures(site) as queue:
+        site.register("alice")
+    assert queue.get_nowait() == (threading.current_thread().name, True, "alice@example.com")
+    assert site.verify().status_code == 200
+
+
+def test_what_a_mail_said_is_forgotten_as_soon_as_it_was_sent(site: Site, clock: Clock) -> None:
+    with broken_mail(site):
+        site.register("alice")
+    waiting = letter(site)
+    assert (waiting.state, waiting.recipient, waiting.template) == ("waiting", "alice@example.com", "register")
+    assert "verify-registration" in json.dumps(json.loads(waiting.content))
+    clock.advance(60)
+    send_mail(site)
+    sent = letter(site)
+    assert (sent.state, sent.content, sent.error, sent.due_at) == ("sent", None, None, None)
+    assert sent.user_id == str(site.user(username="alice").id)
+
+
+def test_without_testing_a_mail_leaves_by_a_thread_after_the_commit(live: Site) -> None:
+    replied = threading.Event()
+
+    def wait(app: Any, **_: Any) -> None:
+        assert replied.wait(TIMEOUT)
+
+    with email_dispatched.connected_to(wait, live.app), departures(live) as queue:
+        assert live.register("alice").status_code == 201
+        assert letter(live).state == "waiting"
+        replied.set()
+        thread, in_request, to = queue.get(timeout=TIMEOUT)
+    assert thread.startswith("registration-mail")
+    assert (in_request, to) == (False, "alice@example.com")
+    finish(live)
+    assert letter(live).state == "sent"
+
+
+def test_a_mail_that_finds_no_room_in_the_pool_leaves_with_a_later_one(live: Site) -> None:
+    go, left = threading.Event(), Queue[str]()
+
+    def hold(app: Any, *, message: Message, **_: Any) -> None:
+        assert go.wait(TIMEOUT)
+        left.put(str(message.recipients[0]))
+
+    with email_dispatched.connected_to(hold, live.app):
+        for number in range(CAPACITY + 1):
+            assert live.register(f"alice{number}").status_code == 201
+        go.set()
+        expected = {f"alice{number}@example.com" for number in range(CAPACITY + 1)}
+        assert {left.get(timeout=TIMEOUT) for _ in range(CAPACITY + 1)} == expected
+    assert left.empty()
+
+
+def test_a_thread_that_cannot_reach_the_database_says_so_and_the_mail_stays(
+    live: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = threading.Event()
+
+    def fail(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("UPDATE outbox"):
+            told.set()
+            raise RuntimeError("the database's own trouble")
+
+    with live.app.app_context():
+        engine = live.db.engine
+    event.listen(engine, "before_cursor_execute", fail)
+    assert live.register("alice").status_code == 201
+    assert told.wait(TIMEOUT)
+    finish(live)
+    event.remove(engine, "before_cursor_execute", fail)
+    assert "The outbox could not be worked on; its mails stay there." in caplog.text
+    assert letter(live).state == "waiting"
+    assert send_mail(live) == "Sent 1, failed 0."
+
+
+def test_a_mail_that_an_application_sends_by_itself_is_not_kept(new_site: NewSite) -> None:
+    sent: list[str] = []
+
+    def by_pigeon(request: Any, user: Any, *, verification_url: str, **_: Any) -> None:
+        sent.append(verification_url)
+        if len(sent) == 2:
+            raise OSError("the pigeon's own trouble")
+
+    site = new_site(REGISTER_VERIFICATION_EMAIL_SENDER=by_pigeon, **OUTBOX)
+    with site.hears(mail_failed) as heard:
+        site.register("alice")
+        site.register("bob")
+    assert (len(sent), letters(site)) == (2, [])
+    assert [(each["user"].username, str(each["error"])) for each in heard] == [("bob", "the pigeon's own trouble")]
+
+
+def in_transaction(site: Site) -> list[str]:
+    """What connections of others to this database have a transaction open."""
+    with site.app.app_context(), site.db.engine.connect() as connection:
+        statement = (
+            "SELECT query FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        )
+        return list(connection.execute(text(statement)).scalars())
+
+
+@pytest.mark.parametrize("testing", [True, False], ids=["within the request", "by a thread"])
+def test_no_transaction_is_open_while_a_mail_leaves(
+    new_site: NewSite, postgresql_url: str, testing: bool, clock: Clock
+) -> None:
+    seen: Queue[list[str]] = Queue()
+    sites: list[Site] = []
+
+    def look(delivery: Any) -> str:
+        seen.put(in_transaction(sites[0]))
+        return "250 OK"
+
+    with smtp_server(answer=look) as server:
+        sites.append(site := new_site(postgresql_url, config=server.config(TESTING=testing), **OUTBOX))
+        site.register("alice")
+        assert seen.get(timeout=TIMEOUT) == []
+        with no_server() as nobody:
+            site.app.extensions["mail"].port = nobody.port
+            site.register("bob")
+            if not testing:
+                finish(site)
+        site.app.extensions["mail"].port = server.port
+        clock.advance(60)
+        assert send_mail(site) == "Sent 1, failed 0."
+        assert seen.get(timeout=TIMEOUT) == []
+
+
+# Tried again
+
+
+@contextmanager
+def refusing(code: str) -> Iterator[SMTPServer]:
+    with smtp_server(refusal=f"{code} no") as server:
+        yield server
+
+
+@contextmanager
+def rejecting(code: str) -> Iterator[SMTPServer]:
+    with smtp_server(answer=lambda delivery: f"{code} no") as server:
+        yield server
+
+
+@contextmanager
+def slow_server() -> Iterator[SMTPServer]:
+    done = threading.Event()
+
+    def wait(delivery: Any) -> str:
+        done.wait(TIMEOUT)
+        return "451 too late"
+
+    with smtp_server(answer=wait) as server:
+        try:
+            yield server
+        finally:
+            done.set()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        pytest.param(no_server, "ConnectionRefusedError", id="is down"),
+        pytest.param(silent_server, "SMTPServerDisconnected", id="is silent"),
+        pytest.param(slow_server, "SMTPServerDisconnected", id="is slow"),
+        pytest.param(lambda: refusing("421"), "SMTPRecipientsRefused 421", id="hangs up"),
+        pytest.param(lambda: refusing("450"), "SMTPRecipientsRefused 450", id="greylists"),
+        pytest.param(lambda: refusing("530"), "SMTPRecipientsRefused 530", id="asks for a login"),
+        pytest.param(lambda: rejecting("451"), "SMTPDataError 451", id="has trouble of its own"),
+        pytest.param(lambda: rejecting("552"), "SMTPDataError 552", id="has no space left"),
+    ],
+)
+def test_no_mail_is_lost_while_the_mail_server(
+    trouble: Callable[[], Any],
+    error: str,
+    new_site: NewSite,
+    sqlite_url: str,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with trouble() as server:
+        site = new_site(sqlite_url, config=server.config(), MAIL_TIMEOUT=0.2, OUTBOX_LEASE=60, **OUTBOX)
+        with site.hears(mail_failed) as heard:
+            assert site.register("alice").status_code == 201
+        row = letter(site)
+        assert (row.state, row.tries, row.error, heard) == ("waiting", 1, error, [])
+        assert "A mail (register) could not be sent at try 1, and is tried again in" in caplog.text
+        assert "alice@example.com" not in caplog.text
+        assert send_mail(site) == "Sent 0, failed 0.", "too early"
+        clock.advance(60)
+        assert send_mail(site) == "Sent 0, failed 1."
+        assert server.deliveries == []
+    with smtp_server() as server:
+        site.app.extensions["mail"].port = server.port
+        clock.advance(120)
+        assert send_mail(site) == "Sent 1, failed 0."
+        (delivery,) = server.deliveries
+        assert (delivery.recipients, delivery.mail["Message-ID"]) == (["alice@example.com"], row.message_id)
+        assert send_mail(site) == "Sent 0, failed 0."
+
+
+def test_a_mail_whose_acceptance_is_not_heard_of_leaves_again_as_the_same(
+    new_site: NewSite, sqlite_url: str, clock: Clock
+) -> None:
+    answers = iter([None, "250 OK"])
+    with smtp_server(answer=lambda delivery: next(answers)) as server:
+        site = new_site(sqlite_url, config=server.config(), **OUTBOX)
+        site.register("alice")
+        clock.advance(60)
+        assert send_mail(site) == "Sent 1, failed 0."
+        first, second = (delivery.mail for delivery in server.deliveries)
+    for header in ("Message-ID", "Date", "Subject", "To"):
+        assert first[header] == second[header]
+    assert first["Message-ID"]
+
+
+def test_the_delays_grow_to_a_bound(site: Site, clock: Clock) -> None:
+    delays = []
+    with broken_mail(site):
+        site.register("alice")
+        for _ in range(8):
+            delays.append(due_in(site, clock))
+            clock.advance(delays[-1])
+            send_mail(site)
+    for seconds, full in zip(delays, [60, 120, 240, 480, 960, 1800, 1800, 1800], strict=True):
+        assert 0.75 * full <= seconds <= full
+    assert len({seconds / full for seconds, full in zip(delays, [60, 120, 240, 480, 960], strict=False)}) > 1
+
+
+def due_in(site: Site, clock: Clock) -> float:
+    """Seconds until the one mail may be tried again."""
+    return float(letter(site).due_at.replace(tzinfo=timezone.utc).timestamp()) - clock.now
+
+
+# Given up
+
+
+def test_a_mail_is_given_up_after_so_many_tries_and_that_is_announced_once(
+    new_site: NewSite, sqlite_url: str, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = new_site(sqlite_url, MAIL_TRIES=3, **OUTBOX)
+    with broken_mail(site), site.hears(mail_failed) as heard:
+        site.register("alice")
+        for _ in range(4):
+            assert heard == [] or len(heard) == 1
+            clock.advance(3600)
+            send_mail(site)
+    assert [(each["user"].username, each["template"], str(each["error"])) for each in heard] == [
+        ("alice", "register", "the mail server's own trouble")
+    ]
+    row = letter(site)
+    assert (row.state, row.tries, row.error, row.due_at) == ("dead", 3, "OSError", None)
+    assert caplog.text.count("A mail (register) could not be sent.\n") == 1
+    assert send_mail(site) == "Sent 0, failed 0."
+
+
+@pytest.mark.parametrize("trouble", [refusing, rejecting], ids=["the recipient", "the mail"])
+@pytest.mark.parametrize("code", ["550", "553", "554"])
+def test_a_mail_is_given_up_at_once_where_the_server_refuses_for_good(
+    new_site: NewSite, sqlite_url: str, trouble: Callable[[str], Any], code: str
+) -> None:
+    with trouble(code) as server:
+        site = new_site(sqlite_url, config=server.config(), **OUTBOX)
+        with site.hears(mail_failed) as heard:
+            assert site.register("alice").status_code == 201
+    assert [each["template"] for each in heard] == ["register"]
+    row = letter(site)
+    assert (row.state, row.tries, row.error.split()[1]) == ("dead", 1, code)
+
+
+def test_a_mail_that_was_given_up_lets_the_next_one_through_at_once(new_site: NewSite, sqlite_url: str) -> None:
+    site = new_site(sqlite_url, MAIL_TRIES=1, **OUTBOX)
+    with broken_mail(site):
+        site.register("alice")
+    site.outbox.clear()
+    assert site.post("resend-verification", {"login": "alice"}).status_code == 200
+    assert len(site.outbox) == 1
+
+
+# What must be so at start-up
+
+
+def test_an_outbox_without_a_table_is_refused(new_site: NewSite) -> None:
+    with pytest.raises(ConfigurationError, match=r'REGISTRATION_MAIL_DISPATCHER: is "outbox".*outbox_model=Outbox'):
+        new_site(MAIL_DISPATCHER="outbox")
+
+
+def test_an_outbox_in_another_database_is_refused(new_site: NewSite) -> None:
+    def elsewhere(db: Any) -> type[Any]:
+        attributes = {"__tablename__": "outbox", "__bind_key__": "mails"}
+        return type("Outbox", (OutboxMixin, db.Model), attributes)
+
+    with pytest.raises(ConfigurationError, match=r"Outbox.__bind_key__: is 'mails'.* one of User, None"):
+        new_site(outbox_model=elsewhere, config={"SQLALCHEMY_BINDS": {"mails": "sqlite://"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"MAIL_TRIES": 0}, "REGISTRATION_MAIL_TRIES: is 0"),
+        ({"OUTBOX_LEASE": 10}, "REGISTRATION_OUTBOX_LEASE: is no longer than REGISTRATION_MAIL_TIMEOUT"),
+    ],
+    ids=["no tries", "a lease that is too short"],
+)
+def test_it_is_refused_to_have(settings: dict[str, Any], problem: str, new_site: NewSite) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        new_site(**settings)
