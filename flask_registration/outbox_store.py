@@ -62,7 +62,7 @@ class OutboxStore:
 
     def __init__(self, db: SQLAlchemy, model: type[Any], settings: OutboxSettings) -> None:
         self._db = db
-        self._model = model
+        self.model = self._model = model
         self._settings = settings
         self._insert = insert(sqlalchemy_inspect(model).local_table)  # built once: that takes longer than to run it
 

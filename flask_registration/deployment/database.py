@@ -20,7 +20,8 @@ MIGRATE = "run your migrations (or db.create_all(), for a table that is not ther
 def stored(app: Flask, kit: Kit) -> Iterator[Finding]:
     """Compare tables, columns and unique indexes with the models, and look for addresses that no look-up finds."""
     session = app.extensions["sqlalchemy"].session
-    for model in [kit.fields.model, *([kit.logins.model] if kit.logins else [])]:
+    stores = [kit.logins, kit.outbox and kit.outbox.store]
+    for model in [kit.fields.model, *(store.model for store in stores if store)]:
         engine = session.get_bind(inspect(model))
         try:
             found = [finding for table in inspect(model).tables for finding in _missing(engine, table)]
