@@ -19,6 +19,7 @@ from .cooldown import Cooldown
 from .errors import MailUnavailable
 from .events import MAIL_FAILED, record
 from .mail import Mail, MailSettings
+from .retries import settle
 
 #: Threads of the pool, and mails that wait in it at the most; a full pool sends in the request.
 WORKERS = 4
@@ -144,6 +145,7 @@ class InlineDispatcher(Dispatcher):
             self._mailer.send(mail)
         except Exception as error:
             raise MailUnavailable from error
+        settle()
 
     def after_commit(self, mail: Mail) -> None:
         """It has left already."""

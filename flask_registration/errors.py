@@ -147,11 +147,14 @@ class MailUnavailable(APIError):
 
 
 class DatabaseUnavailable(APIError):
-    """The database is down, or gave way to others again and again; nothing was changed."""
+    """The database is down, or gave way to others again and again: all that was asked for was done, or none of it.
+
+    (None, unless the connection broke while the commit was under way.)
+    """
 
     status = 503
     code = "database-unavailable"
-    text = "This did not work just now. Nothing was changed; please try again."
+    text = "The database did not answer just now. Please try again."
     headers = {"Retry-After": "5"}
 
 

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Flask, current_app
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from .accounts import new_user, refusal
@@ -21,8 +19,7 @@ from .checks import check_dispatcher, check_surroundings, check_templates, check
 from .delivery import Sender
 from .dispatch import Mailer
 from .dispatchers import make_dispatcher
-from .errors import APIError, ConfigurationError, DatabaseUnavailable, FieldTaken
-from .events import DATABASE_UNAVAILABLE, record
+from .errors import APIError, ConfigurationError, FieldTaken
 from .flow import Flow, WebSettings, mount
 from .flows import DEFAULT_FLOWS
 from .identity import Identity, LoginSettings
@@ -33,6 +30,7 @@ from .mail import Composer, Mail, MailSettings
 from .outbox import OutboxSettings
 from .outbox_store import OutboxStore
 from .passwords import Passwords, PasswordSettings
+from .retries import UNAVAILABLE, unavailable
 from .settings import Settings, SettingsReader
 from .signals import announce, mail_failed
 from .sqla import SQLAlchemyUserStore
@@ -215,15 +213,13 @@ def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
         return error_response(error, non_field_errors_key)
 
     def tell_of_database(error: Exception) -> ResponseReturnValue:
-        current_app.logger.error("The database is not available.", exc_info=error)
-        record(DATABASE_UNAVAILABLE, error=type(error).__name__)
-        return answer(DatabaseUnavailable())
+        return answer(unavailable(error))
 
     # Each status by itself too: Flask prefers the application's handler for a status to ours for all of them.
     kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException, *default_exceptions]
     for kind in kinds:
         blueprint.register_error_handler(kind, answer)
-    for failure in (OperationalError, PoolTimeout):
+    for failure in UNAVAILABLE:  # from outside our views, an application's decorators say
         blueprint.register_error_handler(failure, tell_of_database)
 
     @blueprint.after_request

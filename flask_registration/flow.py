@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +15,8 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from .errors import APIError, LinkRefused, NotAuthenticated
 from .events import LINK_REFUSED, record
 from .kit import Kit, current_kit
+from .retries import retrying
+from .sessions import session_as_it_is
 from .settings import Settings, SettingsReader, setting
 from .userfields import UserFields
 from .web import load, success_response
@@ -165,9 +167,7 @@ def _handler(app: Flask, kit: Kit, endpoint: Endpoint[Any], settings: Settings, 
     loads, is_enabled = endpoint.loads, endpoint.enabled(settings)
     schema = loads() if isinstance(loads, type) else kit.schema(loads) if loads else None
 
-    def handle(**values: Any) -> ResponseReturnValue:
-        if not is_enabled:
-            raise NotFound("This is switched off here.")
+    def work(values: Mapping[str, Any]) -> ResponseReturnValue:
         arguments: list[Any] = [kit.identity.user()] if endpoint.login_required else []
         try:
             if schema is not None:
@@ -176,6 +176,18 @@ def _handler(app: Flask, kit: Kit, endpoint: Endpoint[Any], settings: Settings, 
         except LinkRefused as error:
             record(LINK_REFUSED, user_id=error.user_id, code=error.code)
             raise
+
+    def handle(**values: Any) -> ResponseReturnValue:
+        if not is_enabled:
+            raise NotFound("This is switched off here.")
+        bring_session_back = session_as_it_is()
+
+        def start_over() -> None:
+            kit.users.rollback()
+            kit.identity.forget()
+            bring_session_back()
+
+        return retrying(lambda: work(values), start_over)
 
     handle.__name__ = endpoint.name
     handle.__doc__ = endpoint.view.__doc__

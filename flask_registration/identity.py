@@ -96,6 +96,11 @@ class Identity:
             return None
         return user if self._users.state(user).is_active else None
 
+    def forget(self) -> None:
+        """Recognise the asking client anew when somebody asks: the account may have changed meanwhile."""
+        g.pop("_login_user", None)
+        g.pop("_registration_token", None)
+
     def is_fresh(self) -> bool:
         """Whether the client showed the password a short while ago."""
         token = request_token()

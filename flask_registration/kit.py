@@ -22,6 +22,7 @@ from .links import Links, LinkSettings
 from .logins import LoginStore
 from .mail import Composer, Mail, MailSettings, NotificationType, default_templates
 from .passwords import Passwords
+from .retries import settle
 from .settings import Settings
 from .signals import announce
 from .tokens import TokenManager
@@ -118,6 +119,7 @@ class Kit:
                 if isinstance(error, MailUnavailable):
                     self.mailer.report(mail, error.__cause__ or error)
             raise
+        settle()
         if signal:
             announce(signal, **arguments)
         for mail in admitted:

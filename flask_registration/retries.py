@@ -1,42 +1,81 @@
-"""Trying again what a database gave up in favour of another transaction."""
+"""A request's work is one transaction: done again as a whole where the database gave it up in favour of another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from flask import current_app, g
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from .errors import DatabaseUnavailable
+from .events import DATABASE_UNAVAILABLE, record
 
 T = TypeVar("T")
 
-#: How often a statement is tried again.
+#: How often the work is done again.
 RETRIES = 3
 
+#: What SQLAlchemy raises for a database that is out of reach or does not take this now, whichever the driver.
+UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    DisconnectionError,
+    PendingRollbackError,
+    PoolTimeout,
+)
 
-def retrying(work: Callable[[], T], rollback: Callable[[], None] | None) -> T:
-    """Do it, and do it again where the database asks for that.
 
-    :param rollback: called before another try; None where the transaction is the caller's, and nothing is tried again.
-    :raises sqlalchemy.exc.OperationalError: the database is out of reach, or gave way once too often.
+def retrying(work: Callable[[], T], start_over: Callable[[], None]) -> T:
+    """Do it, and do it again from its start where the database asks for that and nothing is settled yet.
+
+    :param start_over: rolls back, and leaves everything as the work found it; called after every failure.
+    :raises DatabaseUnavailable: the database is out of reach, or gave way once too often.
     """
     left = RETRIES
+    g._registration_settled = False
     while True:
         try:
             return work()
-        except OperationalError as error:
-            if rollback is None:
-                raise
-            rollback()
-            if not left or not gave_way(error):
-                raise
+        except UNAVAILABLE as error:
+            start_over()
+            if not left or g._registration_settled or not gave_way(error):
+                raise unavailable(error) from error
             left -= 1
 
 
-def gave_way(error: DBAPIError) -> bool:
+def settle() -> None:
+    """From here on this request's work cannot be done again: it was committed, or a mail has left."""
+    g._registration_settled = True
+
+
+def unavailable(error: BaseException) -> DatabaseUnavailable:
+    """What the client is told; the log is told more."""
+    current_app.logger.error("The database is not available.", exc_info=error)
+    record(DATABASE_UNAVAILABLE, error=type(error).__name__)
+    return DatabaseUnavailable()
+
+
+def gave_way(error: SQLAlchemyError) -> bool:
     """Whether the database ended this transaction so that another could go on, and asks to try again.
 
-    SQLSTATE 40001 and 40P01 (PostgreSQL); 1205, 1213 and, with snapshot isolation, 1020 (MySQL and MariaDB).
+    SQLSTATE 40001 and 40P01 (PostgreSQL); 1205, 1213 and, with snapshot isolation, 1020 (MySQL and MariaDB);
+    SQLITE_BUSY_SNAPSHOT.
     """
-    original = error.orig
+    original = error.orig if isinstance(error, DBAPIError) else None
     arguments = getattr(original, "args", None) or (None,)
-    return getattr(original, "sqlstate", None) in ("40001", "40P01") or arguments[0] in (1020, 1205, 1213)
+    return (
+        getattr(original, "sqlstate", None) in ("40001", "40P01")
+        or arguments[0] in (1020, 1205, 1213)
+        or getattr(original, "sqlite_errorcode", None) == 517
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,15 +26,27 @@ def has_remember_cookie() -> bool:
     return current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME) in request.cookies
 
 
+def session_as_it_is() -> Callable[[], None]:
+    """What brings the session back to how it is now."""
+    kept, modified = dict(session), session.modified
+
+    def bring_back() -> None:
+        if dict(session) != kept:
+            session.clear()
+            session.update(kept)
+        session.modified = modified
+
+    return bring_back
+
+
 @contextmanager
 def session_kept_on_failure() -> Iterator[None]:
     """Leave the session as it was if what is done with it fails."""
-    kept = dict(session)
+    bring_back = session_as_it_is()
     try:
         yield
     except Exception:
-        session.clear()
-        session.update(kept)
+        bring_back()
         raise
 
 

@@ -12,7 +12,6 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from .errors import FieldTaken
-from .retries import retrying
 from .statements import Statements
 from .userfields import UserFields, parse_identifier
 from .users import User, UserState, email_key, new_stamp, nfkc, username_key
@@ -95,7 +94,7 @@ class SQLAlchemyUserStore:
         names = [name for name in self.fields.unique if name != self.fields.pk or name in self.fields.login]
         values = {name: value for name in names if (value := getattr(user, name)) is not None}
         try:
-            retrying(lambda: self._insert(user, savepoint), None if savepoint else self.rollback)
+            self._insert(user, savepoint)
         except IntegrityError:
             if not savepoint:
                 self.rollback()
@@ -143,7 +142,7 @@ class SQLAlchemyUserStore:
             expected["password_hash"] = expected.pop("security_stamp")  # which stands in its place
         statement, values = self._statements.change(key, columns, self._columns(expected))
         try:
-            result: Any = retrying(lambda: self._db.session.execute(statement, values), self.rollback)
+            result: Any = self._db.session.execute(statement, values)
         except IntegrityError:
             self.rollback()
             raise self._taken({name: columns[name] for name in self.fields.unique if name in columns}, key) from None

@@ -1,0 +1,188 @@
+"""Whatever the database refuses, at whichever of its steps: a 503, and nothing half done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from flask_registration import DEFAULT_FLOWS
+from flask_registration.flows import verification_redirects
+
+from ..flows.journeys import OTHER_PASSWORD, NewSite, ask_reset, forget_mails, has_password, is_in, log_in, member
+from ..people import NOT_AUTHENTICATED
+from ..site import PASSWORD, Site
+from .database import Failure, Faults, deadlock, gone, lost, out_of_order, serialization
+from .requests import NOTHING, REQUESTS, SETTINGS, effects, prepare, session_of
+
+UNAVAILABLE = {"detail": "The database did not answer just now. Please try again.", "code": "database-unavailable"}
+
+each_request = pytest.mark.parametrize("what", REQUESTS)
+
+#: One that nobody is logged in for, one that ends sessions and begins another, one that only reads.
+some_requests = pytest.mark.parametrize("what", ["register", "change-password", "read the profile"])
+
+
+def fail_at_every_step(site: Site, what: str, failure: Failure, *, mail_may_leave: bool = False) -> int:
+    """Fail each step of a request in turn, each of which must be a 503; then let it be; how many steps there were."""
+    request = prepare(site, what, "alice")
+    session = session_of(site, request.client)
+    faults = Faults(site, failure)
+    for number in range(1, 100):
+        with effects(site) as watched:
+            faults.arm(number)
+            reply, browser = request.ask()
+            faults.disarm()
+        if not faults.hits:
+            assert reply.status_code in (200, 201, 204), reply.get_json()
+            return number - 1
+        check_refusal(reply)
+        rows, signals, mails = watched.seen()
+        if mail_may_leave and faults.hits == ["COMMIT"]:
+            assert len(mails) <= 1
+            mails = []
+        assert (rows, signals, mails) == NOTHING, faults.hits
+        assert session_of(site, browser) == session
+        site.outbox.clear()
+    raise AssertionError("a request that does not come to an end")
+
+
+def check_refusal(reply: TestResponse) -> None:
+    assert (reply.status_code, reply.get_json()) == (503, UNAVAILABLE)
+    assert int(reply.headers["Retry-After"]) > 0
+
+
+@each_request
+def test_at_every_step_a_lost_database_is_a_503_that_leaves_nothing_behind(
+    what: str, database: str, new_site: NewSite
+) -> None:
+    assert fail_at_every_step(new_site(database, **SETTINGS), what, lost) >= 2
+
+
+@some_requests
+@pytest.mark.parametrize("failure", [gone, out_of_order], ids=lambda failure: failure.__name__)
+def test_so_is_whatever_else_a_driver_says_of_it(
+    what: str, failure: Failure, server_database: str, new_site: NewSite
+) -> None:
+    assert fail_at_every_step(new_site(server_database, **SETTINGS), what, failure) >= 2
+
+
+@each_request
+def test_inline_it_is_so_too_but_for_a_mail_that_left_before_the_commit(
+    what: str, sqlite_url: str, new_site: NewSite
+) -> None:
+    site = new_site(sqlite_url, MAIL_DISPATCHER="inline", **SETTINGS)
+    assert fail_at_every_step(site, what, lost, mail_may_leave=True) >= 2
+
+
+# The database gives way to another transaction
+
+
+def give_way_at_every_step(site: Site, what: str, failure: Failure) -> int:
+    """Give way at each step of a request in turn, once to three times, of which nobody may notice; how many steps."""
+    request = prepare(site, what, "undisturbed")
+    with effects(site) as watched:
+        undisturbed, _ = request.ask()
+    usual = undisturbed.status_code, watched.seen()
+    faults = Faults(site, failure)
+    for number in range(1, 100):
+        request = prepare(site, what, f"user{number}")
+        with effects(site) as watched:
+            faults.arm(number, times=1 + number % 3)
+            reply, _ = request.ask()
+            faults.disarm()
+        assert (reply.status_code, watched.seen()) == usual, faults.hits
+        if not faults.hits:
+            return number - 1
+    raise AssertionError("a request that does not come to an end")
+
+
+@each_request
+def test_a_transaction_that_gives_way_at_any_step_is_done_again_as_a_whole(
+    what: str, server_database: str, new_site: NewSite
+) -> None:
+    assert give_way_at_every_step(new_site(server_database, **SETTINGS), what, serialization) >= 2
+
+
+@some_requests
+def test_so_is_one_that_waited_in_vain(what: str, server_database: str, new_site: NewSite) -> None:
+    assert give_way_at_every_step(new_site(server_database, **SETTINGS), what, deadlock) >= 2
+
+
+@each_request
+def test_one_that_always_gives_way_is_done_four_times_and_leaves_nothing_behind(
+    what: str, server_database: str, new_site: NewSite
+) -> None:
+    site = new_site(server_database, **SETTINGS)
+    request = prepare(site, what, "alice")
+    session = session_of(site, request.client)
+    faults = Faults(site, serialization)
+    with effects(site) as watched:
+        faults.arm(1, times=100)
+        reply, browser = request.ask()
+        faults.disarm()
+    check_refusal(reply)
+    assert len(faults.hits) == 4
+    assert watched.seen() == NOTHING
+    assert session_of(site, browser) == session
+    assert request.ask()[0].status_code in (200, 201, 204)
+
+
+def test_inline_a_commit_that_gives_way_is_not_done_again_once_the_mail_has_left(
+    server_database: str, new_site: NewSite
+) -> None:
+    site = new_site(server_database, MAIL_DISPATCHER="inline")
+    faults = Faults(site, serialization)
+    faults.arm(2)
+    reply = site.register("alice")
+    assert faults.hits == ["COMMIT"]
+    check_refusal(reply)
+    assert (site.users(), len(site.outbox)) == ([], 1)
+    dead_link = site.link()
+    forget_mails(site)
+    assert site.register("alice").status_code == 201
+    assert site.verify(dead_link).status_code == 400
+    assert site.verify().status_code == 200
+
+
+@pytest.mark.parametrize("sessions", [{}, {"login_model": SETTINGS["login_model"]}], ids=["signed", "as rows"])
+def test_a_session_that_ended_meanwhile_is_not_recognised_when_its_request_is_done_again(
+    sessions: Any, server_database: str, new_site: NewSite
+) -> None:
+    site = new_site(server_database, **sessions)
+    alice = member(site)
+    thief = log_in(site)
+
+    def end_all_sessions(connection: Any) -> None:
+        site.change(alice, security_stamp="0" * 32)
+        serialization(connection)
+
+    faults = Faults(site, end_all_sessions)
+    faults.arm(2 if not sessions else 3)
+    reply = thief.patch("/accounts/profile/", json={"first_name": "Mallory"})
+    assert (reply.status_code, reply.get_json()) == (401, NOT_AUTHENTICATED)
+    assert len(faults.hits) == 1
+    assert faults.hits[0].startswith("UPDATE users")
+    assert site.user(username="alice").first_name == ""
+    assert not is_in(thief)
+
+
+def test_behind_a_page_of_ours_a_failing_database_is_a_503_page(new_site: NewSite, sqlite_url: str) -> None:
+    site = new_site(sqlite_url, flows=[*DEFAULT_FLOWS, verification_redirects.flow])
+    member(site)
+    form = {**ask_reset(site), "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    faults = Faults(site, lost)
+    for number in range(1, 100):
+        faults.arm(number)
+        reply = site.app.test_client().post("/accounts/reset-password/confirm/", data=form)
+        faults.disarm()
+        if not faults.hits:
+            break
+        assert (reply.status_code, reply.mimetype) == (503, "text/html")
+        assert int(reply.headers["Retry-After"]) > 0
+        assert UNAVAILABLE["detail"] in reply.get_data(as_text=True)
+        assert has_password(site, PASSWORD)
+    assert number > 2
+    assert reply.status_code == 200
+    assert has_password(site, OTHER_PASSWORD)
