@@ -1,0 +1,1 @@
+"""Our application, and the floor that it is measured against."""

@@ -1,0 +1,61 @@
+"""An application with Flask-Registration, as its documentation shows it."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_mail import Mail
+from flask_sqlalchemy import SQLAlchemy
+
+from benchmarks.workload import LOGGED_IN, PAGE, PASSWORD, Orders, Request, Surroundings, name, prepare_in_process
+from flask_registration import Registration, UserMixin, current_kit
+from flask_registration.flows.register import VERIFY
+
+from . import common
+
+db = SQLAlchemy()
+mail = Mail()
+registration = Registration()
+
+
+class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
+    __tablename__ = "users"
+
+
+def create_app() -> Flask:
+    """Make the application."""
+    surroundings = Surroundings.of_process()
+    app = common.make_app(__name__, surroundings)
+    app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = PAGE
+    app.config["REGISTRATION_PASSWORD_HASHER"] = common.make_hasher(surroundings)
+    db.init_app(app)
+    mail.init_app(app)
+    registration.init_app(app, user_model=User)
+    return app
+
+
+def prepare(orders: Orders) -> dict[str, list[Request]]:
+    """Fill the tables; the requests to be made."""
+    app = create_app()
+    with app.app_context():
+        db.create_all()
+        common.fill_users(Surroundings.of_process(), orders)
+        links = []
+        for number in orders.verifying() or [orders.users + 1]:
+            pending = db.session.get(User, number)
+            links.append(dict(current_kit.links.sign(VERIFY, pending, PAGE).params))
+        tokens = [
+            current_kit.tokens.provide_token(db.session.get(User, n))
+            for n in range(1, LOGGED_IN + 1)
+            if n <= orders.users
+        ]
+    cookies = []
+    for number in range(1, min(LOGGED_IN, orders.users) + 1):
+        client = app.test_client()
+        client.post("/accounts/login/", json={"login": name(number), "password": PASSWORD})
+        cookie = client.get_cookie("session")
+        cookies.append(f"session={cookie.value if cookie else ''}")
+    return common.requests(orders, links, cookies, tokens)
+
+
+if __name__ == "__main__":
+    prepare_in_process(prepare)

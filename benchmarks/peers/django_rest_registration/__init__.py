@@ -1,0 +1,1 @@
+"""django_rest_registration, as its documentation shows it."""

@@ -1,0 +1,1 @@
+"""djoser, as its documentation shows it."""

@@ -1,0 +1,1 @@
+"""fastapi_users, as its documentation shows it."""

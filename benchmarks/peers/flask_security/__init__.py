@@ -1,0 +1,1 @@
+"""flask_security, as its documentation shows it."""
