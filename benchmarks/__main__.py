@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from . import contenders
 from .imports import import_time, start_time
@@ -81,7 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.versions = {contender.name: contender.versions() for contender in present}
     report.import_times = import_time(2 if options.quick else 10)
     if not options.quick:
-        report.start_times = {contender.name: start_time(contender, 10) for contender in present}
+        for contender in list(present):
+            try:
+                report.start_times[contender.name] = start_time(contender, 10)
+            except CalledProcessError as error:
+                present.remove(contender)
+                report.absent.append(f"{contender.name}: does not start: {error.stderr.strip().splitlines()[-1]}")
+                say(f"without {report.absent[-1]}")
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         for setting, scenarios in settings(options):
             measured: Measured = measure(setting, present, scenarios, effort, Path(folder), say)
