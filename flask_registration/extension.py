@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from email.utils import formataddr
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, current_app
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
+from sqlalchemy.exc import StatementError
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from .accounts import new_user, refusal
@@ -215,12 +216,17 @@ def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
     def tell_of_database(error: Exception) -> ResponseReturnValue:
         return answer(unavailable(error))
 
+    def hide_parameters(error: StatementError) -> NoReturn:
+        error.hide_parameters = True  # Flask logs it, and a password's hash may be among them
+        raise error
+
     # Each status by itself too: Flask prefers the application's handler for a status to ours for all of them.
     kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException, *default_exceptions]
     for kind in kinds:
         blueprint.register_error_handler(kind, answer)
     for failure in UNAVAILABLE:  # from outside our views, an application's decorators say
         blueprint.register_error_handler(failure, tell_of_database)
+    blueprint.register_error_handler(StatementError, hide_parameters)
 
     @blueprint.after_request
     def add_headers(response: Any) -> Any:

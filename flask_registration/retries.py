@@ -14,6 +14,7 @@ from sqlalchemy.exc import (
     OperationalError,
     PendingRollbackError,
     SQLAlchemyError,
+    StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -60,7 +61,9 @@ def settle() -> None:
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:
-    """What the client is told; the log is told more."""
+    """What the client is told; the log is told more, but no parameters: a password's hash may be among them."""
+    if isinstance(error, StatementError):
+        error.hide_parameters = True
     current_app.logger.error("The database is not available.", exc_info=error)
     record(DATABASE_UNAVAILABLE, error=type(error).__name__)
     return DatabaseUnavailable()

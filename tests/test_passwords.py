@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import sqlite3
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from marshmallow import ValidationError
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
+from sqlalchemy import event
 from werkzeug.security import generate_password_hash
 
 from flask_registration import mail_failed, passwords, user_activated, user_registered
@@ -534,6 +536,36 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
     for secret in (canary, canary[:7], stored, stored.rpartition("$")[2]):
         for place, texts in places.items():
             assert not [text for text in texts if secret in text], f"in the {place}"
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        pytest.param(sqlite3.OperationalError("disk I/O error"), 503, id="is out of reach"),
+        pytest.param(sqlite3.ProgrammingError("it has no such column"), 500, id="is not as the model has it"),
+    ],
+)
+def test_no_hash_is_logged_when_the_database(
+    failure: Exception, status: int, new_site: NewSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = new_site(config={"PROPAGATE_EXCEPTIONS": False})
+    hashes: list[str] = []
+
+    def fail(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        if statement.startswith("INSERT"):
+            hashes.extend(value for value in parameters if str(value).startswith("$argon2"))
+            raise failure
+
+    with site.app.app_context():
+        event.listen(site.db.engine, "do_execute", fail)
+    reply = site.register("alice")
+    assert reply.status_code == status
+    assert reply.get_json().keys() == {"detail", "code"}
+    assert len(hashes) == 1
+    assert str(failure) in caplog.text
+    assert "INSERT INTO users" in caplog.text
+    for secret in (*hashes, "alice@example.com"):
+        assert secret not in caplog.text + reply.get_data(as_text=True)
 
 
 def test_no_link_turns_up_but_in_its_mail(site: Site, caplog: pytest.LogCaptureFixture) -> None:
