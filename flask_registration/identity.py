@@ -156,8 +156,12 @@ class Identity:
         if token is None or self._settings.login_authenticate_session:
             forget_session()
             flask_login.logout_user()
-        if revoke_token and (token is not None or self._settings.login_retrieve_token):
+        if revoke_token and self.may_have_token():
             self._tokens.revoke_token(user, token=token)
+
+    def may_have_token(self) -> bool:
+        """Whether there can be a token to revoke: the one of the request, or those that logins return."""
+        return request_token() is not None or self._settings.login_retrieve_token
 
     def end_logins(self, user: User) -> None:
         """Drop every session and token that is a row or the application's own; others ended with the security stamp."""

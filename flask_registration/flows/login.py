@@ -145,7 +145,8 @@ def logout(kit: Kit, user: User, *, revoke_token: bool, everywhere: bool) -> Non
     """
     if everywhere and kit.fields.stamp is None and kit.logins is None:
         raise ValidationError("Other sessions cannot be ended here.", "everywhere")
-    if revoke_token and kit.fields.stamp is None and isinstance(kit.tokens, SignedTokenManager):
+    irrevocable = kit.fields.stamp is None and isinstance(kit.tokens, SignedTokenManager)
+    if revoke_token and irrevocable and kit.identity.may_have_token():
         raise ValidationError("This token cannot be revoked.", "revoke_token")
     with session_kept_on_failure():
         kit.identity.logout(user, revoke_token=revoke_token)

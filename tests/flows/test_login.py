@@ -880,6 +880,16 @@ def test_a_token_that_cannot_be_revoked_is_not_said_to_be(new_site: NewSite) -> 
     assert reply.get_json().keys() == {"revoke_token"}
 
 
+def test_where_there_are_no_tokens_there_is_none_that_cannot_be_revoked(new_site: NewSite) -> None:
+    make, settings = MODELS["without security_stamp"]
+    site = new_site(define=make, **settings)
+    account(site)
+    client = log_in(site)
+    reply = site.post("logout", {"revoke_token": True}, client=client)
+    assert (reply.status_code, reply.get_json()) == (200, LOGGED_OUT)
+    assert not knows(site, client)
+
+
 def test_a_logout_ends_the_token_of_the_request_where_tokens_are_rows(new_site: NewSite, database: str) -> None:
     site = new_site(database, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True)
     account(site)
