@@ -707,6 +707,9 @@ def test_two_applications_of_one_registration_do_not_see_each_other(new_site: Ca
         assert isinstance(user, second.User)
     with first.app.app_context(), pytest.raises(TypeError):
         registration.create_user(mail="bob@example.com", password="correct horse battery staple")
+    for site in sites:
+        with site.app.app_context():
+            site.db.engine.dispose()
 
 
 def test_an_application_may_be_given_to_the_constructor() -> None:
