@@ -163,9 +163,11 @@ class FieldTaken(RegistrationError):
 
     :ivar fields: names of the attributes whose value is taken; empty where the database did not say which.
     :ivar owner: the account that has the e-mail address, where that is among them.
+    :ivar holders: the accounts that have any of them.
     """
 
-    def __init__(self, fields: Sequence[str], owner: object | None = None) -> None:
+    def __init__(self, fields: Sequence[str], owner: object | None = None, holders: Sequence[object] = ()) -> None:
         self.fields = tuple(fields)
         self.owner = owner
+        self.holders = tuple(holders)
         super().__init__(f"taken: {', '.join(fields) or 'a constraint'}")

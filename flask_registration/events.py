@@ -54,7 +54,9 @@ USER_ACTIVATED = Event("user_activated", logging.INFO, "an address was proven")
 USER_UPDATED = Event(
     "user_updated", logging.INFO, "a profile was changed by its owner", {"fields": "the columns, without their values"}
 )
-USER_DELETED = Event("user_deleted", logging.INFO, "an account was deleted, or anonymised, by its owner")
+USER_DELETED = Event(
+    "user_deleted", logging.INFO, "an account was deleted, or anonymised, by its owner, or nobody verified it in time"
+)
 
 LOGIN_SUCCESS = Event("authn_login_success", logging.INFO, "somebody logged in")
 LOGIN_FAIL = Event(

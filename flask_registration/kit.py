@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -24,7 +24,7 @@ from .mail import Composer, Mail, MailSettings, NotificationType, default_templa
 from .passwords import Passwords
 from .retries import settle
 from .settings import Settings
-from .signals import announce
+from .signals import announce, user_deleted
 from .tokens import TokenManager
 from .userfields import UserFields
 from .users import User, UserStore
@@ -102,9 +102,12 @@ class Kit:
         wanted = self.group(MailSettings).password_notice_enabled and self.users.state(user).email
         return [self.mail(notification_type, user)] if wanted else []
 
-    def commit(self, *mails: Mail, signal: NamedSignal | None = None, **arguments: Any) -> None:
+    def commit(
+        self, *mails: Mail, gone: Sequence[User] = (), signal: NamedSignal | None = None, **arguments: Any
+    ) -> None:
         """Commit; then announce the signal; then hand the mails over: what can be repeated comes last.
 
+        :param gone: accounts that were deleted, which is announced first: their ids may be used again already.
         :raises MailUnavailable: an ``"inline"`` mail could not be sent, and nothing was committed.
         """
         admitted = [mail for mail in mails if not mail.limited or self.mailer.cooldown.admit(mail.to)]
@@ -120,6 +123,8 @@ class Kit:
                     self.mailer.report(mail, error.__cause__ or error)
             raise
         settle()
+        for deleted in gone:
+            announce(user_deleted, user=deleted)
         if signal:
             announce(signal, **arguments)
         for mail in admitted:

@@ -152,6 +152,16 @@ class LoginStore:
         """End all of the user's logins, or those of a kind, without committing."""
         self._delete(user, *([] if kind is None else [self._model.kind == kind]))
 
+    def expired(self, before: datetime) -> Sequence[Any]:
+        """The ids of the logins that ended by themselves before this time."""
+        return self._db.session.scalars(select(self._model.id).where(self._model.expires_at < before)).all()
+
+    def remove(self, ids: Sequence[Any], before: datetime) -> int:
+        """Remove those of these logins that ended before this time, without committing; how many it were."""
+        statement = delete(self._model).where(self._model.id.in_(ids), self._model.expires_at < before)
+        result: Any = self._db.session.execute(statement.execution_options(synchronize_session=False))
+        return int(result.rowcount)
+
     def _delete(self, user: User, *conditions: Any) -> int:
         statement = delete(self._model).where(self._model.user_id == self._key(user), *conditions)
         result: Any = self._db.session.execute(statement.execution_options(synchronize_session=False))

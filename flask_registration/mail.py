@@ -25,6 +25,7 @@ class NotificationType(Enum):
     """What a mail is about."""
 
     REGISTER_VERIFICATION = "register"
+    REGISTER_AGAIN = "register_again"
     EMAIL_TAKEN = "email_taken"
     RESET_PASSWORD_VERIFICATION = "reset_password"
     PASSWORD_CHANGED = "password_changed"

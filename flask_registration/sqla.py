@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
+from sqlalchemy import select
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
@@ -122,25 +124,27 @@ class SQLAlchemyUserStore:
 
     def _taken(self, values: Mapping[str, Any], own_key: Any) -> FieldTaken:
         taken, owner = [], None
+        holders: dict[Any, User] = {}
         for name, value in values.items():
             found = next(iter(self._where(name, value)), None)
             if found is not None and getattr(found, self.fields.pk) != own_key:
                 taken.append(self.fields.username if name == self.fields.username_key else name)
+                holders[getattr(found, self.fields.pk)] = found
                 if name == self.fields.email and getattr(found, name) == value:
                     owner = found
-        return FieldTaken([name for name in taken if name], owner)
+        return FieldTaken([name for name in taken if name], owner, list(holders.values()))
 
     def change(
         self, user: User, seen: UserState, changes: Mapping[str, Any], *, expecting: Mapping[str, Any] | None = None
     ) -> bool:
-        columns = self._columns(changes)
+        columns = self.fields.named(changes)
         if not columns:
             return True
         expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp, **(expecting or {})}
         key = getattr(user, self.fields.pk)
         if self.fields.stamp is None:
             expected["password_hash"] = expected.pop("security_stamp")  # which stands in its place
-        statement, values = self._statements.change(key, columns, self._columns(expected))
+        statement, values = self._statements.change(key, columns, self.fields.named(expected))
         try:
             result: Any = self._db.session.execute(statement, values)
         except IntegrityError:
@@ -154,22 +158,6 @@ class SQLAlchemyUserStore:
         for name, value in columns.items():
             set_committed_value(user, name, value)
         return True
-
-    def _columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values by the model's own names; what the model has no column for is left out."""
-        fields = self.fields
-        names = {
-            "email": fields.email,
-            "password_hash": fields.password,
-            "is_verified": fields.verified,
-            "is_active": fields.active,
-            "security_stamp": fields.stamp,
-            "last_login": "last_login" if "last_login" in fields.columns else None,
-        }
-        columns = {name: value for role, value in values.items() if (name := names.get(role, role))}
-        if fields.username_key and columns.get(fields.username or "") is not None:
-            columns[fields.username_key] = username_key(columns[fields.username or ""])
-        return columns
 
     def delete(self, user: User) -> None:
         try:
@@ -206,6 +194,17 @@ class SQLAlchemyUserStore:
 
     def _where(self, name: str, value: Any) -> Sequence[User]:
         return self._db.session.scalars(*self._statements.where(name, value)).all()
+
+    def unverified(self, before: datetime) -> Sequence[str]:
+        fields = self.fields
+        if not (fields.joined and fields.verified):
+            return []
+        joined, kind = getattr(fields.model, fields.joined), fields.columns[fields.joined].type
+        values = {"is_verified": False, "is_active": True, "last_login": None}
+        waiting = [getattr(fields.model, name) == value for name, value in fields.named(values).items()]
+        when = before if getattr(kind, "timezone", False) else before.replace(tzinfo=None)
+        ids = select(getattr(fields.model, fields.verification_id)).where(joined < when, *waiting).order_by(joined)
+        return [str(key) for key in self._db.session.scalars(ids)]
 
     def identifier(self, user: User) -> str:
         key = instance_state(user).identity  # known after a commit, too, without a query

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Integer, SmallInteger, UniqueConstraint, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, Integer, SmallInteger, UniqueConstraint, Uuid
+
+from .users import username_key
 
 #: Letters and digits of every script; no ``@``, so that no username can pose as an e-mail address.
 USERNAME_PATTERN = r"[\w.+-]+"
@@ -45,6 +47,12 @@ class UserFields:
     @property
     def id_column(self) -> Column[Any]:
         return self.columns[self.verification_id]
+
+    @cached_property
+    def joined(self) -> str | None:
+        """The column of the time at which somebody registered, in UTC."""
+        there = "date_joined" in self.columns and isinstance(self.columns["date_joined"].type, DateTime)
+        return "date_joined" if there else None
 
     @cached_property
     def system(self) -> frozenset[str]:
@@ -110,6 +118,21 @@ class UserFields:
     def username_max_length(self) -> int:
         column = self.columns[self.username or self.login[0]]
         return int(getattr(column.type, "length", None) or 150)
+
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by the model's own names instead of :class:`UserState`'s; what it has no column for is left out."""
+        names = {
+            "email": self.email,
+            "password_hash": self.password,
+            "is_verified": self.verified,
+            "is_active": self.active,
+            "security_stamp": self.stamp,
+            "last_login": "last_login" if "last_login" in self.columns else None,
+        }
+        columns = {name: value for role, value in values.items() if (name := names.get(role, role))}
+        if self.username_key and columns.get(self.username or "") is not None:
+            columns[self.username_key] = username_key(columns[self.username or ""])
+        return columns
 
     @property
     def username_rule(self) -> str:

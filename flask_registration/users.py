@@ -8,7 +8,7 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from email_validator import EmailNotValidError, validate_email
@@ -62,6 +62,12 @@ class UserStore(Protocol):
     def find(self, field: str, value: str) -> Sequence[User]:
         """The users whose field has exactly this value, in its normal form; none for what can't be one."""
 
+    def unverified(self, before: datetime) -> Sequence[str]:
+        """The verification ids of the users who joined before this time and have neither been verified nor used since.
+
+        The oldest first; none where nobody knows when they joined.
+        """
+
     def state(self, user: User) -> UserState:
         """The user as links and sessions see them."""
 
@@ -106,7 +112,15 @@ def next_stamp(stamp: str) -> str:
 
     So that link outlives whatever a thief of the account changes next.
     """
-    return lineage(stamp) + secrets.token_hex(8) if is_stamp(stamp) else new_stamp()
+    return lineage(stamp) + secrets.token_hex(8)
+
+
+def stamp_of_proof(stamp: str) -> str:
+    """Another stamp with the same second half: what the link that proves an address is bound to.
+
+    So that link may be opened again, while everything that was there before the proof ends, undoing a move too.
+    """
+    return new_stamp()[:16] + unproven(stamp)
 
 
 def stamp_of_move() -> str:
@@ -122,11 +136,21 @@ def moved_within(stamp: str, period: timedelta) -> bool:
 
 def lineage(stamp: str) -> str:
     """What stays of a stamp until the next move or until one is undone."""
-    return stamp[:16]
+    return _ours(stamp)[:16]
+
+
+def unproven(stamp: str) -> str:
+    """What stays of a stamp when its owner proves the address, and only then."""
+    return _ours(stamp)[16:]
+
+
+def _ours(stamp: str) -> str:
+    """A stamp as we make them; of an application's own, or of a password's hash in its place, a digest."""
+    return stamp if is_stamp(stamp) else f"f{hashlib.sha256(stamp.encode()).hexdigest()[:31]}"
 
 
 def is_stamp(stamp: str) -> bool:
-    """Whether this is a stamp of ours; an application's own has no lineage."""
+    """Whether this is a stamp of ours, not an application's own."""
     return re.fullmatch("[0-9a-f]{32}", stamp) is not None
 
 

@@ -20,15 +20,18 @@ class Account:
     name: str
     email: str
     password: str
+    joined: float
     verified: bool = False
     active: bool = True
     stamp: object = field(default_factory=object)
+    unproven: object = field(default_factory=object)
     lineage: object = field(default_factory=object)
     moved: float = float("-inf")
 
     def bound(self, kind: str) -> tuple[object, ...]:
         """What a link of this kind dies with."""
-        return (self.lineage,) if kind == "email_changed" else (self.stamp, self.email)
+        others = {"email_changed": (self.lineage,), "register": (self.unproven, self.email)}
+        return others.get(kind, (self.stamp, self.email))
 
 
 @dataclass(eq=False)
@@ -62,6 +65,11 @@ class Mail:
     key: int
     born: float
 
+    @property
+    def use(self) -> str:
+        """The kind of mail whose endpoint takes its link."""
+        return "reset_password" if self.kind == "register_again" else self.kind
+
 
 @dataclass
 class Model:
@@ -94,7 +102,7 @@ class Model:
         self.logins = [each for each in self.logins if each.owner is not account or kind not in (each.kind, "")]
 
     def replace(self, account: Account, **changes: Any) -> None:
-        vars(account).update(stamp=object(), **changes)
+        vars(account).update({"stamp": object(), "unproven": object(), **changes})
         self.end(account)
 
     def is_readable(self, by: Credential) -> bool:
@@ -123,17 +131,23 @@ class Model:
         """What is wrong with a link at the endpoint for this kind."""
         account = link.about
         known = account in self.accounts and account.active and link.key in self.keys
-        if not known or link.kind != kind or link.bound != account.bound(kind):
+        if not known or link.use != kind or link.bound != account.bound(kind):
             return BAD_LINK
         return OLD_LINK if self.now - link.born > period else None
 
     def register(self, name: str, email: str | None, password: str) -> int | str:
-        if email is None or self.find(name=name):
+        if email is None:
+            return REFUSED
+        holders = [one for one in self.accounts if one.name == name or one.email == email]
+        if all(one.active and not one.verified and self.now - one.joined > 7 * DAY for one in holders):
+            self.accounts = [one for one in self.accounts if one not in holders]
+        if self.find(name=name):
             return REFUSED
         owner = self.find(email=email)
-        account = owner or Account(name, email, password)
+        account = owner or Account(name, email, password, self.now)
         self.accounts += [] if owner else [account]
-        self.mail("email_taken" if owner else "register", account, link=not owner)
+        pending = account.active and not account.verified
+        self.mail("register" if not owner else "register_again" if pending else "email_taken", account, link=pending)
         return 201
 
     def resend(self, account: Account | None) -> int:
@@ -143,7 +157,8 @@ class Model:
 
     def verify(self, link: Mail) -> int | str:
         bad = self.opens("register", link, 7 * DAY)
-        link.about.verified |= not bad
+        if not bad and not link.about.verified:
+            self.replace(link.about, verified=True, lineage=object(), unproven=link.about.unproven)
         return bad or 200
 
     def log_in(self, name: str, password: str, remember: bool, by: Credential | None) -> int | str:
@@ -184,7 +199,8 @@ class Model:
     def reset(self, link: Mail, password: str) -> int | str:
         if bad := self.opens("reset_password", link, DAY):
             return bad
-        self.replace(link.about, password=password, verified=True)
+        lineage = link.about.lineage if link.about.verified else object()
+        self.replace(link.about, password=password, verified=True, lineage=lineage)
         self.mail("password_changed", link.about, link=False)
         return 200
 

@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.links)
     @rule(kind=st.sampled_from(sorted(ENDPOINTS)), place=places, password=passwords, astray=rarely)
     def open_a_link(self, kind: str, place: int, password: str, astray: bool) -> None:
-        links = [each for each in self.links if astray or each[1].kind == kind]
+        links = [each for each in self.links if astray or each[1].use == kind]
         if links:
             self.post_link(kind, *latest(links, place), password)
 
@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
         (link, mail), (second, _) = latest(self.links, one), latest(self.links, other)
         mixed = {**link, **{name: second[name] for name in parts}}
         if mixed not in [known for known, _ in self.links]:
-            self.ask(ENDPOINTS[mail.kind], {"email": "eve@x.org", "password": PASSWORDS[0], **mixed}, BAD_LINK)
+            self.ask(ENDPOINTS[mail.use], {"email": "eve@x.org", "password": PASSWORDS[0], **mixed}, BAD_LINK)
 
     # What anybody does who has a session or a token
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from flask import Flask
 
-from ..flows.register import RegisterSettings
-from ..flows.reset_password import ResetPasswordSettings
 from ..kit import Kit
 from ..passwords import PasswordSettings, long_enough, strong_enough
+from ..pending import RegisterSettings
+from ..resets import ResetPasswordSettings
 from ..settings import PREFIX, spell
 from .findings import Finding, note, warning
 

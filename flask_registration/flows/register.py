@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from flask.typing import ResponseReturnValue
@@ -17,54 +15,22 @@ from ..events import REGISTRATION_TAKEN, VERIFICATION_REQUEST
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
-from ..mail import Mail, NotificationType, default_templates
+from ..mail import Mail, NotificationType
 from ..models import utc_now
+from ..pending import RegisterSettings, is_pending, make_room, may_make_room
+from ..resets import can_reset, reset_link
 from ..schemas import profile_schema, register_schema
-from ..settings import PREFIX, Settings, SettingsReader, setting, spell
+from ..sessions import session_kept_on_failure
+from ..settings import PREFIX, SettingsReader, spell
 from ..signals import announce, user_activated, user_logged_in, user_registered
 from ..userfields import UserFields
-from ..users import User
+from ..users import User, stamp_of_proof, unproven
 from ..web import LinkSchema
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegisterSettings(Settings):
-    """Registering and verifying."""
-
-    register_flow_enabled: bool = setting(True, "Whether anybody may register.")
-    register_schema_class: type[Schema] | None = setting(
-        None, "The marshmallow schema of a registration's body.", default_text="made from the model"
-    )
-    register_schema_password_confirm: bool = setting(True, "Whether the default schema asks for `password_confirm`.")
-    register_output_schema_class: type[Schema] | None = setting(
-        None, "The marshmallow schema of the reply to a registration.", default_text="the profile"
-    )
-    register_verification_enabled: bool = setting(
-        True, "Whether an address must be proven by a mailed link before the account can be used."
-    )
-    register_verification_email_sender: Callable[..., None] | None = setting(
-        None,
-        "Sends the verification mail in our place: `sender(request, user, *, verification_url, **kwargs)`.",
-        default_text="our own mail",
-    )
-    register_verification_period: timedelta = setting(timedelta(days=7), "How long a verification link is good for.")
-    register_verification_one_time_use: bool = setting(
-        False, "Whether a verification link works once only; else opening it again is a calm 200."
-    )
-    register_verification_email_templates: Mapping[str, str] = setting(
-        default_templates(NotificationType.REGISTER_VERIFICATION), "The templates of the verification mail."
-    )
-    register_verification_auto_login: bool = setting(
-        False, "Whether verifying logs in as well. Needs `REGISTER_VERIFICATION_ONE_TIME_USE`."
-    )
-    prevent_enumeration: bool = setting(
-        True, "Answer a registration with a taken address like any other, and tell its owner by mail."
-    )
-
 
 flow = Flow("register", RegisterSettings, mails=lambda settings: settings.register_verification_enabled)
 
-VERIFY = Purpose("register", binds=lambda user: (user.email,))
+#: Ends with everything that ends links, but for the proof itself: it may be opened again.
+VERIFY = Purpose("register", binds=lambda user: (user.email, unproven(user.security_stamp)), stamped=False)
 
 
 # Open an account
@@ -106,17 +72,33 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     profile = kit.schema(reply_schema)
     reply = profile.dump(user) if discreet else None
     try:
-        kit.users.add(user)
+        gone = add(kit, settings, user)
     except FieldTaken as taken:
         kit.record(REGISTRATION_TAKEN, taken.owner, fields=taken.fields)
         if not (discreet and taken.fields == (kit.fields.email,) and taken.owner):
             raise refusal(kit, taken, discreet=discreet) from None
-        kit.commit(kit.mail(NotificationType.EMAIL_TAKEN, taken.owner))
+        kit.commit(taken_mail(kit, taken.owner))
         return reply
     reply = reply or profile.dump(user)
     mails = [verification_mail(kit, settings, user)] if verification else []
-    kit.commit(*mails, signal=user_registered, user=user)
+    kit.commit(*mails, gone=gone, signal=user_registered, user=user)
     return reply
+
+
+def add(kit: Kit, settings: RegisterSettings, user: User) -> list[User]:
+    """Store the account, without committing; returns the registrations that nobody verified in time and it replaces.
+
+    :raises FieldTaken: another account has one of the unique values.
+    """
+    try:
+        kit.users.add(user)
+    except FieldTaken as taken:
+        if not may_make_room(kit, settings, taken):
+            raise
+        gone = make_room(kit, taken)
+        kit.users.add(user)
+        return gone
+    return []
 
 
 def reply_schema(kit: Kit) -> Schema:
@@ -142,7 +124,9 @@ def verify_registration_view(link: SignedLink) -> ResponseReturnValue:
 
 
 def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) -> dict[str, Any]:
-    """Mark the address as proven, and announce it; with auto-login, returns what a login does.
+    """Mark the address as proven, and announce it; returns what the reply shall carry.
+
+    Whatever came before the proof is nobody's: every session, token and other link ends, but the session that proves.
 
     :raises LinkInvalid: forged, for something else, suspended, sent to another address, or used where it works once.
     :raises LinkExpired: older than ``REGISTRATION_REGISTER_VERIFICATION_PERIOD``.
@@ -151,17 +135,26 @@ def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) 
     once = settings.register_verification_one_time_use
     if seen.is_verified and not once:
         return {}
+    asking = kit.identity.user_or_none()
     auto_login = settings.register_verification_auto_login
-    changes = {"is_verified": True, **({"last_login": utc_now()} if auto_login else {})}
-    if not kit.users.change(user, seen, changes, expecting={"is_verified": False} if once else {}):
-        raise LinkInvalid(user_id=link.user_id)
+    changes: dict[str, Any] = {"is_verified": True, "security_stamp": stamp_of_proof(seen.security_stamp)}
+    if auto_login:
+        changes["last_login"] = utc_now()
+    if not kit.users.change(user, seen, changes, expecting={"is_verified": False}):
+        kit.users.rollback()
+        if once or not kit.links.open(VERIFY, link, settings.register_verification_period)[1].is_verified:
+            raise LinkInvalid(user_id=link.user_id)
+        return {}  # it was opened twice at once
+    kit.identity.end_logins(user)
     if seen.email:
         kit.mailer.cooldown.forget(seen.email)
-    if not auto_login:
+    if auto_login:
+        login = log_in(kit, user, fresh=False, signal=user_activated)
+        announce(user_logged_in, user=user)
+        return login
+    with session_kept_on_failure():
+        login = kit.identity.renew(user, fresh=False) if asking is user else {}
         kit.commit(signal=user_activated, user=user)
-        return {}
-    login = log_in(kit, user, fresh=False, signal=user_activated)
-    announce(user_logged_in, user=user)
     return login
 
 
@@ -188,12 +181,6 @@ def resend_verification(kit: Kit, settings: RegisterSettings, data: Mapping[str,
             kit.commit(verification_mail(kit, settings, pending))
 
 
-def is_pending(kit: Kit, user: User) -> bool:
-    """Whether an account waits for its verification."""
-    state = kit.users.state(user)
-    return state.is_active and not state.is_verified and bool(state.email)
-
-
 # Mails
 
 
@@ -206,7 +193,18 @@ def verification_mail(kit: Kit, settings: RegisterSettings, user: User) -> Mail:
         sender=settings.register_verification_email_sender,
         verification_url=kit.composer.url(kit.links.sign(VERIFY, user, kit.pages.register_page)),
         valid_for=spell(settings.register_verification_period),
+        can_reset=can_reset(kit),
     )
+
+
+def taken_mail(kit: Kit, owner: User) -> Mail:
+    """What the owner of an address is told when somebody registers with it again.
+
+    Where nobody has proven the address, nobody knows whose password the account has: its owner may choose another.
+    """
+    if is_pending(kit, owner) and can_reset(kit):
+        return kit.mail(NotificationType.REGISTER_AGAIN, owner, **reset_link(kit, owner))
+    return kit.mail(NotificationType.EMAIL_TAKEN, owner)
 
 
 # What must be so at start-up

@@ -62,7 +62,7 @@ def _is_verifying(settings: RegisterEmailSettings) -> bool:
 
 flow = Flow("register_email", RegisterEmailSettings, mails=lambda settings: True, needs_email=True)
 
-MOVE = Purpose("register-email", binds=lambda user: (user.email,))
+MOVE = Purpose("register-email", binds=lambda user: (user.email, user.is_verified))  # the proof of one ends it
 
 #: Bound to nothing that a thief of the account could change: it outlives every new stamp, but that of an undo.
 UNDO = Purpose("undo-email-change", binds=lambda user: (lineage(user.security_stamp),), stamped=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from flask.typing import ResponseReturnValue
@@ -16,46 +14,15 @@ from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
 from ..events import PASSWORD_RESET_REQUEST
 from ..flow import Flow, WebSettings, success
 from ..kit import Kit, current_kit
-from ..links import LinkSettings, Purpose, SignedLink, check_page
-from ..mail import Mail, NotificationType, default_templates
+from ..links import LinkSettings, SignedLink, check_page
+from ..mail import Mail, NotificationType
+from ..resets import ResetPasswordSettings, purpose, reset_link
 from ..schemas import new_password_schema
-from ..settings import PREFIX, Settings, SettingsReader, setting, spell
+from ..settings import PREFIX, SettingsReader
 from ..signals import announce, user_activated, user_reset_password
 from ..userfields import UserFields
-from ..users import User
+from ..users import User, new_stamp
 from ..web import LinkSchema, load
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResetPasswordSettings(Settings):
-    """Resetting a password."""
-
-    reset_password_verification_enabled: bool = setting(True, "Whether a forgotten password can be reset by mail.")
-    send_reset_password_link_schema_class: type[Schema] | None = setting(
-        None, "The marshmallow schema of the body that asks for the link.", default_text="`login` or a login field"
-    )
-    send_reset_password_link_user_finder: Callable[..., Any] | None = setting(
-        None,
-        "Finds who is meant: `finder(data, **kwargs)` returns a user or raises `UserNotFound`.",
-        default_text="by the login fields",
-    )
-    send_reset_password_link_schema_use_email: bool = setting(
-        False, "Whether the default schema and finder take `email` too."
-    )
-    reset_password_fail_when_user_not_found: bool = setting(False, "Whether strangers may learn who has an account.")
-    reset_password_verification_email_sender: Callable[..., None] | None = setting(
-        None,
-        "Sends the mail in our place: `sender(request, user, *, verification_url, **kwargs)`.",
-        default_text="our own mail",
-    )
-    reset_password_verification_period: timedelta = setting(
-        timedelta(days=1), "How long a link is good for; NIST SP 800-63B-4 section 4.2.1.2 allows a day at most."
-    )
-    reset_password_verification_one_time_use: bool = setting(True, "Whether a link works once only.")
-    reset_password_verification_email_templates: Mapping[str, str] = setting(
-        default_templates(NotificationType.RESET_PASSWORD_VERIFICATION), "The templates of the mail."
-    )
-    reset_password_schema_password_confirm: bool = setting(False, "Whether a reset needs `password_confirm`.")
 
 
 def _is_enabled(settings: ResetPasswordSettings) -> bool:
@@ -63,9 +30,6 @@ def _is_enabled(settings: ResetPasswordSettings) -> bool:
 
 
 flow = Flow("reset_password", ResetPasswordSettings, mails=_is_enabled, needs_email=True)
-
-RESET = Purpose("reset-password", binds=lambda user: (user.email, user.password_hash))
-RESET_AGAIN = Purpose("reset-password-again", binds=lambda user: (user.email,), stamped=False)
 
 
 # Ask for the link
@@ -122,21 +86,13 @@ def find_named(kit: Kit, data: Mapping[str, Any]) -> User:
 
 def reset_mail(kit: Kit, settings: ResetPasswordSettings, user: User) -> Mail:
     """The mail with the link, to the address that the account has."""
-    link = kit.links.sign(purpose(settings), user, kit.pages.reset_password_page)
     return kit.mail(
         NotificationType.RESET_PASSWORD_VERIFICATION,
         user,
         templates=settings.reset_password_verification_email_templates,
         sender=settings.reset_password_verification_email_sender,
-        verification_url=kit.composer.url(link),
-        valid_for=spell(settings.reset_password_verification_period),
-        one_time_use=settings.reset_password_verification_one_time_use,
+        **reset_link(kit, user),
     )
-
-
-def purpose(settings: ResetPasswordSettings) -> Purpose:
-    """What binds a link: everything that using it changes, unless it may be used again."""
-    return RESET if settings.reset_password_verification_one_time_use else RESET_AGAIN
 
 
 # Set the new password
@@ -174,7 +130,10 @@ def reset_password(
     :raises marshmallow.ValidationError: the password does not pass the policy; the link is still good.
     """
     user, seen = kit.links.open(purpose(settings), link, settings.reset_password_verification_period)
-    if not replace_password(kit, user, seen, new_password(), is_verified=True):
+    changes: dict[str, Any] = {"is_verified": True}
+    if not seen.is_verified:  # whoever was there before the owner is not to take anything back
+        changes["security_stamp"] = new_stamp()
+    if not replace_password(kit, user, seen, new_password(), **changes):
         raise LinkInvalid(user_id=link.user_id)
     if seen.email:
         kit.mailer.cooldown.forget(seen.email)

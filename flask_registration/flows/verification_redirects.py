@@ -52,7 +52,7 @@ class Page:
 VERIFY_REGISTRATION = Page(
     "verify_registration",
     "Confirm your e-mail address",
-    "One click, and your account is ready.",
+    "One click, and your account is ready. If it was not you who registered, close this page instead.",
     "Confirm my address",
     "Your address is confirmed.",
     {},

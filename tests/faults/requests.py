@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from flask.testing import FlaskClient
@@ -62,6 +63,13 @@ def _register(site: Site, name: str) -> Request:
 
 def _register_taken_address(site: Site, name: str) -> Request:
     member(site, f"{name}-owner", email=f"{name}@example.com")
+    return _register(site, name)
+
+
+def _register_in_place_of_an_expired_one(site: Site, name: str) -> Request:
+    assert site.register(f"{name}-squatter", email=f"{name}@example.com").status_code == 201
+    squatter = site.user(username=f"{name}-squatter")
+    site.change(squatter, date_joined=squatter.date_joined - timedelta(days=8))
     return _register(site, name)
 
 
@@ -162,6 +170,7 @@ def _revoke_login(site: Site, name: str) -> Request:
 REQUESTS: dict[str, Callable[[Site, str], Request]] = {
     "register": _register,
     "register with a taken address": _register_taken_address,
+    "register in place of an expired one": _register_in_place_of_an_expired_one,
     "verify-registration": _verify,
     "resend-verification": _resend,
     "login": _login,

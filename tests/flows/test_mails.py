@@ -47,6 +47,11 @@ def _register(site: Site) -> None:
     site.register("carol")
 
 
+def _register_again(site: Site) -> None:
+    site.change(site.user(email="alice@example.com"), is_verified=False)
+    site.register("mallory", email="alice@example.com")
+
+
 def _email_taken(site: Site) -> None:
     site.register("mallory", email="alice@example.com")
 
@@ -54,6 +59,7 @@ def _email_taken(site: Site) -> None:
 #: What makes each of them leave: to whom, and the start of its link.
 MAILS: dict[Kind, tuple[Callable[[Site], None], str, str | None]] = {
     Kind.REGISTER_VERIFICATION: (_register, "carol@example.com", "https://example.com/verify-registration/?"),
+    Kind.REGISTER_AGAIN: (_register_again, "alice@example.com", "https://example.com/reset-password/?"),
     Kind.EMAIL_TAKEN: (_email_taken, "alice@example.com", None),
     Kind.RESET_PASSWORD_VERIFICATION: (_reset, "alice@example.com", "https://example.com/reset-password/?"),
     Kind.PASSWORD_CHANGED: (_password_changed, "alice@example.com", None),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ..conftest import Clock
+from ..people import define_login
 from ..site import PASSWORD, Site
 
 NewSite = Callable[..., Site]
@@ -33,6 +34,7 @@ def kinds(statements: list[str]) -> list[str]:
     [
         pytest.param({}, ["INSERT"], id="a free name and a free address"),
         pytest.param({"email": "verified@example.com"}, ["INSERT", "SELECT", "SELECT"], id="a taken address"),
+        pytest.param({"email": "pending@example.com"}, ["INSERT", "SELECT", "SELECT"], id="a pending one"),
         pytest.param({"username": "verified"}, ["INSERT", "SELECT", "SELECT"], id="a taken name"),
         pytest.param({"username": "a b"}, [], id="a name that will not do"),
         pytest.param({"password": "short"}, [], id="a password that will not do"),
@@ -53,12 +55,21 @@ def test_verifying_takes_two_statements_and_one_the_second_time(peopled: Site) -
     assert kinds(statements) == ["SELECT"]
 
 
-def test_only_the_flag_is_written(peopled: Site) -> None:
+def test_with_sessions_as_rows_verifying_takes_three(database: str, new_site: NewSite) -> None:
+    site = new_site(database, login_model=define_login)
+    site.register("alice")
+    with site.statements() as statements:
+        assert site.verify().status_code == 200
+    assert kinds(statements) == ["SELECT", "UPDATE", "DELETE"]
+
+
+def test_only_the_flag_and_the_stamp_are_written(peopled: Site) -> None:
     with peopled.statements() as statements:
         peopled.verify()
     written = statements[1].partition("SET")[2].partition("WHERE")[0]
-    assert written.count("=") == 1
+    assert written.count("=") == 2
     assert "is_verified" in written
+    assert "security_stamp" in written
 
 
 @pytest.mark.parametrize(
