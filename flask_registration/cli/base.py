@@ -15,7 +15,7 @@ from ..kit import Kit
 
 @click.group("registration")
 def registration_cli() -> None:
-    """Accounts: check the configuration, print the settings, send the mail."""
+    """Accounts: check the configuration, print the settings, send the mail, remove what has expired."""
 
 
 def load(context: click.Context) -> tuple[Flask, Kit]:

@@ -1,0 +1,106 @@
+"""``flask registration purge``: remove what has expired."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+import click
+
+from ..kit import Kit
+from ..models import utc_now
+from ..pending import RegisterSettings, due, remove_expired
+from ..retries import retrying
+from .base import load, registration_cli
+
+#: How many rows are removed before the progress is shown.
+BATCH = 100
+
+
+class Purge(NamedTuple):
+    """One kind of rows that expire.
+
+    :ivar what: what they are, in the plural.
+    :ivar find: the keys of those that expired longer ago than this.
+    :ivar remove: removes those of these that still are, and commits; how many it were.
+    """
+
+    what: str
+    find: Callable[[Kit, timedelta], Sequence[Any]]
+    remove: Callable[[Kit, Sequence[Any], timedelta], int]
+
+
+def find_registrations(kit: Kit, grace: timedelta) -> Sequence[str]:
+    """Registrations that nobody verified in time."""
+    settings = kit.settings.get(RegisterSettings)
+    if not (isinstance(settings, RegisterSettings) and settings.register_verification_enabled):
+        return []
+    return kit.users.unverified(due(settings, grace))
+
+
+def remove_registrations(kit: Kit, identifiers: Sequence[str], grace: timedelta) -> int:
+    """Delete them one by one: what another row needs does not keep the others."""
+    before = due(kit.group(RegisterSettings), grace)
+    rollback = kit.users.rollback
+    return sum(retrying(partial(remove_expired, kit, identifier, before), rollback) for identifier in identifiers)
+
+
+def find_logins(kit: Kit, grace: timedelta) -> Sequence[Any]:
+    """Sessions and tokens that ended by themselves, where they are rows."""
+    return kit.logins.expired(utc_now() - grace) if kit.logins else []
+
+
+def remove_logins(kit: Kit, ids: Sequence[Any], grace: timedelta) -> int:
+    """Delete them in one statement."""
+    count = kit.logins.remove(ids, utc_now() - grace) if kit.logins else 0
+    kit.users.commit()
+    return count
+
+
+#: Everything that expires, in the order in which it is removed.
+PURGES = [
+    Purge("registrations that nobody verified", find_registrations, remove_registrations),
+    Purge("expired logins", find_logins, remove_logins),
+]
+
+
+@registration_cli.command("purge")
+@click.option("--dry-run", is_flag=True, help="Only tell how many there are.")
+@click.option(
+    "--older-than",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="DAYS",
+    help="Keep what expired within so many days.",
+)
+@click.pass_context
+def purge_command(context: click.Context, dry_run: bool, older_than: int) -> None:
+    """Remove registrations that nobody verified in time, and logins that have expired."""
+    app, kit = load(context)
+    grace = timedelta(days=older_than)
+    with app.app_context():
+        for purge in PURGES:
+            keys = purge.find(kit, grace)
+            kit.users.rollback()
+            if dry_run or not keys:
+                click.echo(f"{len(keys)} {purge.what}")
+                continue
+            count = _remove(kit, purge, keys, grace)
+            kept = f", {len(keys) - count} kept: other rows need them" if count < len(keys) else ""
+            click.echo(f"{count} {purge.what} removed{kept}")
+
+
+def _remove(kit: Kit, purge: Purge, keys: Sequence[Any], grace: timedelta) -> int:
+    """Remove them in batches, with a bar on a terminal; how many it were."""
+    count = 0
+    shown = sys.stdout if sys.stdout.isatty() else io.StringIO()
+    with click.progressbar(length=len(keys), label=purge.what, file=shown) as bar:
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            count += purge.remove(kit, batch, grace)
+            bar.update(len(batch))
+    return count
