@@ -100,6 +100,8 @@ def check_values(reader: SettingsReader) -> None:
     if not is_hasher(passwords.password_hasher):
         wrong = f"is {passwords.password_hasher!r}"
         reader.problem(PREFIX + "PASSWORD_HASHER", f"{wrong}: give a pwdlib hasher or a pwdlib.PasswordHash.")
+    if passwords.password_hash_concurrency == 0:
+        reader.problem(PREFIX + "PASSWORD_HASH_CONCURRENCY", "is 0, so that nobody could log in: give 1 or more.")
     if passwords.password_min_length > PASSWORD_MAX_LENGTH:
         reader.problem(
             PREFIX + "PASSWORD_MIN_LENGTH", f"is more than {PASSWORD_MAX_LENGTH}, which no password may have."

@@ -19,6 +19,7 @@ from werkzeug.security import check_password_hash
 from zxcvbn_rs_py import zxcvbn
 
 from .settings import Settings, setting
+from .turns import Turns
 
 #: NIST SP 800-63B-4 section 3.1.1.2 asks for at least 64.
 PASSWORD_MAX_LENGTH = 256
@@ -73,6 +74,11 @@ class PasswordSettings(Settings):
         "Hashes of other makes and parameters are upgraded at the next login.",
         default_text="argon2id, m=19456 KiB, t=2, p=1",
     )
+    password_hash_concurrency: int | None = setting(
+        4,
+        "How many passwords a process hashes at once, since each takes the hasher's memory, 19 MiB; the others wait "
+        "their turn. `None` for any number.",
+    )
 
 
 class Passwords:
@@ -85,6 +91,7 @@ class Passwords:
         self._settings = settings
         self._site = list(site)
         self._hash = password_hash(settings.password_hasher)
+        self._turns = Turns(settings.password_hash_concurrency)
         zxcvbn("")  # loads its dictionaries now, not in the first request
 
     def check(self, password: str, user_inputs: Sequence[str]) -> None:
@@ -111,24 +118,27 @@ class Passwords:
             password = normalize(password)
         except ValidationError:
             return False, None
-        if not stored:
-            self._hash.hash(password)
-            return False, None
-        try:
-            return self._hash.verify_and_update(password, stored)
-        except (UnknownHashError, ValueError, OverflowError):  # "!" and the like: an account without a password
-            self._hash.hash(password)
-            return False, None
+        with self._turns.turn():
+            if not stored:
+                self._hash.hash(password)
+                return False, None
+            try:
+                return self._hash.verify_and_update(password, stored)
+            except (UnknownHashError, ValueError, OverflowError):  # "!" and the like: an account without a password
+                self._hash.hash(password)
+                return False, None
 
     def hash(self, password: str) -> str:
         """The password as it is kept.
 
         :raises marshmallow.ValidationError: longer than the hasher takes; bcrypt's limit is 72 bytes.
         """
-        try:
-            return self._hash.hash(normalize(password))
-        except ValueError:
-            raise ValidationError({"password": ["This password is too long."]}) from None
+        password = normalize(password)
+        with self._turns.turn():
+            try:
+                return self._hash.hash(password)
+            except ValueError:
+                raise ValidationError({"password": ["This password is too long."]}) from None
 
 
 def normalize(password: str) -> str:
