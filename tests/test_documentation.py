@@ -686,6 +686,17 @@ def test_every_code_is_documented_and_no_other() -> None:
     assert raised <= set(kinds)
 
 
+def test_every_claim_about_security_has_a_test() -> None:
+    rows = [row for row in re.findall(r"^\| (.*) \|$", read("docs/security.md"), re.MULTILINE) if "---" not in row]
+    claims = [row for row in rows if row != "claim | test"]
+    assert len(claims) > 50
+    for row in claims:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
+        assert named, row
+        for path, name in named:
+            assert re.search(rf"^def {name}\(", read(path), re.MULTILINE), row
+
+
 def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## {re.escape(__version__)}( |$)", read("CHANGELOG.md"), re.MULTILINE)
 

@@ -193,7 +193,7 @@ def verification_mail(kit: Kit, settings: RegisterSettings, user: User) -> Mail:
         sender=settings.register_verification_email_sender,
         verification_url=kit.composer.url(kit.links.sign(VERIFY, user, kit.pages.register_page)),
         valid_for=spell(settings.register_verification_period),
-        can_reset=can_reset(kit),
+        can_register=settings.register_flow_enabled and settings.prevent_enumeration and can_reset(kit),
     )
 
 

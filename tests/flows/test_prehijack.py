@@ -130,7 +130,7 @@ def test_without_a_reset_the_owner_is_told_without_a_link(new_site: NewSite, how
     flows = DEFAULT_FLOWS if off else [flow for flow in DEFAULT_FLOWS if flow.name != "reset_password"]
     settings: dict[str, Any] = {"RESET_PASSWORD_VERIFICATION_ENABLED": False} if off else {}
     site = squatted(new_site, flows=flows, **settings)
-    assert "forgotten password" not in text_of(site.read()) + html_of(site.read())
+    assert "register as well" not in text_of(site.read()) + html_of(site.read())
     forget_mails(site)
     assert site.register("owner", email=OWNER).status_code == 201
     assert links_of(site.read()) == []
@@ -156,7 +156,13 @@ def test_the_mail_of_a_registration_says_what_to_do_if_that_was_somebody_else(ne
     mail = squatted(new_site).read()
     for words in (text_of(mail), html_of(mail)):
         assert "leave the link alone" in " ".join(words.split())
-        assert "forgotten password" in words
+        assert "register as well" in words
+
+
+def test_it_advises_to_register_only_where_that_helps(new_site: NewSite) -> None:
+    words = text_of(squatted(new_site, PREVENT_ENUMERATION=False).read())
+    assert "leave the link alone" in words
+    assert "register as well" not in words
 
 
 # What the thief may hold
