@@ -17,7 +17,7 @@ from .errors import NotAuthenticated
 from .events import SESSION_REFUSED, record
 from .loaders import SessionLoader, adopt_loaders, lend_flask_login
 from .logins import LoginStore
-from .sessions import forget_session, has_remember_cookie, request_token, session_secret
+from .sessions import drop_unreadable_cookie, forget_session, has_remember_cookie, request_token, session_secret
 from .settings import Settings, setting
 from .tokens import DatedTokenManager, TokenManager
 from .users import User, UserStore, stamp_mark
@@ -75,7 +75,7 @@ class Identity:
             flask_login.LoginManager(app)
         flask_login.user_logged_in.connect(self._mark_session, app)
         # First of all: whatever else the application does before a request may ask who is there.
-        app.before_request_funcs.setdefault(None, []).insert(0, adopt_loaders)
+        app.before_request_funcs.setdefault(None, [])[:0] = [drop_unreadable_cookie, adopt_loaders]
 
     # Who is asking
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import flask_login
 from flask import current_app, g, request, session
+from werkzeug.datastructures import ImmutableMultiDict
 
 
 def request_token() -> str | None:
@@ -23,7 +24,19 @@ def session_secret() -> str | None:
 
 def has_remember_cookie() -> bool:
     """Whether the client has a remember-me cookie of Flask-Login's, good or not."""
-    return current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME) in request.cookies
+    return remember_cookie_name() in request.cookies
+
+
+def drop_unreadable_cookie() -> None:
+    """Take a remember-me cookie for none whose signature is not ASCII: Flask-Login cannot compare it, and raises."""
+    name = remember_cookie_name()
+    if not request.cookies.get(name, "").rpartition("|")[2].isascii():
+        kept = [(key, value) for key, value in request.cookies.items(multi=True) if key != name]
+        request.cookies = ImmutableMultiDict(kept)
+
+
+def remember_cookie_name() -> str:
+    return str(current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME))
 
 
 def session_as_it_is() -> Callable[[], None]:

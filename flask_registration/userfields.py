@@ -154,9 +154,9 @@ class UserFields:
 def parse_identifier(text: str, column: Column[Any]) -> Any:
     """The text as the column's type has it; None for what no row can have.
 
-    Databases refuse numbers out of their range with an error, so they are not asked.
+    Databases refuse numbers out of their range, and some of them NUL, with an error, so they are not asked.
     """
-    if len(text) > 255:
+    if len(text) > 255 or "\0" in text:
         return None
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -81,9 +82,9 @@ def server_database(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
-@pytest.fixture
-def new_site() -> Iterator[Callable[..., Site]]:
-    """Make an application; its tables are dropped and its mailbox closed in the end."""
+@contextmanager
+def site_maker() -> Iterator[Callable[..., Site]]:
+    """Make applications; their tables are dropped and their mailboxes closed in the end."""
     sites: list[Site] = []
 
     def make(*args: Any, **kwargs: Any) -> Site:
@@ -104,6 +105,13 @@ def new_site() -> Iterator[Callable[..., Site]]:
             site.db.drop_all()
             for engine in site.db.engines.values():
                 engine.dispose()
+
+
+@pytest.fixture
+def new_site() -> Iterator[Callable[..., Site]]:
+    """Make an application for one test."""
+    with site_maker() as make:
+        yield make
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -9,6 +10,11 @@ from typing import Any
 import flask_login
 import pytest
 from flask.testing import FlaskClient
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from flask_registration import LoginMixin
 
 from ..people import (
     NOT_AUTHENTICATED,
@@ -289,6 +295,24 @@ def test_nobody_ends_the_logins_of_others(peopled: Site) -> None:
         assert (reply.status_code, reply.get_json()) == (404, NOT_FOUND)
     assert knows(peopled, bob)
     assert accepts(peopled, token)
+
+
+def define_login_with_text_id(db: SQLAlchemy) -> type[Any]:
+    class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
+        __tablename__ = "logins"
+        id: Mapped[str] = mapped_column(String(36), primary_key=True, default=lambda: str(uuid.uuid4()))  # type: ignore[assignment]
+
+    return Login
+
+
+@pytest.mark.parametrize("text", ["%00", "a%00b", "%ED%A0%80", "x" * 256, "é", "%F0%9F%91%AA"])
+def test_there_is_no_login_of_the_text_where_they_have_texts(text: str, database: str, new_site: NewSite) -> None:
+    site = new_site(database, login_model=define_login_with_text_id)
+    account(site)
+    client = log_in(site)
+    reply = client.delete(f"/accounts/logins/{text}/")
+    assert (reply.status_code, reply.get_json()) == (404, NOT_FOUND)
+    assert client.delete(f"/accounts/logins/{listed(client)[0]['id']}/").status_code == 204
 
 
 SILLY = ["0", "-1", "4711", str(2**31), str(2**63 - 1), str(2**63), str(10**30), "1" * 300, "abc", "1.9", "1e0", "0x1"]

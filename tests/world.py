@@ -1,0 +1,237 @@
+"""An application with every endpoint that there is, what a right request to each is, and what must hold of any."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from marshmallow import Schema
+from sqlalchemy import event
+from werkzeug.test import TestResponse
+
+from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
+from flask_registration.flow import Endpoint
+from flask_registration.flows import verification_redirects
+from flask_registration.web import LinkSchema
+
+from .people import bearer, log_in
+from .site import PASSWORD, Site, define
+
+#: Every flow, those that are not there by default among them.
+FLOWS = (*DEFAULT_FLOWS, verification_redirects.flow)
+ENDPOINTS: dict[str, Endpoint[Any]] = {each.name: each for flow in FLOWS for each in flow.endpoints}
+
+#: Those that answer in HTML: the pages behind mailed links.
+PAGES = {each.name for each in verification_redirects.flow.endpoints}
+OTHER_PASSWORD = "a whole new set of words 42"
+
+#: Tables of its own, beside those of other tests in the same database.
+define_user = define(UserMixin, __tablename__="world_users")
+
+#: An exception that nobody expected reaches the test, rather than being answered by a 500.
+SETTINGS: dict[str, Any] = {
+    "flows": FLOWS,
+    "define": define_user,
+    "config": {"PROPAGATE_EXCEPTIONS": True},
+    "LOGIN_RETRIEVE_TOKEN": True,
+    "MAIL_COOLDOWN": 0,
+}
+
+
+def define_login(db: Any) -> type[Any]:
+    return type("Login", (LoginMixin, db.Model), {"__tablename__": "world_logins"})
+
+
+@dataclass(frozen=True)
+class State:
+    """What is in the database, and what somebody has who knows Alice's secrets."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    cookie: str = ""
+    token: str = ""
+    links: Mapping[str, dict[str, str]] = field(default_factory=dict)
+
+
+class World:
+    """One application, put back into the same state before each request that needs it so.
+
+    The states: Alice is ``pending``; she is a ``member`` with a session, a token and two links; she has ``moved``.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.now: State | None = None
+        self.wrote = False
+        mounted = {name.removeprefix("registration.") for name in site.app.view_functions}
+        self.endpoints = [each for each in ENDPOINTS.values() if each.name in mounted]
+        with site.app.app_context():
+            for table in reversed(site.db.metadata.sorted_tables):
+                site.db.session.execute(table.delete())
+            site.db.session.commit()
+            event.listen(site.db.engine, "before_cursor_execute", self._watch)
+        self.states = dict(self._live())
+
+    def _watch(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        self.wrote |= not statement.startswith("SELECT")
+
+    def _live(self) -> Iterator[tuple[str, State]]:
+        site = self.site
+        site.register("alice", first_name="Alice", last_name="Liddell")
+        links = {"verify_registration": site.link()}
+        yield "pending", State(self.rows(), links=links)
+        site.verify()
+        client = log_in(site)
+        token = site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["token"]
+        site.post("send-reset-password-link", {"login": "alice"})
+        links = {**links, "reset_password": site.link()}
+        site.post("register-email", {"email": "new@example.com", "password": PASSWORD}, client=client)
+        links = {**links, "verify_email": site.link()}
+        yield "member", State(self.rows(), client.get_cookie("session").value, token, links)  # type: ignore[union-attr]
+        site.post("verify-email", links["verify_email"], client=client)
+        links = {**links, "undo_email_change": site.link()}
+        yield "moved", State(self.rows(), client.get_cookie("session").value, links=links)  # type: ignore[union-attr]
+        site.outbox.clear()
+
+    # The database
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """Every row, but when a login was last used."""
+        with self.site.app.app_context():
+            tables = self.site.db.metadata.sorted_tables
+            found = {
+                each.name: self.site.db.session.execute(each.select().order_by(*each.primary_key)) for each in tables
+            }
+            return {name: [dict(row) for row in rows.mappings()] for name, rows in found.items()}
+
+    def enter(self, name: str) -> State:
+        """Put everything back as it was."""
+        state = self.states[name]
+        if self.now is not state:
+            with self.site.app.app_context():
+                session = self.site.db.session
+                for table in reversed(self.site.db.metadata.sorted_tables):
+                    session.execute(table.delete())
+                for table in self.site.db.metadata.sorted_tables:
+                    if state.rows[table.name]:
+                        session.execute(table.insert(), state.rows[table.name])
+                session.commit()
+            self.now = state
+        self.site.outbox.clear()
+        return state
+
+    # Requests
+
+    def state_for(self, name: str) -> str:
+        if name in ("verify_registration", "resend_verification"):
+            return "pending"
+        return "moved" if name.startswith("undo_email_change") else "member"
+
+    def path(self, endpoint: Endpoint[Any], login_id: object = None) -> str:
+        """The path of an endpoint, to the latest of Alice's logins unless told to which."""
+        if "<" not in endpoint.path:
+            return f"/accounts{endpoint.path}"
+        rows = self.states["member"].rows["world_logins"]
+        return f"/accounts{endpoint.path.partition('<')[0]}{rows[-1]['id'] if login_id is None else login_id}/"
+
+    def fields(self, endpoint: Endpoint[Any]) -> list[str]:
+        """The names that a body of this endpoint may have; a link may come with a new password."""
+        schema = self.schema(endpoint)
+        names = [each.data_key or name for name, each in schema.fields.items() if not each.dump_only] if schema else []
+        return [*names, "password", "password_confirm"] if isinstance(schema, LinkSchema) else names
+
+    def schema(self, endpoint: Endpoint[Any]) -> Schema | None:
+        if endpoint.loads is None or isinstance(endpoint.loads, type):
+            return endpoint.loads() if endpoint.loads else None
+        with self.site.app.app_context():
+            kit = self.site.app.extensions["registration"]
+            made = kit.schema(endpoint.loads)
+            assert isinstance(made, Schema)
+            return made
+
+    def body(self, name: str) -> dict[str, Any]:
+        """A right body; nothing for an endpoint that nobody has described here yet."""
+        twice = {"password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        new = f"u{uuid.uuid4().hex}"
+        bodies: dict[str, dict[str, Any]] = {
+            "register": {"username": new, "email": f"{new}@example.com", "first_name": "Al", "last_name": "L", **twice},
+            "resend_verification": {"login": "alice", "username": "alice", "email": "alice@example.com"},
+            "login": {"login": "alice", "username": "alice", "password": PASSWORD, "remember": True},
+            "logout": {"revoke_token": True, "everywhere": True},
+            "replace_profile": {"username": "alice", "first_name": "Al", "last_name": "L"},
+            "update_profile": {"username": "alice", "first_name": "Al", "last_name": "L"},
+            "delete_profile": {"password": PASSWORD},
+            "change_password": {"old_password": PASSWORD, **twice},
+            "register_email": {"email": "new@example.com", "password": PASSWORD},
+            "send_reset_password_link": {"login": "alice", "username": "alice"},
+            "reset_password": twice,
+        }
+        link = self.states[self.state_for(name)].links.get(name, {})
+        return {**link, **bodies.get(name, {})}
+
+    def ask(self, name: str, *, method: str | None = None, path: str | None = None, **options: Any) -> TestResponse:
+        """Ask an endpoint, with Alice's session where it needs a login, and a right body unless told otherwise.
+
+        What must hold of any reply is looked at here: a refusal changes nothing and mails nothing.
+        """
+        endpoint = ENDPOINTS[name]
+        state = self.enter(self.state_for(name))
+        headers = dict(options.pop("headers", {}))
+        if endpoint.login_required and not {"Authorization", "Cookie"} & headers.keys():
+            headers["Cookie"] = f"session={state.cookie}"
+        if not {"json", "data", "input_stream"} & options.keys() and endpoint.loads:
+            options["json"] = self.body(name)
+        client = self.site.app.test_client(use_cookies=False)
+        self.now, self.wrote = None, False  # until we know
+        reply = client.open(
+            path or self.path(endpoint), method=method or endpoint.methods[0], headers=headers, **options
+        )
+        after = self.rows() if self.wrote else state.rows
+        if without_last_use(after) == without_last_use(state.rows):
+            self.now = state
+        if reply.status_code >= 400:
+            assert self.now is state, "a refusal changed something"
+            assert self.site.outbox == [], "a refusal was mailed about"
+        if method not in ("HEAD", "OPTIONS"):
+            check_reply(reply, html=name in PAGES or method == "GET")
+        for user in after["world_users"]:
+            whole = [user[name] for name in ("username", "username_key", "email", "security_stamp")]
+            assert all(whole), "half an account"
+            assert user["password_hash"].startswith("$argon2id$")
+        for mail in self.site.outbox:
+            assert len(mail.send_to) == 1
+        return reply
+
+    def token(self) -> dict[str, str]:
+        return bearer(self.states["member"].token)
+
+    def mails(self) -> Iterator[tuple[str, str]]:
+        """To whom, and the whole of it as read, of the mails to the last request."""
+        for number in range(len(self.site.outbox)):
+            mail = self.site.read(number)
+            parts = [part.get_content() for part in mail.walk() if not part.is_multipart()]
+            yield mail["To"], "\n".join([*(f"{name}: {value}" for name, value in mail.items()), *parts])
+
+
+def without_last_use(rows: dict[str, list[dict[str, Any]]]) -> Any:
+    return {name: [{**row, "last_used_at": None} for row in table] for name, table in rows.items()}
+
+
+def check_reply(reply: TestResponse, *, html: bool = False) -> None:
+    """What holds of every reply of ours."""
+    assert reply.status_code < 500
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    if reply.status_code == 204 or (html and reply.status_code in (200, 302, 400)):
+        return
+    assert reply.mimetype == "application/json"
+    body = json.loads(reply.get_data(), parse_constant=pytest.fail)
+    if reply.status_code == 400 and "code" not in body:
+        assert all(isinstance(messages, list | dict) for messages in body.values())
+    elif reply.status_code >= 400:
+        assert body.keys() == {"detail", "code"}
+    else:
+        assert isinstance(body, dict | list)
