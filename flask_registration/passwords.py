@@ -99,11 +99,12 @@ class Passwords:
 
         :raises marshmallow.ValidationError: with every complaint, under ``password``.
         """
+        password = normalize(password)
         complaints: list[Any] = []
         inputs = [*user_inputs, *self._site]
         for validator in self._settings.password_validators:
             try:
-                validator(normalize(password), user_inputs=inputs, settings=self._settings)
+                validator(password, user_inputs=inputs, settings=self._settings)
             except ValidationError as error:
                 complaints += error.messages
         if complaints:

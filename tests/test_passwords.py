@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 from sqlalchemy import event
 from werkzeug.security import generate_password_hash
 
-from flask_registration import mail_failed, passwords, user_activated, user_registered
+from flask_registration import BodySchema, mail_failed, passwords, user_activated, user_registered
 from flask_registration.passwords import password_hash
 
 from .site import CHEAP_HASHER, PASSWORD, Site
@@ -104,6 +104,33 @@ def test_a_password_that_is_too_long_is_neither_normalised_nor_rated_nor_hashed(
     reply = site.register(**{"password": PASSWORD, "password_confirm": PASSWORD, field: "e\u0301" * length})
     assert reply.status_code == 400
     assert field in reply.get_json()
+
+
+class PlainRegistration(BodySchema):
+    """An application's own, which bounds nothing."""
+
+    username = fields.String()
+    email = fields.String()
+    password = fields.String()
+
+
+class PlainLogin(BodySchema):
+    login = fields.String()
+    password = fields.String()
+
+
+def test_nor_is_it_where_the_applications_own_schema_bounds_nothing(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = new_site(REGISTER_SCHEMA_CLASS=PlainRegistration, LOGIN_SCHEMA_CLASS=PlainLogin)
+    assert site.register().status_code == 201
+    assert site.verify().status_code == 200
+    monkeypatch.setattr("unicodedata.normalize", refusing_long_text)
+    overlong = "e\u0301" * 257
+    reply = site.register("bob", password=overlong)
+    assert (reply.status_code, reply.get_json()) == (400, {"password": ["A password has at most 256 characters."]})
+    reply = site.post("login", {"login": "alice", "password": overlong})
+    assert (reply.status_code, reply.get_json()["code"]) == (400, "login-invalid")
 
 
 def refusing_long_text(form: Any, text: str, normalize: Any = unicodedata.normalize) -> str:
