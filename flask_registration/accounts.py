@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, validates_schema
 from .errors import FieldTaken, ReauthenticationRequired
 from .events import REAUTHENTICATION_FAIL
 from .kit import Kit
+from .links import SignedLink
 from .schemas import check_confirmation
 from .sessions import session_kept_on_failure
 from .users import User, UserState, next_stamp
@@ -61,12 +62,37 @@ class _AccountSchema(BodySchema):
 
 def named_users(kit: Kit, data: Mapping[str, str]) -> list[User]:
     """The accounts that a body names, each way to find one looked at, found or not."""
+    return [user for name, value in _named(kit, data) for user in kit.users.find(name, value)]
+
+
+def _named(kit: Kit, data: Mapping[str, Any]) -> dict[tuple[str, Any], None]:
+    """Each field by which a body may name an account, with what it says."""
     fields = kit.fields
     named = [(name, data["login"]) for name in fields.login if "login" in data]
     named += [(name, data[name]) for name in fields.login if name in data]
     if fields.email and "email" in data:
         named.append((fields.email, data["email"]))
-    return [user for name, value in dict.fromkeys(named) for user in kit.users.find(name, value)]
+    return dict.fromkeys(named)
+
+
+def account_names(kit: Kit, data: Any) -> list[str]:
+    """What a throttle calls the accounts that a body names: all spellings of one are the same, and none is looked up.
+
+    A schema of the application's own may make what names none.
+    """
+    named = [(name, str(value)) for name, value in _named(kit, data)] if isinstance(data, Mapping) else []
+    found = [key for name, value in named if (key := kit.users.lookup(name, value))]
+    return list(dict.fromkeys(f"{name}={value}" for name, value in found or [("", value) for _, value in named]))
+
+
+def login_names(kit: Kit, user: User) -> list[str]:
+    """What a throttle calls this account where somebody logs in to it."""
+    return account_names(kit, {name: value for name in kit.fields.login if (value := getattr(user, name)) is not None})
+
+
+def link_names(kit: Kit, link: SignedLink) -> list[str]:
+    """What a throttle calls the account of a mailed link."""
+    return [link.user_id]
 
 
 def log_in(kit: Kit, user: User, *, fresh: bool, signal: NamedSignal, remember: bool = False) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields as dataclass_fields
 from importlib.util import find_spec
 from typing import Any
@@ -12,12 +12,13 @@ import jinja2
 from flask import Flask
 
 from .attempts import RetrySettings
-from .flow import WebSettings
+from .flow import Flow, WebSettings
 from .identity import LoginSettings
 from .mail import MailSettings, parse_templates
 from .outbox import OutboxSettings
 from .passwords import PASSWORD_MAX_LENGTH, STRONGEST, PasswordSettings, is_hasher
 from .settings import PREFIX, Settings, SettingsReader
+from .throttles import Declared
 
 
 def check_surroundings(app: Flask, reader: SettingsReader, sender: Any, *, mail: bool) -> None:
@@ -123,3 +124,12 @@ def check_values(reader: SettingsReader) -> None:
             PREFIX + "OUTBOX_LEASE",
             f"is no longer than {PREFIX}MAIL_TIMEOUT, which a mail can take at each of its steps: give a few minutes.",
         )
+
+
+def declared_throttles(flows: Iterable[Flow[Any]]) -> dict[str, Declared]:
+    """What every endpoint says of its limits, by its name."""
+    return {
+        endpoint.name: Declared(endpoint.throttles, endpoint.login_required or endpoint.account is not None)
+        for flow in flows
+        for endpoint in flow.endpoints
+    }

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import math
 from datetime import timedelta
+
+from .counters import Limit
+from .stores import Store
 
 
 class Cooldown:
-    """Lets one mail in a while through to an address. A process's own, of bounded size."""
+    """Lets one mail in a while through to an address, over all processes where the store is shared."""
 
-    CAPACITY = 10_000
+    SCOPE = "mail"
 
-    def __init__(self, period: timedelta) -> None:
-        self._period = period.total_seconds()
-        self._last: dict[str, float] = {}
-        self._lock = threading.Lock()
+    def __init__(self, store: Store, period: timedelta) -> None:
+        self._store = store
+        self._limit = Limit(1, math.ceil(period.total_seconds()))
 
     def admit(self, address: str) -> bool:
         """Whether a mail may go to this address now; if so, it is counted."""
-        now = time.time()
-        with self._lock:
-            if 0 <= now - self._last.get(address, -self._period) < self._period:
-                return False
-            self._last.pop(address, None)  # so that the dict stays in the order of time
-            self._last[address] = now
-            while len(self._last) > self.CAPACITY:
-                del self._last[next(iter(self._last))]
-            return True
+        return not self._limit.seconds or self._store.hit(self.SCOPE, address, self._limit) is None
 
     def forget(self, address: str) -> None:
         """Let the next mail through: the last one did not leave, or its reader has proven the address."""
-        with self._lock:
-            self._last.pop(address, None)
+        self._store.clear(self.SCOPE, address, self._limit)

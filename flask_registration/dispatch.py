@@ -76,11 +76,13 @@ class Mailer:
     :param failed: called with the mail and the error, in an application context.
     """
 
-    def __init__(self, app: Flask, settings: MailSettings, failed: Callable[[Mail, BaseException], None]) -> None:
+    def __init__(
+        self, app: Flask, settings: MailSettings, cooldown: Cooldown, failed: Callable[[Mail, BaseException], None]
+    ) -> None:
         self._app = app
         self._settings = settings
         self._failed = failed
-        self.cooldown = Cooldown(settings.mail_cooldown)
+        self.cooldown = cooldown
 
     def send(self, mail: Mail) -> None:
         """Send a mail now, within an application context; raises what Flask-Mail and smtplib raise."""

@@ -5,6 +5,7 @@ A field that does not validate is marshmallow's ``ValidationError``; these are a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -36,7 +37,7 @@ class APIError(RegistrationError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
     text: ClassVar[str] = "Bad request."
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, text: str | None = None) -> None:
         self.detail = text or self.text
@@ -135,6 +136,21 @@ class UserWithoutEmailNonverifiable(APIError):
 
     code = "user-without-email-nonverifiable"
     text = "An account without an e-mail address cannot be verified."
+
+
+class Throttled(APIError):
+    """This client has asked too often, or too many have asked about this account.
+
+    :param wait: the seconds until the next request may pass.
+    """
+
+    status = 429
+    code = "throttled"
+    text = "Too many requests. Please wait a little before you try again."
+
+    def __init__(self, wait: float) -> None:
+        super().__init__()
+        self.headers = {"Retry-After": str(max(1, math.ceil(wait)))}
 
 
 class MailUnavailable(APIError):

@@ -16,7 +16,8 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from .accounts import new_user, refusal
 from .attempts import RetrySettings
-from .checks import check_dispatcher, check_surroundings, check_templates, check_values
+from .checks import check_dispatcher, check_surroundings, check_templates, check_values, declared_throttles
+from .cooldown import Cooldown
 from .delivery import Sender
 from .dispatch import Mailer
 from .dispatchers import make_dispatcher
@@ -35,6 +36,7 @@ from .retries import UNAVAILABLE, unavailable
 from .settings import Settings, SettingsReader
 from .signals import announce, mail_failed
 from .sqla import SQLAlchemyUserStore
+from .throttles import ThrottleSettings, make_throttles
 from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
 from .usermodel import UserSettings, resolve
 from .web import error_response
@@ -49,6 +51,7 @@ ROOMS: tuple[type[Settings], ...] = (
     RetrySettings,
     OutboxSettings,
     WebSettings,
+    ThrottleSettings,
 )
 
 
@@ -142,7 +145,8 @@ def _build_kit(
     groups = [reader.read(group) for group in (*ROOMS, *(flow.group for flow in flows))]
     fields = resolve(model, reader.read(UserSettings), reader)
     has_email = fields is None or fields.email is not None
-    flows = [flow for flow in flows if (login_model or not flow.needs_logins) and (has_email or not flow.needs_email)]
+    given = flows
+    flows = [flow for flow in given if (login_model or not flow.needs_logins) and (has_email or not flow.needs_email)]
     mails = reader.read(MailSettings)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     check_surroundings(app, reader, sender, mail=any(flow.mails(reader.read(flow.group)) for flow in flows))
@@ -152,6 +156,7 @@ def _build_kit(
         for check in flow.checks:
             check(reader.read(flow.group), fields, reader)
     check_values(reader)
+    throttles = make_throttles(app, reader, declared_throttles([*DEFAULT_FLOWS, *given]))
     settings = reader.finish(known=[*ROOMS, *(flow.group for flow in DEFAULT_FLOWS)])
     if fields is None:  # its problems were raised just now
         raise ConfigurationError(reader.problems)
@@ -170,7 +175,7 @@ def _build_kit(
     host = urlsplit(reader.read(LinkSettings).register_page).hostname
     site_name = mails.site_name or host or app.name
     users = SQLAlchemyUserStore(db, fields, test_environment=app.testing)
-    mailer = Mailer(app, mails, tell_of_failure)
+    mailer = Mailer(app, mails, Cooldown(throttles.store, mails.mail_cooldown), tell_of_failure)
     retries = reader.read(RetrySettings)
     outbox = None
     if outbox_model:
@@ -198,6 +203,7 @@ def _build_kit(
         identity=Identity(app, users, fields.model, login, tokens, logins),
         tokens=tokens,
         logins=logins,
+        throttles=throttles,
     )
     return kit, flows
 

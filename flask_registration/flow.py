@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from flask import Blueprint, Flask, current_app, request
@@ -12,7 +13,7 @@ from flask.typing import ResponseReturnValue, RouteCallable
 from marshmallow import Schema
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from .errors import APIError, LinkRefused, NotAuthenticated
+from .errors import APIError, LinkRefused, NotAuthenticated, Throttled
 from .events import LINK_REFUSED, record
 from .kit import Kit, current_kit
 from .retries import retrying
@@ -28,6 +29,8 @@ Check = Callable[[S, UserFields | None, SettingsReader], None]
 
 #: The methods of RFC 9110 and RFC 5789 that a path may be asked for; those without an endpoint are answered 405.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+NO_THROTTLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,8 @@ class Endpoint(Generic[S]):
     raises: Sequence[type[APIError]]
     enabled: Callable[[S], bool]
     login_required: bool
+    throttles: Mapping[str, str]
+    account: Callable[..., Iterable[str]] | None
 
 
 class Flow(Generic[S]):
@@ -101,6 +106,8 @@ class Flow(Generic[S]):
         raises: Sequence[type[APIError]] = (),
         enabled: Callable[[S], bool] = lambda settings: True,
         login_required: bool = False,
+        throttles: Mapping[str, str] = NO_THROTTLES,
+        account: Callable[..., Iterable[str]] | None = None,
     ) -> Callable[[Declared], Declared]:
         """Declare an endpoint; its name is the view's, less ``_view``.
 
@@ -108,12 +115,16 @@ class Flow(Generic[S]):
         :param raises: the errors of its own that it may answer.
         :param enabled: whether the settings have it; else it is answered 404.
         :param login_required: the view gets the user who is asking, first; nobody is answered 401.
+        :param throttles: its limits where ``REGISTRATION_THROTTLES`` does not name it: ``client``, ``account`` or both.
+        :param account: what names the account, in normal form: ``account(kit, data)`` with what was loaded. It must not
+            look the account up. Where a login is required it is the user who asks.
         """
 
         def declare(view: Declared) -> Declared:
             name = view.__name__.removesuffix("_view")
-            errors: Sequence[type[APIError]] = [NotAuthenticated, *raises] if login_required else raises
-            self.endpoints.append(Endpoint(name, methods, path, view, loads, errors, enabled, login_required))
+            errors = [*([NotAuthenticated] if login_required else []), *([Throttled] if throttles else []), *raises]
+            endpoint = Endpoint(name, methods, path, view, loads, errors, enabled, login_required, throttles, account)
+            self.endpoints.append(endpoint)
             return view
 
         return declare
@@ -167,31 +178,47 @@ def _handler(app: Flask, kit: Kit, endpoint: Endpoint[Any], settings: Settings, 
     loads, is_enabled = endpoint.loads, endpoint.enabled(settings)
     schema = loads() if isinstance(loads, type) else kit.schema(loads) if loads else None
 
-    def work(values: Mapping[str, Any]) -> ResponseReturnValue:
-        arguments: list[Any] = [kit.identity.user()] if endpoint.login_required else []
-        try:
-            if schema is not None:
-                arguments.append(load(schema, max_length))
-            return view(*arguments, **values)
-        except LinkRefused as error:
-            record(LINK_REFUSED, user_id=error.user_id, code=error.code)
-            raise
-
     def handle(**values: Any) -> ResponseReturnValue:
         if not is_enabled:
             raise NotFound("This is switched off here.")
+        kit.throttles.check_client(endpoint.name)
         bring_session_back = session_as_it_is()
+        is_counted = False
+
+        def work() -> ResponseReturnValue:
+            nonlocal is_counted
+            arguments: list[Any] = [kit.identity.user()] if endpoint.login_required else []
+            try:
+                if schema is not None:
+                    arguments.append(load(schema, max_length))
+                if not is_counted:  # once, however often the work is done
+                    is_counted = True
+                    _count_for_account(kit, endpoint, arguments)
+                return view(*arguments, **values)
+            except LinkRefused as error:
+                record(LINK_REFUSED, user_id=error.user_id, code=error.code)
+                raise
 
         def start_over() -> None:
             kit.users.rollback()
             kit.identity.forget()
             bring_session_back()
 
-        return retrying(lambda: work(values), start_over)
+        return retrying(work, start_over)
 
     handle.__name__ = endpoint.name
     handle.__doc__ = endpoint.view.__doc__
     return handle
+
+
+def _count_for_account(kit: Kit, endpoint: Endpoint[Any], arguments: Sequence[Any]) -> None:
+    """:raises Throttled: too many requests are about this account."""
+    account = endpoint.account
+    if endpoint.login_required:
+        user_id = kit.users.identifier(arguments[0])
+        kit.throttles.check_account(endpoint.name, lambda: [user_id], user_id=user_id)
+    elif account is not None:
+        kit.throttles.check_account(endpoint.name, lambda: account(kit, *arguments))
 
 
 def _other_methods(allowed: list[str]) -> View:

@@ -25,6 +25,7 @@ from .passwords import Passwords
 from .retries import settle
 from .settings import Settings
 from .signals import announce, user_deleted
+from .throttles import Throttles
 from .tokens import TokenManager
 from .userfields import UserFields
 from .users import User, UserStore
@@ -52,6 +53,7 @@ class Kit:
     identity: Identity
     tokens: TokenManager
     logins: LoginStore | None
+    throttles: Throttles
     handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     _schemas: dict[Callable[[Kit], Schema], Schema] = field(default_factory=dict)
 

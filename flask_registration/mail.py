@@ -112,7 +112,7 @@ class MailSettings(Settings):
     mail_cooldown: timedelta = setting(
         timedelta(minutes=1),
         "At most one mail in this time to an address, over all that strangers can ask for; the excess is silent. "
-        "Counted by each process for itself.",
+        "Counted over all processes where throttles have a storage, else by each for itself.",
     )
 
 

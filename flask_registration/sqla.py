@@ -58,8 +58,7 @@ class SQLAlchemyUserStore:
             raise ValueError(self.fields.username_rule)
         return value if self.fields.username_key else nfkc(value)
 
-    def _lookup(self, field: str, value: str) -> tuple[str, Any] | None:
-        """The column to look in, and the value to look for; None for what no stored value can be."""
+    def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
         try:
             normal = self._stored(field, value) if field in (self.fields.username, self.fields.email) else value
         except ValueError:
@@ -186,7 +185,7 @@ class SQLAlchemyUserStore:
         return next((user for user in rows if self.identifier(user) == text), None)
 
     def find(self, field: str, value: str) -> Sequence[User]:
-        lookup = self._lookup(field, value)
+        lookup = self.lookup(field, value)
         if lookup is None:
             return []
         name, key = lookup

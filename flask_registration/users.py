@@ -68,6 +68,9 @@ class UserStore(Protocol):
         The oldest first; none where nobody knows when they joined.
         """
 
+    def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
+        """The column in which a field's value is looked for, and its normal form; None for what no user can have."""
+
     def state(self, user: User) -> UserState:
         """The user as links and sessions see them."""
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 
 from flask_registration.cooldown import Cooldown
+from flask_registration.counters import Counters
+from flask_registration.stores import Store
 
 from .conftest import Clock
+
+
+def cooldown_of(period: timedelta) -> Cooldown:
+    """A cooldown in the memory of the process."""
+    return Cooldown(Store(Flask("tests.site"), None, in_tests=True), period)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +29,7 @@ from .conftest import Clock
     ],
 )
 def test_an_address_is_admitted_again(clock: Clock, seconds: float, admitted: bool) -> None:
-    cooldown = Cooldown(timedelta(minutes=1))
+    cooldown = cooldown_of(timedelta(minutes=1))
     assert cooldown.admit("a@example.com")
     clock.advance(seconds)
     assert cooldown.admit("a@example.com") is admitted
@@ -29,7 +37,7 @@ def test_an_address_is_admitted_again(clock: Clock, seconds: float, admitted: bo
 
 
 def test_a_refusal_does_not_make_it_longer(clock: Clock) -> None:
-    cooldown = Cooldown(timedelta(minutes=1))
+    cooldown = cooldown_of(timedelta(minutes=1))
     assert cooldown.admit("a@example.com")
     clock.advance(59)
     assert not cooldown.admit("a@example.com")
@@ -38,7 +46,7 @@ def test_a_refusal_does_not_make_it_longer(clock: Clock) -> None:
 
 
 def test_an_address_that_is_forgotten_is_admitted_at_once(clock: Clock) -> None:
-    cooldown = Cooldown(timedelta(minutes=1))
+    cooldown = cooldown_of(timedelta(minutes=1))
     cooldown.forget("a@example.com")
     for address in ("a@example.com", "b@example.com"):
         assert cooldown.admit(address)
@@ -49,14 +57,14 @@ def test_an_address_that_is_forgotten_is_admitted_at_once(clock: Clock) -> None:
 
 def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
     """The oldest goes first, and an address that was mailed again is not the oldest any more."""
-    cooldown = Cooldown(timedelta(minutes=1))
+    cooldown = cooldown_of(timedelta(minutes=1))
     for name in ("first", "second"):
         assert cooldown.admit(f"{name}@example.com")
     clock.advance(60)
     assert cooldown.admit("first@example.com")
-    for number in range(Cooldown.CAPACITY - 1):
+    for number in range(Counters.CAPACITY - 1):
         assert cooldown.admit(f"{number}@example.com")
     assert not cooldown.admit("first@example.com")
     assert cooldown.admit("one-more@example.com")
     assert cooldown.admit("first@example.com")
-    assert not cooldown.admit(f"{Cooldown.CAPACITY - 2}@example.com")
+    assert not cooldown.admit(f"{Counters.CAPACITY - 2}@example.com")

@@ -37,7 +37,13 @@ def change_password_schema(kit: Kit) -> Schema:
     return new_password_schema(password_confirm=confirm, old_password=password_field())()
 
 
-@flow.post("/change-password/", loads=change_password_schema, raises=[MailUnavailable], login_required=True)
+@flow.post(
+    "/change-password/",
+    loads=change_password_schema,
+    raises=[MailUnavailable],
+    login_required=True,
+    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
+)
 def change_password_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change one's own password. Every other session and token ends; this one goes on under a new id."""
     login = change_password(current_kit, user, data["old_password"], data["password"])

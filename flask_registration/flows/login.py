@@ -9,7 +9,7 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from ..accounts import log_in, named_users
+from ..accounts import account_names, log_in, login_names, named_users
 from ..errors import LoginInvalid, NotVerified, UserNotFound
 from ..events import HASH_UPGRADED, LOGIN_FAIL
 from ..flow import Flow, success
@@ -64,7 +64,13 @@ def login_schema(kit: Kit) -> Schema:
     return (kit.group(LoginFlowSettings).login_schema_class or made)()
 
 
-@flow.post("/login/", loads=login_schema, raises=[LoginInvalid, NotVerified])
+@flow.post(
+    "/login/",
+    loads=login_schema,
+    raises=[LoginInvalid, NotVerified],
+    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
+    account=account_names,
+)
 def login_view(data: dict[str, Any]) -> ResponseReturnValue:
     """Log in by a login field and the password."""
     return success("Login successful", **login(current_kit, flow.settings, data))
@@ -91,7 +97,10 @@ def login(kit: Kit, settings: LoginFlowSettings, data: Mapping[str, Any]) -> dic
     if pending:
         tell_of_failure(kit, user, data, "pending")
         raise NotVerified
-    return log_in(kit, user, fresh=True, signal=user_logged_in, remember=bool(data.get("remember")))
+    names = login_names(kit, user)  # not what was typed, which may name others too
+    reply = log_in(kit, user, fresh=True, signal=user_logged_in, remember=bool(data.get("remember")))
+    kit.throttles.clear_account("login", names)
+    return reply
 
 
 def find_by_password(kit: Kit, data: Mapping[str, Any]) -> User:

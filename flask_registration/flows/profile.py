@@ -40,6 +40,9 @@ class ProfileSettings(Settings):
 
 flow = Flow("profile", ProfileSettings)
 
+#: A change tells whether a username is taken.
+CHANGES = {"account": "30/minute;300/hour"}
+
 
 def own_schema(kit: Kit) -> Schema:
     """The application's schema, or the one made from its model."""
@@ -64,13 +67,13 @@ def profile_view(user: User) -> ResponseReturnValue:
 # Change
 
 
-@flow.endpoint("/profile/", methods=["PUT", "POST"], loads=own_schema, login_required=True)
+@flow.endpoint("/profile/", methods=["PUT", "POST"], loads=own_schema, login_required=True, throttles=CHANGES)
 def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change one's own profile, naming every field that must have a value."""
     return update_profile(current_kit, user, data)
 
 
-@flow.endpoint("/profile/", methods=["PATCH"], loads=partial_schema, login_required=True)
+@flow.endpoint("/profile/", methods=["PATCH"], loads=partial_schema, login_required=True, throttles=CHANGES)
 def update_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change some fields of one's own profile."""
     return update_profile(current_kit, user, data)
@@ -111,6 +114,7 @@ class DeleteProfileSchema(BodySchema):
     loads=DeleteProfileSchema,
     raises=[ReauthenticationRequired, AccountInUse],
     login_required=True,
+    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
 def delete_profile_view(user: User, data: dict[str, str]) -> ResponseReturnValue:
     """Delete one's own account."""

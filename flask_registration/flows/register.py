@@ -9,7 +9,7 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
-from ..accounts import account_schema, log_in, named_users, new_user, refusal
+from ..accounts import account_names, account_schema, link_names, log_in, named_users, new_user, refusal
 from ..errors import FieldTaken, LinkExpired, LinkInvalid, MailUnavailable, UserWithoutEmailNonverifiable
 from ..events import REGISTRATION_TAKEN, VERIFICATION_REQUEST
 from ..flow import Flow, success
@@ -48,6 +48,8 @@ def registration_schema(kit: Kit) -> Schema:
     loads=registration_schema,
     raises=[UserWithoutEmailNonverifiable, MailUnavailable],
     enabled=lambda settings: settings.register_flow_enabled,
+    throttles={"client": "30/minute;100/hour"},
+    account=account_names,
 )
 def register_view(data: dict[str, Any]) -> ResponseReturnValue:
     """Register, and get a mail with a link that proves the address."""
@@ -116,6 +118,8 @@ def reply_schema(kit: Kit) -> Schema:
     loads=LinkSchema,
     raises=[LinkInvalid, LinkExpired],
     enabled=lambda settings: settings.register_verification_enabled,
+    throttles={"client": "60/minute"},
+    account=link_names,
 )
 def verify_registration_view(link: SignedLink) -> ResponseReturnValue:
     """Prove an address with the parameters of a mailed link."""
@@ -165,6 +169,8 @@ def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) 
     "/resend-verification/",
     loads=account_schema,
     enabled=lambda settings: settings.register_verification_enabled,
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
 )
 def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
     """Ask for the verification mail again. The answer is the same whoever asks, for whomever."""

@@ -10,7 +10,7 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 
-from ..accounts import reauthenticate
+from ..accounts import link_names, reauthenticate
 from ..errors import (
     EmailAlreadyRegistered,
     FieldTaken,
@@ -94,6 +94,7 @@ def register_email_schema(kit: Kit) -> Schema:
     loads=register_email_schema,
     raises=[ReauthenticationRequired, EmailAlreadyRegistered, MailUnavailable],
     login_required=True,
+    throttles={"client": "20/minute;100/hour", "account": "10/5 minutes;20/hour"},
 )
 def register_email_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Ask to move to another address. The answer is the same whether or not somebody has it."""
@@ -150,6 +151,8 @@ def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: st
     loads=EmailLinkSchema,
     raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered, MailUnavailable],
     enabled=_is_verifying,
+    throttles={"client": "60/minute"},
+    account=link_names,
 )
 def verify_email_view(link: SignedLink) -> ResponseReturnValue:
     """Move to another address with the parameters of the link that it got."""
@@ -213,7 +216,13 @@ def changed_mail(kit: Kit, settings: RegisterEmailSettings, user: User, old: str
 # Take it back
 
 
-@flow.post("/undo-email-change/", loads=EmailLinkSchema, raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered])
+@flow.post(
+    "/undo-email-change/",
+    loads=EmailLinkSchema,
+    raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered],
+    throttles={"client": "60/minute"},
+    account=link_names,
+)
 def undo_email_change_view(link: SignedLink) -> ResponseReturnValue:
     """Take a change of address back, with the parameters of the link that the old address got."""
     undo_email_change(current_kit, flow.settings, link)

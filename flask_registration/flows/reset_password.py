@@ -9,7 +9,7 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
-from ..accounts import account_schema, named_users, replace_password
+from ..accounts import account_names, account_schema, link_names, login_names, named_users, replace_password
 from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
 from ..events import PASSWORD_RESET_REQUEST
 from ..flow import Flow, WebSettings, success
@@ -43,7 +43,14 @@ def asking_schema(kit: Kit) -> Schema:
     return account_schema(kit, with_email=settings.send_reset_password_link_schema_use_email)
 
 
-@flow.post("/send-reset-password-link/", loads=asking_schema, raises=[UserNotFound], enabled=_is_enabled)
+@flow.post(
+    "/send-reset-password-link/",
+    loads=asking_schema,
+    raises=[UserNotFound],
+    enabled=_is_enabled,
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
+)
 def send_reset_password_link_view(data: dict[str, Any]) -> ResponseReturnValue:
     """Ask for a mail with a link to a new password. The answer is the same whoever asks, for whomever."""
     send_reset_password_link(current_kit, flow.settings, data)
@@ -105,7 +112,12 @@ def reset_password_schema(kit: Kit) -> Schema:
 
 
 @flow.post(
-    "/reset-password/", loads=LinkSchema, raises=[LinkInvalid, LinkExpired, MailUnavailable], enabled=_is_enabled
+    "/reset-password/",
+    loads=LinkSchema,
+    raises=[LinkInvalid, LinkExpired, MailUnavailable],
+    enabled=_is_enabled,
+    throttles={"client": "60/minute"},
+    account=link_names,
 )
 def reset_password_view(link: SignedLink) -> ResponseReturnValue:
     """Set a new password with the parameters of a mailed link."""
@@ -137,7 +149,9 @@ def reset_password(
         raise LinkInvalid(user_id=link.user_id)
     if seen.email:
         kit.mailer.cooldown.forget(seen.email)
+    names = login_names(kit, user)
     kit.commit(*kit.notice(NotificationType.PASSWORD_CHANGED, user), signal=user_reset_password, user=user)
+    kit.throttles.clear_account("login", names)
     if not seen.is_verified:
         announce(user_activated, user=user)
 

@@ -166,8 +166,8 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
                 return show(page, errors)
             failure = "This link is not complete."
         except APIError as error:
-            if error.status == 503:  # the link is as good as it was: the form can be sent again
-                response = render(page, title="That did not work", text=error.detail, status=503)
+            if error.status in (429, 503):  # the link is as good as it was: the form can be sent again
+                response = render(page, title="That did not work", text=error.detail, status=error.status)
                 response.headers.extend(error.headers)
                 return response
             failure = error.detail

@@ -108,7 +108,7 @@ def move(site: Site, client: FlaskClient, email: str) -> dict[str, str]:
 def forget_mails(site: Site) -> None:
     """Empty the outbox, and let every address be written to again."""
     site.outbox.clear()
-    site.app.extensions["registration"].mailer.cooldown._last.clear()
+    site.app.extensions["registration"].throttles.store._memory._counters.clear()
 
 
 def row(site: Site, **where: Any) -> dict[str, Any]:

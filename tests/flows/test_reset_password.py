@@ -35,6 +35,7 @@ from .journeys import (
     at_once,
     changed,
     forged,
+    forget_mails,
     has_password,
     is_in,
     log_in,
@@ -59,8 +60,7 @@ def reset(site: Site, link: dict[str, Any], password: Any = OTHER_PASSWORD, **mo
 def pending(site: Site, username: str = "pending") -> Any:
     """Somebody who has registered and not verified."""
     site.register(username)
-    site.outbox.clear()
-    site.app.extensions["registration"].mailer.cooldown._last.clear()
+    forget_mails(site)
     return site.user(username=username)
 
 
@@ -485,7 +485,7 @@ def test_even_so_it_dies_with_the_address(new_site: NewSite) -> None:
     site = new_site(RESET_PASSWORD_VERIFICATION_ONE_TIME_USE=False)
     member(site)
     link = ask_reset(site)
-    site.app.extensions["registration"].mailer.cooldown._last.clear()
+    forget_mails(site)
     move(site, log_in(site), "new@example.com")
     assert reset(site, link).get_json() == LINK_INVALID
 
