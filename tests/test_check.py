@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -37,16 +34,15 @@ SAFE = {
     "SESSION_COOKIE_SAMESITE": "Lax",
     "REMEMBER_COOKIE_SECURE": True,
     "REMEMBER_COOKIE_SAMESITE": "Lax",
+    "RATELIMIT_ENABLED": True,
+    "RATELIMIT_STORAGE_URI": "redis://127.0.0.1:1",  # which nobody asks
 }
 SAFE_SETTINGS = {"PASSWORD_HASHER": None, "PASSWORD_MIN_LENGTH": 15}
 
 
 @pytest.fixture
-def safe_site(new_site: NewSite, monkeypatch: pytest.MonkeyPatch) -> NewSite:
+def safe_site(new_site: NewSite) -> NewSite:
     """Make an application in which there is nothing to find."""
-    limiter = ModuleType("flask_limiter")
-    limiter.__spec__ = ModuleSpec("flask_limiter", None)
-    monkeypatch.setitem(sys.modules, "flask_limiter", limiter)
 
     def make(*args: Any, config: dict[str, Any] | None = None, **kwargs: Any) -> Site:
         chosen = {"config": {**SAFE, **(config or {})}, "login_model": define_login, **SAFE_SETTINGS, **kwargs}
@@ -128,6 +124,13 @@ FINDINGS = [
         "SESSION_COOKIE_SAMESITE",
         "another site",
         id="SameSite=None",
+    ),
+    pytest.param(
+        {"RATELIMIT_ENABLED": False}, {}, "warning", "REGISTRATION_THROTTLES", "RATELIMIT_ENABLED is", id="no limits"
+    ),
+    pytest.param({}, {"THROTTLES": False}, "warning", "REGISTRATION_THROTTLES", "is False", id="none wanted"),
+    pytest.param(
+        {"RATELIMIT_STORAGE_URI": "memory://"}, {}, "warning", "RATELIMIT_STORAGE_URI", "redis://", id="memory"
     ),
     pytest.param({"MAIL_SUPPRESS_SEND": True}, {}, "warning", "MAIL_SUPPRESS_SEND", "no mail", id="suppressed mail"),
     pytest.param({"MAIL_SERVER": "mx.example.com"}, {}, "warning", "MAIL_USE_TLS", "587", id="mail in clear"),
@@ -224,7 +227,12 @@ def test_it_finds(
     ("config", "settings"),
     [
         pytest.param(
-            {"DEBUG": True, "REGISTRATION_REGISTER_VERIFICATION_URL": PLAIN, "SESSION_COOKIE_SECURE": False},
+            {
+                "DEBUG": True,
+                "REGISTRATION_REGISTER_VERIFICATION_URL": PLAIN,
+                "SESSION_COOKIE_SECURE": False,
+                "RATELIMIT_STORAGE_URI": "memory://",
+            },
             {},
             id="http, where one develops",
         ),
@@ -277,12 +285,6 @@ def test_there_may_be_no_mail_at_all(safe_site: NewSite) -> None:
     site = safe_site(flows=[login.flow])
     del site.app.extensions["mail"]
     assert found(site, "--mail") == {}
-
-
-def test_it_finds_that_there_are_no_throttles(safe_site: NewSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = safe_site()
-    monkeypatch.setitem(sys.modules, "flask_limiter", None)
-    assert found(site)["Flask-Limiter"][0] == "warning"
 
 
 def test_every_finding_is_on_the_page() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -12,6 +11,7 @@ from flask import Flask
 from ..identity import LoginSettings
 from ..kit import Kit
 from ..settings import PREFIX
+from ..throttles import SETTING as THROTTLES
 from .findings import Finding, note, warning
 
 #: NIST SP 800-107: a key for HMAC-SHA-256 has 32 bytes, and text has fewer bits a byte than that.
@@ -93,11 +93,21 @@ def cookies(app: Flask, kit: Kit) -> Iterator[Finding]:
 
 def throttles(app: Flask, kit: Kit) -> Iterator[Finding]:
     """Whether anybody may guess passwords as fast as they like."""
-    if find_spec("flask_limiter") is None:
+    state = kit.throttles.describe()
+    if app.testing:  # which is a finding already
+        return
+    if state.reason:
         yield warning(
-            "Flask-Limiter",
-            "is not installed: passwords can be guessed as fast as the machine allows.",
-            "pip install Flask-Limiter, and limit the endpoints with it",
+            THROTTLES,
+            f"has no effect: passwords can be guessed as fast as the machine allows. {state.reason}",
+            f"install Flask-Registration[limits], and leave {THROTTLES} and RATELIMIT_ENABLED alone",
+        )
+    elif state.storage == "memory" and not app.debug:
+        yield warning(
+            "RATELIMIT_STORAGE_URI",
+            "is memory: each process counts for itself, so that with four workers one client may do four times as "
+            "much, and after a restart anew. (With one process, that is all right.)",
+            'RATELIMIT_STORAGE_URI = "redis://127.0.0.1:6379"',
         )
 
 
