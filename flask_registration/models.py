@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 
 import flask_login
 from sqlalchemy import DateTime, String
-from sqlalchemy.dialects.mysql import VARCHAR
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from .users import EMAIL_MAX_LENGTH, new_stamp, username_key
@@ -20,7 +19,7 @@ USERNAME_KEY_MAX_LENGTH = 3 * USERNAME_MAX_LENGTH
 
 def exact_string(length: int) -> String:
     """A string that compares code point by code point; MySQL's default collations take ``é`` for ``e``."""
-    return String(length).with_variant(VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+    return String(length).with_variant(String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
 def utc_now() -> datetime:
