@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,7 @@ print((time.process_time() - start) * 1000)
 
 def import_time(repeat: int) -> list[float]:
     """Milliseconds of the processor for us, beyond Flask, Flask-SQLAlchemy and marshmallow."""
-    return _repeated([sys.executable, "-c", IMPORT], repeat, None)
+    return _repeated([sys.executable, "-c", IMPORT], repeat, dict(os.environ))
 
 
 def start_time(contender: Contender, repeat: int) -> list[float]:
@@ -41,7 +42,8 @@ def start_time(contender: Contender, repeat: int) -> list[float]:
     )
 
 
-def _repeated(command: Sequence[str], repeat: int, environment: dict[str, str] | None) -> list[float]:
+def _repeated(command: Sequence[str], repeat: int, environment: dict[str, str]) -> list[float]:
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every time would be the first
     taken = []
     for _ in range(repeat):
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)

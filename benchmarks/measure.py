@@ -113,11 +113,17 @@ def measure(
             runners = []
             for contender, surroundings, requests in ready:
                 running = served(contender, surroundings, workers=effort.workers, folder=folder)
-                runners.append(_Runner(contender, servers.enter_context(running), requests))
+                try:
+                    runners.append(_Runner(contender, servers.enter_context(running), requests))
+                except RuntimeError as error:
+                    measured.problems.append(f"{contender.name}: {error}")
             _run_rounds(measured, runners, scenarios, effort, say)
             measured.memory = {runner.contender.name: runner.server.memory() for runner in runners}
         measured.mails = mails.taken()
+        started = {runner.contender.name for runner in runners}
         for contender, surroundings, requests in ready:
+            if contender.name not in started:
+                continue
             counting = Surroundings(surroundings.database, setting.hash, mails.port, count_queries=True)
             with served(contender, counting, workers=1, folder=folder) as server:
                 for scenario in measured.samples:

@@ -137,7 +137,7 @@ class Report:
             *self._table(["worker", "RSS MiB", "PSS MiB"], memory),
             f"The mail server took {measured.mails} mails.",
             "",
-            *(f"- {problem.splitlines()[0]}" for problem in measured.problems),
+            *(f"- {' … '.join(dict.fromkeys(_ends(problem)))}" for problem in measured.problems),
             "",
         ]
 
@@ -155,6 +155,12 @@ class Report:
     def _table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
         return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _ends(problem: str) -> list[str]:
+    """The first and the last line: of a traceback the last one tells."""
+    lines = problem.strip().splitlines()
+    return [lines[0], lines[-1]]
 
 
 def write(report: Report, out: Path | None) -> None:

@@ -38,7 +38,7 @@ class Server:
         return self.workers()
 
     def workers(self) -> list[int]:
-        """The processes under the master."""
+        """The processes under the master; itself where it has none, as uvicorn with one worker."""
         children: dict[int, list[int]] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -50,7 +50,7 @@ class Server:
         while new:
             new = [child for parent in new for child in children.get(parent, [])]
             found += new
-        return found
+        return found or [self.pid]
 
     def threads(self) -> dict[str, int]:
         """Nanoseconds that each thread of the workers has had of the processor."""

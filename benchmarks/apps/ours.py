@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from flask import Flask
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
@@ -27,6 +29,8 @@ def create_app() -> Flask:
     app = common.make_app(__name__, surroundings)
     app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = PAGE
     app.config["REGISTRATION_PASSWORD_HASHER"] = common.make_hasher(surroundings)
+    if find_spec("flask_registration.throttles"):
+        app.config["REGISTRATION_THROTTLES"] = False  # one client asks for everybody here
     db.init_app(app)
     mail.init_app(app)
     registration.init_app(app, user_model=User)
