@@ -1046,6 +1046,21 @@ def test_create_user_makes_what_a_registration_would(database: str, new_site: Ne
     assert site.outbox == []
 
 
+def test_the_mixin_keeps_a_name_that_an_application_writes_itself(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    with site.app.app_context():
+        password_hash = site.app.extensions["registration"].passwords.hash(PASSWORD)
+        user = site.User(username="ＡliＣe", email="Alice@Example.COM", password_hash=password_hash, is_verified=True)
+        site.db.session.add(user)
+        site.db.session.commit()
+    assert site.post("login", {"login": "alice", "password": PASSWORD}).status_code == 200
+    site.change(user := site.users()[0], username="Straße")
+    assert site.user(id=user.id).username_key == "strasse"
+    assert site.post("login", {"login": "STRASSE", "password": PASSWORD}).status_code == 200
+    assert site.register("alice", email="another@example.com").status_code == 201
+    assert site.register("strasse", email="third@example.com").get_json().keys() == {"username"}
+
+
 def test_create_user_makes_pending_users_as_well(site: Site, clock: Clock) -> None:
     with site.app.app_context():
         site.registration.create_user(username="alice", email="alice@example.com", password=PASSWORD, verified=False)

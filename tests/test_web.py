@@ -187,3 +187,15 @@ def test_an_applications_own_headers_are_kept(site: Site) -> None:
     reply = site.register()
     check_reply(reply)
     assert reply.headers["X-Frame-Options"] == "DENY"
+
+
+def in_words_of_the_client(message: str, status: int, extra_data: Any) -> Any:
+    return {"detail": message}, status, {"Vary": "Accept-Language"}
+
+
+def test_every_reply_varies_with_the_cookie_whatever_else_it_varies_with(new_site: NewSite) -> None:
+    site = new_site(SUCCESS_RESPONSE_BUILDER=in_words_of_the_client)
+    reply = site.post("resend-verification", {"login": "nobody"})
+    assert (reply.status_code, reply.vary.as_set()) == (200, {"accept-language", "cookie"})
+    assert site.register().vary.as_set() == {"cookie"}
+    assert site.register().vary.as_set() == {"cookie"}  # the name is taken
