@@ -583,6 +583,20 @@ def test_who_wants_to_be_remembered_is_without_the_session_cookie(
     assert knows(site, copy_of(returned, "session"))
 
 
+@with_and_without_login_model
+def test_who_was_remembered_is_forgotten_when_another_logs_in_who_is_not(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model)
+    account(site)
+    account(site, "bob")
+    client = log_in(site, remember=True)
+    client.delete_cookie("session")
+    log_in(site, "bob", client=client)
+    client.delete_cookie("session")
+    assert not knows(site, client)
+
+
 @pytest.mark.parametrize("body", [{}, {"remember": False}], ids=["not asked for", "declined"])
 def test_nobody_is_remembered_unless_they_want_to(site: Site, body: dict[str, Any]) -> None:
     account(site)
