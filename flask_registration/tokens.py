@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from .errors import NotAuthenticated
 from .logins import LoginStore
 from .users import User, UserStore, next_stamp, stamp_mark
 
@@ -67,7 +68,8 @@ class SignedTokenManager:
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
         seen = self._users.state(user)
-        self._users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)})
+        if not self._users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)}):
+            raise NotAuthenticated  # suspended or changed this very moment: the token may be good again some day
 
     def age(self, token: str) -> float | None:
         try:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from ..accounts import account_names, log_in, login_names, named_users
-from ..errors import LoginInvalid, NotVerified, UserNotFound
+from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
 from ..events import HASH_UPGRADED, LOGIN_FAIL
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
@@ -151,6 +151,7 @@ def logout(kit: Kit, user: User, *, revoke_token: bool, everywhere: bool) -> Non
     """End the session, and on demand the token, or every session, token and link of the user.
 
     :raises marshmallow.ValidationError: both need a column for the security stamp, or a login model.
+    :raises NotAuthenticated: the account was suspended or changed this very moment, and nothing was ended.
     """
     if everywhere and kit.fields.stamp is None and kit.logins is None:
         raise ValidationError("Other sessions cannot be ended here.", "everywhere")
@@ -161,6 +162,7 @@ def logout(kit: Kit, user: User, *, revoke_token: bool, everywhere: bool) -> Non
         kit.identity.logout(user, revoke_token=revoke_token)
         if everywhere:
             seen = kit.users.state(user)
-            kit.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)})
+            if not kit.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)}):
+                raise NotAuthenticated
             kit.identity.end_logins(user)
         kit.commit(signal=user_logged_out, user=user)

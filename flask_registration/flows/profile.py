@@ -130,12 +130,17 @@ def delete_profile(kit: Kit, settings: ProfileSettings, user: User, password: st
     :raises marshmallow.ValidationError: not the password.
     :raises ReauthenticationRequired: no password, and the login is not fresh.
     :raises AccountInUse: other rows need this one.
+    :raises NotAuthenticated: the account was suspended, changed or deleted this very moment.
     """
+    seen = kit.users.state(user)
     reauthenticate(kit, user, password)
+    changes: dict[str, Any] = {"password_hash": seen.password_hash}  # as it is: of two deletions, one has the row
+    if settings.profile_deleter:
+        changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
+    if not kit.users.change(user, seen, changes):
+        raise NotAuthenticated
     kit.identity.end_logins(user)
     if settings.profile_deleter:
-        seen = kit.users.state(user)
-        kit.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp), "is_active": False})
         settings.profile_deleter(user, request=request)
     else:
         try:

@@ -104,8 +104,8 @@ REQUESTS = {
         "profile",
         {"password": PASSWORD},
         204,
-        ["SELECT", "DELETE"],
-        ["SELECT", "SELECT", "DELETE", "DELETE"],
+        ["SELECT", "UPDATE", "DELETE"],
+        ["SELECT", "SELECT", "UPDATE", "DELETE", "DELETE"],
     ),
 }
 
