@@ -10,7 +10,7 @@ from typing import Any
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy import select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from .errors import FieldTaken
@@ -170,7 +170,10 @@ class SQLAlchemyUserStore:
         self._db.session.commit()
 
     def rollback(self) -> None:
-        self._db.session.rollback()
+        try:
+            self._db.session.rollback()
+        except SQLAlchemyError:  # the connection is gone, and the transaction with it
+            self._db.session().invalidate()
 
     # Reading
 
