@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -26,6 +28,10 @@ T = TypeVar("T")
 #: How often the work is done again.
 RETRIES = 3
 
+#: Seconds before the first other try, at the most; twice that before the second, and so on. Those who gave way to one
+#: another would meet again if all came back at once.
+PAUSE = 0.05
+
 #: What SQLAlchemy raises for a database that is out of reach or does not take this now, whichever the driver.
 UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
     OperationalError,
@@ -44,7 +50,7 @@ def retrying(work: Callable[[], T], start_over: Callable[[], None]) -> T:
     :raises DatabaseUnavailable: the database is out of reach, or gave way once too often.
     """
     left = RETRIES
-    g._registration_settled = False
+    g._registration_settled = g._registration_again = False
     while True:
         try:
             return work()
@@ -52,12 +58,19 @@ def retrying(work: Callable[[], T], start_over: Callable[[], None]) -> T:
             start_over()
             if not left or g._registration_settled or not gave_way(error):
                 raise unavailable(error) from error
+            time.sleep(random.uniform(0, PAUSE) * 2 ** (RETRIES - left))  # noqa: S311 -- no secret
             left -= 1
+            g._registration_again = True
 
 
 def settle() -> None:
     """From here on this request's work cannot be done again: it was committed, or a mail has left."""
     g._registration_settled = True
+
+
+def is_again() -> bool:
+    """Whether this work gave way to others before; now it had better lock what it reads, and wait for them."""
+    return bool(g.get("_registration_again"))
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:

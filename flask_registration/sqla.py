@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from .errors import FieldTaken
+from .retries import is_again
 from .statements import Statements
 from .userfields import UserFields, parse_identifier
 from .users import User, UserState, email_key, new_stamp, nfkc, username_key
@@ -195,7 +196,10 @@ class SQLAlchemyUserStore:
         return [user for user in self._where(name, key) if getattr(user, name) == key]
 
     def _where(self, name: str, value: Any) -> Sequence[User]:
-        return self._db.session.scalars(*self._statements.where(name, value)).all()
+        statement, parameters = self._statements.where(name, value)
+        if is_again():
+            statement = statement.with_for_update(of=self.fields.model)
+        return self._db.session.scalars(statement, parameters).all()
 
     def unverified(self, before: datetime) -> Sequence[str]:
         fields = self.fields
