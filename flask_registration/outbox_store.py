@@ -174,11 +174,26 @@ class OutboxStore:
 
     def purge(self) -> int:
         """Remove what was sent or given up ``REGISTRATION_OUTBOX_RETENTION`` ago; returns how many."""
-        model, count, before = self._model, 0, _now() - self._settings.outbox_retention
-        old = select(model.id).where(model.finished_at <= before).limit(PURGED_AT_ONCE)
-        while ids := self._do(lambda connection: connection.execute(old).scalars().all()):
-            count += self._run(delete(model).where(model.id.in_(ids)))  # by key, so that no other row is locked
+        count = 0
+        while ids := self.expired(limit=PURGED_AT_ONCE):
+            count += self.remove(ids)
         return count
+
+    def expired(self, grace: timedelta = timedelta(0), *, limit: int | None = None) -> Sequence[int]:
+        """The keys of what :meth:`purge` would remove.
+
+        :param grace: leave what is due for less than this.
+        """
+        old = select(self._model.id).where(self._model.finished_at <= self._kept_since(grace)).limit(limit)
+        return self._do(lambda connection: connection.execute(old).scalars().all())
+
+    def remove(self, ids: Sequence[int], grace: timedelta = timedelta(0)) -> int:
+        """Remove those of these that :meth:`expired` still names: by key, so that no other row is locked."""
+        model = self._model
+        return self._run(delete(model).where(model.id.in_(ids), model.finished_at <= self._kept_since(grace)))
+
+    def _kept_since(self, grace: timedelta) -> datetime:
+        return _now() - self._settings.outbox_retention - grace
 
     def _run(self, statement: Any) -> int:
         return self._do(lambda connection: connection.execute(statement).rowcount)

@@ -215,3 +215,17 @@ def create_app():
             running.kill()
             running.wait()
     assert [row.state for row in letters(site)] == ["sent", "sent"]
+
+
+def test_purge_removes_old_mails_and_no_others(site: Site, clock: Clock) -> None:
+    site.register("alice")
+    with broken_mail(site):
+        site.register("bob")
+        clock.advance(60)
+        send_mail(site)
+        site.register("carol")
+    clock.advance(7 * 24 * 3600 - 1)  # a week after the first, not yet after the second
+    assert "1 old mails of the outbox\n" in command(site, "purge", "--dry-run").output
+    assert "0 old mails of the outbox\n" in command(site, "purge", "--older-than", "1").output
+    assert "1 old mails of the outbox removed\n" in command(site, "purge").output
+    assert [row.state for row in letters(site)] == ["dead", "waiting"]

@@ -25,12 +25,12 @@ class Purge(NamedTuple):
     """One kind of rows that expire.
 
     :ivar what: what they are, in the plural.
-    :ivar find: the keys of those that expired longer ago than this.
+    :ivar find: the keys of those that expired longer ago than this; None where the application has no such rows.
     :ivar remove: removes those of these that still are, and commits; how many it were.
     """
 
     what: str
-    find: Callable[[Kit, timedelta], Sequence[Any]]
+    find: Callable[[Kit, timedelta], Sequence[Any] | None]
     remove: Callable[[Kit, Sequence[Any], timedelta], int]
 
 
@@ -49,9 +49,9 @@ def remove_registrations(kit: Kit, identifiers: Sequence[str], grace: timedelta)
     return sum(retrying(partial(remove_expired, kit, identifier, before), rollback) for identifier in identifiers)
 
 
-def find_logins(kit: Kit, grace: timedelta) -> Sequence[Any]:
+def find_logins(kit: Kit, grace: timedelta) -> Sequence[Any] | None:
     """Sessions and tokens that ended by themselves, where they are rows."""
-    return kit.logins.expired(utc_now() - grace) if kit.logins else []
+    return kit.logins.expired(utc_now() - grace) if kit.logins else None
 
 
 def remove_logins(kit: Kit, ids: Sequence[Any], grace: timedelta) -> int:
@@ -61,10 +61,21 @@ def remove_logins(kit: Kit, ids: Sequence[Any], grace: timedelta) -> int:
     return count
 
 
+def find_mails(kit: Kit, grace: timedelta) -> Sequence[Any] | None:
+    """Mails of the outbox that were sent or given up long enough ago."""
+    return kit.outbox.store.expired(grace) if kit.outbox else None
+
+
+def remove_mails(kit: Kit, ids: Sequence[Any], grace: timedelta) -> int:
+    """Delete them in one statement."""
+    return kit.outbox.store.remove(ids, grace) if kit.outbox else 0
+
+
 #: Everything that expires, in the order in which it is removed.
 PURGES = [
     Purge("registrations that nobody verified", find_registrations, remove_registrations),
     Purge("expired logins", find_logins, remove_logins),
+    Purge("old mails of the outbox", find_mails, remove_mails),
 ]
 
 
@@ -79,18 +90,20 @@ PURGES = [
 )
 @click.pass_context
 def purge_command(context: click.Context, dry_run: bool, older_than: int) -> None:
-    """Remove registrations that nobody verified in time, and logins that have expired."""
+    """Remove registrations that nobody verified in time, expired logins, and old mails of the outbox."""
     app, kit = load(context)
     grace = timedelta(days=older_than)
     with app.app_context():
         for purge in PURGES:
             keys = purge.find(kit, grace)
             kit.users.rollback()
+            if keys is None:
+                continue
             if dry_run or not keys:
                 click.echo(f"{len(keys)} {purge.what}")
                 continue
             count = _remove(kit, purge, keys, grace)
-            kept = f", {len(keys) - count} kept: other rows need them" if count < len(keys) else ""
+            kept = f", {len(keys) - count} kept: in use, or no longer expired" if count < len(keys) else ""
             click.echo(f"{count} {purge.what} removed{kept}")
 
 
