@@ -176,6 +176,12 @@ class SQLAlchemyUserStore:
         except SQLAlchemyError:  # the connection is gone, and the transaction with it
             self._db.session().invalidate()
 
+    def close(self) -> None:
+        try:
+            self._db.session.close()
+        except SQLAlchemyError:
+            self._db.session().invalidate()
+
     # Reading
 
     def get(self, identifier: object) -> User | None:

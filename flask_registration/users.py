@@ -56,6 +56,9 @@ class UserStore(Protocol):
     def rollback(self) -> None:
         """Drop everything since the last commit."""
 
+    def close(self) -> None:
+        """Let go of what was read, as it was; what was not committed is dropped. A broken connection is no error."""
+
     def get(self, identifier: object) -> User | None:
         """The user with this verification id, given as a link has it: text or a whole number."""
 
