@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.quick:
         for contender in list(present):
             try:
-                report.start_times[contender.name] = start_time(contender, 10)
+                report.start_times[contender.name] = start_time(contender, 4)
             except CalledProcessError as error:
                 present.remove(contender)
                 report.absent.append(f"{contender.name}: does not start: {error.stderr.strip().splitlines()[-1]}")

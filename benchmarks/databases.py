@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine, make_url, text
 
@@ -19,6 +22,7 @@ def database(kind: str, owner: str, folder: Path) -> Iterator[str]:
 
     :param kind: ``sqlite``, a file of this folder; or ``postgresql``.
     """
+    signal.signal(signal.SIGTERM, _exit)  # else nobody would drop it
     if kind == "sqlite":
         path = folder / f"{owner}.sqlite"
         yield f"sqlite:///{path}"
@@ -37,3 +41,7 @@ def database(kind: str, owner: str, folder: Path) -> Iterator[str]:
                 connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
     finally:
         engine.dispose()
+
+
+def _exit(*_: Any) -> None:
+    sys.exit(128 + signal.SIGTERM)

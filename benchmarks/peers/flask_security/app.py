@@ -64,6 +64,9 @@ app.config.from_mapping(
     },
     WTF_CSRF_ENABLED=False,
 )
+if surroundings.hash == "cheap":  # its links have a hash of the address, which takes 200 ms as shipped
+    app.config["SECURITY_HASHING_SCHEMES"] = ["hex_md5"]
+    app.config["SECURITY_DEPRECATED_HASHING_SCHEMES"] = []
 db = SQLAlchemy(app)
 fsqla.FsModels.set_db_info(db)
 Mail(app)
