@@ -136,8 +136,7 @@ def stamp_of_move() -> str:
 
 def moved_within(stamp: str, period: timedelta) -> bool:
     """Whether the account moved within this time, and nobody has undone it."""
-    age = time.time() - int(stamp[:8], 16) if is_stamp(stamp) else -1
-    return 0 <= age <= period.total_seconds()
+    return is_stamp(stamp) and 0 <= time.time() - int(stamp[:8], 16) <= period.total_seconds()
 
 
 def lineage(stamp: str) -> str:
@@ -185,7 +184,7 @@ def mail_address(address: str) -> str:
     if address.isascii():
         return address
     try:
-        valid = validate_email(address, check_deliverability=False, test_environment=True)
+        valid = validate_email(address, test_environment=True)  # which looks nothing up
     except EmailNotValidError:
         return address
     return valid.ascii_email or address

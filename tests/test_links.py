@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import string
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -147,6 +150,17 @@ def test_a_signature_says_nothing_that_the_key_does_not_know(new_site: NewSite, 
         assert len(site.link()["signature"]) == 43  # HMAC-SHA-256 in Base64
         signatures.add(site.link()["signature"])
     assert len(signatures) == 2
+
+
+def test_a_signature_is_the_same_whichever_version_of_ours_makes_it(site: Site) -> None:
+    """Else an upgrade would end every link that is in the mail."""
+    site.register("alice")
+    user, link = site.user(username="alice"), site.link()
+    secret = str(site.app.secret_key).encode()
+    key = hmac.digest(secret, b"flask-registration.register", "sha256")
+    signed = json.dumps([link["user_id"], None, link["timestamp"], None, user.email, user.security_stamp[16:]])
+    signature = base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256"))
+    assert link["signature"] == signature.rstrip(b"=").decode()
 
 
 # Whose id? (I2, L6)

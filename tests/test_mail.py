@@ -130,6 +130,7 @@ def test_mail_goes_to_the_address_that_is_stored_by_now(site: Site, clock: Clock
         ("mike@xn--bcher-kva.example.com", "mike@bücher.example.com", "mike@xn--bcher-kva.example.com"),
         ("mike@βόλος.com", "mike@βόλος.com", "mike@xn--nxasmm1c.com"),
         ("mike@日本語.jp", "mike@日本語.jp", "mike@xn--wgv71a119e.jp"),
+        ("mike@日本語.test", "mike@日本語.test", "mike@xn--wgv71a119e.test"),
     ],
 )
 def test_an_international_domain_is_mailed_by_idna_2008(

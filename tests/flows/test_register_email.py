@@ -784,6 +784,14 @@ def test_within_the_period_the_first_address_alone_can_undo_and_after_it_the_lat
     assert site.user(username="alice").email == "third@example.com"
 
 
+@pytest.mark.parametrize("seconds", [0, 7 * DAYS], ids=["at once", "in the last second of the period"])
+def test_a_second_move_cannot_be_undone_that_is_made(site: Site, clock: Clock, seconds: int) -> None:
+    member(site)
+    move(site, log_in(site), "second@example.com")
+    clock.advance(seconds)
+    assert move(site, log_in(site), "third@example.com") == {}
+
+
 # Where the links lead, and what must be so at start-up
 
 
@@ -804,6 +812,30 @@ def test_within_the_period_the_first_address_alone_can_undo_and_after_it_the_lat
             "https://example.com/verify-email/",
             "https://example.com/undo-email-change/",
             id="beside a host alone",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com/"},
+            "https://example.com/verify-email/",
+            "https://example.com/undo-email-change/",
+            id="beside a host and a slash",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "myapp://INBOX"},
+            "myapp://INBOX/verify-email/",
+            "myapp://INBOX/undo-email-change/",
+            id="beside a mobile application's page",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com/X/"},
+            "https://example.com/verify-email/",
+            "https://example.com/undo-email-change/",
+            id="beside a page of one letter",
+        ),
+        pytest.param(
+            {"REGISTER_VERIFICATION_URL": "https://example.com/to://verify"},
+            "https://example.com/to://verify-email/",
+            "https://example.com/to://undo-email-change/",
+            id="beside a page that looks like two URLs",
         ),
         pytest.param(
             {"REGISTER_VERIFICATION_URL": "https://example.com:8443/verify.html?lang=de"},

@@ -262,6 +262,9 @@ def test_a_refused_link_is_told_with_its_kind_and_whom_it_names(site: Site, secu
     clock.advance(timedelta(days=2).total_seconds())
     site.post("reset-password", {**link, "password": OTHER_PASSWORD})
     assert events(security_log) == [named("authn_link_refused", code="signature-expired")]
+    clock.advance(-timedelta(days=4).total_seconds())
+    site.post("reset-password", {**link, "password": OTHER_PASSWORD})
+    assert events(security_log) == [named("authn_link_refused", code="signature-invalid")]
 
 
 def test_a_link_that_is_used_again_is_told(site: Site, security_log: Log) -> None:
