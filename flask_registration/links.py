@@ -179,7 +179,7 @@ class Links:
 
 def is_canonical(signature: str) -> bool:
     """Whether a signature is spelt as we do: Base64's decoder skips padding, foreign characters and spare bits."""
-    return base64_encode(base64_decode(signature)).decode() == signature
+    return signature.isascii() and base64_encode(base64_decode(signature)).decode() == signature
 
 
 def check_age(link: SignedLink, max_age: timedelta) -> None:

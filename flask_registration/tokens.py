@@ -6,11 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from .errors import NotAuthenticated
+from .links import is_canonical
 from .logins import LoginStore
 from .users import User, UserStore, next_stamp, stamp_mark
 
@@ -60,7 +61,7 @@ class SignedTokenManager:
 
     def find_user(self, token: str) -> User | None:
         try:
-            identifier, mark, _ = self._serializer().loads(token, max_age=int(self._period))
+            identifier, mark, _ = self._load(token, max_age=int(self._period))
         except BadSignature:
             return None
         user = self._users.get(identifier)
@@ -73,10 +74,20 @@ class SignedTokenManager:
 
     def age(self, token: str) -> float | None:
         try:
-            (*_, fresh), signed_at = self._serializer().loads(token, return_timestamp=True)
+            (*_, fresh), signed_at = self._load(token, return_timestamp=True)
         except BadSignature:
             return None
         return time.time() - float(signed_at.timestamp()) if fresh else None
+
+    def _load(self, token: str, **options: Any) -> Any:
+        """What a token carries.
+
+        :raises itsdangerous.BadSignature: forged, too old, or not spelt as we do.
+        """
+        loaded = self._serializer().loads(token, **options)
+        if not is_canonical(token.rpartition(".")[2]):
+            raise BadSignature("Not the signature as it was given away.")
+        return loaded
 
     def _serializer(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(

@@ -373,9 +373,12 @@ def test_every_character_of_a_token_counts(world: World) -> None:
     token = world.states["member"].token
     with Cases(world) as cases:
         cases.ask("as it is", "profile", [200], headers=bearer(token))
-        for place, character in enumerate(token[:-1]):  # Base64 drops bits of the last one
+        for place, character in enumerate(token):
             changed = f"{token[:place]}{chr(ord(character) ^ 1)}{token[place + 1 :]}"
             cases.ask(f"another in place {place}", "profile", [401], headers=bearer(changed))
+            for more in ("!!!!", f"!{LATIN}"):  # what Base64 skips
+                longer = f"{token[:place]}{more}{token[place:]}"
+                cases.ask(f"{more} before place {place}", "profile", [401], headers=bearer(longer))
 
 
 HEADERS = {

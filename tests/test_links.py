@@ -69,6 +69,7 @@ def test_any_flipped_bit_of_any_parameter_gets_the_answer_of_a_forged_link(site:
         pytest.param(lambda text: text + "\n", id="with a line end"),
         pytest.param(lambda text: text + "!!!!", id="with characters that Base64 skips"),
         pytest.param(lambda text: text[:1] + "!!!!" + text[1:], id="with characters that Base64 skips inside"),
+        pytest.param(lambda text: text[:1] + "!é" + text[1:], id="with two that Base64 skips, one of two bytes"),
         pytest.param(lambda text: "0" + text, id="with a zero before"),
         pytest.param(lambda text: "+" + text, id="with a plus before"),
         pytest.param(lambda text: "٣", id="a digit of another script"),
