@@ -40,6 +40,7 @@ class Login:
 
     owner: Account
     kind: str
+    born: float
 
 
 @dataclass(eq=False)
@@ -89,7 +90,7 @@ class Model:
         self.mails.append(Mail(kind, to or about.email, about, bound, self.keys[0], self.now))
 
     def give(self, account: Account, kinds: set[str], fresh: float | None) -> None:
-        logins = {kind: Login(account, kind) for kind in ("session", "token") if kind in kinds}
+        logins = {kind: Login(account, kind, self.now) for kind in ("session", "token") if kind in kinds}
         self.logins += logins.values()
         for kind in sorted(kinds):
             login = logins["token" if kind == "token" else "session"]
@@ -135,11 +136,18 @@ class Model:
             return BAD_LINK
         return OLD_LINK if self.now - link.born > period else None
 
+    def has_expired(self, account: Account) -> bool:
+        return account.active and not account.verified and self.now - account.joined > 7 * DAY
+
+    def purge(self) -> None:
+        self.accounts = [one for one in self.accounts if not self.has_expired(one)]
+        self.logins = [each for each in self.logins if each.born + PERIODS[each.kind] >= self.now]
+
     def register(self, name: str, email: str | None, password: str) -> int | str:
         if email is None:
             return REFUSED
         holders = [one for one in self.accounts if one.name == name or one.email == email]
-        if all(one.active and not one.verified and self.now - one.joined > 7 * DAY for one in holders):
+        if all(self.has_expired(one) for one in holders):
             self.accounts = [one for one in self.accounts if one not in holders]
         if self.find(name=name):
             return REFUSED

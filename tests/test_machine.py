@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
+from flask_registration.cli import registration_cli
 from flask_registration.mail import NotificationType
 
 from .conftest import Clock
@@ -296,6 +297,12 @@ class Machine(RuleBasedStateMachine):
     def drop_the_oldest_key(self) -> None:
         self.model.keys.pop()
         self.set_keys()
+
+    @rule()
+    def purge(self) -> None:
+        self.model.purge()
+        result = self.site.app.test_cli_runner().invoke(registration_cli, ["purge"])
+        assert result.exit_code == 0, result.output
 
     # What always holds
 
