@@ -27,11 +27,19 @@ def main(action: str) -> None:
         with app.app_context():
             db.create_all()
     if action == "drop":
-        celery = app.extensions["celery"]
-        with celery.connection_for_write() as connection:
-            connection.default_channel.queue_delete(celery.conf.task_default_queue)
-        with redis.Redis.from_url(app.config["RATELIMIT_STORAGE_URI"]) as store:
-            for key in store.scan_iter(f"*{app.config['RATELIMIT_KEY_PREFIX']}*"):
+        queue = app.extensions["celery"].conf.task_default_queue
+        with app.extensions["celery"].connection_for_write() as broker:
+            broker.default_channel.queue_delete(queue)
+            broker.default_channel.exchange_delete(queue)
+        forget(app.config["RATELIMIT_STORAGE_URI"], app.config["RATELIMIT_KEY_PREFIX"])
+        forget(app.config["CELERY"]["broker_url"], queue)
+
+
+def forget(url: str, name: str) -> None:
+    """Remove the keys with this name, where this is a Redis."""
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as store:
+            for key in store.scan_iter(f"*{name}*"):
                 store.delete(key)
 
 
