@@ -130,6 +130,7 @@ class Kit:
         if signal:
             announce(signal, **arguments)
         for mail in admitted:
+            self.users.release()  # what receivers have read: no mail leaves inside a transaction
             self.dispatcher.after_commit(mail)
 
     def record(self, event: Event, user: User | None, **details: Any) -> None:

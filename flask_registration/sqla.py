@@ -176,6 +176,15 @@ class SQLAlchemyUserStore:
         except SQLAlchemyError:  # the connection is gone, and the transaction with it
             self._db.session().invalidate()
 
+    def release(self) -> None:
+        session = self._db.session()
+        if session.in_transaction():
+            for changed in session.dirty:
+                session.expire(changed)
+            read = list(session.identity_map.values())
+            self.close()
+            session.add_all(read)
+
     def close(self) -> None:
         try:
             self._db.session.close()

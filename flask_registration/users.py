@@ -56,6 +56,9 @@ class UserStore(Protocol):
     def rollback(self) -> None:
         """Drop everything since the last commit."""
 
+    def release(self) -> None:
+        """End the transaction in which something was read; that stays as it was, and changes to it are dropped."""
+
     def close(self) -> None:
         """Let go of what was read, as it was; what was not committed is dropped. A broken connection is no error."""
 

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -167,7 +167,7 @@ def scripted_server(*answers: str | None) -> Iterator[SMTPServer]:
 
     def converse(listening: socket.socket) -> None:
         connection, _ = listening.accept()
-        with connection, connection.makefile("rb") as lines:
+        with suppress(ConnectionError), connection, connection.makefile("rb") as lines:
             for answer in answers:
                 if answer is None:
                     return
