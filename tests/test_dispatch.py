@@ -284,6 +284,7 @@ def test_an_account_whose_mail_failed_can_ask_again_at_once(new_site: NewSite, s
 def test_a_failure_about_a_taken_address_is_announced_as_such(new_site: NewSite) -> None:
     site = new_site(MAIL_COOLDOWN=0)
     site.register("alice")
+    site.verify()
     with broken_mail(site), site.hears(mail_failed) as heard:
         assert site.register("mallory", email="alice@example.com").status_code == 201
     assert [(each["user"].username, each["template"]) for each in heard] == [("alice", "email_taken")]
