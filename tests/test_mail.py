@@ -82,6 +82,7 @@ def test_a_mail_has_the_headers_that_a_mail_should_have(site: Site) -> None:
 
 def test_the_mail_about_a_taken_address_has_both_parts_and_no_link(site: Site, clock: Clock) -> None:
     site.register("alice")
+    site.verify()
     clock.advance(60)
     site.register("mallory", email="alice@example.com")
     mail = site.read()

@@ -335,6 +335,7 @@ def test_a_lookup_error_from_the_selector_means_the_default_templates(
 def test_the_selector_may_choose_for_the_mail_about_a_taken_address_too(new_site: NewSite, templates: str) -> None:
     site = new_site(template_folder=templates, VERIFICATION_TEMPLATES_SELECTOR=select_own, MAIL_COOLDOWN=0)
     site.register("alice")
+    site.verify()
     site.register("mallory", email="alice@example.com")
     assert [call["type"] for call in calls] == [NotificationType.REGISTER_VERIFICATION, NotificationType.EMAIL_TAKEN]
     assert text_of(site.read()).strip() == "alice, alice@example.com, :"  # still without a link
@@ -411,7 +412,7 @@ def test_verification_template_context_builder_makes_what_templates_see(
     assert calls[1] == {
         "user": "alice",
         "address": "alice@example.com",
-        "data": {"site_name", "verification_url", "valid_for"},
+        "data": {"site_name", "verification_url", "valid_for", "can_register"},
         "type": NotificationType.REGISTER_VERIFICATION,
         "method": NotificationMethod.EMAIL,
     }
@@ -433,7 +434,7 @@ def test_verification_template_renderer_makes_subject_text_and_html(new_site: Ne
     assert html_of(site.read()).strip() == "<b>HTML</b>"
     (call,) = calls
     assert call["config"]["subject"] == "registration/register/subject.txt"
-    assert call["context"] == {"user", "email", "site_name", "verification_url", "valid_for"}
+    assert call["context"] == {"user", "email", "site_name", "verification_url", "valid_for", "can_register"}
 
 
 def send_own(request: Any, user: Any, **kwargs: Any) -> None:
