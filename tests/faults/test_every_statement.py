@@ -110,7 +110,7 @@ def test_so_is_one_that_waited_in_vain(what: str, server_database: str, new_site
     assert give_way_at_every_step(new_site(server_database, **SETTINGS), what, deadlock) >= 2
 
 
-@each_request
+@some_requests
 def test_one_that_always_gives_way_is_done_four_times_and_leaves_nothing_behind(
     what: str, server_database: str, new_site: NewSite
 ) -> None:
