@@ -16,7 +16,7 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from .models import as_utc, utc_now
+from .models import BIG_KEY, as_utc, utc_now
 from .userfields import parse_identifier
 from .users import User, UserStore, stamp_mark
 
@@ -32,7 +32,7 @@ class LoginMixin:
     ``user_id`` is the user's verification id as text; an application may declare it again, as a foreign key.
     """
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
     user_id: Mapped[Any] = mapped_column(String(255), index=True)
     kind: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64), unique=True)

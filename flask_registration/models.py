@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timezone
 
 import flask_login
-from sqlalchemy import DateTime, String
+from sqlalchemy import BigInteger, DateTime, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from .users import EMAIL_MAX_LENGTH, new_stamp, username_key
@@ -15,6 +15,11 @@ USERNAME_MAX_LENGTH = 150
 
 #: NFKC and case folding make at most three characters of one (Unicode 15, SpecialCasing.txt).
 USERNAME_KEY_MAX_LENGTH = 3 * USERNAME_MAX_LENGTH
+
+
+#: The key of a table that gets a row for each login or mail: 2³¹ of these are soon there. (SQLite counts rows by
+#: themselves in an INTEGER only, which has 64 bits there.)
+BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
 
 
 def exact_string(length: int) -> String:

@@ -9,7 +9,7 @@ from sqlalchemy import DateTime, String, Text
 from sqlalchemy.dialects.mysql import DATETIME, MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .models import exact_string
+from .models import BIG_KEY, exact_string
 from .settings import Settings, setting
 from .users import EMAIL_MAX_LENGTH
 
@@ -41,7 +41,7 @@ class OutboxMixin:
     where nobody shall.
     """
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
     message_id: Mapped[str] = mapped_column(String(320), unique=True)
     state: Mapped[str] = mapped_column(String(16))
     template: Mapped[str] = mapped_column(String(64))

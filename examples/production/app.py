@@ -12,9 +12,8 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_registration import LoginMixin, OutboxMixin, Registration, UserMixin
@@ -31,15 +30,11 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQL
 
 
 class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]
-    """A session or a token, good on every host; there may be more of them in all than an ``int`` counts."""
-
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """A session or a token, good on every host."""
 
 
 class Outbox(OutboxMixin, db.Model):  # type: ignore[name-defined,misc]
     """Mails that shall leave, where the dispatcher is ``"outbox"``."""
-
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
 
 
 class TrustedProxy:

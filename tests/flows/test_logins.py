@@ -386,3 +386,13 @@ def test_the_registration_object_takes_the_login_model_too(new_site: NewSite) ->
     site = new_site(login_model=define_login)
     account(site)
     assert len(listed(log_in(site))) == 1
+
+
+def test_there_may_be_more_logins_than_an_int_counts(database: str, new_site: NewSite) -> None:
+    site = new_site(database, login_model=define_login)
+    account(site)
+    client = log_in(site)
+    log_in(site)
+    change_login(site, logins(site)[1], id=2**31 + 1)
+    assert client.delete(f"/accounts/logins/{2**31 + 1}/").status_code == 204
+    assert len(logins(site)) == 1
