@@ -162,7 +162,7 @@ def is_stamp(stamp: str) -> bool:
     return re.fullmatch("[0-9a-f]{32}", stamp) is not None
 
 
-def email_key(address: str, *, test_environment: bool = False) -> str:
+def email_key(address: str, *, test_environment: bool) -> str:
     """The form in which an address is stored and looked up: normalised, all of it in lower case.
 
     :param test_environment: let the reserved domain ``test`` (RFC 2606) pass.

@@ -112,6 +112,12 @@ def test_a_verification_url_may_be(url: str) -> None:
     configured({URL: url})
 
 
+def test_a_page_that_has_none_to_stand_beside_is_not_set() -> None:
+    found = problems({"REGISTRATION_REGISTER_VERIFICATION_ENABLED": False, URL: MISSING})
+    for name in ("RESET_PASSWORD", "REGISTER_EMAIL"):
+        assert "is not set" in found[f"REGISTRATION_{name}_VERIFICATION_URL"]
+
+
 def test_no_verification_needs_no_url_no_address_no_mail_and_no_flag() -> None:
     def model(db: SQLAlchemy) -> Any:
         columns = {"id": mapped_column(Integer, primary_key=True), "username": mapped_column(String(40), unique=True)}

@@ -27,7 +27,7 @@ typed_addresses = st.emails() | st.builds(
 def key_or_none(address: str) -> str | None:
     """The form of an address; None for what is none."""
     try:
-        return email_key(address)
+        return email_key(address, test_environment=False)
     except ValueError:
         return None
 
@@ -65,10 +65,10 @@ def test_the_key_of_every_character_is_its_own_key_and_fits_in_its_column() -> N
 def test_the_form_of_an_address_is_its_own_form_in_any_case_and_one_that_mail_takes(address: str) -> None:
     key = key_or_none(address)
     if key is not None:
-        assert email_key(key) == key == key.lower()
+        assert email_key(key, test_environment=False) == key == key.lower()
         assert len(key) <= EMAIL_MAX_LENGTH
         local, _, domain = address.rpartition("@")
-        assert email_key(f"{local.swapcase()}@{domain}") == key
+        assert email_key(f"{local.swapcase()}@{domain}", test_environment=False) == key
         assert mail_address(key).isascii()
         assert mail_address(key).count("@") == 1
 

@@ -540,6 +540,7 @@ def test_hashers_of_other_makes_make_none() -> None:
     for hasher in (passwords.WerkzeugHasher(), passwords.DjangoHasher()):
         with pytest.raises(TypeError, match=f"^{type(hasher).__name__} only verifies"):
             hasher.hash(PASSWORD)
+        assert hasher.check_needs_rehash("any")
 
 
 # Where it must not turn up (P6)

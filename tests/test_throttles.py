@@ -150,12 +150,15 @@ def test_a_client_cannot_say_who_it_is(new_site: NewSite) -> None:
         assert refused(guess(site, headers={name: value}))
 
 
-def test_a_proxy_that_the_application_trusts_says_who_it_is(new_site: NewSite) -> None:
+def test_a_proxy_that_the_application_trusts_says_who_it_is(
+    new_site: NewSite, caplog: pytest.LogCaptureFixture
+) -> None:
     site = limited(new_site, {"login": {"client": "1/minute"}})
     site.app.wsgi_app = ProxyFix(site.app.wsgi_app)  # type: ignore[method-assign]
     for address in ("198.51.100.1", "198.51.100.2"):
         assert not refused(guess(site, headers={"X-Forwarded-For": f"203.0.113.9, {address}"}))
     assert refused(guess(site, headers={"X-Forwarded-For": "198.51.100.2"}))
+    assert "ProxyFix" not in caplog.text
 
 
 def test_a_forgotten_proxyfix_is_told_once(new_site: NewSite, caplog: pytest.LogCaptureFixture) -> None:
@@ -165,7 +168,10 @@ def test_a_forgotten_proxyfix_is_told_once(new_site: NewSite, caplog: pytest.Log
     assert "ProxyFix" not in caplog.text
     for _ in range(3):
         guess(site, headers={"X-Forwarded-For": "198.51.100.1"})
-    assert caplog.text.count("ProxyFix") == 1
+    assert [message for message in caplog.messages if "Fix" in message] == [
+        "A client was throttled whose requests were forwarded by a proxy. If the proxy is yours, all clients count as "
+        "one: set up werkzeug.middleware.proxy_fix.ProxyFix."
+    ]
 
 
 def test_nothing_that_a_client_does_well_clears_its_counter(new_site: NewSite) -> None:
@@ -505,6 +511,7 @@ def test_two_applications_count_apart(new_site: NewSite) -> None:
     ("value", "says"),
     [
         pytest.param({"lgin": None}, "'lgin', which is no endpoint; did you mean 'login'?", id="an unknown endpoint"),
+        pytest.param({"registr": None}, "did you mean 'register'?", id="a name cut short"),
         pytest.param({"login": "10/minute"}, "'client', 'account' or both", id="no dict"),
         pytest.param({"login": {"ip": "10/minute"}}, "'client', 'account' or both", id="an unknown key"),
         pytest.param({"login": {"client": "ten a minute"}}, "'ten a minute' is no limit", id="no limit"),
@@ -572,6 +579,8 @@ def test_asking_for_some_without_flask_limiter_is_an_error(new_site: NewSite) ->
             {"RATELIMIT_STORAGE_URI": "memory://"},
             (False, "memory", "REGISTRATION_THROTTLES leaves no limit."),
         ),
+        ({"THROTTLES": {**dict.fromkeys(PATHS), "login": {"client": "1/minute"}}}, {}, (True, "memory", None)),
+        ({"THROTTLES": {**dict.fromkeys(PATHS), "login": {"account": "1/minute"}}}, {}, (True, "memory", None)),
     ],
 )
 def test_it_can_be_told_whether_there_are_any(
@@ -612,7 +621,7 @@ def test_it_may_have_limits_of_its_own_and_say_what_names_the_account(new_site: 
 
 
 def test_without_that_it_can_have_no_limit_of_an_account(new_site: NewSite) -> None:
-    with pytest.raises(Exception, match="its requests name no account"):
+    with pytest.raises(Exception, match=r" do: its requests name no account: give 'client' alone\."):
         limited(new_site, {"own": {"account": "1/minute"}}, flows=[*DEFAULT_FLOWS, own_flow()])
 
 

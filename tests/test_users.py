@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
@@ -80,3 +82,17 @@ def test_what_is_no_address_is_told_in_the_validator_s_words(address: str, site:
     with pytest.raises(EmailNotValidError) as caught:
         validate_email(address, check_deliverability=False, allow_smtputf8=False)
     assert site.register(email=address).get_json() == {"email": [str(caught.value)]}
+
+
+def test_no_name_server_is_asked_about_an_address(
+    new_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr("email_validator.deliverability.validate_email_deliverability", never)
+    site = new_site(config={"TESTING": False})
+    with site.app.app_context():
+        site.registration.create_user(username="alice", email="alice@example.com", password=PASSWORD)
+        site.db.session.commit()
+    assert site.users()[0].email == "alice@example.com"
