@@ -79,6 +79,8 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
         kit.record(REGISTRATION_TAKEN, taken.owner, fields=taken.fields)
         if not (discreet and taken.fields == (kit.fields.email,) and taken.owner):
             raise refusal(kit, taken, discreet=discreet) from None
+        seen = kit.users.state(taken.owner)  # a row is written as it is: a commit of nothing would tell by its time
+        kit.users.change(taken.owner, seen, {"password_hash": seen.password_hash})
         kit.commit(taken_mail(kit, taken.owner))
         return reply
     reply = reply or profile.dump(user)

@@ -33,8 +33,8 @@ def kinds(statements: list[str]) -> list[str]:
     ("body", "expected"),
     [
         pytest.param({}, ["INSERT"], id="a free name and a free address"),
-        pytest.param({"email": "verified@example.com"}, ["INSERT", "SELECT", "SELECT"], id="a taken address"),
-        pytest.param({"email": "pending@example.com"}, ["INSERT", "SELECT", "SELECT"], id="a pending one"),
+        pytest.param({"email": "verified@example.com"}, ["INSERT", "SELECT", "SELECT", "UPDATE"], id="a taken address"),
+        pytest.param({"email": "pending@example.com"}, ["INSERT", "SELECT", "SELECT", "UPDATE"], id="a pending one"),
         pytest.param({"username": "verified"}, ["INSERT", "SELECT", "SELECT"], id="a taken name"),
         pytest.param({"username": "a b"}, [], id="a name that will not do"),
         pytest.param({"password": "short"}, [], id="a password that will not do"),
