@@ -9,7 +9,7 @@ import flask_login
 from sqlalchemy import BigInteger, DateTime, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from .users import EMAIL_MAX_LENGTH, new_stamp, username_key
+from .users import EMAIL_MAX_LENGTH, new_stamp, next_stamp, username_key
 
 USERNAME_MAX_LENGTH = 150
 
@@ -54,6 +54,12 @@ class EmailUserMixin(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Logi
     @validates("email")
     def _store_in_lower_case(self, _: str, email: str | None) -> str | None:
         return email and email.lower()  # a subclass may allow users without one
+
+    @validates("is_active")
+    def _end_everything(self, _: str, is_active: bool) -> bool:
+        if self.is_active and not is_active:  # for good: a suspension that is lifted brings no session and no link back
+            self.security_stamp = next_stamp(self.security_stamp)
+        return is_active
 
 
 class UserMixin(EmailUserMixin):

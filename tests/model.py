@@ -106,6 +106,11 @@ class Model:
         vars(account).update({"stamp": object(), "unproven": object(), **changes})
         self.end(account)
 
+    def suspend_or_resume(self, account: Account, active: bool) -> None:
+        if account.active and not active:
+            vars(account).update({"stamp": object(), "unproven": object()})
+        account.active = active
+
     def is_readable(self, by: Credential) -> bool:
         """Whether it is ours and not too old, whoever it is of."""
         keys = {"token": [by.key] if self.rows else self.keys, "session": self.keys, "remember": self.keys[:1]}[by.kind]

@@ -278,7 +278,7 @@ class Machine(RuleBasedStateMachine):
     @rule(place=places, active=st.sampled_from([True, True, False]))
     def suspend_or_resume(self, place: int, active: bool) -> None:
         account = latest(self.model.accounts, place)
-        account.active = active
+        self.model.suspend_or_resume(account, active)
         self.site.change(self.site.user(username_key=account.name), is_active=active)
 
     @rule(seconds=st.sampled_from([1, 900, 901, DAY - 1, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1]))

@@ -572,6 +572,19 @@ def test_a_suspended_account_is_not_reset(database: str, new_site: NewSite) -> N
     assert row(site, username="alice") == before
 
 
+def test_no_link_of_before_works_when_a_suspension_is_lifted(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    user = member(site)
+    client = log_in(site)
+    move, reset = ask_move(site, client, "new@example.com"), ask_reset(site)
+    site.change(user, is_active=False)
+    site.change(user, is_active=True)
+    assert whole(site.post("reset-password", {**reset, "password": OTHER_PASSWORD})) == forged(site, "reset-password")
+    assert whole(site.post("verify-email", move)) == forged(site, "verify-email")
+    assert has_password(site, PASSWORD)
+    assert site.post("reset-password", {**ask_reset(site), "password": OTHER_PASSWORD}).status_code == 200
+
+
 @pytest.mark.parametrize("again", [True, False], ids=["a link that works once", "one that may be used again"])
 def test_a_suspension_that_lands_during_the_reset_stands(
     new_site: NewSite, monkeypatch: pytest.MonkeyPatch, again: bool
