@@ -55,6 +55,13 @@ def test_an_address_that_is_forgotten_is_admitted_at_once(clock: Clock) -> None:
     assert not cooldown.admit("b@example.com")
 
 
+def test_what_is_no_text_is_an_address_like_any_other(clock: Clock) -> None:
+    cooldown = cooldown_of(timedelta(minutes=1))
+    for address in ("\ud800@example.com", "\udfff@example.com"):
+        assert cooldown.admit(address)
+        assert not cooldown.admit(address)
+
+
 def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
     """The oldest goes first, and an address that was mailed again is not the oldest any more."""
     cooldown = cooldown_of(timedelta(minutes=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from sqlalchemy import create_engine, select, text
 
 from flask_registration import UserMixin, user_logged_in
 
+from .conftest import Clock
+from .faults.database import Faults
+from .flows.journeys import ask_move
 from .people import (
     NOT_AUTHENTICATED,
     accepts,
@@ -239,6 +243,65 @@ def test_a_suspension_during_a_logout_is_not_undone_by_it(database: str, new_sit
     assert not site.user(id=user.id).is_active
 
 
+# When the database has the work done again
+
+
+def give_way(site: Site, meanwhile: Callable[[], None], number: int) -> Faults:
+    """The database asks to try again at its ``number``-th statement from now on, and something happens meanwhile."""
+
+    def busy(connection: Any) -> None:
+        meanwhile()
+        error = sqlite3.OperationalError("database is locked")
+        vars(error)["sqlite_errorcode"] = 517  # SQLITE_BUSY_SNAPSHOT, which Python 3.10 has no name for
+        raise error
+
+    faults = Faults(site, busy)
+    faults.arm(number)
+    return faults
+
+
+def end_sessions(site: Site) -> None:
+    """End every session and token of Alice's, in the database."""
+    execute(site, "UPDATE users SET security_stamp = :stamp WHERE username = 'alice'", stamp="0" * 32)
+
+
+def test_who_asks_is_looked_at_again(new_site: NewSite, sqlite_url: str) -> None:
+    site = new_site(sqlite_url)
+    account(site)
+    client = log_in(site)
+    faults = give_way(site, lambda: end_sessions(site), 2)
+    reply = client.patch("/accounts/profile/", json={"first_name": "Ada"})
+    assert len(faults.hits) == 1
+    assert (reply.status_code, reply.get_json()) == (401, NOT_AUTHENTICATED)
+    assert site.user(username="alice").first_name == ""
+
+
+def test_who_asks_may_be_nobody_or_come_by_a_session_when_the_work_is_done_again(
+    new_site: NewSite, sqlite_url: str
+) -> None:
+    site = new_site(sqlite_url)
+    account(site)
+    faults = give_way(site, lambda: None, 1)
+    client = log_in(site)
+    assert len(faults.hits) == 1
+    faults.arm(2)
+    assert client.patch("/accounts/profile/", json={"first_name": "Ada"}).status_code == 200
+    assert len(faults.hits) == 1
+
+
+def test_a_token_that_has_ended_meanwhile_makes_nobody_else_fresh(new_site: NewSite, sqlite_url: str) -> None:
+    own = Own()
+    site = new_site(sqlite_url, before=own, **TOKENS)
+    own.set_loaders(site)
+    account(site)
+    account(site, "bob")
+    headers = {"X-Name": "bob", **bearer(token_of(site))}
+    assert profile(site, headers=headers).get_json()["username"] == "alice"
+    faults = give_way(site, lambda: end_sessions(site), 2)
+    assert not is_fresh(site, headers=headers)
+    assert len(faults.hits) == 1
+
+
 # What was in the session before (S4)
 
 
@@ -277,6 +340,28 @@ def test_what_was_in_the_session_is_gone_after_the_logout(site: Site) -> None:
     client.post("/plant")
     site.post("logout", {}, client=client)
     assert client.get("/look").get_json() == {}
+
+
+@pytest.mark.parametrize("sessions", [True, False], ids=["sessions too", "tokens alone"])
+def test_a_logout_by_a_token_empties_the_session_where_logins_open_some(new_site: NewSite, sessions: bool) -> None:
+    site = new_site(LOGIN_AUTHENTICATE_SESSION=sessions, **TOKENS)
+    add_planting_pages(site)
+    account(site)
+    client, token = site.app.test_client(), token_of(site)
+    client.post("/plant")
+    assert site.post("logout", {}, client=client, headers=bearer(token)).status_code == 200
+    assert ("cart" in client.get("/look").get_json()) is not sessions
+
+
+def test_a_logout_ends_a_session_where_logins_open_none(new_site: NewSite) -> None:
+    site = new_site(LOGIN_AUTHENTICATE_SESSION=False, **TOKENS)
+    add_entrance(site)
+    account(site)
+    client = site.app.test_client()
+    client.post("/enter")
+    assert knows(site, client)
+    assert site.post("logout", {}, client=client).status_code == 200
+    assert not knows(site, client)
 
 
 def test_a_verification_that_logs_in_drops_what_was_planted(new_site: NewSite) -> None:
@@ -410,7 +495,92 @@ def test_a_session_seen_from_another_browser_is_no_longer_fresh(site: Site) -> N
     assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
 
 
+def is_fresh(site: Site, **how: Any) -> bool:
+    """Whether a client may move the account to another address without the password."""
+    reply = site.post("register-email", {"email": "another@example.com"}, **how)
+    assert (reply.status_code, (reply.get_json() or {}).get("code")) in (
+        (200, None),
+        (401, "reauthentication-required"),
+    )
+    return reply.status_code == 200
+
+
+def test_after_a_move_a_session_is_as_fresh_as_it_was_before(site: Site, clock: Clock) -> None:
+    account(site)
+    client = log_in(site, remember=True)
+    link = ask_move(site, client, "new@example.com")
+    clock.advance(600)
+    assert site.post("verify-email", link, client=client).status_code == 200
+    clock.advance(300)
+    assert is_fresh(site, client=client)
+    clock.advance(1)
+    assert not is_fresh(site, client=client)
+    assert knows(site, copy_of(client, "remember_token"))
+
+
+def test_who_has_not_shown_a_password_has_not_after_a_move_either(new_site: NewSite) -> None:
+    site = new_site(REGISTER_VERIFICATION_ONE_TIME_USE=True, REGISTER_VERIFICATION_AUTO_LOGIN=True)
+    site.register()
+    client = site.app.test_client()
+    site.post("verify-registration", site.link(), client=client)
+    asked = site.post("register-email", {"email": "new@example.com", "password": PASSWORD}, client=client)
+    assert asked.status_code == 200
+    assert site.post("verify-email", site.link(), client=client).status_code == 200
+    assert knows(site, client)
+    assert not is_fresh(site, client=client)
+    with client.session_transaction() as transaction:
+        assert "_registration_login_time" not in transaction
+
+
+@with_and_without_login_model
+def test_a_token_that_a_move_renews_shows_no_password(new_site: NewSite, login_model: LoginModel) -> None:
+    site = new_site(login_model=login_model, **TOKENS)
+    account(site)
+    client, token = site.app.test_client(use_cookies=False), token_of(site)
+    link = ask_move(site, client, "new@example.com", headers=bearer(token))
+    reply = site.post("verify-email", link, headers=bearer(token))
+    assert not is_fresh(site, headers=bearer(reply.get_json()["token"]))
+
+
+def test_after_a_new_password_a_session_is_fresh_again(site: Site, clock: Clock) -> None:
+    account(site)
+    client = log_in(site)
+    clock.advance(1000)
+    assert not is_fresh(site, client=client)
+    new = "quite another battery of staples"
+    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
+    assert site.post("change-password", body, client=client).status_code == 200
+    clock.advance(900)
+    assert is_fresh(site, client=client)
+
+
 # The application's own views
+
+
+def test_what_the_application_does_before_a_request_it_does_still_and_may_ask_who_is_there(new_site: NewSite) -> None:
+    seen: list[str] = []
+
+    def before(app: Flask) -> None:
+        app.before_request(lambda: seen.append("first"))
+        app.before_request(lambda: seen.append(getattr(flask_login.current_user, "username", "nobody")))
+
+    site = new_site(before=before)
+    account(site)
+    client = log_in(site)
+    assert knows(site, client)
+    assert seen == ["first", "nobody", "first", "alice"]
+
+
+def test_two_applications_with_the_same_users_begin_one_login_each(new_site: NewSite, sqlite_url: str) -> None:
+    """Each hears of its own logins alone."""
+    first = new_site(sqlite_url, login_model=define_login)
+    shared = {"define": lambda db: first.User, "login_model": lambda db: first.Login}
+    second = new_site(sqlite_url, db=first.db, **shared)
+    account(first)
+    one, two = log_in(first), log_in(second)
+    assert len(logins(first)) == 2
+    assert knows(first, one)
+    assert knows(second, two)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "TOKEN"])

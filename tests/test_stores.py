@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from typing import Any
 
@@ -63,6 +64,12 @@ def test_each_strategy_of_flask_limiter_holds(
     replies = at_once(lambda number: guess(site))
     assert [refused(reply) for reply in replies].count(False) == 10
     assert 1 <= int(guess(site).headers["Retry-After"]) <= 60
+
+
+def test_redis_says_when_to_come_back(redis_store: Redis, new_site: NewSite) -> None:
+    site = new_site(THROTTLES={"login": {"client": "1/hour"}}, config=redis_store.config())
+    assert asked(site, 2) == [False, True]
+    assert 3000 < int(guess(site).headers["Retry-After"]) <= 3600
 
 
 def test_of_two_mails_at_once_one_leaves(storage: dict[str, Any], new_site: NewSite, sqlite_url: str) -> None:
@@ -149,6 +156,7 @@ def test_no_name_address_or_client_can_be_read_in_the_storage(redis_store: Redis
     scopes = {name.split("/")[2] for name in names}
     assert scopes == {"register", "login", "verify_registration", "send_reset_password_link", "mail"}
     assert all(name.startswith(f"{redis_store.prefix}:mine/registration/") for name in names)
+    assert all(re.fullmatch("[0-9a-f]{32}", name.split("/")[-4]) for name in names), names
     kept = " ".join([*names, *(str(redis_store.client.get(name)) for name in names)]).lower()
     assert not any(each in kept for each in ("alice", "example", "192.0.2", "127.0.0", "@"))
 
@@ -179,6 +187,17 @@ def test_a_limiter_in_memory_is_not_asked(new_site: NewSite) -> None:
     assert asked(site) == UNTIL_THREE
 
 
+def test_a_memory_that_is_configured_counts_in_fixed_windows(new_site: NewSite, clock: Clock) -> None:
+    """As it does where there is no storage."""
+    config = {"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": "memory://", "RATELIMIT_STRATEGY": "moving-window"}
+    site = new_site(THROTTLES=LOGINS, config=config)
+    assert asked(site, 1) == [False]
+    clock.advance(50)
+    assert asked(site, 3) == [False, False, True]
+    clock.advance(10)
+    assert asked(site) == UNTIL_THREE
+
+
 @pytest.mark.parametrize(
     ("config", "key", "says"),
     [
@@ -186,7 +205,7 @@ def test_a_limiter_in_memory_is_not_asked(new_site: NewSite) -> None:
         pytest.param({"STORAGE_URI": "redis://x:y"}, "STORAGE_URI", "cannot be used", id="no URL"),
         pytest.param({"STORAGE_URI": "async+memory://"}, "STORAGE_URI", "asyncio", id="one for asyncio"),
         pytest.param(
-            {"STORAGE_URI": "redis://x", "STRATEGY": "guess"}, "STRATEGY", "fixed-window", id="an unknown strategy"
+            {"STORAGE_URI": "redis://x", "STRATEGY": "guess"}, "STRATEGY", ", fixed-window, ", id="an unknown strategy"
         ),
     ],
 )
@@ -267,10 +286,14 @@ def test_where_nothing_listens_the_process_counts_for_itself(
     assert caplog.text.count('"error": "ConnectionError"') == 2
 
 
-def test_a_cluster_that_is_down_at_the_start_keeps_nobody_from_starting(new_site: NewSite) -> None:
+def test_a_cluster_that_is_down_at_the_start_keeps_nobody_from_starting(
+    new_site: NewSite, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is the one kind that connects as soon as it is made."""
     url = f"redis+cluster://127.0.0.1:{free_port()}"
+    caplog.set_level(logging.DEBUG, "tests.site")
     site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url})
+    assert [each for each in caplog.messages if each.startswith("The storage of throttles is not there yet: Redis")]
     with logged(site) as records:
         assert asked(site) == UNTIL_THREE
     assert messages(records) == [DOWN.replace("redis", "redis+cluster")]
@@ -324,6 +347,34 @@ def test_a_redis_that_hangs_is_waited_for_once_in_a_while(
         assert messages(records) == [DOWN]
         ((_, error, _),) = (record.exc_info for record in records)
         assert type(error).__name__ == "TimeoutError"
+
+
+def test_a_redis_that_hangs_is_told_once_by_those_who_wait_at_once_and_tried_again_by_one(
+    wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock, sqlite_url: str
+) -> None:
+    site = new_site(sqlite_url, THROTTLES=LOGINS, config=redis_store.config(wire.url))
+    wire.silent = True
+    with logged(site) as records:
+        at_once(lambda _: guess(site), 5)
+        before = wire.connections
+        clock.advance(PAUSE)
+        at_once(lambda _: guess(site), 5)
+    assert before > 1
+    assert wire.connections == before + 1
+    assert messages(records) == [DOWN]
+
+
+def test_a_storage_that_is_down_is_tried_and_told_anew_when_the_clock_was_set_back(
+    wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock
+) -> None:
+    site = new_site(THROTTLES=LOGINS, config=redis_store.config(wire.url))
+    wire.silent = True
+    with logged(site) as records:
+        guess(site)
+        clock.advance(-1)
+        guess(site)
+    assert wire.connections == 2
+    assert messages(records) == [DOWN, DOWN]
 
 
 def test_while_it_is_down_two_mails_at_once_are_one(nobody_listens: str, new_site: NewSite, sqlite_url: str) -> None:

@@ -494,6 +494,14 @@ def test_throttles_are(settings: dict[str, Any], config: dict[str, Any], limited
     assert is_limited(site) is limited
 
 
+def test_throttles_are_on_where_nothing_is_said_of_flask_limiter(new_site: NewSite) -> None:
+    site = new_site(
+        THROTTLES={"login": {"account": "10/minute"}}, before=lambda app: app.config.pop("RATELIMIT_ENABLED")
+    )
+    assert describe(site) == (True, "memory", None)
+    assert is_limited(site)
+
+
 def test_testing_may_be_switched_on_later(new_site: NewSite) -> None:
     site = new_site(config={**ON, "TESTING": False})
     site.app.testing = True
@@ -574,6 +582,12 @@ def test_asking_for_some_without_flask_limiter_is_an_error(new_site: NewSite) ->
         ({"THROTTLES": {}}, {}, (True, "memory", None)),
         ({"THROTTLES": False}, {}, (False, "memory", "REGISTRATION_THROTTLES is False.")),
         ({"THROTTLES": {}}, {"RATELIMIT_ENABLED": False}, (False, "memory", "RATELIMIT_ENABLED is False.")),
+        ({"THROTTLES": {}}, {"RATELIMIT_STORAGE_URI": "redis://x"}, (True, "redis", None)),
+        (
+            {"THROTTLES": {}},
+            {"RATELIMIT_STORAGE_URI": "redis://x", "RATELIMIT_ENABLED": False},
+            (False, "memory", "RATELIMIT_ENABLED is False."),
+        ),
         (
             {"THROTTLES": dict.fromkeys(PATHS)},
             {"RATELIMIT_STORAGE_URI": "memory://"},
@@ -618,6 +632,20 @@ def test_it_may_have_limits_of_its_own_and_say_what_names_the_account(new_site: 
     assert not refused(site.post("own", {"code": "1"}))
     assert not refused(site.post("own", {"code": "2"}))
     assert refused(site.post("own", {"code": "1"}))
+
+
+def test_without_a_limit_it_is_not_asked_what_names_the_account(new_site: NewSite) -> None:
+    asked: list[Any] = []
+
+    def account(kit: Any, data: Any) -> list[str]:
+        asked.append(data)
+        return []
+
+    flow = own_flow(account=account)
+    for throttles in ({"own": {"client": "1/minute"}}, False):
+        site = limited(new_site, throttles, flows=[*DEFAULT_FLOWS, flow])
+        assert site.post("own", {"code": "1"}).status_code == 200
+    assert asked == []
 
 
 def test_without_that_it_can_have_no_limit_of_an_account(new_site: NewSite) -> None:
