@@ -44,14 +44,18 @@ def _server_url(name: str) -> Iterator[str]:
     timeout = {"connect_timeout": 5}
     engine = create_engine(server, isolation_level="AUTOCOMMIT", connect_args=timeout)
     try:
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {DATABASE}"))
+        engine.connect().close()
     except OperationalError as error:
         pytest.skip(f"no {name} here ({SERVERS[name]}): {error.orig}")
+    # PostgreSQL copies no template that somebody is connected to, as another worker may be to the default one.
+    template, force = (" TEMPLATE template0", " WITH (FORCE)") if name == "postgresql" else ("", "")
+    drop = text(f"DROP DATABASE IF EXISTS {DATABASE}{force}")
+    with engine.connect() as connection:
+        connection.execute(drop)  # one that was left by an earlier process of our number
+        connection.execute(text(f"CREATE DATABASE {DATABASE}{template}"))
     yield server.set(database=DATABASE).render_as_string(hide_password=False)
     with engine.connect() as connection:
-        force = " WITH (FORCE)" if name == "postgresql" else ""
-        connection.execute(text(f"DROP DATABASE {DATABASE}{force}"))
+        connection.execute(drop)
     engine.dispose()
 
 
