@@ -530,6 +530,7 @@ def test_who_has_not_shown_a_password_has_not_after_a_move_either(new_site: NewS
     assert not is_fresh(site, client=client)
     with client.session_transaction() as transaction:
         assert "_registration_login_time" not in transaction
+        assert transaction["_fresh"] is False  # what Flask-Login's fresh_login_required asks
 
 
 @with_and_without_login_model

@@ -583,6 +583,13 @@ def test_who_wants_to_be_remembered_is_without_the_session_cookie(
     assert knows(site, copy_of(returned, "session"))
 
 
+def test_who_was_remembered_is_remembered_still_after_another_login_that_shall_be(site: Site) -> None:
+    account(site)
+    client = log_in(site, remember=True)
+    log_in(site, client=client, remember=True)
+    assert knows(site, copy_of(client, "remember_token"))
+
+
 @with_and_without_login_model
 def test_who_was_remembered_is_forgotten_when_another_logs_in_who_is_not(
     new_site: NewSite, login_model: LoginModel
