@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,25 +94,38 @@ def server_database(request: pytest.FixtureRequest) -> str:
 def site_maker() -> Iterator[Callable[..., Site]]:
     """Make applications; their tables are dropped and their mailboxes closed in the end."""
     sites: list[Site] = []
+    with ExitStack() as turn:
+        take_turn = cache(lambda: turn.enter_context(many_connections()))
 
-    def make(*args: Any, **kwargs: Any) -> Site:
-        site = make_site(*args, **kwargs)
-        sites.append(site)
-        return site
+        def make(*args: Any, **kwargs: Any) -> Site:
+            engine_options = kwargs.get("config", {}).get("SQLALCHEMY_ENGINE_OPTIONS", {})
+            if engine_options.get("pool_size", 0) > 1:
+                take_turn()
+            site = make_site(*args, **kwargs)
+            sites.append(site)
+            return site
 
-    def record(app: Any, message: Message, **_: Any) -> None:
+        def record(app: Any, message: Message, **_: Any) -> None:
+            for site in sites:
+                if site.app is app:
+                    site.outbox.append(message)
+
+        with email_dispatched.connected_to(record):
+            yield make
         for site in sites:
-            if site.app is app:
-                site.outbox.append(message)
+            with site.app.app_context():
+                site.db.session.remove()
+                site.db.drop_all()
+                for engine in site.db.engines.values():
+                    engine.dispose()
 
-    with email_dispatched.connected_to(record):
-        yield make
-    for site in sites:
-        with site.app.app_context():
-            site.db.session.remove()
-            site.db.drop_all()
-            for engine in site.db.engines.values():
-                engine.dispose()
+
+@contextmanager
+def many_connections() -> Iterator[None]:
+    """One worker's turn to open them: PostgreSQL has a hundred for all."""
+    with open(Path(tempfile.gettempdir()) / "flask_registration_tests.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        yield
 
 
 @pytest.fixture
