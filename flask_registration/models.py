@@ -58,7 +58,7 @@ class EmailUserMixin(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Logi
     @validates("is_active")
     def _end_everything(self, _: str, is_active: bool) -> bool:
         if self.is_active and not is_active:  # for good: a suspension that is lifted brings no session and no link back
-            self.security_stamp = next_stamp(self.security_stamp)
+            self.security_stamp = next_stamp(self.security_stamp or "")  # there is none before the first flush
         return is_active
 
 

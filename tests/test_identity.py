@@ -186,6 +186,15 @@ def test_a_suspension_that_is_lifted_brings_no_session_back(new_site: NewSite, l
     assert knows(site, log_in(site))
 
 
+def test_an_account_may_be_suspended_before_it_is_stored(site: Site) -> None:
+    with site.app.app_context():
+        user = site.User(username="alice", email="alice@example.com", password_hash="!", is_active=True)
+        user.is_active = False
+        site.db.session.add(user)
+        site.db.session.commit()
+    assert len(site.user(username="alice").security_stamp) == 32
+
+
 class SlowSchema(Schema):
     """A profile whose validation takes so long that an administrator acts meanwhile."""
 
