@@ -190,6 +190,19 @@ REQUESTS: dict[str, Callable[[Site, str], Request]] = {
     "revoke a login": _revoke_login,
 }
 
+#: Those that mail.
+MAILED = [
+    "register",
+    "register with a taken address",
+    "register in place of an expired one",
+    "resend-verification",
+    "change-password",
+    "send-reset-password-link",
+    "reset-password",
+    "register-email",
+    "verify-email",
+]
+
 
 def prepare(site: Site, what: str, name: str) -> Request:
     """A request that is ready; the mails on the way there are forgotten."""

@@ -10,15 +10,20 @@ from werkzeug.test import TestResponse
 from flask_registration import DEFAULT_FLOWS
 from flask_registration.flows import verification_redirects
 
+from ..conftest import Clock
 from ..flows.journeys import OTHER_PASSWORD, NewSite, ask_reset, forget_mails, has_password, is_in, log_in, member
+from ..outboxes import OUTBOX, letters, send_mail
 from ..people import NOT_AUTHENTICATED
 from ..site import PASSWORD, Site
+from .brokers import by_celery_in_memory
 from .database import Failure, Faults, deadlock, gone, lost, out_of_order, serialization
-from .requests import NOTHING, REQUESTS, SETTINGS, effects, prepare, session_of
+from .requests import MAILED, NOTHING, REQUESTS, SETTINGS, effects, prepare, session_of
 
 UNAVAILABLE = {"detail": "The database did not answer just now. Please try again.", "code": "database-unavailable"}
 
 each_request = pytest.mark.parametrize("what", REQUESTS)
+
+each_request_with_a_mail = pytest.mark.parametrize("what", MAILED)
 
 #: One that nobody is logged in for, one that ends sessions and begins another, one that only reads.
 some_requests = pytest.mark.parametrize("what", ["register", "change-password", "read the profile"])
@@ -76,6 +81,63 @@ def test_inline_it_is_so_too_but_for_a_mail_that_left_before_the_commit(
     assert fail_at_every_step(site, what, lost, mail_may_leave=True) >= 2
 
 
+@each_request_with_a_mail
+def test_with_celery_it_is_so_too_and_no_task_is_left_in_the_broker(
+    what: str, sqlite_url: str, new_site: NewSite
+) -> None:
+    assert fail_at_every_step(new_site(sqlite_url, **by_celery_in_memory(), **SETTINGS), what, lost) >= 2
+
+
+# The mail is a row of the same database
+
+
+def fail_at_every_step_with_an_outbox(site: Site, what: str, clock: Clock) -> tuple[int, int]:
+    """Fail each step of a request in turn, those of its mails among them; how many were before its commit, and after.
+
+    Its mail is a row exactly where it was committed, and then leaves, whatever failed after that.
+    """
+    request = prepare(site, what, "undisturbed")
+    with effects(site) as watched:
+        undisturbed, _ = request.ask()
+    usual = undisturbed.status_code, *watched.seen()
+    assert watched.seen()[0]["outbox"] == len(site.outbox) >= 1
+    request, refused = prepare(site, what, "user0"), 0
+    session = session_of(site, request.client)
+    faults = Faults(site, lost)
+    for number in range(1, 100):
+        with effects(site) as watched:
+            faults.arm(number)
+            reply, browser = request.ask()
+            faults.disarm()
+        if reply.status_code == 503:
+            check_refusal(reply)
+            assert watched.seen() == NOTHING, faults.hits
+            assert session_of(site, browser) == session
+            refused += 1
+            continue
+        rows, signals, _ = watched.seen()
+        assert (reply.status_code, rows, signals) == usual[:3], faults.hits
+        if not faults.hits:
+            return refused, number - 1 - refused
+        clock.advance(300)  # until the lease of who began to send it is over
+        send_mail(site)
+        assert {letter.state for letter in letters(site)} == {"sent"}
+        assert sorted({str(mail.subject) for mail in site.outbox}) == usual[3]
+        assert len({mail.msgId for mail in site.outbox}) == len(usual[3]) <= len(site.outbox)
+        request = prepare(site, what, f"user{number}")
+        session = session_of(site, request.client)
+    raise AssertionError("a request that does not come to an end")
+
+
+@each_request_with_a_mail
+def test_with_an_outbox_a_mail_is_a_row_exactly_where_its_cause_was_committed_and_then_it_leaves(
+    what: str, database: str, new_site: NewSite, clock: Clock
+) -> None:
+    before, after = fail_at_every_step_with_an_outbox(new_site(database, **OUTBOX, **SETTINGS), what, clock)
+    assert before >= 3
+    assert after == 4  # to take the mail and to note that it left, each with its commit
+
+
 # The database gives way to another transaction
 
 
@@ -103,6 +165,13 @@ def test_a_transaction_that_gives_way_at_any_step_is_done_again_as_a_whole(
     what: str, server_database: str, new_site: NewSite
 ) -> None:
     assert give_way_at_every_step(new_site(server_database, **SETTINGS), what, serialization) >= 2
+
+
+@pytest.mark.parametrize("what", ["register", "reset-password"])
+def test_so_is_one_with_an_outbox_and_the_sending_of_its_mail(
+    what: str, server_database: str, new_site: NewSite
+) -> None:
+    assert give_way_at_every_step(new_site(server_database, **OUTBOX, **SETTINGS), what, serialization) >= 7
 
 
 @some_requests
