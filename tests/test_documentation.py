@@ -24,12 +24,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import bcrypt
-import flask_login
 import pytest
 from blinker import NamedSignal
 from flask import Flask, appcontext_pushed
 from flask.testing import FlaskClient
-from flask_jwt_extended import create_refresh_token, jwt_required
 from flask_mail import Message
 from werkzeug.security import generate_password_hash
 from werkzeug.test import TestResponse
@@ -58,7 +56,11 @@ from flask_registration.settings import declarations
 from .site import PASSWORD, Site, parameters
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = [
+    "README.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/README.md")),
+]
 BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
 SETTINGS = [
     declaration for group in (*(flow.group for flow in DEFAULT_FLOWS), *ROOMS) for declaration in declarations(group)
@@ -417,43 +419,6 @@ def test_sessions_in_views_of_one_s_own(run: RunPage) -> None:
     assert {"user_id", *columns} == set(page.Login.__table__.columns.keys())
 
 
-def test_json_web_tokens(run: RunPage) -> None:
-    page = run("docs/jwt.md")
-    app = page.create_app()
-    guards = {"/ours": flask_login.login_required, "/theirs": jwt_required()}
-    for path, guard in guards.items():
-        app.add_url_rule(path, path, guard(lambda: "come in"))
-    client = member(page, app)
-    assert client.get("/accounts/profile/").status_code == 401, "the page opens no sessions"
-
-    def ask(token: str, method: str = "GET") -> int:
-        headers = {"Authorization": f"Bearer {token}"}
-        return client.open("/accounts/profile/", method=method, headers=headers).status_code
-
-    token = log_in(client, "alice")["token"]
-    with app.app_context():
-        foreign = page.create_access_token("1")
-        stamp = page.decode_token(token)["stamp"]
-        refresh = create_refresh_token("1", additional_claims={"stamp": stamp})
-    assert [ask(each) for each in (token, foreign, refresh, "x.y.z", "x")] == [200, 401, 401, 401, 401]
-    body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
-    headers = {"Authorization": f"Bearer {token}"}
-    for path in guards:
-        assert client.get(path, headers=headers).text == "come in"
-    new = client.post("/accounts/change-password/", json=body, headers=headers).get_json()["token"]
-    assert [ask(token), ask(new)] == [401, 200]
-    first, second = (log_in(client, "alice", OTHER_PASSWORD)["token"] for _ in range(2))
-    headers = {"Authorization": f"Bearer {first}"}
-    assert client.post("/accounts/logout/", json={"revoke_token": True}, headers=headers).status_code == 200
-    assert [ask(first), ask(second), ask(new)] == [401, 200, 200]
-    with app.app_context():
-        user = page.db.session.scalars(page.db.select(page.User)).one()
-        page.JWTs().revoke_token(user)
-        page.db.session.commit()
-    assert [ask(second), ask(new)] == [401, 401]
-    assert ask(log_in(client, "alice", OTHER_PASSWORD)["token"], "DELETE") == 204, "a token that is fresh"
-
-
 def test_a_profile_of_one_s_own(run: RunPage) -> None:
     page, home = run("docs/profile.md"), run("docs/customizing.md")
     home.db, home.User = page.db, page.User
@@ -643,7 +608,7 @@ def test_each_setting_is_declared_and_listed_once() -> None:
 def test_a_page_names_only_settings_that_there_are(page: str) -> None:
     named = set(re.findall(r"\bREGISTRATION_[A-Z_]*[A-Z]\b(?!_)", read(page)))
     own = {"REGISTRATION_NEWSLETTER_PERIOD"} if page == "docs/customizing.md" else set()
-    own |= redirect_settings() if page == "docs/redirects.md" else set()
+    own |= redirect_settings() if page in ("docs/redirects.md", "examples/email_only/README.md") else set()
     assert named <= {declaration.key for declaration in SETTINGS} | own
 
 
@@ -699,6 +664,13 @@ def test_every_claim_about_security_has_a_test() -> None:
 
 def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## {re.escape(__version__)}( |$)", read("CHANGELOG.md"), re.MULTILINE)
+
+
+def test_every_example_is_listed_and_has_a_readme() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", read("docs/examples.md"), re.MULTILINE)
+    folders = [path for path in (ROOT / "examples").iterdir() if any(path.rglob("*.py"))]
+    assert sorted(listed) == sorted(path.name for path in folders)
+    assert all((path / "README.md").is_file() for path in folders)
 
 
 # The packages
