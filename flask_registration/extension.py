@@ -113,7 +113,7 @@ class Registration:
         _answer_errors(blueprint, kit.group(WebSettings).non_field_errors_key)
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a connection that broke since must not cost a reply that is ready.
-        app.teardown_appcontext(lambda error: kit.users.close())
+        app.teardown_appcontext(lambda error: kit.finish())
         app.extensions["registration"] = kit
 
     def create_user(self, *, password: str, verified: bool = True, **fields: Any) -> Any:

@@ -100,6 +100,8 @@ class Identity:
         """Recognise the asking client anew when somebody asks: the account may have changed meanwhile."""
         g.pop("_login_user", None)
         g.pop("_registration_token", None)
+        if self._logins:
+            self._logins.forget_uses()
 
     def is_fresh(self) -> bool:
         """Whether the client showed the password a short while ago."""

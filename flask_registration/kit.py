@@ -133,6 +133,12 @@ class Kit:
             self.users.release()  # what receivers have read: no mail leaves inside a transaction
             self.dispatcher.after_commit(mail)
 
+    def finish(self) -> None:
+        """End what a request has open, and then do what could wait."""
+        self.users.close()
+        if self.logins:
+            self.logins.write_uses()
+
     def record(self, event: Event, user: User | None, **details: Any) -> None:
         """Write to the security log.
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from flask import has_request_context, request
+from flask import g, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import DateTime, String, delete, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
@@ -107,7 +107,7 @@ class LoginStore:
         """Whether a login is what it is taken for, has not expired, and its user has the security stamp of then."""
         good = login.kind == kind and as_utc(login.expires_at) > utc_now()
         if good and login.stamp_mark == stamp_mark(self._users.state(user)):
-            self._touch(login)
+            self._note_use(login)
             return True
         return False
 
@@ -171,14 +171,22 @@ class LoginStore:
         digest = _digest(secret)
         return self._db.session.scalars(select(self._model).where(self._model.digest == digest)).one_or_none()
 
-    def _touch(self, login: Any) -> None:
-        """Write the time of the last use, now and then, in a transaction of its own."""
+    def _note_use(self, login: Any) -> None:
         now = utc_now()
-        if now - as_utc(login.last_used_at) < LAST_USE_PRECISION:
-            return
-        statement = update(self._model).where(self._model.id == login.id).values(last_used_at=now)
-        with suppress(SQLAlchemyError), self._db.engine.begin() as connection:  # no request fails for want of it
-            connection.execute(statement)
+        if now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
+            g.setdefault("_registration_last_uses", {})[login.id] = now
+
+    def forget_uses(self) -> None:
+        """Write no time of a last use that was noted until now."""
+        g.pop("_registration_last_uses", None)
+
+    def write_uses(self) -> None:
+        """Write the time of the last use, now and then, when the request's own connection is free."""
+        for login_id, now in g.pop("_registration_last_uses", {}).items():
+            statement = update(self._model).where(self._model.id == login_id).values(last_used_at=now)
+            engine: Any = self._db.session.get_bind(sqlalchemy_inspect(self._model), clause=statement)
+            with suppress(SQLAlchemyError), engine.begin() as connection:  # no request fails for want of it
+                connection.execute(statement)
 
     def _key(self, user: User) -> Any:
         return parse_identifier(self._users.identifier(user), self._user_id)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_registration import LoginMixin
 
+from ..faults.database import Faults, lost
 from ..people import (
     NOT_AUTHENTICATED,
     accepts,
@@ -232,16 +233,50 @@ def test_the_time_of_the_last_use_is_written_where_the_request_fails(alone: Site
     assert after.last_used_at.replace(tzinfo=timezone.utc) >= now
 
 
-def test_the_time_of_the_last_use_does_not_take_a_second_connection_that_is_not_there(
+#: One connection for all, which nobody waits for.
+ONE = {"SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0}}
+
+USES: dict[str, tuple[str, str, Any]] = {
+    "reads": ("GET", "profile", None),
+    "writes": ("PATCH", "profile", {"first_name": "Al"}),
+    "is refused": ("POST", "change-password", {"old_password": "wrong"}),
+}
+
+
+@pytest.mark.parametrize("by", ["session", "token"])
+@pytest.mark.parametrize("what", USES)
+def test_the_time_of_the_last_use_takes_no_second_connection(
+    what: str, by: str, database: str, new_site: NewSite
+) -> None:
+    if database.startswith("sqlite"):
+        database += "?timeout=0"  # nor does it wait for a lock
+    site = new_site(database, login_model=define_login, config=ONE, **TOKENS)
+    account(site)
+    client, token = log_in(site), token_of(site)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    for row in logins(site):
+        change_login(site, row, last_used_at=now - timedelta(hours=1))
+    method, path, body = USES[what]
+    client, headers = (client, {}) if by == "session" else (site.app.test_client(), bearer(token))
+    assert client.open(f"/accounts/{path}/", method=method, json=body, headers=headers).status_code in (200, 400)
+    used = [row.kind for row in logins(site) if row.last_used_at.replace(tzinfo=timezone.utc) >= now]
+    assert used == [by]
+
+
+def test_where_the_database_fails_it_is_not_asked_to_write_the_time_of_the_last_use(
     server_database: str, new_site: NewSite
 ) -> None:
-    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0}
-    site = new_site(server_database, login_model=define_login, config={"SQLALCHEMY_ENGINE_OPTIONS": pool})
+    site = new_site(server_database, login_model=define_login)
     account(site)
     client = log_in(site)
     (row,) = logins(site)
     change_login(site, row, last_used_at=datetime.now(timezone.utc) - timedelta(hours=1))
-    assert knows(site, client)
+    faults = Faults(site, lost)
+    faults.arm(3)
+    with site.statements() as statements:
+        assert client.patch("/accounts/profile/", json={"first_name": "Al"}).status_code == 503
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "SELECT", "UPDATE"]
+    assert statements[-1].startswith("UPDATE users")
 
 
 def test_a_view_that_has_written_something_may_ask_who_is_there(database: str, new_site: NewSite) -> None:
