@@ -27,7 +27,7 @@ from .signals import (
 )
 from .tokens import TokenManager
 from .users import next_stamp
-from .web import BodySchema, LinkSchema
+from .web import BodySchema, LinkSchema, SuccessSchema
 
 __all__ = [
     "DEFAULT_FLOWS",
@@ -47,6 +47,7 @@ __all__ = [
     "Registration",
     "Settings",
     "SignedLink",
+    "SuccessSchema",
     "TokenManager",
     "UserMixin",
     "UserNotFound",

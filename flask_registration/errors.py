@@ -115,6 +115,14 @@ class AccountInUse(APIError):
     text = "This account cannot be deleted because something else depends on it."
 
 
+class LoginNotFound(APIError):
+    """None of one's own sessions and tokens has this number."""
+
+    status = 404
+    code = "not-found"
+    text = "There is no such login."
+
+
 class UserNotFound(APIError):
     """No such account; told to a client only where a setting asks for it.
 

@@ -1,4 +1,4 @@
-"""A flow: one journey's endpoints, each declared with what it loads and which errors it raises."""
+"""A flow: one journey's endpoints, each declared with what it loads, what it returns and which errors it raises."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from flask import Blueprint, Flask, current_app, request
 from flask.typing import ResponseReturnValue, RouteCallable
-from marshmallow import Schema
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from .errors import APIError, LinkRefused, NotAuthenticated, Throttled
+from .endpoint import Described, Endpoint, Raises, always
+from .errors import LinkRefused, NotAuthenticated, Throttled
 from .events import LINK_REFUSED, record
 from .kit import Kit, current_kit
 from .retries import retrying
@@ -48,22 +48,6 @@ class WebSettings(Settings):
     max_content_length: int = setting(65536, "Bytes of a request's body at the most; more is answered 413.")
 
 
-@dataclass(frozen=True)
-class Endpoint(Generic[S]):
-    """One endpoint as declared; the API description is made from the same."""
-
-    name: str
-    methods: Sequence[str]
-    path: str
-    view: RouteCallable
-    loads: type[Schema] | Callable[[Kit], Schema] | None
-    raises: Sequence[type[APIError]]
-    enabled: Callable[[S], bool]
-    login_required: bool
-    throttles: Mapping[str, str]
-    account: Callable[..., Iterable[str]] | None
-
-
 class Flow(Generic[S]):
     """A journey: its settings, its endpoints, its checks of the configuration.
 
@@ -73,6 +57,7 @@ class Flow(Generic[S]):
     :param mails: whether it sends mail with such settings, so that the configuration must allow that.
     :param needs_logins: whether it is there only in an application with a login model.
     :param needs_email: whether it is there only where users have an address.
+    :param pages: whether its endpoints are pages for people, which the API description leaves out.
     """
 
     def __init__(
@@ -83,12 +68,14 @@ class Flow(Generic[S]):
         mails: Callable[[S], bool] = lambda settings: False,
         needs_logins: bool = False,
         needs_email: bool = False,
+        pages: bool = False,
     ) -> None:
         self.name = name
         self.group = settings
         self.mails = mails
         self.needs_logins = needs_logins
         self.needs_email = needs_email
+        self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
         self.checks: list[Check[S]] = []
 
@@ -102,9 +89,11 @@ class Flow(Generic[S]):
         path: str,
         *,
         methods: Sequence[str],
-        loads: type[Schema] | Callable[[Kit], Schema] | None = None,
-        raises: Sequence[type[APIError]] = (),
-        enabled: Callable[[S], bool] = lambda settings: True,
+        loads: Described | None = None,
+        returns: Described | None = None,
+        status: int = 200,
+        raises: Raises = (),
+        enabled: Callable[[S], bool] = always,
         login_required: bool = False,
         throttles: Mapping[str, str] = NO_THROTTLES,
         account: Callable[..., Iterable[str]] | None = None,
@@ -112,7 +101,9 @@ class Flow(Generic[S]):
         """Declare an endpoint; its name is the view's, less ``_view``.
 
         :param loads: the body's schema, or what makes it of the kit, once; the view gets what it loads.
-        :param raises: the errors of its own that it may answer.
+        :param returns: the schema of its reply, or what makes it of the kit; the API description shows it.
+        :param status: that of its reply.
+        :param raises: the errors of its own that it may answer; in a mapping, each with the settings that it takes.
         :param enabled: whether the settings have it; else it is answered 404.
         :param login_required: the view gets the user who is asking, first; nobody is answered 401.
         :param throttles: its limits where ``REGISTRATION_THROTTLES`` does not name it: ``client``, ``account`` or both.
@@ -122,9 +113,24 @@ class Flow(Generic[S]):
 
         def declare(view: Declared) -> Declared:
             name = view.__name__.removesuffix("_view")
-            errors = [*([NotAuthenticated] if login_required else []), *([Throttled] if throttles else []), *raises]
-            endpoint = Endpoint(name, methods, path, view, loads, errors, enabled, login_required, throttles, account)
-            self.endpoints.append(endpoint)
+            shared = [*([NotAuthenticated] if login_required else []), *([Throttled] if throttles else [])]
+            own = raises if isinstance(raises, Mapping) else dict.fromkeys(raises, always)
+            self.endpoints.append(
+                Endpoint(
+                    name=name,
+                    methods=methods,
+                    path=path,
+                    view=view,
+                    loads=loads,
+                    returns=returns,
+                    status=status,
+                    raises={**dict.fromkeys(shared, always), **own},
+                    enabled=enabled,
+                    login_required=login_required,
+                    throttles=throttles,
+                    account=account,
+                )
+            )
             return view
 
         return declare

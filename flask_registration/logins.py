@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from flask import g, has_request_context, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, String, delete, select, update
+from sqlalchemy import Column, DateTime, String, delete, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -56,7 +56,7 @@ class LoginStore:
         self.model = self._model = model
         self._users = users
         self._periods = periods
-        self._user_id = sqlalchemy_inspect(model).columns["user_id"]
+        self.columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(model).columns
 
     def begin(self, user: User, kind: Kind, *, fresh: bool = False, commit: bool = False) -> str:
         """Add a login; returns its secret, 256 random bits.
@@ -141,7 +141,7 @@ class LoginStore:
 
     def end(self, user: User, login_id: str) -> bool:
         """End one of the user's logins, without committing; whether there was one."""
-        key = parse_identifier(login_id, sqlalchemy_inspect(self._model).columns["id"])
+        key = parse_identifier(login_id, self.columns["id"])
         return key is not None and self._delete(user, self._model.id == key) == 1
 
     def end_secret(self, user: User, secret: str) -> None:
@@ -189,7 +189,7 @@ class LoginStore:
                 connection.execute(statement)
 
     def _key(self, user: User) -> Any:
-        return parse_identifier(self._users.identifier(user), self._user_id)
+        return parse_identifier(self._users.identifier(user), self.columns["user_id"])
 
 
 def _digest(secret: str) -> str:

@@ -12,6 +12,8 @@ from .errors import FieldTaken
 from .kit import Kit
 from .mail import NotificationType, default_templates
 from .models import as_utc, utc_now
+from .replies import login_reply, renewal_reply
+from .schemas import profile_schema
 from .settings import Settings, setting
 from .signals import announce, user_deleted
 from .users import User
@@ -50,6 +52,19 @@ class RegisterSettings(Settings):
     prevent_enumeration: bool = setting(
         True, "Answer a registration with a taken address like any other, and tell its owner by mail."
     )
+
+
+def registered_reply(kit: Kit) -> Schema:
+    """The application's schema for the reply, or the profile's: without the key where it would tell a taken address."""
+    settings = kit.group(RegisterSettings)
+    discreet = settings.register_verification_enabled and settings.prevent_enumeration
+    return (settings.register_output_schema_class or profile_schema(kit.fields, with_key=not discreet))()
+
+
+def verified_reply(kit: Kit) -> Schema:
+    """What a proof of the address answers: with auto-login what a login does."""
+    is_login = kit.group(RegisterSettings).register_verification_auto_login
+    return login_reply(kit) if is_login else renewal_reply(kit)
 
 
 def is_pending(kit: Kit, user: User) -> bool:

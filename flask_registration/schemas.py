@@ -84,7 +84,7 @@ def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
 def _field(user: UserFields, name: str) -> fields.Field[Any]:
     """The field for a column, with bounds where the database has some."""
     column = user.columns[name]
-    field = _converted(column)
+    field = column_field(column)
     if name in (*user.login, user.email):
         field.validators.insert(0, not_blank)
     if isinstance(column.type, Integer):
@@ -95,7 +95,7 @@ def _field(user: UserFields, name: str) -> fields.Field[Any]:
     return field
 
 
-def _converted(column: Column[Any]) -> fields.Field[Any]:
+def column_field(column: Column[Any]) -> fields.Field[Any]:
     """A column as marshmallow-sqlalchemy has it, which is imported for rare types only.
 
     (It imports three dialects of SQLAlchemy: a third of the time that importing us would take, and 5 MiB.)

@@ -39,6 +39,12 @@ class BodySchema(Schema):
         unknown = EXCLUDE
 
 
+class SuccessSchema(Schema):
+    """What a step that worked answers, unless the application has a ``SUCCESS_RESPONSE_BUILDER`` of its own."""
+
+    detail = fields.String(required=True)
+
+
 class Text(fields.String):
     """A string of a body; its length counts before anything reads it."""
 

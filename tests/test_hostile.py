@@ -18,7 +18,8 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from flask_registration.flow import METHODS, Endpoint
+from flask_registration.endpoint import Endpoint
+from flask_registration.flow import METHODS
 from flask_registration.web import LinkSchema
 
 from .conftest import site_maker

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
-from flask_registration.flow import Endpoint
+from flask_registration.endpoint import Endpoint
 from flask_registration.flows import verification_redirects
 from flask_registration.web import LinkSchema
 

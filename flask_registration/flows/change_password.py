@@ -14,6 +14,7 @@ from ..events import PASSWORD_CHANGE_FAIL
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..mail import NotificationType
+from ..replies import renewal_reply
 from ..schemas import new_password_schema, password_field
 from ..sessions import session_kept_on_failure
 from ..settings import Settings, setting
@@ -40,6 +41,7 @@ def change_password_schema(kit: Kit) -> Schema:
 @flow.post(
     "/change-password/",
     loads=change_password_schema,
+    returns=renewal_reply,
     raises=[MailUnavailable],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},

@@ -15,13 +15,14 @@ from ..events import HASH_UPGRADED, LOGIN_FAIL
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..models import utc_now
+from ..replies import login_reply
 from ..schemas import password_field
 from ..sessions import session_kept_on_failure
 from ..settings import Settings, setting
 from ..signals import announce, user_logged_in, user_logged_out, user_login_failed
 from ..tokens import SignedTokenManager
 from ..users import User, next_stamp
-from ..web import REQUIRED, BodySchema, Text
+from ..web import REQUIRED, BodySchema, SuccessSchema, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ def login_schema(kit: Kit) -> Schema:
 @flow.post(
     "/login/",
     loads=login_schema,
+    returns=login_reply,
     raises=[LoginInvalid, NotVerified],
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
     account=account_names,
@@ -140,7 +142,7 @@ class LogoutSchema(BodySchema):
     everywhere = fields.Boolean(load_default=False)
 
 
-@flow.post("/logout/", loads=LogoutSchema, login_required=True)
+@flow.post("/logout/", loads=LogoutSchema, returns=SuccessSchema, login_required=True)
 def logout_view(user: User, data: dict[str, bool]) -> ResponseReturnValue:
     """Log out here, or everywhere."""
     logout(current_kit, user, **data)

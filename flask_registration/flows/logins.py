@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import NotFound
+from marshmallow import Schema, fields, validate
 
+from ..errors import LoginNotFound
 from ..events import LOGIN_REVOKED
 from ..flow import Flow
 from ..kit import Kit, current_kit
+from ..logins import Kind
+from ..schemas import column_field
 from ..sessions import request_token, session_secret
 from ..settings import Settings
 from ..users import User
@@ -18,7 +21,25 @@ from ..users import User
 flow = Flow("logins", Settings, needs_logins=True)
 
 
-@flow.get("/logins/", login_required=True)
+class LoginSchema(Schema):
+    """A login as its owner sees it."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(get_args(Kind)))
+    ip_address = fields.String(required=True, allow_none=True)
+    user_agent = fields.String(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True)
+    last_used_at = fields.DateTime(required=True)
+    expires_at = fields.DateTime(required=True)
+    current = fields.Boolean(required=True)
+
+
+def logins_schema(kit: Kit) -> Schema:
+    """A list of logins, each with the key of its row."""
+    keys = [] if kit.logins is None else [kit.logins.columns["id"]]
+    return LoginSchema.from_dict({key.name: column_field(key) for key in keys}, name="Login")(many=True)
+
+
+@flow.get("/logins/", returns=logins_schema, login_required=True)
 def logins_view(user: User) -> ResponseReturnValue:
     """List one's own sessions and tokens, the one that was used last first."""
     return jsonify(logins(current_kit, user, request_token() or session_secret()))
@@ -35,7 +56,7 @@ def logins(kit: Kit, user: User, secret: str | None) -> list[dict[str, Any]]:
     return [store.describe(login, current=store.is_it(login, secret)) for login in store.of(user)]
 
 
-@flow.delete("/logins/<login_id>/", login_required=True)
+@flow.delete("/logins/<login_id>/", status=204, raises=[LoginNotFound], login_required=True)
 def revoke_login_view(user: User, login_id: str) -> ResponseReturnValue:
     """End one of one's own sessions or tokens."""
     revoke_login(current_kit, user, login_id)
@@ -45,9 +66,9 @@ def revoke_login_view(user: User, login_id: str) -> ResponseReturnValue:
 def revoke_login(kit: Kit, user: User, login_id: str) -> None:
     """End a login.
 
-    :raises werkzeug.exceptions.NotFound: the user has none of this number.
+    :raises LoginNotFound: the user has none of this number.
     """
     if kit.logins is None or not kit.logins.end(user, login_id):
-        raise NotFound("There is no such login.")
+        raise LoginNotFound
     kit.commit()
     kit.record(LOGIN_REVOKED, user, login=login_id)

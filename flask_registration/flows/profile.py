@@ -57,7 +57,7 @@ def partial_schema(kit: Kit) -> Schema:
 # Read
 
 
-@flow.get("/profile/", login_required=True)
+@flow.get("/profile/", returns=own_schema, login_required=True)
 def profile_view(user: User) -> ResponseReturnValue:
     """Read one's own profile."""
     profile: dict[str, Any] = current_kit.schema(own_schema).dump(user)
@@ -67,13 +67,22 @@ def profile_view(user: User) -> ResponseReturnValue:
 # Change
 
 
-@flow.endpoint("/profile/", methods=["PUT", "POST"], loads=own_schema, login_required=True, throttles=CHANGES)
+@flow.endpoint(
+    "/profile/",
+    methods=["PUT", "POST"],
+    loads=own_schema,
+    returns=own_schema,
+    login_required=True,
+    throttles=CHANGES,
+)
 def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change one's own profile, naming every field that must have a value."""
     return update_profile(current_kit, user, data)
 
 
-@flow.endpoint("/profile/", methods=["PATCH"], loads=partial_schema, login_required=True, throttles=CHANGES)
+@flow.endpoint(
+    "/profile/", methods=["PATCH"], loads=partial_schema, returns=own_schema, login_required=True, throttles=CHANGES
+)
 def update_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change some fields of one's own profile."""
     return update_profile(current_kit, user, data)
@@ -112,6 +121,7 @@ class DeleteProfileSchema(BodySchema):
 @flow.delete(
     "/profile/",
     loads=DeleteProfileSchema,
+    status=204,
     raises=[ReauthenticationRequired, AccountInUse],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},

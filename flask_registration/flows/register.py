@@ -17,17 +17,22 @@ from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType
 from ..models import utc_now
-from ..pending import RegisterSettings, is_pending, make_room, may_make_room
+from ..pending import RegisterSettings, is_pending, make_room, may_make_room, registered_reply, verified_reply
 from ..resets import can_reset, reset_link
-from ..schemas import profile_schema, register_schema
+from ..schemas import register_schema
 from ..sessions import session_kept_on_failure
 from ..settings import PREFIX, SettingsReader, spell
 from ..signals import announce, user_activated, user_logged_in, user_registered
 from ..userfields import UserFields
 from ..users import User, stamp_of_proof, unproven
-from ..web import LinkSchema
+from ..web import LinkSchema, SuccessSchema
 
-flow = Flow("register", RegisterSettings, mails=lambda settings: settings.register_verification_enabled)
+
+def _is_verifying(settings: RegisterSettings) -> bool:
+    return settings.register_verification_enabled
+
+
+flow = Flow("register", RegisterSettings, mails=_is_verifying)
 
 #: Ends with everything that ends links, but for the proof itself: it may be opened again.
 VERIFY = Purpose("register", binds=lambda user: (user.email, unproven(user.security_stamp)), stamped=False)
@@ -46,7 +51,9 @@ def registration_schema(kit: Kit) -> Schema:
 @flow.post(
     "/register/",
     loads=registration_schema,
-    raises=[UserWithoutEmailNonverifiable, MailUnavailable],
+    returns=registered_reply,
+    status=201,
+    raises={UserWithoutEmailNonverifiable: _is_verifying, MailUnavailable: _is_verifying},
     enabled=lambda settings: settings.register_flow_enabled,
     throttles={"client": "30/minute;100/hour"},
     account=account_names,
@@ -71,7 +78,7 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     address = kit.users.state(user).email
     if verification and not address:
         raise UserWithoutEmailNonverifiable
-    profile = kit.schema(reply_schema)
+    profile = kit.schema(registered_reply)
     reply = profile.dump(user) if discreet else None
     try:
         gone = add(kit, settings, user)
@@ -105,21 +112,15 @@ def add(kit: Kit, settings: RegisterSettings, user: User) -> list[User]:
     return []
 
 
-def reply_schema(kit: Kit) -> Schema:
-    """The application's schema for the reply, or the profile's: without the key where it would tell a taken address."""
-    settings = kit.group(RegisterSettings)
-    discreet = settings.register_verification_enabled and settings.prevent_enumeration
-    return (settings.register_output_schema_class or profile_schema(kit.fields, with_key=not discreet))()
-
-
 # Prove the address
 
 
 @flow.post(
     "/verify-registration/",
     loads=LinkSchema,
+    returns=verified_reply,
     raises=[LinkInvalid, LinkExpired],
-    enabled=lambda settings: settings.register_verification_enabled,
+    enabled=_is_verifying,
     throttles={"client": "60/minute"},
     account=link_names,
 )
@@ -170,7 +171,8 @@ def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) 
 @flow.post(
     "/resend-verification/",
     loads=account_schema,
-    enabled=lambda settings: settings.register_verification_enabled,
+    returns=SuccessSchema,
+    enabled=_is_verifying,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )

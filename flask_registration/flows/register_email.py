@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 
 from ..accounts import link_names, reauthenticate
+from ..endpoint import always
 from ..errors import (
     EmailAlreadyRegistered,
     FieldTaken,
@@ -25,13 +26,14 @@ from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType, default_templates
+from ..replies import renewal_reply
 from ..schemas import password_field
 from ..sessions import session_kept_on_failure
 from ..settings import Settings, SettingsReader, setting, spell
 from ..signals import user_changed_email
 from ..userfields import UserFields
 from ..users import User, UserState, lineage, moved_within, new_stamp, next_stamp, stamp_of_move
-from ..web import BodySchema, LinkParameter, LinkSchema, Text
+from ..web import BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,10 @@ class RegisterEmailSettings(Settings):
 
 def _is_verifying(settings: RegisterEmailSettings) -> bool:
     return settings.register_email_verification_enabled
+
+
+def _is_moving_at_once(settings: RegisterEmailSettings) -> bool:
+    return not settings.register_email_verification_enabled
 
 
 flow = Flow("register_email", RegisterEmailSettings, mails=lambda settings: True, needs_email=True)
@@ -89,10 +95,16 @@ def register_email_schema(kit: Kit) -> Schema:
     return (kit.group(RegisterEmailSettings).register_email_schema_class or RegisterEmailSchema)()
 
 
+def asked_reply(kit: Kit) -> Schema:
+    """What the answer carries where the address changes at once."""
+    return SuccessSchema() if _is_verifying(kit.group(RegisterEmailSettings)) else renewal_reply(kit)
+
+
 @flow.post(
     "/register-email/",
     loads=register_email_schema,
-    raises=[ReauthenticationRequired, EmailAlreadyRegistered, MailUnavailable],
+    returns=asked_reply,
+    raises={ReauthenticationRequired: always, EmailAlreadyRegistered: _is_moving_at_once, MailUnavailable: always},
     login_required=True,
     throttles={"client": "20/minute;100/hour", "account": "10/5 minutes;20/hour"},
 )
@@ -149,6 +161,7 @@ def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: st
 @flow.post(
     "/verify-email/",
     loads=EmailLinkSchema,
+    returns=renewal_reply,
     raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered, MailUnavailable],
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
@@ -219,6 +232,7 @@ def changed_mail(kit: Kit, settings: RegisterEmailSettings, user: User, old: str
 @flow.post(
     "/undo-email-change/",
     loads=EmailLinkSchema,
+    returns=SuccessSchema,
     raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered],
     throttles={"client": "60/minute"},
     account=link_names,

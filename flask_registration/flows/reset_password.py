@@ -22,7 +22,7 @@ from ..settings import PREFIX, SettingsReader
 from ..signals import announce, user_activated, user_reset_password
 from ..userfields import UserFields
 from ..users import User, new_stamp
-from ..web import LinkSchema, load
+from ..web import LinkSchema, SuccessSchema, load
 
 
 def _is_enabled(settings: ResetPasswordSettings) -> bool:
@@ -46,7 +46,8 @@ def asking_schema(kit: Kit) -> Schema:
 @flow.post(
     "/send-reset-password-link/",
     loads=asking_schema,
-    raises=[UserNotFound],
+    returns=SuccessSchema,
+    raises={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
@@ -114,6 +115,7 @@ def reset_password_schema(kit: Kit) -> Schema:
 @flow.post(
     "/reset-password/",
     loads=LinkSchema,
+    returns=SuccessSchema,
     raises=[LinkInvalid, LinkExpired, MailUnavailable],
     enabled=_is_enabled,
     throttles={"client": "60/minute"},

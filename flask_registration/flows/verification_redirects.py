@@ -83,7 +83,7 @@ UNDO_EMAIL_CHANGE = Page(
     {},
 )
 
-flow = Flow("verification_redirects", VerificationRedirectsSettings)
+flow = Flow("verification_redirects", VerificationRedirectsSettings, pages=True)
 
 
 @flow.get("/verify-registration/")
