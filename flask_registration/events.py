@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import click
 from flask import has_request_context, request
 
 #: Silent until the application configures logging; its records go to the root logger's handlers as well.
@@ -50,13 +51,16 @@ VERIFICATION_REQUEST = Event(
     logging.INFO,
     "somebody asked for the verification mail again, for a pending account or none",
 )
-USER_ACTIVATED = Event("user_activated", logging.INFO, "an address was proven")
+USER_ACTIVATED = Event("user_activated", logging.INFO, "an address was proven, or marked so from the command line")
 USER_UPDATED = Event(
     "user_updated", logging.INFO, "a profile was changed by its owner", {"fields": "the columns, without their values"}
 )
 USER_DELETED = Event(
     "user_deleted", logging.INFO, "an account was deleted, or anonymised, by its owner, or nobody verified it in time"
 )
+
+USER_SUSPENDED = Event("user_suspended", logging.WARNING, "an account was suspended from the command line")
+USER_RESUMED = Event("user_resumed", logging.WARNING, "a suspended account was let in again from the command line")
 
 LOGIN_SUCCESS = Event("authn_login_success", logging.INFO, "somebody logged in")
 LOGIN_FAIL = Event(
@@ -87,7 +91,9 @@ PASSWORD_CHANGE_FAIL = Event(
 PASSWORD_RESET_REQUEST = Event(
     "authn_password_reset_request", logging.INFO, "somebody asked for a reset link, for an account or none"
 )
-PASSWORD_RESET = Event("authn_password_reset", logging.INFO, "a forgotten password was replaced")
+PASSWORD_RESET = Event(
+    "authn_password_reset", logging.INFO, "a forgotten password was replaced, by its owner or from the command line"
+)
 EMAIL_CHANGE_REQUEST = Event(
     "user_email_change_request", logging.INFO, "somebody asked to move to another address", {"taken": "true or false"}
 )
@@ -138,7 +144,8 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
     """Write one record, if the logger's level wants it; whatever a handler does, this does not raise.
 
     Its message is one line of JSON in ASCII. It has the same as attributes: ``event``, ``user_id``, ``client`` (the
-    address that Flask's ``request.remote_addr`` says), ``method``, ``endpoint`` and ``details``.
+    address that Flask's ``request.remote_addr`` says), ``method``, ``endpoint``, ``command`` (``flask registration
+    suspend``, say; in the line only where there is one) and ``details``.
 
     :param user_id: the verification id of the account that it is about, as links have it.
     :raises TypeError: a detail that the event does not declare.
@@ -155,15 +162,22 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
         "method": _clean(asking and asking.method),
         "endpoint": _clean(asking and asking.endpoint),  # a path or query of the application's own may be a secret
     }
+    command = _command()
     cleaned = {name: _clean(value) for name, value in details.items()}
-    line = json.dumps({**attributes, **cleaned})
+    line = json.dumps({**attributes, **({"command": command} if command else {}), **cleaned})
     # Not by way of ``extra``, which refuses what an application's own record factory has set already.
     entry = logger.makeRecord(logger.name, event.level, __file__, 0, line, (), None)
-    entry.__dict__.update(attributes, details=cleaned)
+    entry.__dict__.update(attributes, command=command, details=cleaned)
     try:
         logger.handle(entry)
     except Exception:
         _silence.handleError(entry)  # on stderr, as the standard library tells of its own handlers
+
+
+def _command() -> str | None:
+    """The command that is at work, without what was typed after it; None in a request."""
+    context = None if has_request_context() else click.get_current_context(silent=True)
+    return str(_clean(context.command_path)) if context else None
 
 
 def _clean(value: Any) -> Any:

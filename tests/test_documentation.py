@@ -45,7 +45,7 @@ from flask_registration import (
     signals,
     user_activated,
 )
-from flask_registration.cli import settings_table
+from flask_registration.cli import registration_cli, settings_table
 from flask_registration.events import CATALOGUE
 from flask_registration.extension import ROOMS
 from flask_registration.flows import verification_redirects
@@ -526,6 +526,19 @@ def test_every_signal_is_documented() -> None:
     listed = re.findall(r"^\| `(\w+)` \| `user`, `request`", read("docs/signals.md"), re.MULTILINE)
     there = [name for name, value in vars(signals).items() if isinstance(value, NamedSignal)]
     assert sorted(listed) == sorted(there)
+
+
+def test_every_command_is_documented_with_its_help(site: Site) -> None:
+    page = read("docs/commands.md")
+    listed = re.findall(r"^\| \[`([\w-]+)`\]\(#\1\) \| .* \| `flask registration \1[^`]*` \|$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(registration_cli.commands)
+    sections = re.findall(r"^## ([\w-]+)\n+```text\n(.*?)```$", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in sections] == listed
+    for name, text in sections:
+        shown = site.app.test_cli_runner().invoke(
+            registration_cli, [name, "--help"], prog_name="flask registration", terminal_width=80
+        )
+        assert text == shown.output, f"docs/commands.md: put what {name} --help says into its section."
 
 
 def test_every_event_is_documented() -> None:

@@ -1,7 +1,20 @@
 """``flask registration``: one command a file."""
 
-from . import check, purge, retry_mail, send_mail, settings, status
+from . import check, purge, resume, retry_mail, send_mail, set_password, settings, status, suspend, verify
 from .base import registration_cli
 from .settings import settings_table
 
-__all__ = ["check", "purge", "registration_cli", "retry_mail", "send_mail", "settings", "settings_table", "status"]
+__all__ = [
+    "check",
+    "purge",
+    "registration_cli",
+    "resume",
+    "retry_mail",
+    "send_mail",
+    "set_password",
+    "settings",
+    "settings_table",
+    "status",
+    "suspend",
+    "verify",
+]

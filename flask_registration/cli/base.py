@@ -15,7 +15,11 @@ from ..kit import Kit
 
 @click.group("registration")
 def registration_cli() -> None:
-    """Accounts: check the configuration, print the settings, send the mail, remove what has expired."""
+    """Look after accounts, their mails, and the configuration.
+
+    Each command exits with 0 if it has done what it says; with 1 if not, and says why on stderr; with 2 if it was not
+    called as it must be.
+    """
 
 
 def load(context: click.Context) -> tuple[Flask, Kit]:

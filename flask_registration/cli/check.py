@@ -22,7 +22,7 @@ COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def check_command(context: click.Context, mail: bool, database: bool, strict: bool, as_json: bool) -> None:
-    """Tell every problem of the configuration, and what the deployment lacks.
+    """Tell what is wrong, and what the deployment lacks.
 
     Exits with 1 where the application cannot start or a server that was asked does not answer as it must.
     """

@@ -90,7 +90,11 @@ PURGES = [
 )
 @click.pass_context
 def purge_command(context: click.Context, dry_run: bool, older_than: int) -> None:
-    """Remove registrations that nobody verified in time, expired logins, and old mails of the outbox."""
+    """Remove what has expired.
+
+    That is: registrations that nobody verified in time, logins, and old mails of the outbox. They go in batches of a
+    hundred, each a transaction of its own, with a bar on a terminal.
+    """
     app, kit = load(context)
     grace = timedelta(days=older_than)
     with app.app_context():

@@ -11,7 +11,7 @@ from .base import load_outbox, registration_cli
 @click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
 @click.pass_context
 def retry_mail_command(context: click.Context, ids: tuple[int, ...]) -> None:
-    """Let mail that was given up be sent anew, as soon as somebody sends: these, or all."""
+    """Let mail that was given up be sent anew: these, or all."""
     app, sender = load_outbox(context)
     with app.app_context():
         count = sender.store.retry(ids)

@@ -26,7 +26,10 @@ PURGE_INTERVAL = 3600
 )
 @click.pass_context
 def send_mail_command(context: click.Context, watch: bool, interval: float) -> None:
-    """Send the mail in the outbox that is due. Any number of these may run at once."""
+    """Send the mail in the outbox that is due.
+
+    Any number of these may run at once.
+    """
     app, sender = load_outbox(context)
     with stopping() as stop:
         if watch:

@@ -16,7 +16,7 @@ from .base import load, registration_cli
 @click.option("--markdown", is_flag=True, help="Print the table for the documentation; needs no application.")
 @click.pass_context
 def settings_command(context: click.Context, markdown: bool) -> None:
-    """Print every setting with its value, its default and what it is for."""
+    """Print every setting with its value and what it is for."""
     if markdown:
         click.echo(settings_table(), nl=False)
         return

@@ -13,7 +13,7 @@ from .base import load_outbox, registration_cli
 @registration_cli.command("status")
 @click.pass_context
 def status_command(context: click.Context) -> None:
-    """Tell how many mails are waiting, were sent and were given up, and why."""
+    """Tell how many mails are waiting, were sent and were given up."""
     app, sender = load_outbox(context)
     with app.app_context():
         counts, waiting, dead = sender.store.status()

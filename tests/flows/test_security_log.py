@@ -392,7 +392,7 @@ def test_a_flow_of_one_s_own_that_announces_is_recorded_even_where_nobody_listen
 
 
 def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
-    """Those of the throttles have tests of their own."""
-    elsewhere = {"excess_rate_limit_exceeded", "sys_throttle_store_down"}
+    """Those of the throttles and of the commands have tests of their own."""
+    elsewhere = {"excess_rate_limit_exceeded", "sys_throttle_store_down", "user_suspended", "user_resumed"}
     text = Path(__file__).read_text("utf-8")
     assert {each.name for each in CATALOGUE if f'"{each.name}"' not in text} <= elsewhere

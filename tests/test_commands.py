@@ -1,0 +1,450 @@
+"""The commands about accounts: what an administrator does from a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from sqlalchemy import Boolean, String, event, update
+from sqlalchemy.orm import mapped_column
+
+from flask_registration import signals, user_reset_password
+from flask_registration.cli import registration_cli
+
+from .flows.journeys import (
+    BOTH_KINDS_OF_SESSION,
+    LINK_INVALID,
+    OTHER_PASSWORD,
+    ask_move,
+    ask_reset,
+    changed,
+    forget_mails,
+    has_password,
+    is_in,
+    mails,
+    member,
+    move,
+    row,
+    token_of,
+)
+from .people import log_in
+from .site import PASSWORD, Site, own_model
+from .test_dispatch import broken_mail
+
+NewSite = Callable[..., Site]
+Log = list[logging.LogRecord]
+
+ALL_SIGNALS = [value for value in vars(signals).values() if type(value).__name__ == "NamedSignal"]
+
+#: Every command that is about one account, with what it needs on stdin.
+ON_ACCOUNT: dict[str, tuple[list[str], str | None]] = {
+    "verify": ([], None),
+    "suspend": ([], None),
+    "resume": ([], None),
+    "set-password": (["--password-stdin"], OTHER_PASSWORD),
+}
+each_on_account = pytest.mark.parametrize("name", ON_ACCOUNT)
+
+
+def run(site: Site, *arguments: str, typed: str | None = None) -> Result:
+    """Run ``flask registration`` with these arguments."""
+    return site.app.test_cli_runner().invoke(registration_cli, arguments, input=typed)
+
+
+def done(site: Site, *arguments: str, typed: str | None = None) -> str:
+    """Run it, which must succeed; what it prints."""
+    result = run(site, *arguments, typed=typed)
+    assert (result.exit_code, result.exception) == (0, None), result.output
+    assert result.stderr == ""
+    return result.stdout.strip()
+
+
+def refused(site: Site, *arguments: str, typed: str | None = None) -> str:
+    """Run it, which must not change a thing; what it says on stderr."""
+    before = everything(site)
+    with site.hears(*ALL_SIGNALS) as heard:
+        result = run(site, *arguments, typed=typed)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert (heard, site.outbox, everything(site)) == ([], [], before)
+    return result.stderr.strip()
+
+
+def everything(site: Site) -> list[dict[str, Any]]:
+    return [{each.key: getattr(user, each.key) for each in site.User.__table__.columns} for user in site.users()]
+
+
+def events(log: Log) -> list[dict[str, Any]]:
+    """What was recorded by a command, less what is always so."""
+    told = [json.loads(entry.getMessage()) for entry in log]
+    log.clear()
+    return [{name: value for name, value in each.items() if value is not None} for each in told]
+
+
+# Whom it is about
+
+
+@each_on_account
+@pytest.mark.parametrize("named", [["ALICE"], ["Alice@Example.com"], ["--id", "7"]])
+def test_an_account_is_named_by_a_login_its_address_or_its_id(site: Site, name: str, named: list[str]) -> None:
+    member(site, id=7, is_active=name != "resume", is_verified=name != "verify")
+    site.change(site.user(id=7), is_verified=name != "verify")
+    member(site, "bob", id=8)
+    before, options, typed = row(site, id=8), *ON_ACCOUNT[name]
+    assert "alice (id 7)" in done(site, name, *named, *options, typed=typed)
+    assert row(site, id=8) == before
+
+
+@each_on_account
+def test_an_unknown_account_is_told_and_nothing_happens(site: Site, name: str) -> None:
+    member(site)
+    options, typed = ON_ACCOUNT[name]
+    assert refused(site, name, "bob", *options, typed=typed) == "No account has the login or the e-mail address bob."
+    assert refused(site, name, "--id", "x", *options, typed=typed) == "No account has the id x."
+
+
+@each_on_account
+def test_a_name_that_several_accounts_have_is_told_with_their_ids(new_site: NewSite, name: str) -> None:
+    site = new_site(
+        define=own_model(
+            email=lambda: mapped_column(String(254), nullable=False),
+            is_active=lambda: mapped_column(Boolean, default=True),
+        )
+    )
+    member(site, "alice", email="us@example.com", id=3)
+    member(site, "bob", email="us@example.com", id=5)
+    options, typed = ON_ACCOUNT[name]
+    told = refused(site, name, "us@example.com", *options, typed=typed)
+    assert told == "2 accounts have us@example.com: say which one you mean, --id 3 or --id 5."
+
+
+@each_on_account
+@pytest.mark.parametrize("named", [[], ["alice", "--id", "1"]])
+def test_an_account_is_named_in_one_way(site: Site, name: str, named: list[str]) -> None:
+    member(site)
+    result = run(site, name, *named, *ON_ACCOUNT[name][0])
+    assert (result.exit_code, "either by LOGIN or by --id" in result.stderr) == (2, True)
+
+
+def test_nothing_that_is_stored_or_typed_reaches_the_terminal_as_a_command(new_site: NewSite) -> None:
+    site = new_site(
+        define=own_model(
+            username=lambda: mapped_column(String(40)), nickname=lambda: mapped_column(String(40), unique=True)
+        ),
+        USER_LOGIN_FIELDS=["nickname"],
+    )
+    member(site, nickname="\x1b[2Jalice\u202e", is_verified=False)
+    site.change(site.user(id=1), is_verified=False)
+    assert done(site, "verify", "--id", "1") == r"Verified \x1b[2Jalice\u202e (id 1)."
+    assert refused(site, "verify", "\x1b]0;x") == r"No account has the login or the e-mail address \x1b]0;x."
+
+
+# Verify
+
+
+@BOTH_KINDS_OF_SESSION
+def test_verify_marks_the_address_as_proven_and_ends_what_came_before(
+    new_site: NewSite, database: str, sessions: dict[str, Any], security_log: Log
+) -> None:
+    site = new_site(database, **sessions)
+    site.register()
+    link, reset = site.link(), ask_reset(site)
+    site.change(site.user(), is_verified=True)
+    squatter = log_in(site)
+    site.change(site.user(), is_verified=False)
+    forget_mails(site)
+    security_log.clear()
+    with site.hears(*ALL_SIGNALS) as heard:
+        assert done(site, "verify", "alice") == "Verified alice (id 1)."
+    assert [(each["signal"], each["user"].is_verified, each["request"]) for each in heard] == [
+        ("user-activated", True, None)
+    ]
+    assert events(security_log) == [{"event": "user_activated", "user_id": "1", "command": "registration verify"}]
+    assert not is_in(squatter)
+    assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).get_json() == LINK_INVALID
+    assert site.verify(link).status_code == 200, "the mailed link may still be opened"
+    assert has_password(site, PASSWORD)
+    assert mails(site) == []
+
+
+def test_verify_of_a_verified_account_changes_nothing(site: Site) -> None:
+    member(site)
+    client, before = log_in(site), row(site)
+    with site.hears(*ALL_SIGNALS) as heard:
+        assert done(site, "verify", "alice") == "alice (id 1) was verified already; nothing was changed."
+    assert (heard, row(site)) == ([], before)
+    assert is_in(client)
+
+
+def test_verify_refuses_a_suspended_account_and_a_model_that_knows_no_verification(new_site: NewSite) -> None:
+    site = new_site()
+    site.register()
+    site.outbox.clear()
+    site.change(site.user(), is_active=False)
+    assert refused(site, "verify", "alice") == "This account is suspended. Resume it first."
+    site = new_site(define=own_model(is_verified=lambda: None), REGISTER_VERIFICATION_ENABLED=False)
+    member(site)
+    assert "REGISTRATION_USER_VERIFICATION_FLAG_FIELD" in refused(site, "verify", "alice")
+
+
+# Suspend and resume
+
+
+@BOTH_KINDS_OF_SESSION
+def test_suspend_ends_sessions_tokens_and_links_for_good(
+    new_site: NewSite, database: str, sessions: dict[str, Any], security_log: Log
+) -> None:
+    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, **sessions)
+    member(site)
+    client, token = log_in(site), token_of(site)
+    reset, new_address = ask_reset(site), ask_move(site, client, "new@example.com")
+    forget_mails(site)
+    security_log.clear()
+    with site.hears(*ALL_SIGNALS) as heard:
+        assert done(site, "suspend", "alice") == "Suspended alice (id 1)."
+        assert events(security_log) == [{"event": "user_suspended", "user_id": "1", "command": "registration suspend"}]
+        assert not is_in(client)
+        assert not is_in(site.app.test_client(), token)
+        assert not has_password(site, PASSWORD)
+        security_log.clear()
+        assert done(site, "suspend", "alice") == "alice (id 1) was suspended already; nothing was changed."
+        assert events(security_log) == []
+        assert done(site, "resume", "alice") == "Resumed alice (id 1)."
+        assert events(security_log) == [{"event": "user_resumed", "user_id": "1", "command": "registration resume"}]
+        assert not is_in(client)
+        assert not is_in(site.app.test_client(), token)
+        assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).get_json() == LINK_INVALID
+        assert site.post("verify-email", new_address).get_json() == LINK_INVALID
+        assert done(site, "resume", "alice") == "alice (id 1) was not suspended; nothing was changed."
+    assert {each["signal"] for each in heard} == {"user-login-failed"}
+    assert mails(site) == []
+    assert has_password(site, PASSWORD)
+
+
+def test_resume_brings_no_session_back_that_sql_of_one_s_own_had_left(site: Site) -> None:
+    member(site)
+    client = log_in(site)
+    with site.app.app_context():
+        site.db.session.execute(update(site.User).values(is_active=False))
+        site.db.session.commit()
+    done(site, "resume", "alice")
+    assert not is_in(client)
+
+
+def test_suspend_leaves_the_old_address_its_way_back(site: Site) -> None:
+    member(site)
+    undo = move(site, log_in(site), "new@example.com")
+    done(site, "suspend", "alice")
+    assert site.post("undo-email-change", undo).get_json() == LINK_INVALID
+    done(site, "resume", "alice")
+    assert site.post("undo-email-change", undo).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["suspend", "resume"])
+def test_a_model_without_is_active_has_only_active_accounts(new_site: NewSite, name: str) -> None:
+    site = new_site(define=own_model())
+    member(site)
+    assert refused(site, name, "alice") == "User has no column is_active: none of its accounts can be suspended."
+
+
+# Another password
+
+
+@BOTH_KINDS_OF_SESSION
+def test_set_password_ends_everything_and_tells_the_owner(
+    new_site: NewSite, database: str, sessions: dict[str, Any], security_log: Log
+) -> None:
+    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, **sessions)
+    member(site)
+    client, token, reset = log_in(site), token_of(site), ask_reset(site)
+    forget_mails(site)
+    security_log.clear()
+    with site.hears(*ALL_SIGNALS) as heard:
+        told = done(site, "set-password", "alice", "--password-stdin", typed=f"{OTHER_PASSWORD}\n")
+    assert told == "Set the password of alice (id 1)."
+    assert [(each["signal"], each["user"].username, each["request"]) for each in heard] == [
+        ("user-reset-password", "alice", None)
+    ]
+    assert events(security_log) == [
+        {"event": "authn_password_reset", "user_id": "1", "command": "registration set-password"}
+    ]
+    assert mails(site) == [("alice@example.com", "Your password for example.com was changed")]
+    assert not is_in(client)
+    assert not is_in(site.app.test_client(), token)
+    assert site.post("reset-password", {**reset, "password": PASSWORD}).get_json() == LINK_INVALID
+    assert not has_password(site, PASSWORD)
+    assert has_password(site, OTHER_PASSWORD)
+
+
+def test_set_password_asks_twice_and_shows_nothing(site: Site) -> None:
+    member(site)
+    typed = ["password", OTHER_PASSWORD, "another one", OTHER_PASSWORD, OTHER_PASSWORD]
+    result = run(site, "set-password", "alice", typed="\n".join(typed) + "\n")
+    assert result.exit_code == 0
+    weak, differ = result.stderr.splitlines()
+    assert "common password" in weak
+    assert differ == "The two passwords do not match."
+    assert result.stdout.splitlines()[-1] == "Set the password of alice (id 1)."
+    assert not any(each in result.output for each in typed if " " in each)
+    assert has_password(site, OTHER_PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("alice@example.com\n", "This password is too easy to guess"),
+        ("short", "A password needs at least 8 characters."),
+        ("x" * 257, "A password has at most 256 characters."),
+        ("", "Give the password as the one line of stdin."),
+        ("two lines\nof words\n", "Give the password as the one line of stdin."),
+        (f"{OTHER_PASSWORD}\0", "This text has characters that cannot be stored."),
+    ],
+    ids=["made of the account", "too short", "too long", "none", "two", "nul"],
+)
+def test_set_password_refuses_what_the_api_would(site: Site, typed: str, says: str) -> None:
+    member(site)
+    assert says in refused(site, "set-password", "alice", "--password-stdin", typed=typed)
+
+
+def test_set_password_refuses_what_is_no_text(site: Site) -> None:
+    member(site)
+    result = site.app.test_cli_runner().invoke(
+        registration_cli, ["set-password", "alice", "--password-stdin"], input=b"\xff\xfe\xff\xfe"
+    )
+    assert (result.exit_code, result.stderr) == (1, "The password on stdin is not UTF-8.\n")
+
+
+def test_no_password_is_taken_as_an_argument_where_everybody_could_read_it(site: Site) -> None:
+    member(site)
+    for name in ("set-password",):
+        options = [each for each in registration_cli.commands[name].params if "password" in (each.name or "")]
+        assert [(each.name, getattr(each, "is_flag", None)) for each in options] == [("password_stdin", True)]
+
+
+def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(site: Site) -> None:
+    site.register()
+    link = site.link()
+    site.change(site.user(), is_active=False)
+    before = row(site)
+    done(site, "set-password", "alice", "--password-stdin", typed=OTHER_PASSWORD)
+    assert changed(before, row(site)) == {"password_hash", "security_stamp"}
+    done(site, "resume", "alice")
+    assert site.verify(link).get_json() == LINK_INVALID, "it is of before"
+    assert site.post("login", {"login": "alice", "password": OTHER_PASSWORD}).get_json()["code"] == "not-verified"
+
+
+def test_set_password_lets_the_owner_try_again_at_once(new_site: NewSite) -> None:
+    site = new_site(THROTTLES={"login": {"account": "2/hour"}}, config={"RATELIMIT_ENABLED": True})
+    member(site)
+    for _ in range(3):
+        reply = site.post("login", {"login": "alice", "password": "wrong"})
+    assert reply.status_code == 429
+    done(site, "set-password", "alice", "--password-stdin", typed=OTHER_PASSWORD)
+    assert has_password(site, OTHER_PASSWORD)
+
+
+def test_set_password_keeps_the_old_one_where_the_owner_cannot_be_told(new_site: NewSite) -> None:
+    site = new_site(MAIL_DISPATCHER="inline")
+    member(site)
+    before = row(site)
+    with broken_mail(site), site.hears(user_reset_password) as heard:
+        result = run(site, "set-password", "alice", "--password-stdin", typed=OTHER_PASSWORD)
+    assert (result.exit_code, heard, row(site)) == (1, [], before)
+    assert "The mail could not be sent. Nothing was changed" in result.stderr
+
+
+# When others are at it
+
+
+def race(site: Site, change: Callable[[], None], times: int = 1) -> Callable[[], int]:
+    """Let something happen just before a command writes to the users, so often; says how often it did."""
+    happened = 0
+
+    def interfere(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        nonlocal happened
+        if statement.startswith("UPDATE users") and happened < times:
+            happened += 1
+            change()
+
+    with site.app.app_context():
+        event.listen(site.db.engine, "before_cursor_execute", interfere)
+    return lambda: happened
+
+
+@each_on_account
+def test_an_account_that_its_owner_changes_at_that_moment_is_looked_at_again(
+    new_site: NewSite, postgresql_url: str, name: str
+) -> None:
+    site = new_site(postgresql_url)
+    member(site)
+    site.change(site.user(), is_active=name != "resume", is_verified=name != "verify")
+
+    def change() -> None:
+        with site.db.engine.connect() as other:
+            other.exec_driver_sql(
+                "update users SET security_stamp = 'f0000000000000000000000000000000', last_name = 'L'"
+            )
+            other.commit()
+
+    happened = race(site, change)
+    options, typed = ON_ACCOUNT[name]
+    done(site, name, "alice", *options, typed=typed)
+    assert happened() == 1
+    assert row(site)["last_name"] == "L"
+    assert row(site)["is_active"] is (name != "suspend")
+    assert row(site)["is_verified"] is True
+
+
+def test_an_account_that_others_change_all_the_time_is_left_alone(new_site: NewSite, postgresql_url: str) -> None:
+    site = new_site(postgresql_url)
+    member(site)
+    numbers = iter(range(100))
+
+    def change() -> None:
+        with site.db.engine.connect() as other:
+            other.exec_driver_sql(f"update users SET security_stamp = '{next(numbers)}'")
+            other.commit()
+
+    race(site, change, times=100)
+    result = run(site, "suspend", "alice")
+    assert (result.exit_code, row(site)["is_active"]) == (1, True)
+    assert "being changed by others at this very moment" in result.stderr
+
+
+def test_an_account_that_is_deleted_at_that_moment_is_told(new_site: NewSite, postgresql_url: str) -> None:
+    site = new_site(postgresql_url)
+    member(site)
+
+    def delete() -> None:
+        with site.db.engine.connect() as other:
+            other.exec_driver_sql("DELETE FROM users")
+            other.commit()
+
+    race(site, delete)
+    result = run(site, "suspend", "alice")
+    assert (result.exit_code, result.stderr) == (1, "This account has just been deleted.\n")
+
+
+# When it cannot work
+
+
+def test_a_database_without_tables_is_told_in_one_line(site: Site, database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    with site.app.app_context():
+        site.db.drop_all()
+    result = run(site, "suspend", "alice")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1), result.stderr
+    assert "users" in result.stderr
+
+
+def test_an_application_without_registration_is_told() -> None:
+    result = Flask(__name__).test_cli_runner().invoke(registration_cli, ["suspend", "alice"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "This application has no Registration: call registration.init_app(app).\n",
+    )
