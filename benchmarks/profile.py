@@ -41,12 +41,18 @@ def environ_of(request: Request) -> dict[str, Any]:
     return builder.get_environ()
 
 
-def serve(application: Application, environ: dict[str, Any], expected: int) -> bytes:
-    """What the application answers; it must be what the scenario is about."""
+def serve(
+    application: Application, environ: dict[str, Any], expected: int, replied: Callable[[], object] = lambda: None
+) -> bytes:
+    """What the application answers; it must be what the scenario is about.
+
+    :param replied: called when the client has the whole reply, before the server is done with the request.
+    """
     statuses: list[str] = []
     answer = application(environ, lambda status, headers, error=None: statuses.append(status))
     try:
         body = b"".join(answer)
+        replied()
     finally:
         close = getattr(answer, "close", None)
         if close:

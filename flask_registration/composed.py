@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from email.utils import make_msgid, parseaddr
 from typing import Any, NamedTuple
 
 from flask_mail import Message
 
 from .users import mail_address
+
+#: Who gets what nobody shall get (RFC 2606).
+NOBODYS_ADDRESS = "nobody@example.invalid"
 
 
 class RenderedMail(NamedTuple):
@@ -32,6 +35,7 @@ class Mail:
     :ivar written_at: seconds since the epoch.
     :ivar deliver: the application's own way to send this one.
     :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` is about it.
+    :ivar is_decoy: composed for the time that it takes; it never leaves.
     """
 
     to: str
@@ -44,6 +48,11 @@ class Mail:
     written_at: float
     deliver: Callable[[], None] | None = None
     limited: bool = True
+    is_decoy: bool = False
+
+    def to_nobody(self) -> Mail:
+        """A decoy of this mail."""
+        return replace(self, to=NOBODYS_ADDRESS, is_decoy=True)
 
     def message(self) -> Message:
         """The mail for Flask-Mail.

@@ -19,6 +19,7 @@ from .cooldown import Cooldown
 from .errors import MailUnavailable
 from .events import MAIL_FAILED, record
 from .mail import Mail, MailSettings
+from .afterwards import after_reply
 from .retries import settle
 
 #: Threads of the pool, and mails that wait in it at the most; a full pool sends in the request.
@@ -130,6 +131,9 @@ class Dispatcher:
         :raises MailUnavailable: the transaction is to be rolled back.
         """
 
+    def pretend(self, mail: Mail) -> None:
+        """Do the work of :meth:`before_commit` for a decoy, where that takes time."""
+
     def after_commit(self, mail: Mail) -> None:
         """Hand it over; what was committed stands, so this does not raise."""
         self.leave(mail)
@@ -154,7 +158,7 @@ class InlineDispatcher(Dispatcher):
 
 
 class BackgroundDispatcher(Dispatcher):
-    """After the commit, by a small pool of threads, which Python drains when the process ends.
+    """After the reply, by a small pool of threads, which Python drains when the process ends.
 
     With ``app.testing``, and where an application sends by itself, in the request.
     """
@@ -169,8 +173,15 @@ class BackgroundDispatcher(Dispatcher):
         self._room = threading.BoundedSemaphore(CAPACITY)
 
     def after_commit(self, mail: Mail) -> None:
-        if self._app.testing or mail.deliver or not self._submit(mail):
+        if self._app.testing or mail.deliver:
             self.leave(mail)
+        else:
+            after_reply(lambda: self._hand_on(mail))
+
+    def _hand_on(self, mail: Mail) -> None:
+        if not self._submit(mail):
+            with self._app.app_context():
+                self.leave(mail)
 
     def _submit(self, mail: Mail) -> bool:
         if self._process != os.getpid():  # threads do not live on in a forked worker

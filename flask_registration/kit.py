@@ -13,6 +13,7 @@ from marshmallow import Schema
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
+from .composed import NOBODYS_ADDRESS
 from .delivery import Sender
 from .dispatch import Dispatcher, Mailer
 from .errors import MailUnavailable
@@ -104,6 +105,24 @@ class Kit:
         wanted = self.group(MailSettings).password_notice_enabled and self.users.state(user).email
         return [self.mail(notification_type, user)] if wanted else []
 
+    def pretend(self, compose: Callable[[User], Mail], user: User | None) -> None:
+        """Do what a mail takes, without one: the time of a reply must not tell who gets a mail.
+
+        :param user: who will do for composing it; one is made up where there is none.
+        """
+        try:
+            decoy = compose(user or self.users.create(self._nobody, password_hash="", verified=False))
+        except Exception as error:  # an application's own templates need not be made for nobody
+            current_app.logger.debug("A mail to nobody could not be composed.", exc_info=error)
+        else:
+            self.commit(decoy.to_nobody())
+
+    @property
+    def _nobody(self) -> dict[str, Any]:
+        fields = self.fields
+        names = {fields.username: "nobody", fields.email: NOBODYS_ADDRESS}
+        return {name: value for name, value in names.items() if name}
+
     def commit(
         self, *mails: Mail, gone: Sequence[User] = (), signal: NamedSignal | None = None, **arguments: Any
     ) -> None:
@@ -112,14 +131,16 @@ class Kit:
         :param gone: accounts that were deleted, which is announced first: their ids may be used again already.
         :raises MailUnavailable: an ``"inline"`` mail could not be sent, and nothing was committed.
         """
-        admitted = [mail for mail in mails if not mail.limited or self.mailer.cooldown.admit(mail.to)]
+        leaving = [mail if self._may_leave(mail) else mail.to_nobody() for mail in mails]
         try:
-            for mail in admitted:
-                self.dispatcher.before_commit(mail)
+            for mail in leaving:
+                (self.dispatcher.pretend if mail.is_decoy else self.dispatcher.before_commit)(mail)
             self.users.commit()
         except Exception as error:
             self.users.rollback()
-            for mail in admitted:
+            for mail in leaving:
+                if mail.is_decoy:
+                    continue
                 self.mailer.cooldown.forget(mail.to)
                 if isinstance(error, MailUnavailable):
                     self.mailer.report(mail, error.__cause__ or error)
@@ -129,9 +150,13 @@ class Kit:
             announce(user_deleted, user=deleted)
         if signal:
             announce(signal, **arguments)
-        for mail in admitted:
+        for mail in leaving:
             self.users.release()  # what receivers have read: no mail leaves inside a transaction
-            self.dispatcher.after_commit(mail)
+            if not mail.is_decoy:
+                self.dispatcher.after_commit(mail)
+
+    def _may_leave(self, mail: Mail) -> bool:
+        return (not mail.limited or self.mailer.cooldown.admit(mail.to)) and not mail.is_decoy
 
     def finish(self) -> None:
         """End what a request has open, and then do what could wait."""

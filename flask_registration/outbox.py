@@ -15,6 +15,9 @@ from .users import EMAIL_MAX_LENGTH
 
 WAITING, SENT, DEAD = "waiting", "sent", "dead"
 
+#: A row in place of a mail that nobody gets, so that the time of a reply does not tell that.
+DECOY = "decoy"
+
 #: Times to the microsecond; MySQL would round them to seconds, up or down.
 _TIME = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
@@ -92,19 +92,28 @@ class SQLAlchemyUserStore:
                 setattr(user, name, default.arg(None) if default.is_callable else default.arg)
         return user
 
+    def check_free(self, user: User) -> None:
+        values = self._unique_values(user)
+        rows = self._where_any(values) if values else []
+        if rows:
+            raise self._taken(values, None, rows)
+
     def add(self, user: User, *, savepoint: bool = False) -> None:
-        names = [name for name in self.fields.unique if name != self.fields.pk or name in self.fields.login]
-        values = {name: value for name in names if (value := getattr(user, name)) is not None}
+        values = self._unique_values(user)
         try:
             self._insert(user, savepoint)
         except IntegrityError:
             if not savepoint:
                 self.rollback()
-            raise self._taken(values, None) from None
+            raise self._taken(values, None, self._where_any(values) if values else []) from None
         except DataError:
             if not savepoint:
                 self.rollback()
             raise ValidationError("The database cannot store one of these values.") from None
+
+    def _unique_values(self, user: User) -> dict[str, Any]:
+        names = [name for name in self.fields.unique if name != self.fields.pk or name in self.fields.login]
+        return {name: value for name in names if (value := getattr(user, name)) is not None}
 
     def _insert(self, user: User, savepoint: bool) -> None:
         if savepoint:
@@ -122,11 +131,14 @@ class SQLAlchemyUserStore:
         if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", True):
             connection.exec_driver_sql("BEGIN")
 
-    def _taken(self, values: Mapping[str, Any], own_key: Any) -> FieldTaken:
+    def _taken(self, values: Mapping[str, Any], own_key: Any, rows: Sequence[User]) -> FieldTaken:
         taken, owner = [], None
         holders: dict[Any, User] = {}
+        alike = any(all(getattr(row, name) != value for name, value in values.items()) for row in rows)
         for name, value in values.items():
-            found = next(iter(self._where(name, value)), None)
+            found = next((row for row in rows if getattr(row, name) == value), None)
+            if found is None and alike:  # a row that only a collation finds: by which column, it must say itself
+                found = next(iter(self._where(name, value)), None)
             if found is not None and getattr(found, self.fields.pk) != own_key:
                 taken.append(self.fields.username if name == self.fields.username_key else name)
                 holders[getattr(found, self.fields.pk)] = found
@@ -149,7 +161,8 @@ class SQLAlchemyUserStore:
             result: Any = self._db.session.execute(statement, values)
         except IntegrityError:
             self.rollback()
-            raise self._taken({name: columns[name] for name in self.fields.unique if name in columns}, key) from None
+            values = {name: columns[name] for name in self.fields.unique if name in columns}
+            raise self._taken(values, key, self._where_any(values) if values else []) from None
         except DataError:
             self.rollback()
             raise ValidationError("The database cannot store one of these values.") from None
@@ -211,10 +224,15 @@ class SQLAlchemyUserStore:
         return [user for user in self._where(name, key) if getattr(user, name) == key]
 
     def _where(self, name: str, value: Any) -> Sequence[User]:
-        statement, parameters = self._statements.where(name, value)
+        return self._rows(*self._statements.where(name, value))
+
+    def _rows(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[User]:
         if is_again():
             statement = statement.with_for_update(of=self.fields.model)
         return self._db.session.scalars(statement, parameters).all()
+
+    def _where_any(self, values: Mapping[str, Any]) -> Sequence[User]:
+        return self._rows(*self._statements.where_any(values))
 
     def unverified(self, before: datetime) -> Sequence[str]:
         fields = self.fields

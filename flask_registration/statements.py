@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, select, update
+from sqlalchemy import Select, Update, bindparam, or_, select, update
 
 
 class Statements:
@@ -17,7 +17,7 @@ class Statements:
     def __init__(self, model: type[Any], key: str) -> None:
         self._model = model
         self._key = key
-        self._selects: dict[str, Select[Any]] = {}
+        self._selects: dict[str | tuple[str, ...], Select[Any]] = {}
         self._updates: dict[tuple[Any, ...], Update] = {}
 
     def where(self, name: str, value: Any) -> tuple[Select[Any], dict[str, Any]]:
@@ -25,6 +25,14 @@ class Statements:
         if name not in self._selects:
             self._selects[name] = select(self._model).where(self._is(name, "sought")).limit(10)
         return self._selects[name], {"sought": value}
+
+    def where_any(self, values: Mapping[str, Any]) -> tuple[Select[Any], dict[str, Any]]:
+        """The rows with any of these values, not more than ten for each, and the parameters."""
+        names = tuple(values)
+        if names not in self._selects:
+            any_of = or_(*(self._is(name, f"sought_{number}") for number, name in enumerate(names)))
+            self._selects[names] = select(self._model).where(any_of).limit(10 * len(names))
+        return self._selects[names], _numbered("sought", values)
 
     def change(
         self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]

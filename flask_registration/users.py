@@ -86,6 +86,12 @@ class UserStore(Protocol):
     def inputs(self, values: Mapping[str, Any]) -> list[str]:
         """The texts in a user's data that must not make up their password."""
 
+    def check_free(self, user: User) -> None:
+        """See whether a user could be added now; only adding them says so for sure.
+
+        :raises FieldTaken: another user has one of the unique values.
+        """
+
     def change(
         self, user: User, seen: UserState, changes: Mapping[str, Any], *, expecting: Mapping[str, Any] | None = None
     ) -> bool:

@@ -18,7 +18,7 @@ from flask_registration import ConfigurationError, OutboxMixin, mail_failed
 from flask_registration.dispatch import CAPACITY
 
 from .conftest import Clock
-from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, finish, letter, letters, send_mail
+from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, command, finish, letter, letters, send_mail
 from .site import Site
 from .smtp import SMTPServer, no_server, silent_server, smtp_server
 from .test_dispatch import broken_commits, broken_mail, departures
@@ -52,7 +52,7 @@ def test_a_mail_is_written_in_the_transaction_of_its_cause(database: str, new_si
     event.listen(engine, "before_cursor_execute", execute)
     event.listen(engine, "commit", commit)
     site.register("alice")
-    assert order[:3] == ["INSERT INTO users", "INSERT INTO outbox", "commit"]
+    assert order[1:4] == ["INSERT INTO users", "INSERT INTO outbox", "commit"]
 
 
 def test_a_commit_that_fails_leaves_no_mail(database: str, new_site: NewSite) -> None:
@@ -73,10 +73,19 @@ def test_a_mail_that_cannot_be_written_undoes_its_cause(site: Site) -> None:
     assert site.users() == []
 
 
-def test_a_mail_that_the_cooldown_holds_back_is_not_written(site: Site) -> None:
+@pytest.mark.parametrize("name", ["alice", "nobody"], ids=["the cooldown holds back", "nobody shall get"])
+def test_in_place_of_a_mail_that(name: str, site: Site) -> None:
+    """A row is written that says nothing and stays where it is: else the time of the reply would tell."""
     site.register("alice")
-    assert site.post("resend-verification", {"login": "alice"}).status_code == 200
-    assert len(letters(site)) == 1
+    assert site.post("resend-verification", {"login": name}).status_code == 200
+    sent, decoy = letters(site)
+    assert (sent.state, decoy.state, decoy.recipient) == ("sent", "decoy", "nobody@example.invalid")
+    assert (decoy.content.strip(), decoy.due_at) == ("", None)
+    assert len(decoy.content) > 1000
+    assert command(site, "status").output == "waiting: 0\nsent: 1\ndead: 0\ndecoys: 1\n"
+    assert send_mail(site) == "Sent 0, failed 0."  # which purges as well
+    assert len(site.outbox) == 1
+    assert [letter.state for letter in letters(site)] == ["sent"]
 
 
 # Sent

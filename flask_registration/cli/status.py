@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from ..outbox import DEAD, SENT, WAITING
+from ..outbox import DEAD, DECOY, SENT, WAITING
 from .base import load_outbox, registration_cli
 
 
@@ -20,6 +20,8 @@ def status_command(context: click.Context) -> None:
     for state in (WAITING, SENT, DEAD):
         since = f", the oldest for {in_words(waiting)}" if state == WAITING and waiting is not None else ""
         click.echo(f"{state}: {counts.get(state, 0)}{since}")
+    if DECOY in counts:  # until the next purge
+        click.echo(f"decoys: {counts[DECOY]}")
     for letter in dead:
         when = f"{letter.given_up:%Y-%m-%d %H:%M} UTC"
         tries = f"{letter.tries} {'try' if letter.tries == 1 else 'tries'}"

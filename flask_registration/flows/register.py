@@ -81,13 +81,14 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     profile = kit.schema(registered_reply)
     reply = profile.dump(user) if discreet else None
     try:
-        gone = add(kit, settings, user)
+        gone = add(kit, settings, user, look_first=discreet)
     except FieldTaken as taken:
         kit.record(REGISTRATION_TAKEN, taken.owner, fields=taken.fields)
         if not (discreet and taken.fields == (kit.fields.email,) and taken.owner):
             raise refusal(kit, taken, discreet=discreet) from None
         seen = kit.users.state(taken.owner)  # a row is written as it is: a commit of nothing would tell by its time
-        kit.users.change(taken.owner, seen, {"password_hash": seen.password_hash})
+        unchanged = {"password_hash": seen.password_hash}
+        kit.users.change(taken.owner, seen, unchanged, expecting={"is_active": seen.is_active})
         kit.commit(taken_mail(kit, taken.owner))
         return reply
     reply = reply or profile.dump(user)
@@ -96,12 +97,15 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     return reply
 
 
-def add(kit: Kit, settings: RegisterSettings, user: User) -> list[User]:
+def add(kit: Kit, settings: RegisterSettings, user: User, *, look_first: bool) -> list[User]:
     """Store the account, without committing; returns the registrations that nobody verified in time and it replaces.
 
+    :param look_first: so that a taken address takes as long as a free one, not as long as a statement that fails.
     :raises FieldTaken: another account has one of the unique values.
     """
     try:
+        if look_first:
+            kit.users.check_free(user)
         kit.users.add(user)
     except FieldTaken as taken:
         if not may_make_room(kit, settings, taken):
@@ -184,11 +188,14 @@ def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
 
 def resend_verification(kit: Kit, settings: RegisterSettings, data: Mapping[str, str]) -> None:
     """Mail a new link to the stored address of a pending account; nothing happens for any other."""
-    pending = next((user for user in named_users(kit, data) if is_pending(kit, user)), None)
+    named = named_users(kit, data)
+    pending = next((user for user in named if is_pending(kit, user)), None)
     kit.record(VERIFICATION_REQUEST, pending)
-    if pending is not None:
-        with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
-            kit.commit(verification_mail(kit, settings, pending))
+    if pending is None:
+        kit.pretend(lambda user: verification_mail(kit, settings, user), next(iter(named), None))
+        return
+    with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
+        kit.commit(verification_mail(kit, settings, pending))
 
 
 # Mails

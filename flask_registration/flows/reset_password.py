@@ -65,6 +65,7 @@ def send_reset_password_link(kit: Kit, settings: ResetPasswordSettings, data: Ma
 
     :raises UserNotFound: there is none; only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
     """
+    user = None
     try:
         find = settings.send_reset_password_link_user_finder or (lambda data: find_named(kit, data))
         user = find(data)
@@ -75,6 +76,7 @@ def send_reset_password_link(kit: Kit, settings: ResetPasswordSettings, data: Ma
         kit.record(PASSWORD_RESET_REQUEST, None)
         if settings.reset_password_fail_when_user_not_found:
             raise UserNotFound from None
+        kit.pretend(lambda nobody: reset_mail(kit, settings, nobody), user)
         return
     kit.record(PASSWORD_RESET_REQUEST, user)
     with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account

@@ -203,7 +203,7 @@ def test_inline_a_commit_that_gives_way_is_not_done_again_once_the_mail_has_left
 ) -> None:
     site = new_site(server_database, MAIL_DISPATCHER="inline")
     faults = Faults(site, serialization)
-    faults.arm(2)
+    faults.arm(3)  # after SELECT and INSERT
     reply = site.register("alice")
     assert faults.hits == ["COMMIT"]
     check_refusal(reply)

@@ -8,11 +8,13 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from flask import template_rendered
 
 from flask_registration import NotificationMethod, NotificationType
 from flask_registration.html_text import html_to_text
 
-from ..site import PASSWORD, Site, html_of, links_of, text_of
+from ..people import account
+from ..site import PASSWORD, Site, html_of, links_of, mixin_and, text_column, text_of, whole
 from .journeys import OTHER_PASSWORD, NewSite, ask_move, ask_reset, forget_mails, log_in, member
 
 Kind = NotificationType
@@ -181,3 +183,45 @@ def test_holds_no_secret(site: Site, kind: Kind) -> None:
         for words in (text_of(mail), html_of(mail)):
             for secret in (PASSWORD, OTHER_PASSWORD, user.password_hash, user.security_stamp):
                 assert secret not in words
+
+
+# Composed, whether or not anybody gets it
+
+
+def _for_companies(user: Any, user_address: str, data: Any, **kwargs: Any) -> dict[str, Any]:
+    return {"user": user, "email": user_address, "initial": user.company[0], **data}
+
+
+@pytest.mark.parametrize("name", ["pending", "verified", "suspended", "nobody"])
+@pytest.mark.parametrize(
+    ("endpoint", "mailed"),
+    [("resend-verification", ["pending"]), ("send-reset-password-link", ["pending", "verified"])],
+)
+def test_a_mail_is_composed_whoever_is_meant(endpoint: str, mailed: list[str], name: str, site: Site) -> None:
+    site.register("pending")
+    member(site, "verified")
+    member(site, "suspended")
+    site.change(site.user(username="suspended"), is_active=False)
+    forget_mails(site)
+    rendered: list[str] = []
+
+    def note(app: Any, template: Any, **_: Any) -> None:
+        rendered.append(template.name)
+
+    with template_rendered.connected_to(note, site.app):
+        assert site.post(endpoint, {"login": name}).status_code == 200
+    kind = "register" if endpoint == "resend-verification" else "reset_password"
+    parts = ("body.html", "body.txt", "subject.txt")
+    assert sorted(rendered) == [f"registration/{kind}/{part}" for part in parts]
+    assert [mail.recipients for mail in site.outbox] == [[f"{name}@example.com"]] * (name in mailed)
+
+
+def test_templates_that_are_not_made_for_nobody_do_not_tell_that_there_is_nobody(new_site: NewSite) -> None:
+    model = mixin_and(company=text_column(nullable=True))
+    site = new_site(define=model, VERIFICATION_TEMPLATE_CONTEXT_BUILDER=_for_companies)
+    account(site, "alice", company="Acme", verified=False)
+    known = site.post("resend-verification", {"login": "alice"})
+    assert len(site.outbox) == 1
+    unknown = site.post("resend-verification", {"login": "nobody"})
+    assert known.status_code == 200
+    assert whole(unknown) == whole(known)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import event, update
 
 from ..conftest import Clock
 from ..people import define_login
@@ -32,10 +33,10 @@ def kinds(statements: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        pytest.param({}, ["INSERT"], id="a free name and a free address"),
-        pytest.param({"email": "verified@example.com"}, ["INSERT", "SELECT", "SELECT", "UPDATE"], id="a taken address"),
-        pytest.param({"email": "pending@example.com"}, ["INSERT", "SELECT", "SELECT", "UPDATE"], id="a pending one"),
-        pytest.param({"username": "verified"}, ["INSERT", "SELECT", "SELECT"], id="a taken name"),
+        pytest.param({}, ["SELECT", "INSERT"], id="a free name and a free address"),
+        pytest.param({"email": "verified@example.com"}, ["SELECT", "UPDATE"], id="a taken address"),
+        pytest.param({"email": "pending@example.com"}, ["SELECT", "UPDATE"], id="a pending one"),
+        pytest.param({"username": "verified"}, ["SELECT"], id="a taken name"),
         pytest.param({"username": "a b"}, [], id="a name that will not do"),
         pytest.param({"password": "short"}, [], id="a password that will not do"),
     ],
@@ -44,6 +45,33 @@ def test_a_registration_takes(peopled: Site, body: dict[str, Any], expected: lis
     with peopled.statements() as statements:
         peopled.register(**{"username": "alice", "email": "alice@example.com", **body})
     assert kinds(statements) == expected
+
+
+@pytest.mark.parametrize("settings", [{"PREVENT_ENUMERATION": False}, {"REGISTER_VERIFICATION_ENABLED": False}])
+def test_where_a_taken_address_is_refused_a_registration_takes_one(
+    settings: dict[str, Any], database: str, new_site: NewSite
+) -> None:
+    site = new_site(database, **settings)
+    with site.statements() as statements:
+        assert site.register("alice").status_code == 201
+    assert kinds(statements) == ["INSERT"]
+
+
+def test_a_suspended_owner_of_the_address_makes_no_difference(peopled: Site) -> None:
+    with peopled.app.app_context():
+        peopled.db.session.execute(update(peopled.User).values(is_active=False))
+        peopled.db.session.commit()
+    written: list[int] = []
+
+    def count(_: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        written.extend([cursor.rowcount] if statement.startswith("UPDATE") else [])
+
+    with peopled.app.app_context():
+        event.listen(peopled.db.engine, "after_cursor_execute", count)
+    with peopled.statements() as statements:
+        assert peopled.register(username="alice", email="verified@example.com").status_code == 201
+    assert kinds(statements) == ["SELECT", "UPDATE"]
+    assert written == [1]
 
 
 def test_verifying_takes_two_statements_and_one_the_second_time(peopled: Site) -> None:

@@ -53,6 +53,14 @@ def resend_nobody(site: Site) -> Any:
     return site.post("resend-verification", {"login": "nobody"})
 
 
+def resend_verified(site: Site) -> Any:
+    return site.post("resend-verification", {"login": "alice"})
+
+
+def reset_nobody(site: Site) -> Any:
+    return site.post("send-reset-password-link", {"login": "nobody"})
+
+
 def ask_reset(site: Site) -> Any:
     return site.post("send-reset-password-link", {"login": "alice"})
 
@@ -63,12 +71,11 @@ def change_password(site: Site) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("ask", "mails"),
-    [(register, 1), (register_taken, 1), (resend, 1), (resend_nobody, 0), (ask_reset, 1), (change_password, 1)],
-    ids=lambda each: each.__name__ if callable(each) else "",
+    "ask",
+    [register, register_taken, resend, resend_nobody, resend_verified, ask_reset, reset_nobody, change_password],
 )
-def test_a_request_takes_one_insert_more_for_each_mail(
-    ask: Callable[[Site], Any], mails: int, new_site: NewSite, tmp_path: Path
+def test_a_request_takes_one_insert_more_whether_or_not_anybody_gets_a_mail(
+    ask: Callable[[Site], Any], new_site: NewSite, tmp_path: Path
 ) -> None:
     found: list[list[str]] = []
     for settings in ({}, OUTBOX):
@@ -79,7 +86,7 @@ def test_a_request_takes_one_insert_more_for_each_mail(
             assert ask(site).status_code in (200, 201)
         found.append(sorted(taken))
         finish(site)
-    assert found[1] == sorted(found[0] + ["INSERT INTO"] * mails)
+    assert found[1] == sorted(found[0] + ["INSERT INTO"])
 
 
 def test_a_mail_that_leaves_takes_three_statements_beside_its_insert(new_site: NewSite, database: str) -> None:
