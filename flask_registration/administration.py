@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .accounts import login_names, named_users
-from .errors import RegistrationError
+from .accounts import login_names, named_users, new_user, refusal
+from .errors import FieldTaken, RegistrationError, UserWithoutEmailNonverifiable
 from .events import USER_RESUMED, USER_SUSPENDED
+from .flows import register
 from .kit import Kit
 from .mail import NotificationType
+from .pending import RegisterSettings
 from .settings import PREFIX
-from .signals import user_activated, user_reset_password
+from .signals import announce, user_activated, user_registered, user_reset_password
 from .users import User, UserState, next_stamp, stamp_of_proof
 
 #: How often an account is looked at again that was changed at this very moment.
@@ -47,6 +49,40 @@ def account_name(kit: Kit, user: User) -> str:
     login = next((value for name in kit.fields.login if (value := getattr(user, name)) is not None), None)
     identifier = f"id {kit.users.identifier(user)}"
     return identifier if login is None else f"{login} ({identifier})"
+
+
+def verification(kit: Kit) -> RegisterSettings | None:
+    """How addresses are proven here, if they are."""
+    settings = kit.settings.get(RegisterSettings)
+    if isinstance(settings, RegisterSettings) and settings.register_verification_enabled:
+        return settings
+    return None
+
+
+def create_user(kit: Kit, values: Mapping[str, Any], password: str, *, verified: bool, mail: bool) -> User:
+    """Open an account as a registration would, and mail the link that proves its address where that is wanted.
+
+    :raises marshmallow.ValidationError: what a registration would refuse, a taken name or address among it.
+    :raises UserWithoutEmailNonverifiable: it would wait for a proof that nobody can give.
+    :raises MailUnavailable: with the ``"inline"`` dispatcher; there is no account then.
+    """
+    settings = verification(kit)
+    user = new_user(kit, {**values, "password": password}, verified=verified)
+    if not verified and not kit.users.state(user).email:
+        raise UserWithoutEmailNonverifiable
+    gone: list[User] = []
+    try:
+        if settings:
+            gone = register.add(kit, settings, user)
+        else:
+            kit.users.add(user)
+    except FieldTaken as taken:
+        raise refusal(kit, taken, discreet=False) from None
+    mails = [register.verification_mail(kit, settings, user)] if mail and settings else []
+    kit.commit(*mails, gone=gone, signal=user_registered, user=user)
+    if verified and settings:
+        announce(user_activated, user=user)
+    return user
 
 
 def verify(kit: Kit, user: User) -> bool:

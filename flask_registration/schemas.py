@@ -7,7 +7,20 @@ from datetime import datetime, timezone
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
-from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, SmallInteger, String, Text, Unicode, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    Text,
+    Unicode,
+    Uuid,
+)
 
 from .passwords import PASSWORD_MAX_LENGTH
 from .userfields import UserFields, has_default, integer_bits
@@ -27,6 +40,9 @@ PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
     Unicode: fields.String,
     Uuid: fields.UUID,
 }
+
+#: The types that can be written on one line; those made of these, such as an ``Enum``, among them.
+LINES = (Boolean, Date, DateTime, Integer, Numeric, String, Uuid)
 
 
 def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
@@ -48,6 +64,16 @@ def register_schema(user: UserFields, *, password_confirm: bool) -> type[Schema]
         declared[name].required = True
         declared[name].allow_none = False
     return BodySchema.from_dict({**declared, **_passwords(password_confirm)}, name="Registration")
+
+
+def account_columns_schema(user: UserFields) -> type[Schema]:
+    """What an administrator may say of a new account: each column that has one line, but those that are our own."""
+    others = [name for name in user.columns if name not in (*user.system, *user.writable)]
+    names = [name for name in (*user.writable, *others) if isinstance(user.columns[name].type, LINES)]
+    declared: dict[str, Any] = {name: _field(user, name) for name in names}
+    for name in user.login:
+        declared[name].required = True
+    return BodySchema.from_dict(declared, name="AccountColumns")
 
 
 def new_password_schema(*, password_confirm: bool, **declared: Any) -> type[Schema]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
-from sqlalchemy import Boolean, String, event, update
+from flask.cli import ScriptInfo
+from sqlalchemy import JSON, Boolean, Date, Enum, Integer, String, event, update
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import signals, user_reset_password
+from flask_registration import DEFAULT_FLOWS, signals, user_deleted, user_registered, user_reset_password
 from flask_registration.cli import registration_cli
 
+from .conftest import Clock
 from .flows.journeys import (
     BOTH_KINDS_OF_SESSION,
     LINK_INVALID,
@@ -33,7 +37,7 @@ from .flows.journeys import (
     token_of,
 )
 from .people import log_in
-from .site import PASSWORD, Site, own_model
+from .site import PASSWORD, Site, mixin_and, own_model
 from .test_dispatch import broken_mail
 
 NewSite = Callable[..., Site]
@@ -142,6 +146,189 @@ def test_nothing_that_is_stored_or_typed_reaches_the_terminal_as_a_command(new_s
     site.change(site.user(id=1), is_verified=False)
     assert done(site, "verify", "--id", "1") == r"Verified \x1b[2Jalice\u202e (id 1)."
     assert refused(site, "verify", "\x1b]0;x") == r"No account has the login or the e-mail address \x1b]0;x."
+
+
+# Open an account
+
+CREATE = ("create-user", "--username", "Alice", "--email", "Alice@Example.com")
+STDIN = "--password-stdin"
+
+
+def test_create_user_opens_a_verified_account(database: str, new_site: NewSite, security_log: Log) -> None:
+    site = new_site(database)
+    with site.hears(*ALL_SIGNALS) as heard:
+        told = done(site, *CREATE, "--first-name", "Alice", STDIN, typed=PASSWORD)
+    assert told == "Created Alice (id 1)."
+    assert [(each["signal"], each["user"].username, each["request"]) for each in heard] == [
+        ("user-registered", "Alice", None),
+        ("user-activated", "Alice", None),
+    ]
+    assert events(security_log) == [
+        {"event": name, "user_id": "1", "command": "registration create-user"}
+        for name in ("user_created", "user_activated")
+    ]
+    user = row(site)
+    assert {name: user[name] for name in ("username", "username_key", "email", "first_name", "last_name")} == {
+        "username": "Alice",
+        "username_key": "alice",
+        "email": "alice@example.com",
+        "first_name": "Alice",
+        "last_name": "",
+    }
+    assert (user["is_verified"], user["is_active"], site.outbox) == (True, True, [])
+    assert has_password(site, PASSWORD)
+
+
+def test_create_user_asks_for_the_password_twice_and_shows_nothing(site: Site) -> None:
+    result = run(site, *CREATE, typed=f"alice@example.com\n{PASSWORD}\n{PASSWORD}\n")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "Created Alice (id 1).")
+    assert "too easy to guess" in result.stderr
+    assert PASSWORD not in result.output
+    assert has_password(site, PASSWORD)
+
+
+def test_create_user_unverified_mails_the_link(site: Site) -> None:
+    with site.hears(*ALL_SIGNALS) as heard:
+        told = done(site, *CREATE, STDIN, "--unverified", typed=PASSWORD)
+    assert told == "Created Alice (id 1). The mail with the link goes to alice@example.com."
+    assert [each["signal"] for each in heard] == ["user-registered"]
+    assert not has_password(site, PASSWORD)
+    assert site.verify().status_code == 200
+    assert has_password(site, PASSWORD)
+
+
+def test_create_user_unverified_without_a_mail_waits_for_verify(site: Site) -> None:
+    told = done(site, *CREATE, STDIN, "--unverified", "--no-mail", typed=PASSWORD)
+    assert told == "Created Alice (id 1). It waits for its verification."
+    assert (site.outbox, has_password(site, PASSWORD)) == ([], False)
+    done(site, "verify", "alice")
+    assert has_password(site, PASSWORD)
+
+
+def test_create_user_has_an_option_for_each_column_that_an_account_may_begin_with(new_site: NewSite) -> None:
+    site = new_site(
+        define=mixin_and(
+            company=lambda: mapped_column(String(10), nullable=False, doc="The company's name."),
+            age=lambda: mapped_column(Integer),
+            is_admin=lambda: mapped_column(Boolean, default=False),
+            role=lambda: mapped_column(Enum("reader", "writer", name="role"), comment="What they may do."),
+            born=lambda: mapped_column(Date),
+            settings=lambda: mapped_column(JSON),
+            unverified=lambda: mapped_column(String(5)),
+        ),
+        USER_PUBLIC_FIELDS=["company"],
+    )
+    shown = " ".join(done(site, "create-user", "--help").split())
+    for option in (
+        "--username TEXT What they log in with. [required]",
+        "--company TEXT The company's name. [required]",
+        "--age INT Sets User.age.",
+        "--is-admin / --no-is-admin Sets User.is_admin.",
+        "--role [reader|writer] What they may do.",
+        "--born DATE Sets User.born.",
+        "--unverified Let the owner prove",
+    ):
+        assert option in shown
+    for column in ("id", "settings", "password-hash", "is-active", "is-verified", "security-stamp", "username-key"):
+        assert f"--{column} " not in shown
+    columns = ["--company", "Acme", "--age", "42", "--is-admin", "--role", "writer", "--born", "1990-02-28"]
+    done(site, *CREATE, *columns, STDIN, typed=PASSWORD)
+    user = row(site)
+    assert [user[name] for name in ("company", "age", "is_admin", "role", "born", "unverified")] == [
+        "Acme",
+        42,
+        True,
+        "writer",
+        date(1990, 2, 28),
+        None,
+    ]
+
+
+def test_create_user_tells_all_that_is_wrong_with_the_columns_before_it_asks_for_a_password(new_site: NewSite) -> None:
+    columns: dict[str, Callable[[], Any]] = {
+        "company": lambda: mapped_column(String(3)),
+        "age": lambda: mapped_column(Integer),
+    }
+    site = new_site(define=mixin_and(**columns))
+    told = refused(site, "create-user", "--username", "alice", "--email", "", "--company", "Acme", "--age", "x")
+    assert told.splitlines() == [
+        "--email: This field may not be blank.",
+        "--company: Longer than maximum length 3.",
+        "--age: Not a valid integer.",
+    ]
+    told = refused(site, "create-user", "--username", "al ice", "--email", "nobody")
+    assert [line.partition(":")[0] for line in told.splitlines()] == ["--username", "--email"]
+    told = refused(site, "create-user", "--username", "\ud800", "--email", "a@example.com")
+    assert told == "--username: This text has characters that cannot be stored."
+
+
+def test_create_user_refuses_what_is_taken(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    assert refused(site, *CREATE, STDIN, typed=PASSWORD).splitlines() == [
+        "--username: A user with that username already exists.",
+        "--email: A user with that email already exists.",
+    ]
+
+
+def test_create_user_takes_the_place_of_a_registration_that_nobody_verified(site: Site, clock: Clock) -> None:
+    site.register("alice", email="squatter@example.com")
+    site.outbox.clear()
+    clock.advance(8 * 24 * 3600)
+    with site.hears(user_deleted, user_registered) as heard:
+        done(site, *CREATE, STDIN, typed=PASSWORD)
+    assert [(each["signal"], each["user"].email) for each in heard] == [
+        ("user-deleted", "squatter@example.com"),
+        ("user-registered", "alice@example.com"),
+    ]
+
+
+@pytest.mark.parametrize("missing", ["--username", "--email"])
+def test_create_user_names_what_is_missing(site: Site, missing: str) -> None:
+    position = CREATE.index(missing)
+    result = run(site, *CREATE[:position], *CREATE[position + 2 :], STDIN, typed=PASSWORD)
+    assert (result.exit_code, f"Missing option '{missing}'" in result.stderr) == (2, True)
+
+
+def test_create_user_makes_no_account_that_nobody_could_verify(new_site: NewSite) -> None:
+    site = new_site(REGISTER_VERIFICATION_ENABLED=False)
+    told = refused(site, *CREATE, STDIN, "--unverified", typed=PASSWORD)
+    assert told == "Nobody could verify the account: REGISTRATION_REGISTER_VERIFICATION_ENABLED is off."
+    with site.hears(*ALL_SIGNALS) as heard:
+        done(site, *CREATE, STDIN, typed=PASSWORD)
+    assert [each["signal"] for each in heard] == ["user-registered"], "as a registration would"
+    site = new_site(define=own_model(email=lambda: mapped_column(String(254), unique=True)))
+    told = refused(site, "create-user", "--username", "alice", STDIN, "--unverified", typed=PASSWORD)
+    assert told == "An account without an e-mail address cannot be verified."
+    assert done(site, "create-user", "--username", "alice", STDIN, typed=PASSWORD) == "Created alice (id 1)."
+
+
+def test_create_user_works_where_nobody_may_register(new_site: NewSite) -> None:
+    flows = [flow for flow in DEFAULT_FLOWS if flow.name != "register"]
+    site = new_site(flows=flows)
+    done(site, *CREATE, STDIN, typed=PASSWORD)
+    assert has_password(site, PASSWORD)
+
+
+def test_create_user_keeps_nothing_where_the_mail_cannot_be_handed_over(new_site: NewSite) -> None:
+    site = new_site(MAIL_DISPATCHER="inline")
+    with broken_mail(site):
+        result = run(site, *CREATE, STDIN, "--unverified", typed=PASSWORD)
+    assert (result.exit_code, site.users()) == (1, [])
+    assert "The mail could not be sent. Nothing was changed" in result.stderr
+
+
+def test_create_user_sends_no_mail_to_a_verified_account(site: Site) -> None:
+    result = run(site, *CREATE, STDIN, "--no-mail", typed=PASSWORD)
+    assert (result.exit_code, site.users()) == (2, [])
+    assert "--no-mail goes with --unverified" in result.stderr
+
+
+def test_create_user_asks_for_the_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLASK_APP", raising=False)
+    result = CliRunner().invoke(registration_cli, ["create-user", "--help"], obj=ScriptInfo())
+    assert (result.exit_code, "Could not locate a Flask application" in result.stderr) == (2, True)
 
 
 # Verify
@@ -321,7 +508,7 @@ def test_set_password_refuses_what_is_no_text(site: Site) -> None:
 
 def test_no_password_is_taken_as_an_argument_where_everybody_could_read_it(site: Site) -> None:
     member(site)
-    for name in ("set-password",):
+    for name in ("set-password", "create-user"):
         options = [each for each in registration_cli.commands[name].params if "password" in (each.name or "")]
         assert [(each.name, getattr(each, "is_flag", None)) for each in options] == [("password_stdin", True)]
 

@@ -38,7 +38,7 @@ def purge(site: Site, *options: str) -> list[str]:
 
 
 NOTHING = ["0 registrations that nobody verified"]
-ONE_GONE = ["1 registrations that nobody verified removed"]
+ONE_GONE = ["1 registration that nobody verified removed"]
 NO_LOGINS = ["0 expired logins"]
 
 
@@ -245,7 +245,7 @@ def test_an_account_that_other_rows_need_stays_and_its_owner_is_told(
         assert site.register("owner").status_code == 201
         assert {user.username for user in site.users()} == {"squatter", "other"}
         assert "choose your password" in text_of(site.read())
-        assert purge(site)[0] == "1 registrations that nobody verified removed, 1 kept: in use, or no longer expired"
+        assert purge(site)[0] == "1 registration that nobody verified removed, 1 kept: in use, or no longer expired"
     assert [each["user"].username for each in heard] == ["other"]
     assert [user.username for user in site.users()] == ["squatter"]
 
@@ -348,9 +348,9 @@ def test_it_removes_logins_that_have_expired_and_no_others(database: str, new_si
     log_in(site, "member")
     clock.advance(11 * 24 * 3600 + 1)
     assert purge(site, "--older-than", "1")[1] == "0 expired logins"
-    assert purge(site, "--dry-run")[1] == "1 expired logins"
+    assert purge(site, "--dry-run")[1] == "1 expired login"
     assert len(logins(site)) == 2
-    assert purge(site)[1] == "1 expired logins removed"
+    assert purge(site)[1] == "1 expired login removed"
     assert len(logins(site)) == 1
 
 
@@ -407,4 +407,4 @@ def test_on_a_terminal_it_shows_how_far_it_is(site: Site, clock: Clock, monkeypa
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
     output = "\n".join(purge(site))
     assert "100%" in output
-    assert output.endswith("1 registrations that nobody verified removed")
+    assert output.endswith("1 registration that nobody verified removed")

@@ -225,7 +225,7 @@ def test_purge_removes_old_mails_and_no_others(site: Site, clock: Clock) -> None
         send_mail(site)
         site.register("carol")
     clock.advance(7 * 24 * 3600 - 1)  # a week after the first, not yet after the second
-    assert "1 old mails of the outbox\n" in command(site, "purge", "--dry-run").output
+    assert "1 old mail of the outbox\n" in command(site, "purge", "--dry-run").output
     assert "0 old mails of the outbox\n" in command(site, "purge", "--older-than", "1").output
-    assert "1 old mails of the outbox removed\n" in command(site, "purge").output
+    assert "1 old mail of the outbox removed\n" in command(site, "purge").output
     assert [row.state for row in letters(site)] == ["dead", "waiting"]

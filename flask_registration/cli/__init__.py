@@ -1,11 +1,12 @@
 """``flask registration``: one command a file."""
 
-from . import check, purge, resume, retry_mail, send_mail, set_password, settings, status, suspend, verify
+from . import check, create_user, purge, resume, retry_mail, send_mail, set_password, settings, status, suspend, verify
 from .base import registration_cli
 from .settings import settings_table
 
 __all__ = [
     "check",
+    "create_user",
     "purge",
     "registration_cli",
     "resume",

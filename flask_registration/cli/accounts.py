@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 from marshmallow import ValidationError
@@ -45,7 +45,7 @@ def accounts(context: click.Context) -> Generator[Kit]:
         try:
             yield kit
         except ValidationError as error:
-            fail("\n".join(complaints(error)))
+            fail("\n".join(complaints(error, set(kit.fields.columns) - {kit.fields.password})))
         except APIError as error:
             fail(f"{error.detail}{_why(error.__cause__)}")
         except RegistrationError as error:
@@ -105,14 +105,14 @@ def _check_password(password: str, check: Callable[[str], None]) -> None:
     check(password)
 
 
-def complaints(error: ValidationError, fields: Any = ()) -> list[str]:
+def complaints(error: ValidationError, columns: Collection[str] = ()) -> list[str]:
     """What marshmallow complains of, a line each.
 
-    :param fields: the fields that are options of the command.
+    :param columns: the fields that are options of the command.
     """
     messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
     return [
-        printable(f"{option(name)}: {text}" if name in fields else str(text))
+        printable(f"{option(name)}: {text}" if name in columns else str(text))
         for name, texts in messages.items()
         for text in (texts if isinstance(texts, list) else [texts])
     ]

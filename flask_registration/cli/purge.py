@@ -24,11 +24,13 @@ BATCH = 100
 class Purge(NamedTuple):
     """One kind of rows that expire.
 
-    :ivar what: what they are, in the plural.
+    :ivar one: what one of them is.
+    :ivar what: what they are.
     :ivar find: the keys of those that expired longer ago than this; None where the application has no such rows.
     :ivar remove: removes those of these that still are, and commits; how many it were.
     """
 
+    one: str
     what: str
     find: Callable[[Kit, timedelta], Sequence[Any] | None]
     remove: Callable[[Kit, Sequence[Any], timedelta], int]
@@ -73,9 +75,14 @@ def remove_mails(kit: Kit, ids: Sequence[Any], grace: timedelta) -> int:
 
 #: Everything that expires, in the order in which it is removed.
 PURGES = [
-    Purge("registrations that nobody verified", find_registrations, remove_registrations),
-    Purge("expired logins", find_logins, remove_logins),
-    Purge("old mails of the outbox", find_mails, remove_mails),
+    Purge(
+        "registration that nobody verified",
+        "registrations that nobody verified",
+        find_registrations,
+        remove_registrations,
+    ),
+    Purge("expired login", "expired logins", find_logins, remove_logins),
+    Purge("old mail of the outbox", "old mails of the outbox", find_mails, remove_mails),
 ]
 
 
@@ -92,8 +99,8 @@ PURGES = [
 def purge_command(context: click.Context, dry_run: bool, older_than: int) -> None:
     """Remove what has expired.
 
-    That is: registrations that nobody verified in time, logins, and old mails of the outbox. They go in batches of a
-    hundred, each a transaction of its own, with a bar on a terminal.
+    That is: registrations that nobody verified in time, logins, and old mails of the outbox. Logins and mails go in
+    batches of a hundred, registrations one by one, each in a transaction of its own, with a bar on a terminal.
     """
     app, kit = load(context)
     grace = timedelta(days=older_than)
@@ -104,11 +111,15 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
             if keys is None:
                 continue
             if dry_run or not keys:
-                click.echo(f"{len(keys)} {purge.what}")
+                click.echo(_counted(len(keys), purge))
                 continue
             count = _remove(kit, purge, keys, grace)
             kept = f", {len(keys) - count} kept: in use, or no longer expired" if count < len(keys) else ""
-            click.echo(f"{count} {purge.what} removed{kept}")
+            click.echo(f"{_counted(count, purge)} removed{kept}")
+
+
+def _counted(count: int, purge: Purge) -> str:
+    return f"{count} {purge.one if count == 1 else purge.what}"
 
 
 def _remove(kit: Kit, purge: Purge, keys: Sequence[Any], grace: timedelta) -> int:
