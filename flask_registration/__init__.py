@@ -1,17 +1,18 @@
 """Accounts for Flask applications: the face, what an application imports."""
 
 from ._version import __version__
+from .accounts import create_user
 from .errors import APIError, ConfigurationError, LinkExpired, LinkInvalid, UserNotFound
 from .extension import Registration
-from .flow import Flow, success
+from .flow import Flow, load_body, success
 from .flows import DEFAULT_FLOWS
-from .kit import current_kit
+from .kit import Kit, current_kit
 from .links import Purpose, SignedLink, VerificationLink
 from .logins import LoginMixin
 from .mail import NotificationMethod, NotificationType
 from .models import EmailUserMixin, UserMixin
 from .outbox import OutboxMixin
-from .settings import Settings, setting
+from .settings import Settings, SettingsReader, setting
 from .signals import (
     announce,
     mail_failed,
@@ -27,15 +28,17 @@ from .signals import (
 )
 from .tokens import TokenManager
 from .users import next_stamp
-from .web import BodySchema, LinkSchema, SuccessSchema
+from .web import BodySchema, EmailLinkSchema, LinkSchema, SuccessSchema
 
 __all__ = [
     "DEFAULT_FLOWS",
     "APIError",
     "BodySchema",
     "ConfigurationError",
+    "EmailLinkSchema",
     "EmailUserMixin",
     "Flow",
+    "Kit",
     "LinkExpired",
     "LinkInvalid",
     "LinkSchema",
@@ -46,6 +49,7 @@ __all__ = [
     "Purpose",
     "Registration",
     "Settings",
+    "SettingsReader",
     "SignedLink",
     "SuccessSchema",
     "TokenManager",
@@ -54,7 +58,9 @@ __all__ = [
     "VerificationLink",
     "__version__",
     "announce",
+    "create_user",
     "current_kit",
+    "load_body",
     "mail_failed",
     "next_stamp",
     "setting",

@@ -39,6 +39,23 @@ def new_user(kit: Kit, data: Mapping[str, Any], *, verified: bool) -> User:
     return kit.users.create(values, password_hash=kit.passwords.hash(password), verified=verified)
 
 
+def create_user(kit: Kit, /, *, password: str, verified: bool = True, **fields: Any) -> Any:
+    """Make a user as a registration would, in a flow or outside a request; the caller commits.
+
+    :param fields: any columns of the model, those among them that no client may set.
+    :raises marshmallow.ValidationError: what a registration would refuse, a taken name or address among it.
+    """
+    unknown = [name for name in fields if name not in kit.fields.columns]
+    if unknown:
+        raise TypeError(f"{kit.fields.model.__name__} has no column {', '.join(unknown)}.")
+    user = new_user(kit, {**fields, "password": password}, verified=verified)
+    try:
+        kit.users.add(user, savepoint=True)
+    except FieldTaken as taken:
+        raise refusal(kit, taken, discreet=False) from None
+    return user
+
+
 def refusal(kit: Kit, taken: FieldTaken, *, discreet: bool) -> ValidationError:
     """Which values have to be others; a taken address is not among them where that is nobody's business."""
     names = [name for name in taken.fields if not (discreet and name == kit.fields.email)] or taken.fields

@@ -12,13 +12,14 @@ import jinja2
 from flask import Flask
 
 from .attempts import RetrySettings
-from .flow import Flow, WebSettings
+from .flow import Flow
 from .identity import LoginSettings
 from .mail import MailSettings, parse_templates
 from .outbox import OutboxSettings
 from .passwords import PASSWORD_MAX_LENGTH, STRONGEST, PasswordSettings, is_hasher
 from .settings import PREFIX, Settings, SettingsReader
 from .throttles import Declared
+from .web import WebSettings
 
 
 def check_surroundings(app: Flask, reader: SettingsReader, sender: Any, *, mail: bool) -> None:

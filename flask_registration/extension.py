@@ -14,15 +14,15 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import StatementError
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from .accounts import new_user, refusal
+from .accounts import create_user
 from .attempts import RetrySettings
 from .checks import check_dispatcher, check_surroundings, check_templates, check_values, declared_throttles
 from .cooldown import Cooldown
 from .delivery import Sender
 from .dispatch import Mailer
 from .dispatchers import make_dispatcher
-from .errors import APIError, ConfigurationError, FieldTaken
-from .flow import Flow, WebSettings, mount
+from .errors import APIError, ConfigurationError
+from .flow import Flow, mount
 from .flows import DEFAULT_FLOWS
 from .identity import Identity, LoginSettings
 from .kit import Kit
@@ -39,7 +39,7 @@ from .sqla import SQLAlchemyUserStore
 from .throttles import ThrottleSettings, make_throttles
 from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
 from .usermodel import UserSettings, resolve
-from .web import error_response
+from .web import WebSettings, error_response
 
 #: The rooms that have settings of their own, beside the flows.
 ROOMS: tuple[type[Settings], ...] = (
@@ -123,16 +123,7 @@ class Registration:
 
         :raises marshmallow.ValidationError: what a registration would refuse, a taken name or address among it.
         """
-        kit: Kit = current_app.extensions["registration"]
-        unknown = [name for name in fields if name not in kit.fields.columns]
-        if unknown:
-            raise TypeError(f"{kit.fields.model.__name__} has no column {', '.join(unknown)}.")
-        user = new_user(kit, {**fields, "password": password}, verified=verified)
-        try:
-            kit.users.add(user, savepoint=True)
-        except FieldTaken as taken:
-            raise refusal(kit, taken, discreet=False) from None
-        return user
+        return create_user(current_app.extensions["registration"], password=password, verified=verified, **fields)
 
 
 def _build_kit(

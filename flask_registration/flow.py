@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -18,9 +17,9 @@ from .events import LINK_REFUSED, record
 from .kit import Kit, current_kit
 from .retries import retrying
 from .sessions import session_as_it_is
-from .settings import Settings, SettingsReader, setting
+from .settings import Settings, SettingsReader
 from .userfields import UserFields
-from .web import load, success_response
+from .web import WebSettings, load
 
 S = TypeVar("S", bound=Settings)
 View = Callable[..., ResponseReturnValue]
@@ -31,21 +30,6 @@ Check = Callable[[S, UserFields | None, SettingsReader], None]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 NO_THROTTLES: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebSettings(Settings):
-    """What all endpoints have in common."""
-
-    url_prefix: str = setting("/accounts", "The path under which the endpoints are.")
-    non_field_errors_key: str = setting("non_field_errors", "The key of errors that concern a whole body.")
-    success_response_builder: Callable[..., Any] = setting(
-        success_response, "Makes the reply of a step that worked: `builder(message, status, extra_data)`."
-    )
-    not_authenticated_decorators: tuple[Callable[..., Any], ...] = setting(
-        (), "Decorators, the outermost first, around every endpoint that needs no login."
-    )
-    max_content_length: int = setting(65536, "Bytes of a request's body at the most; more is answered 413.")
 
 
 class Flow(Generic[S]):
@@ -182,7 +166,7 @@ def _add_rule(blueprint: Blueprint, path: str, name: str, view: View, methods: S
 def _handler(app: Flask, kit: Kit, endpoint: Endpoint[Any], settings: Settings, max_length: int) -> View:
     view: View = app.ensure_sync(endpoint.view)
     loads, is_enabled = endpoint.loads, endpoint.enabled(settings)
-    schema = loads() if isinstance(loads, type) else kit.schema(loads) if loads else None
+    schema = kit.schema(loads) if loads else None
 
     def handle(**values: Any) -> ResponseReturnValue:
         if not is_enabled:
@@ -239,6 +223,11 @@ def _other_methods(allowed: list[str]) -> View:
         return response
 
     return handle
+
+
+def load_body(loads: Described) -> Any:
+    """What a schema makes of the request's body: for what must not be looked at until the link in it was opened."""
+    return load(current_kit.schema(loads), current_kit.group(WebSettings).max_content_length)
 
 
 def success(message: str, status: int = 200, **extra_data: Any) -> ResponseReturnValue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, TypeVar, cast
 
 from blinker import NamedSignal
@@ -21,7 +22,7 @@ from .events import Event, is_recorded, record
 from .identity import Identity
 from .links import Links, LinkSettings
 from .logins import LoginStore
-from .mail import Composer, Mail, MailSettings, NotificationType, default_templates
+from .mail import Composer, Mail, MailSettings, default_templates
 from .passwords import Passwords
 from .retries import settle
 from .settings import Settings
@@ -56,7 +57,7 @@ class Kit:
     logins: LoginStore | None
     throttles: Throttles
     handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    _schemas: dict[Callable[[Kit], Schema], Schema] = field(default_factory=dict)
+    _schemas: dict[type[Schema] | Callable[[Kit], Schema], Schema] = field(default_factory=dict)
 
     def group(self, group: type[S]) -> S:
         """The settings of a room or a flow."""
@@ -67,15 +68,15 @@ class Kit:
         """The pages behind mailed links."""
         return self.group(LinkSettings)
 
-    def schema(self, make: Callable[[Kit], Schema]) -> Schema:
-        """What this function makes of the kit, made once."""
+    def schema(self, make: type[Schema] | Callable[[Kit], Schema]) -> Schema:
+        """A schema of this class, or what this function makes of the kit; made once."""
         if make not in self._schemas:
-            self._schemas[make] = make(self)
+            self._schemas[make] = make() if isinstance(make, type) else make(self)
         return self._schemas[make]
 
     def mail(
         self,
-        notification_type: NotificationType,
+        notification_type: Enum,
         user: User,
         *,
         to: str | None = None,
@@ -85,6 +86,7 @@ class Kit:
     ) -> Mail:
         """Compose a mail about this user.
 
+        :param notification_type: a :class:`NotificationType`, or a member of an enumeration of a flow's own.
         :param to: another address than the stored one.
         :param templates: others than the default ones.
         :param sender: the application's own, which sends in our place.
@@ -100,7 +102,7 @@ class Kit:
             sender=sender,
         )
 
-    def notice(self, notification_type: NotificationType, user: User) -> list[Mail]:
+    def notice(self, notification_type: Enum, user: User) -> list[Mail]:
         """The mail that tells the owner of a new password, where the settings want one and there is an address."""
         wanted = self.group(MailSettings).password_notice_enabled and self.users.state(user).email
         return [self.mail(notification_type, user)] if wanted else []

@@ -47,7 +47,7 @@ class NotificationMethod(Enum):
 NOTHING = RenderedMail("", "", None)
 
 
-def default_templates(notification_type: NotificationType) -> dict[str, str]:
+def default_templates(notification_type: Enum) -> dict[str, str]:
     """The templates that we ship; an application replaces one by having a template of the same name."""
     folder = f"registration/{notification_type.value}"
     return {
@@ -62,7 +62,7 @@ def build_context(
     user_address: str,
     data: Mapping[str, Any],
     *,
-    notification_type: NotificationType,
+    notification_type: Enum,
     notification_method: NotificationMethod,
     **kwargs: Any,
 ) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Composer:
 
     def compose(
         self,
-        notification_type: NotificationType,
+        notification_type: Enum,
         user: User,
         address: str,
         *,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from flask import Response, g, jsonify, request
@@ -17,6 +18,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from .errors import APIError, LinkInvalid
 from .links import SignedLink
+from .settings import Settings, setting
 
 #: How deep lists and objects in a body may be nested.
 MAX_DEPTH = 100
@@ -98,6 +100,12 @@ class LinkSchema(BodySchema):
         return SignedLink(**data)
 
 
+class EmailLinkSchema(LinkSchema):
+    """The parameters of a mailed link that is about another address than the account's."""
+
+    email = LinkParameter(required=True)
+
+
 def load(schema: Schema, max_length: int) -> Any:
     """What the schema makes of the request's body.
 
@@ -175,6 +183,21 @@ def _safe(value: Any) -> bool:
 def success_response(message: str, status: int, extra_data: Mapping[str, Any] | None) -> ResponseReturnValue:
     """The default reply of a step that worked: ``{"detail": message}`` and what belongs to it."""
     return jsonify({"detail": message, **(extra_data or {})}), status
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSettings(Settings):
+    """What all endpoints have in common."""
+
+    url_prefix: str = setting("/accounts", "The path under which the endpoints are.")
+    non_field_errors_key: str = setting("non_field_errors", "The key of errors that concern a whole body.")
+    success_response_builder: Callable[..., Any] = setting(
+        success_response, "Makes the reply of a step that worked: `builder(message, status, extra_data)`."
+    )
+    not_authenticated_decorators: tuple[Callable[..., Any], ...] = setting(
+        (), "Decorators, the outermost first, around every endpoint that needs no login."
+    )
+    max_content_length: int = setting(65536, "Bytes of a request's body at the most; more is answered 413.")
 
 
 def by_field(error: ValidationError) -> dict[str, Any]:

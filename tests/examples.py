@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,26 +25,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@contextmanager
-def example(name: str) -> Iterator[Any]:
-    """The module ``app.py`` of an example, which finds the files beside it."""
-    path = EXAMPLES / name / "app.py"
-    module_name = f"example_{name}"
-    spec = spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = module_from_spec(spec)
-    beside = [each.stem for each in path.parent.glob("*.py") if each != path]
-    assert not sys.modules.keys() & beside, "another example has left these"
-    sys.modules[module_name] = module
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(path.parent))
-        for each in [module_name, *beside]:
-            sys.modules.pop(each, None)
+def example(name: str) -> Any:
+    """The module ``app.py`` of an example."""
+    return import_module(f"examples.{name}.app")
 
 
 def commands(name: str) -> list[list[str]]:

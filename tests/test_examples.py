@@ -16,17 +16,24 @@ from flask import Flask
 from flask_jwt_extended import create_refresh_token, jwt_required
 from flask_mail import Message
 
+from flask_registration import ConfigurationError, next_stamp, user_activated, user_registered
+
+from .conftest import Clock
 from .examples import EXAMPLES, SETTINGS, commands, curl, example
 from .site import PASSWORD, parameters
 
 OTHER_PASSWORD = "another good long phrase of words"
 
 
+Capture = pytest.CaptureFixture[str]
+
+
 class Running:
     """An example, its one client, and the mails that it sent."""
 
-    def __init__(self, name: str, page: Any, app: Flask, outbox: list[Message]) -> None:
+    def __init__(self, name: str, page: Any, app: Flask, outbox: list[Message], capsys: Capture) -> None:
         self.page, self.app, self.outbox = page, app, outbox
+        self.terminal = capsys.readouterr
         self.commands = iter(commands(name))
         self.client = app.test_client()
 
@@ -51,16 +58,16 @@ class Running:
 
 
 @pytest.fixture
-def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+def running(request: pytest.FixtureRequest, tmp_path: Path, capsys: Capture) -> Iterator[Running]:
     """The example that the test is for."""
     name = request.param
-    with example(name) as page:
-        app = page.create_app(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/db.sqlite", **SETTINGS)
-        with app.extensions["mail"].record_messages() as outbox:
-            yield Running(name, page, app, outbox)
-        with app.app_context():
-            page.db.session.remove()
-            page.db.engine.dispose()
+    page = example(name)
+    app = page.create_app(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/db.sqlite", **SETTINGS)
+    with app.extensions["mail"].record_messages() as outbox:
+        yield Running(name, page, app, outbox, capsys)
+    with app.app_context():
+        page.db.session.remove()
+        page.db.engine.dispose()
 
 
 def of(name: str) -> pytest.MarkDecorator:
@@ -70,7 +77,7 @@ def of(name: str) -> pytest.MarkDecorator:
 # Starting them
 
 
-@pytest.mark.parametrize("name", ["email_only", "jwt"])
+@pytest.mark.parametrize("name", ["email_only", "jwt", "own_workflow"])
 def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
     page = (EXAMPLES / name / "README.md").read_text("utf-8")
     (arguments,) = re.findall(r" && \.venv/bin/flask (--app \S+) run --debug$", page, re.MULTILINE)
@@ -89,11 +96,9 @@ def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
 
 
 @of("email_only")
-def test_somebody_without_a_username_registers_and_logs_in(
-    running: Running, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_somebody_without_a_username_registers_and_logs_in(running: Running) -> None:
     assert running.curl() == {"email": "alice@example.com", "first_name": "", "last_name": ""}
-    assert running.link() in capsys.readouterr().out, "the terminal shows the mail"
+    assert running.link() in running.terminal().out, "the terminal shows the mail"
     assert running.press() == "Your address is confirmed. Now log in."
     running.curl()
     assert running.curl() == {"hello": "alice@example.com"}
@@ -164,3 +169,109 @@ def test_json_web_tokens_end_with_what_ends_ours(running: Running) -> None:
         page.db.session.commit()
     assert [ask(second), ask(new)] == [401, 401]
     assert ask(log_in(OTHER_PASSWORD), "DELETE") == 204, "a token that is fresh"
+
+
+# A workflow of one's own
+
+
+WEEK = 7 * 24 * 60 * 60
+BOB = {"username": "bob", "password": PASSWORD}
+
+
+def invite(running: Running) -> dict[str, str]:
+    """Invite Bob, as the README says; returns the parameters of the link that he gets."""
+    (password,) = re.findall(r"The first account is alice, with the password (\S+)", running.terminal().out)
+    running.curl(PASSWORD=password)
+    assert running.curl() == {"detail": "The invitation is on its way"}
+    return parameters(running.link())
+
+
+def join(running: Running, link: dict[str, str], **fields: str) -> Any:
+    """Post the parameters of a link back with what was typed, from another browser; returns status and body."""
+    reply = running.app.test_client().post("/accounts/join/", json={**link, **fields})
+    return reply.status_code, reply.get_json()
+
+
+@of("own_workflow")
+def test_who_is_invited_gets_an_account(running: Running) -> None:
+    page, heard = running.page, []
+
+    def hear(app: Flask, user: Any, **_: Any) -> None:
+        heard.append((user.username, user.email, user.is_verified))
+
+    register = {"username": "eve", "email": "eve@example.com", "password": PASSWORD, "password_confirm": PASSWORD}
+    assert running.client.post("/accounts/register/", json=register).status_code == 404, "nobody can register"
+    link = invite(running)
+    mail = running.outbox[-1]
+    assert (mail.recipients, mail.subject) == (["bob@example.com"], "alice@example.com invites you to The Club")
+    assert running.client.get(running.link()).status_code == 200
+    with (
+        user_registered.connected_to(hear, running.app),
+        user_activated.connected_to(hear, running.app),
+        page.invitations.invitation_accepted.connected_to(hear, running.app),
+    ):
+        assert join(running, link, **BOB) == (201, {"detail": "Welcome", "username": "bob"})
+    assert heard == [("bob", "bob@example.com", True)] * 3
+    login = {"login": "bob", "password": PASSWORD}
+    assert running.app.test_client().post("/accounts/login/", json=login).status_code == 200
+    with running.app.app_context():
+        bob = page.db.session.scalars(page.db.select(page.User).filter_by(username="bob")).one()
+        assert page.db.session.get(page.User, bob.invited_by_id).username == "alice"
+
+
+@of("own_workflow")
+def test_an_invitation_outlives_a_name_that_will_not_do_and_works_once(running: Running) -> None:
+    link = invite(running)
+    status, errors = join(running, link, username="bob b", password="password")
+    assert (status, errors.keys()) == (400, {"username", "password"})
+    assert join(running, link, username="Alice", password=PASSWORD) == (
+        400,
+        {"username": ["A user with that username already exists."]},
+    )
+    assert join(running, link, **BOB)[0] == 201
+    assert join(running, link, username="bob2", password=PASSWORD) == (
+        400,
+        {"email": ["A user with that email already exists."]},
+    )
+
+
+@of("own_workflow")
+def test_a_bad_invitation_tells_nothing(running: Running) -> None:
+    link = invite(running)
+    for bad in ({"signature": "x"}, {"email": "eve@example.com"}, {"user_id": "99"}, {"timestamp": "1"}):
+        for fields in (BOB, {}, {"username": "alice", "password": "x"}):
+            status, reply = join(running, {**link, **bad}, **fields)
+            assert (status, reply["code"]) == (400, "signature-invalid"), (bad, fields)
+    for endpoint in ("verify-registration", "verify-email", "undo-email-change"):
+        reply = running.client.post(f"/accounts/{endpoint}/", json=link).get_json()
+        assert reply["code"] == "signature-invalid", endpoint
+
+
+@of("own_workflow")
+def test_an_invitation_ends_with_its_time_and_with_the_password_of_who_invites(running: Running, clock: Clock) -> None:
+    link = invite(running)
+    clock.advance(WEEK + 1)
+    assert join(running, link, **BOB)[1]["code"] == "signature-expired"
+    clock.advance(-WEEK)
+    with running.app.app_context():
+        page = running.page
+        alice = page.db.session.scalars(page.db.select(page.User)).one()
+        alice.security_stamp = next_stamp(alice.security_stamp)
+        page.db.session.commit()
+    assert join(running, link, **BOB)[1]["code"] == "signature-invalid"
+
+
+@of("own_workflow")
+def test_the_answer_to_an_invitation_is_the_same_for_a_taken_address(running: Running) -> None:
+    invite(running)
+    replies = [running.client.post("/accounts/invite/", json={"email": email}) for email in ("alice@example.com", "x")]
+    assert replies[0].get_json() == {"detail": "The invitation is on its way"}
+    assert running.outbox[-1].recipients == ["alice@example.com"]
+    assert (replies[1].status_code, replies[1].get_json().keys()) == (400, {"email"})
+    assert running.app.test_client().post("/accounts/invite/", json={"email": "x@example.com"}).status_code == 401
+
+
+def test_an_invitation_without_a_page_ends_the_start() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        example("own_workflow").create_app(**SETTINGS, REGISTRATION_INVITATION_URL="/join")
+    assert [problem.setting for problem in error.value.problems] == ["REGISTRATION_INVITATION_URL"]

@@ -33,7 +33,7 @@ from ..settings import Settings, SettingsReader, setting, spell
 from ..signals import user_changed_email
 from ..userfields import UserFields
 from ..users import User, UserState, lineage, moved_within, new_stamp, next_stamp, stamp_of_move
-from ..web import BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
+from ..web import BodySchema, EmailLinkSchema, SuccessSchema, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,6 @@ MOVE = Purpose("register-email", binds=lambda user: (user.email, user.is_verifie
 
 #: Bound to nothing that a thief of the account could change: it outlives every new stamp, but that of an undo.
 UNDO = Purpose("undo-email-change", binds=lambda user: (lineage(user.security_stamp),), stamped=False)
-
-
-class EmailLinkSchema(LinkSchema):
-    """The parameters of a mailed link that is about another address."""
-
-    email = LinkParameter(required=True)
 
 
 # Ask to move

@@ -12,7 +12,7 @@ from marshmallow import Schema
 from ..accounts import account_names, account_schema, link_names, login_names, named_users, replace_password
 from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
 from ..events import PASSWORD_RESET_REQUEST
-from ..flow import Flow, WebSettings, success
+from ..flow import Flow, load_body, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, SignedLink, check_page
 from ..mail import Mail, NotificationType
@@ -22,7 +22,7 @@ from ..settings import PREFIX, SettingsReader
 from ..signals import announce, user_activated, user_reset_password
 from ..userfields import UserFields
 from ..users import User, new_stamp
-from ..web import LinkSchema, SuccessSchema, load
+from ..web import LinkSchema, SuccessSchema
 
 
 def _is_enabled(settings: ResetPasswordSettings) -> bool:
@@ -127,8 +127,7 @@ def reset_password_view(link: SignedLink) -> ResponseReturnValue:
     """Set a new password with the parameters of a mailed link."""
 
     def new_password() -> str:
-        limit = current_kit.group(WebSettings).max_content_length
-        password: str = load(current_kit.schema(reset_password_schema), limit)["password"]
+        password: str = load_body(reset_password_schema)["password"]
         return password
 
     reset_password(current_kit, flow.settings, link, new_password)

@@ -1,0 +1,1 @@
+"""A site for the invited: an application with a flow of its own."""
