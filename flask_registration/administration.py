@@ -73,7 +73,7 @@ def create_user(kit: Kit, values: Mapping[str, Any], password: str, *, verified:
     gone: list[User] = []
     try:
         if settings:
-            gone = register.add(kit, settings, user)
+            gone = register.add(kit, settings, user, look_first=False)
         else:
             kit.users.add(user)
     except FieldTaken as taken:

@@ -14,12 +14,12 @@ from typing import Any
 from flask import Flask
 from flask_mail import Connection
 
+from .afterwards import after_reply
 from .attempts import describe
 from .cooldown import Cooldown
 from .errors import MailUnavailable
 from .events import MAIL_FAILED, record
 from .mail import Mail, MailSettings
-from .afterwards import after_reply
 from .retries import settle
 
 #: Threads of the pool, and mails that wait in it at the most; a full pool sends in the request.
