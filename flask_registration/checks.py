@@ -116,6 +116,8 @@ def check_values(reader: SettingsReader) -> None:
             PREFIX + "LOGIN_AUTHENTICATE_SESSION",
             f"is off, so that a login gives nothing: set {PREFIX}LOGIN_RETRIEVE_TOKEN = True, or leave it on.",
         )
+    if not reader.read(MailSettings).mail_threads:
+        reader.problem(PREFIX + "MAIL_THREADS", "is 0, so that no mail would leave: give 1 or more.")
     if not reader.read(MailSettings).mail_timeout:
         reader.problem(PREFIX + "MAIL_TIMEOUT", "is 0, which leaves no time to connect: give a few seconds.")
     if not reader.read(RetrySettings).mail_tries:

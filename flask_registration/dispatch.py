@@ -22,9 +22,9 @@ from .events import MAIL_FAILED, record
 from .mail import Mail, MailSettings
 from .retries import settle
 
-#: Threads of the pool, and mails that wait in it at the most; a full pool sends in the request.
-WORKERS = 4
-CAPACITY = 64
+#: Mails that wait or leave, for each thread of the pool, at the most: servers give a process that is to end about 30
+#: seconds, in which a thread sends as many to a mail server that takes a second.
+MAILS_PER_THREAD = 32
 
 
 class TimedConnection(Connection):
@@ -81,7 +81,7 @@ class Mailer:
         self, app: Flask, settings: MailSettings, cooldown: Cooldown, failed: Callable[[Mail, BaseException], None]
     ) -> None:
         self._app = app
-        self._settings = settings
+        self.settings = settings
         self._failed = failed
         self.cooldown = cooldown
 
@@ -92,8 +92,8 @@ class Mailer:
             return
         connection = TimedConnection(
             self._app.extensions["mail"],
-            timeout=self._settings.mail_timeout.total_seconds(),
-            verify_tls=self._settings.mail_verify_tls,
+            timeout=self.settings.mail_timeout.total_seconds(),
+            verify_tls=self.settings.mail_verify_tls,
         )
         with connection:
             connection.send(mail.message())
@@ -169,8 +169,9 @@ class BackgroundDispatcher(Dispatcher):
 
     def _start_afresh(self) -> None:
         self._process = os.getpid()
-        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="registration-mail")
-        self._room = threading.BoundedSemaphore(CAPACITY)
+        threads = self._mailer.settings.mail_threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="registration-mail")
+        self._room = threading.BoundedSemaphore(MAILS_PER_THREAD * threads)
 
     def after_commit(self, mail: Mail) -> None:
         if self._app.testing or mail.deliver:

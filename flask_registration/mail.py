@@ -107,6 +107,11 @@ class MailSettings(Settings):
         "Or a callable `dispatcher(message, *, send, **kwargs)`, called after the commit.",
     )
     password_notice_enabled: bool = setting(True, "Whether the owner is told by mail when the password was replaced.")
+    mail_threads: int = setting(
+        8,
+        "How many mails a process sends at once, and with them its connections to the mail server; 32 mails for each "
+        "may wait or leave. With more than that, a request sends its own when it has replied.",
+    )
     mail_timeout: timedelta = setting(timedelta(seconds=10), "How long to wait for the mail server, at each step.")
     mail_verify_tls: bool = setting(True, "Whether the mail server must show a certificate for its name.")
     mail_cooldown: timedelta = setting(

@@ -873,6 +873,7 @@ def test_a_setting_prints_as_a_person_would_say_it() -> None:
         pytest.param({"PASSWORD_HASHER": 5}, "PASSWORD_HASHER", "give a pwdlib hasher", id="a number for a hasher"),
         pytest.param({"PASSWORD_MIN_LENGTH": 257}, "PASSWORD_MIN_LENGTH", "more than 256", id="no password is so long"),
         pytest.param({"PASSWORD_MIN_STRENGTH": 5}, "PASSWORD_MIN_STRENGTH", "more than 4", id="no password so strong"),
+        pytest.param({"MAIL_THREADS": 0}, "MAIL_THREADS", "no mail would leave", id="no thread that sends"),
         pytest.param({"MAIL_TIMEOUT": 0}, "MAIL_TIMEOUT", "no time to connect", id="no time for the mail server"),
         pytest.param(
             {"LOGIN_AUTHENTICATE_SESSION": False},

@@ -21,7 +21,7 @@ from sqlalchemy import event
 from werkzeug.test import EnvironBuilder
 
 from flask_registration import mail_failed, user_activated, user_registered
-from flask_registration.dispatch import CAPACITY
+from flask_registration.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
 from .site import PASSWORD, Site, whole
@@ -64,7 +64,7 @@ def broken_commits(site: Site) -> Iterator[None]:
 
 @pytest.fixture
 def live(new_site: NewSite, sqlite_url: str) -> Site:
-    return new_site(sqlite_url, config=LIVE)
+    return new_site(sqlite_url, config=LIVE, MAIL_THREADS=1)
 
 
 @contextmanager
@@ -149,14 +149,14 @@ def test_a_full_pool_sends_after_the_reply_and_has_room_again_later(live: Site) 
             assert go.wait(TIMEOUT)
 
     with email_dispatched.connected_to(hold, live.app), departures(live) as queue:
-        for number in range(CAPACITY):
+        for number in range(MAILS_PER_THREAD):
             live.register(f"alice{number}")
         assert live.register("overflow").status_code == 201
         left: list[tuple[str, bool, str]] = []
         while "overflow@example.com" not in [to for _, _, to in left]:
             left.append(queue.get(timeout=TIMEOUT))  # threads may have told of theirs before they were held
         go.set()
-        while len(left) < CAPACITY + 1:
+        while len(left) < MAILS_PER_THREAD + 1:
             left.append(queue.get(timeout=TIMEOUT))
         by_itself = [to for thread, _, to in left if not thread.startswith("registration-mail")]
         assert by_itself == ["overflow@example.com"]
@@ -171,7 +171,7 @@ def test_a_place_in_the_pool_is_given_back_after_a_failure_too(live: Site) -> No
         told.release()
 
     with broken_mail(live), mail_failed.connected_to(tell, live.app):
-        for number in range(CAPACITY + 1):
+        for number in range(MAILS_PER_THREAD + 1):
             live.register(f"alice{number}")
             assert told.acquire(timeout=TIMEOUT)
     with departures(live) as queue:

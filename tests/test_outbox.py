@@ -15,7 +15,7 @@ from flask_mail import Message, email_dispatched
 from sqlalchemy import event, text
 
 from flask_registration import ConfigurationError, OutboxMixin, mail_failed
-from flask_registration.dispatch import CAPACITY
+from flask_registration.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
 from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, command, finish, letter, letters, send_mail
@@ -31,7 +31,7 @@ def site(new_site: NewSite, sqlite_url: str) -> Site:
 
 @pytest.fixture
 def live(new_site: NewSite, sqlite_url: str) -> Site:
-    return new_site(sqlite_url, config=LIVE, **OUTBOX)
+    return new_site(sqlite_url, config=LIVE, MAIL_THREADS=1, **OUTBOX)
 
 
 # Written with its cause
@@ -136,11 +136,11 @@ def test_a_mail_that_finds_no_room_in_the_pool_leaves_with_a_later_one(live: Sit
         left.put(str(message.recipients[0]))
 
     with email_dispatched.connected_to(hold, live.app):
-        for number in range(CAPACITY + 1):
+        for number in range(MAILS_PER_THREAD + 1):
             assert live.register(f"alice{number}").status_code == 201
         go.set()
-        expected = {f"alice{number}@example.com" for number in range(CAPACITY + 1)}
-        assert {left.get(timeout=TIMEOUT) for _ in range(CAPACITY + 1)} == expected
+        expected = {f"alice{number}@example.com" for number in range(MAILS_PER_THREAD + 1)}
+        assert {left.get(timeout=TIMEOUT) for _ in range(MAILS_PER_THREAD + 1)} == expected
     assert left.empty()
 
 
