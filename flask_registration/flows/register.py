@@ -97,7 +97,7 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     return reply
 
 
-def add(kit: Kit, settings: RegisterSettings, user: User, *, look_first: bool) -> list[User]:
+def add(kit: Kit, settings: RegisterSettings, user: User, *, look_first: bool = False) -> list[User]:
     """Store the account, without committing; returns the registrations that nobody verified in time and it replaces.
 
     :param look_first: so that a taken address takes as long as a free one, not as long as a statement that fails.
