@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..flow import Flow
-from . import change_password, login, logins, profile, register, register_email, reset_password
+from . import change_password, login, logins, profile, register, register_email, reset_password, undo_email_change
 
 DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
     register.flow,
@@ -15,4 +15,5 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
     change_password.flow,
     reset_password.flow,
     register_email.flow,
+    undo_email_change.flow,
 )

@@ -1,4 +1,4 @@
-"""Move to another address, once it is proven; and take that back."""
+"""Move to another address, once it is proven."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from ..errors import (
     NotAuthenticated,
     ReauthenticationRequired,
 )
-from ..events import EMAIL_CHANGE_REQUEST, EMAIL_CHANGE_UNDONE, EMAIL_CHANGED
+from ..events import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType, default_templates
+from ..moves import changed_mail, stamp_after_move
 from ..replies import renewal_reply
 from ..schemas import password_field
 from ..sessions import session_kept_on_failure
 from ..settings import Settings, SettingsReader, setting, spell
 from ..signals import user_changed_email
 from ..userfields import UserFields
-from ..users import User, UserState, lineage, moved_within, new_stamp, next_stamp, stamp_of_move
+from ..users import User, UserState
 from ..web import BodySchema, EmailLinkSchema, SuccessSchema, Text
 
 
@@ -55,7 +56,6 @@ class RegisterEmailSettings(Settings):
     register_email_verification_email_templates: Mapping[str, str] = setting(
         default_templates(NotificationType.REGISTER_EMAIL_VERIFICATION), "The templates of the mail."
     )
-    undo_email_change_period: timedelta = setting(timedelta(days=7), "How long the old address can take a change back.")
 
 
 def _is_verifying(settings: RegisterEmailSettings) -> bool:
@@ -69,9 +69,6 @@ def _is_moving_at_once(settings: RegisterEmailSettings) -> bool:
 flow = Flow("register_email", RegisterEmailSettings, mails=lambda settings: True, needs_email=True)
 
 MOVE = Purpose("register-email", binds=lambda user: (user.email, user.is_verified))  # the proof of one ends it
-
-#: Bound to nothing that a thief of the account could change: it outlives every new stamp, but that of an undo.
-UNDO = Purpose("undo-email-change", binds=lambda user: (lineage(user.security_stamp),), stamped=False)
 
 
 # Ask to move
@@ -127,7 +124,7 @@ def register_email(kit: Kit, settings: RegisterEmailSettings, user: User, addres
     if email == seen.email:
         raise ValidationError("This is your address already.", "email")
     if not settings.register_email_verification_enabled:
-        return move(kit, settings, user, seen, email)
+        return move(kit, user, seen, email)
     owners = kit.users.find(field, email) if field in kit.fields.unique else []
     kit.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
     taken = kit.mail(NotificationType.EMAIL_CHANGE_TAKEN, owners[0]) if owners else None
@@ -179,28 +176,26 @@ def verify_email(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) ->
     email = link.email or ""
     kit.mailer.cooldown.forget(email)
     try:
-        return move(kit, settings, user, seen, email)
+        return move(kit, user, seen, email)
     except NotAuthenticated:  # changed this very moment, by another use of this link perhaps
         raise LinkInvalid(user_id=link.user_id) from None
 
 
-def move(kit: Kit, settings: RegisterEmailSettings, user: User, seen: UserState, email: str) -> dict[str, Any]:
+def move(kit: Kit, user: User, seen: UserState, email: str) -> dict[str, Any]:
     """Write the new address, end every other login, and tell the old address how to undo it.
 
     :raises EmailAlreadyRegistered: somebody else has it.
     :raises NotAuthenticated: the account is no longer as it was seen.
     """
     asking = kit.identity.user_or_none()
-    # Within the period the first address alone can undo: were the next one told how to, a thief could undo that.
-    is_first = not moved_within(seen.security_stamp, settings.undo_email_change_period)
-    stamp = stamp_of_move() if is_first else next_stamp(seen.security_stamp)
+    stamp, can_undo = stamp_after_move(kit, seen)
     try:
         if not kit.users.change(user, seen, {"email": email, "security_stamp": stamp}):
             raise NotAuthenticated
     except FieldTaken:
         raise EmailAlreadyRegistered from None
     kit.identity.end_logins(user)
-    notices = [changed_mail(kit, settings, user, seen.email, can_undo=is_first)] if seen.email else []
+    notices = [changed_mail(kit, user, seen.email, can_undo=can_undo)] if seen.email else []
     with session_kept_on_failure():
         login = kit.identity.renew(user, fresh=False) if asking is user else {}
         kit.commit(*notices, signal=user_changed_email, user=user, old_email=seen.email, new_email=email)
@@ -208,61 +203,11 @@ def move(kit: Kit, settings: RegisterEmailSettings, user: User, seen: UserState,
     return login
 
 
-def changed_mail(kit: Kit, settings: RegisterEmailSettings, user: User, old: str, *, can_undo: bool) -> Mail:
-    """The notice to the old address, with the link that takes the change back where it may.
-
-    A model without a security stamp has nothing that such a link could be bound to.
-    """
-    url = None
-    if can_undo and kit.fields.stamp:
-        url = kit.composer.url(kit.links.sign(UNDO, user, kit.pages.undo_email_change_page, old))
-    period = spell(settings.undo_email_change_period)
-    return kit.mail(NotificationType.EMAIL_CHANGED, user, to=old, verification_url=url, valid_for=period)
-
-
-# Take it back
-
-
-@flow.post(
-    "/undo-email-change/",
-    loads=EmailLinkSchema,
-    returns=SuccessSchema,
-    raises=[LinkInvalid, LinkExpired, EmailAlreadyRegistered],
-    throttles={"client": "60/minute"},
-    account=link_names,
-)
-def undo_email_change_view(link: SignedLink) -> ResponseReturnValue:
-    """Take a change of address back, with the parameters of the link that the old address got."""
-    undo_email_change(current_kit, flow.settings, link)
-    return success("Email change undone")
-
-
-def undo_email_change(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) -> None:
-    """Give the account its old address back, and end every session, token and link of it.
-
-    :raises LinkInvalid: forged, for something else, used, unknown or suspended.
-    :raises LinkExpired: older than ``REGISTRATION_UNDO_EMAIL_CHANGE_PERIOD``.
-    :raises EmailAlreadyRegistered: somebody else has that address now.
-    """
-    user, seen = kit.links.open(UNDO, link, settings.undo_email_change_period)
-    try:
-        changes = {"email": link.email, "security_stamp": new_stamp()}
-        if seen.email == link.email or not kit.users.change(user, seen, changes):
-            raise LinkInvalid(user_id=link.user_id)
-    except FieldTaken:
-        raise EmailAlreadyRegistered from None
-    kit.identity.end_logins(user)
-    kit.commit(signal=user_changed_email, user=user, old_email=seen.email, new_email=link.email)
-    kit.record(EMAIL_CHANGE_UNDONE, user)
-
-
 # What must be so at start-up
 
 
 @flow.check
 def check(settings: RegisterEmailSettings, fields: UserFields | None, reader: SettingsReader) -> None:
-    """The links must lead somewhere."""
-    pages = reader.read(LinkSettings)
+    """The link must lead somewhere."""
     if settings.register_email_verification_enabled:
-        check_page(reader, "REGISTER_EMAIL_VERIFICATION_URL", pages.register_email_page)
-    check_page(reader, "UNDO_EMAIL_CHANGE_URL", pages.undo_email_change_page)
+        check_page(reader, "REGISTER_EMAIL_VERIFICATION_URL", reader.read(LinkSettings).register_email_page)

@@ -28,6 +28,8 @@ LINK_INVALID = {
     "code": "signature-invalid",
 }
 LINK_EXPIRED = {"detail": "This link has expired. Please ask for a new one.", "code": "signature-expired"}
+EMAIL_VERIFIED = {"detail": "Email verified successfully"}
+EMAIL_UNDONE = {"detail": "Email change undone"}
 EMAIL_TAKEN = {"detail": "This e-mail address is already registered.", "code": "email-already-registered"}
 
 #: Sessions as a signed cookie, and as rows.
@@ -35,6 +37,7 @@ BOTH_KINDS_OF_SESSION = pytest.mark.parametrize(
     "sessions", [{}, {"login_model": define_login}], ids=["signed sessions", "sessions as rows"]
 )
 
+DAYS = 86400
 THREADS = 50
 
 #: A connection for each thread, so that none waits for another's.
@@ -103,6 +106,16 @@ def move(site: Site, client: FlaskClient, email: str) -> dict[str, str]:
     link = ask_move(site, client, email)
     assert site.post("verify-email", link, client=client).status_code == 200
     return site.link() if links_of(site.read()) else {}
+
+
+def verify_email(site: Site, link: dict[str, Any], client: FlaskClient | None = None) -> TestResponse:
+    """Open the link that moves an account."""
+    return site.post("verify-email", link, client=client)
+
+
+def undo_move(site: Site, link: dict[str, Any], client: FlaskClient | None = None) -> TestResponse:
+    """Open the link that takes a move back."""
+    return site.post("undo-email-change", link, client=client)
 
 
 def forget_mails(site: Site) -> None:

@@ -13,8 +13,9 @@ from marshmallow import ValidationError
 
 from flask_registration.errors import LinkExpired, LinkInvalid
 from flask_registration.flows.register import VERIFY
-from flask_registration.flows.register_email import MOVE, UNDO
+from flask_registration.flows.register_email import MOVE
 from flask_registration.links import Links, Purpose, SignedLink
+from flask_registration.moves import UNDO
 from flask_registration.resets import RESET
 from flask_registration.tokens import SignedTokenManager
 from flask_registration.users import UserState, stamp_mark
