@@ -15,7 +15,7 @@ from .attempts import RetrySettings
 from .flow import Flow
 from .identity import LoginSettings
 from .mail import MailSettings, parse_templates
-from .outbox import OutboxSettings
+from .outbox_settings import OutboxSettings
 from .passwords import PASSWORD_MAX_LENGTH, STRONGEST, PasswordSettings, is_hasher
 from .settings import PREFIX, Settings, SettingsReader
 from .throttles import Declared

@@ -29,7 +29,7 @@ from .kit import Kit
 from .links import Links, LinkSettings
 from .logins import Kind, LoginStore
 from .mail import Composer, Mail, MailSettings
-from .outbox import OutboxSettings
+from .outbox_settings import OutboxSettings
 from .outbox_store import OutboxStore
 from .passwords import Passwords, PasswordSettings
 from .retries import UNAVAILABLE, unavailable

@@ -1,40 +1,19 @@
-"""Mails as rows: the columns, and how long they are kept."""
+"""Mails as rows: the columns. (Nobody else imports this room: it brings the dialect of MySQL along.)"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import DateTime, String, Text
 from sqlalchemy.dialects.mysql import DATETIME, MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .models import BIG_KEY, exact_string
-from .settings import Settings, setting
 from .users import EMAIL_MAX_LENGTH
-
-WAITING, SENT, DEAD = "waiting", "sent", "dead"
-
-#: A row in place of a mail that nobody gets, so that the time of a reply does not tell that.
-DECOY = "decoy"
 
 #: Times to the microsecond; MySQL would round them to seconds, up or down.
 _TIME = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutboxSettings(Settings):
-    """The outbox."""
-
-    outbox_lease: timedelta = setting(
-        timedelta(minutes=5),
-        "How long a sender has a mail to itself. When that is over and the mail was not sent, another one sends it, so "
-        "this must be longer than the slowest mail takes.",
-    )
-    outbox_retention: timedelta = setting(
-        timedelta(days=7), "How long the record of a mail is kept that was sent or given up."
-    )
 
 
 class OutboxMixin:

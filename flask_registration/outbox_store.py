@@ -14,7 +14,7 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 
 from .composed import Mail
 from .models import as_utc
-from .outbox import DEAD, DECOY, SENT, WAITING, OutboxSettings
+from .outbox_settings import DEAD, DECOY, SENT, WAITING, OutboxSettings
 from .retries import retrying
 from .users import EMAIL_MAX_LENGTH
 

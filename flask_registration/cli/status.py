@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from ..outbox import DEAD, DECOY, SENT, WAITING
+from ..outbox_settings import DEAD, DECOY, SENT, WAITING
 from .base import load_outbox, registration_cli
 
 
