@@ -11,7 +11,7 @@ from .events import USER_RESUMED, USER_SUSPENDED
 from .flows import register
 from .kit import Kit
 from .mail import NotificationType
-from .pending import RegisterSettings
+from .pending import verification
 from .settings import PREFIX
 from .signals import announce, user_activated, user_registered, user_reset_password
 from .users import User, UserState, next_stamp, stamp_of_proof
@@ -49,14 +49,6 @@ def account_name(kit: Kit, user: User) -> str:
     login = next((value for name in kit.fields.login if (value := getattr(user, name)) is not None), None)
     identifier = f"id {kit.users.identifier(user)}"
     return identifier if login is None else f"{login} ({identifier})"
-
-
-def verification(kit: Kit) -> RegisterSettings | None:
-    """How addresses are proven here, if they are."""
-    settings = kit.settings.get(RegisterSettings)
-    if isinstance(settings, RegisterSettings) and settings.register_verification_enabled:
-        return settings
-    return None
 
 
 def create_user(kit: Kit, values: Mapping[str, Any], password: str, *, verified: bool, mail: bool) -> User:

@@ -67,6 +67,14 @@ def verified_reply(kit: Kit) -> Schema:
     return login_reply(kit) if is_login else renewal_reply(kit)
 
 
+def verification(kit: Kit) -> RegisterSettings | None:
+    """How addresses are proven here, if they are."""
+    settings = kit.settings.get(RegisterSettings)
+    if isinstance(settings, RegisterSettings) and settings.register_verification_enabled:
+        return settings
+    return None
+
+
 def is_pending(kit: Kit, user: User) -> bool:
     """Whether an account waits for its verification."""
     state = kit.users.state(user)

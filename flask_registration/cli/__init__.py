@@ -1,12 +1,26 @@
 """``flask registration``: one command a file."""
 
-from . import check, create_user, purge, resume, retry_mail, send_mail, set_password, settings, status, suspend, verify
+from . import (
+    check,
+    create_user,
+    preview_mail,
+    purge,
+    resume,
+    retry_mail,
+    send_mail,
+    set_password,
+    settings,
+    status,
+    suspend,
+    verify,
+)
 from .base import registration_cli
 from .settings import settings_table
 
 __all__ = [
     "check",
     "create_user",
+    "preview_mail",
     "purge",
     "registration_cli",
     "resume",

@@ -9,8 +9,9 @@ from marshmallow import ValidationError
 from sqlalchemy import Boolean, Enum, String
 from sqlalchemy.types import TypeEngine
 
-from ..administration import account_name, create_user, verification
+from ..administration import account_name, create_user
 from ..kit import Kit
+from ..pending import verification
 from ..retries import retrying
 from ..schemas import account_columns_schema
 from ..settings import PREFIX

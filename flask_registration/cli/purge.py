@@ -13,7 +13,7 @@ import click
 
 from ..kit import Kit
 from ..models import utc_now
-from ..pending import RegisterSettings, due, remove_expired
+from ..pending import RegisterSettings, due, remove_expired, verification
 from ..retries import retrying
 from .base import load, registration_cli
 
@@ -38,10 +38,8 @@ class Purge(NamedTuple):
 
 def find_registrations(kit: Kit, grace: timedelta) -> Sequence[str]:
     """Registrations that nobody verified in time."""
-    settings = kit.settings.get(RegisterSettings)
-    if not (isinstance(settings, RegisterSettings) and settings.register_verification_enabled):
-        return []
-    return kit.users.unverified(due(settings, grace))
+    settings = verification(kit)
+    return kit.users.unverified(due(settings, grace)) if settings else []
 
 
 def remove_registrations(kit: Kit, identifiers: Sequence[str], grace: timedelta) -> int:
