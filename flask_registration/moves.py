@@ -1,4 +1,4 @@
-"""The link that takes a change of address back, as the flow mails it that moves and the flow opens it that undoes."""
+"""The change of an account's address, and the link that takes it back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from .errors import EmailAlreadyRegistered, FieldTaken, NotAuthenticated
+from .events import EMAIL_CHANGED
 from .kit import Kit
 from .links import Purpose
 from .mail import Mail, NotificationType
+from .sessions import session_kept_on_failure
 from .settings import Settings, setting, spell
+from .signals import user_changed_email
 from .users import User, UserState, lineage, moved_within, next_stamp, stamp_of_move
 
 
@@ -24,7 +28,29 @@ class UndoEmailChangeSettings(Settings):
 UNDO = Purpose("undo-email-change", binds=lambda user: (lineage(user.security_stamp),), stamped=False)
 
 
-def stamp_after_move(kit: Kit, seen: UserState) -> tuple[str, bool]:
+def move(kit: Kit, user: User, seen: UserState, email: str) -> dict[str, Any]:
+    """Write the new address, end every other login, and tell the old address how to undo it.
+
+    :raises EmailAlreadyRegistered: somebody else has it.
+    :raises NotAuthenticated: the account is no longer as it was seen.
+    """
+    asking = kit.identity.user_or_none()
+    stamp, can_undo = _stamp_after_move(kit, seen)
+    try:
+        if not kit.users.change(user, seen, {"email": email, "security_stamp": stamp}):
+            raise NotAuthenticated
+    except FieldTaken:
+        raise EmailAlreadyRegistered from None
+    kit.identity.end_logins(user)
+    notices = [_changed_mail(kit, user, seen.email, can_undo=can_undo)] if seen.email else []
+    with session_kept_on_failure():
+        login = kit.identity.renew(user, fresh=False) if asking is user else {}
+        kit.commit(*notices, signal=user_changed_email, user=user, old_email=seen.email, new_email=email)
+    kit.record(EMAIL_CHANGED, user)
+    return login
+
+
+def _stamp_after_move(kit: Kit, seen: UserState) -> tuple[str, bool]:
     """The security stamp of an account that moves, and whether the address that it leaves gets the link.
 
     Within the period the first address alone does: were the next one told how to undo, a thief could undo that. A model
@@ -38,7 +64,7 @@ def stamp_after_move(kit: Kit, seen: UserState) -> tuple[str, bool]:
     return stamp_of_move(), kit.fields.stamp is not None
 
 
-def changed_mail(kit: Kit, user: User, old: str, *, can_undo: bool) -> Mail:
+def _changed_mail(kit: Kit, user: User, old: str, *, can_undo: bool) -> Mail:
     """The notice to the old address, with the link where it gets one."""
     link: dict[str, Any] = {"verification_url": None}
     if can_undo:

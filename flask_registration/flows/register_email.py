@@ -14,26 +14,23 @@ from ..accounts import link_names, reauthenticate
 from ..endpoint import always
 from ..errors import (
     EmailAlreadyRegistered,
-    FieldTaken,
     LinkExpired,
     LinkInvalid,
     MailUnavailable,
     NotAuthenticated,
     ReauthenticationRequired,
 )
-from ..events import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
+from ..events import EMAIL_CHANGE_REQUEST
 from ..flow import Flow, success
 from ..kit import Kit, current_kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType, default_templates
-from ..moves import changed_mail, stamp_after_move
+from ..moves import move
 from ..replies import renewal_reply
 from ..schemas import password_field
-from ..sessions import session_kept_on_failure
 from ..settings import Settings, SettingsReader, setting, spell
-from ..signals import user_changed_email
 from ..userfields import UserFields
-from ..users import User, UserState
+from ..users import User
 from ..web import BodySchema, EmailLinkSchema, SuccessSchema, Text
 
 
@@ -179,28 +176,6 @@ def verify_email(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) ->
         return move(kit, user, seen, email)
     except NotAuthenticated:  # changed this very moment, by another use of this link perhaps
         raise LinkInvalid(user_id=link.user_id) from None
-
-
-def move(kit: Kit, user: User, seen: UserState, email: str) -> dict[str, Any]:
-    """Write the new address, end every other login, and tell the old address how to undo it.
-
-    :raises EmailAlreadyRegistered: somebody else has it.
-    :raises NotAuthenticated: the account is no longer as it was seen.
-    """
-    asking = kit.identity.user_or_none()
-    stamp, can_undo = stamp_after_move(kit, seen)
-    try:
-        if not kit.users.change(user, seen, {"email": email, "security_stamp": stamp}):
-            raise NotAuthenticated
-    except FieldTaken:
-        raise EmailAlreadyRegistered from None
-    kit.identity.end_logins(user)
-    notices = [changed_mail(kit, user, seen.email, can_undo=can_undo)] if seen.email else []
-    with session_kept_on_failure():
-        login = kit.identity.renew(user, fresh=False) if asking is user else {}
-        kit.commit(*notices, signal=user_changed_email, user=user, old_email=seen.email, new_email=email)
-    kit.record(EMAIL_CHANGED, user)
-    return login
 
 
 # What must be so at start-up
