@@ -35,14 +35,14 @@ def move(kit: Kit, user: User, seen: UserState, email: str) -> dict[str, Any]:
     :raises NotAuthenticated: the account is no longer as it was seen.
     """
     asking = kit.identity.user_or_none()
-    stamp, can_undo = _stamp_after_move(kit, seen)
+    stamp, can_undo = stamp_after_move(kit, seen)
     try:
         if not kit.users.change(user, seen, {"email": email, "security_stamp": stamp}):
             raise NotAuthenticated
     except FieldTaken:
         raise EmailAlreadyRegistered from None
     kit.identity.end_logins(user)
-    notices = [_changed_mail(kit, user, seen.email, can_undo=can_undo)] if seen.email else []
+    notices = [changed_mail(kit, user, seen.email, can_undo=can_undo)] if seen.email else []
     with session_kept_on_failure():
         login = kit.identity.renew(user, fresh=False) if asking is user else {}
         kit.commit(*notices, signal=user_changed_email, user=user, old_email=seen.email, new_email=email)
@@ -50,7 +50,7 @@ def move(kit: Kit, user: User, seen: UserState, email: str) -> dict[str, Any]:
     return login
 
 
-def _stamp_after_move(kit: Kit, seen: UserState) -> tuple[str, bool]:
+def stamp_after_move(kit: Kit, seen: UserState) -> tuple[str, bool]:
     """The security stamp of an account that moves, and whether the address that it leaves gets the link.
 
     Within the period the first address alone does: were the next one told how to undo, a thief could undo that. A model
@@ -64,7 +64,7 @@ def _stamp_after_move(kit: Kit, seen: UserState) -> tuple[str, bool]:
     return stamp_of_move(), kit.fields.stamp is not None
 
 
-def _changed_mail(kit: Kit, user: User, old: str, *, can_undo: bool) -> Mail:
+def changed_mail(kit: Kit, user: User, old: str, *, can_undo: bool) -> Mail:
     """The notice to the old address, with the link where it gets one."""
     link: dict[str, Any] = {"verification_url": None}
     if can_undo:
