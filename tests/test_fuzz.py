@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,18 @@ def test_the_corpus_breaks_nothing(target: Any) -> None:
     for seed in seeds:
         target.run(seed)
     assert len(seeds) > 20
+
+
+def test_a_run_that_finds_nothing_leaves_nothing_behind(tmp_path: Path) -> None:
+    pytest.importorskip("atheris")
+    command = [sys.executable, "-m", "tests.fuzz", "links", "-runs=50"]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stat::number_of_executed_units: 50" in done.stderr
+    assert list(tmp_path.glob("fuzz-*")) == []
 
 
 def test_a_link_that_opens_but_was_never_mailed_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
