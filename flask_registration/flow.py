@@ -66,7 +66,13 @@ class Flow(Generic[S]):
     @property
     def settings(self) -> S:
         """This flow's settings in the current application."""
-        return current_kit.group(self.group)
+        return self.kit.group(self.group)
+
+    @property
+    def kit(self) -> Kit:
+        """The current application's tools themselves, where ``current_kit`` looks them up at each use."""
+        kit: Kit = current_app.extensions["registration"]
+        return kit
 
     def endpoint(
         self,

@@ -12,7 +12,7 @@ from ..accounts import replace_password
 from ..errors import MailUnavailable, NotAuthenticated
 from ..events import PASSWORD_CHANGE_FAIL
 from ..flow import Flow, success
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..mail import NotificationType
 from ..replies import renewal_reply
 from ..schemas import new_password_schema, password_field
@@ -48,7 +48,7 @@ def change_password_schema(kit: Kit) -> Schema:
 )
 def change_password_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change one's own password. Every other session and token ends; this one goes on under a new id."""
-    login = change_password(current_kit, user, data["old_password"], data["password"])
+    login = change_password(flow.kit, user, data["old_password"], data["password"])
     return success("Password changed successfully", **login)
 
 

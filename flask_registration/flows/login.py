@@ -13,7 +13,7 @@ from ..accounts import account_names, log_in, login_names, named_users
 from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
 from ..events import HASH_UPGRADED, LOGIN_FAIL
 from ..flow import Flow, success
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..models import utc_now
 from ..replies import login_reply
 from ..schemas import password_field
@@ -75,7 +75,7 @@ def login_schema(kit: Kit) -> Schema:
 )
 def login_view(data: dict[str, Any]) -> ResponseReturnValue:
     """Log in by a login field and the password."""
-    return success("Login successful", **login(current_kit, flow.settings, data))
+    return success("Login successful", **login(flow.kit, flow.settings, data))
 
 
 def login(kit: Kit, settings: LoginFlowSettings, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class LogoutSchema(BodySchema):
 @flow.post("/logout/", loads=LogoutSchema, returns=SuccessSchema, login_required=True)
 def logout_view(user: User, data: dict[str, bool]) -> ResponseReturnValue:
     """Log out here, or everywhere."""
-    logout(current_kit, user, **data)
+    logout(flow.kit, user, **data)
     return success("Logout successful")
 
 

@@ -11,7 +11,7 @@ from marshmallow import Schema, fields, validate
 from ..errors import LoginNotFound
 from ..events import LOGIN_REVOKED
 from ..flow import Flow
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..logins import Kind
 from ..schemas import column_field
 from ..sessions import request_token, session_secret
@@ -42,7 +42,7 @@ def logins_schema(kit: Kit) -> Schema:
 @flow.get("/logins/", returns=logins_schema, login_required=True)
 def logins_view(user: User) -> ResponseReturnValue:
     """List one's own sessions and tokens, the one that was used last first."""
-    return jsonify(logins(current_kit, user, request_token() or session_secret()))
+    return jsonify(logins(flow.kit, user, request_token() or session_secret()))
 
 
 def logins(kit: Kit, user: User, secret: str | None) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def logins(kit: Kit, user: User, secret: str | None) -> list[dict[str, Any]]:
 @flow.delete("/logins/<login_id>/", status=204, raises=[LoginNotFound], login_required=True)
 def revoke_login_view(user: User, login_id: str) -> ResponseReturnValue:
     """End one of one's own sessions or tokens."""
-    revoke_login(current_kit, user, login_id)
+    revoke_login(flow.kit, user, login_id)
     return Response(status=204)
 
 

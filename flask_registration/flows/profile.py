@@ -14,7 +14,7 @@ from ..accounts import reauthenticate, refusal
 from ..errors import AccountInUse, FieldTaken, NotAuthenticated, ReauthenticationRequired
 from ..events import USER_UPDATED
 from ..flow import Flow
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..schemas import password_field, profile_schema
 from ..sessions import forget_session
 from ..settings import Settings, setting
@@ -60,7 +60,7 @@ def partial_schema(kit: Kit) -> Schema:
 @flow.get("/profile/", returns=own_schema, login_required=True)
 def profile_view(user: User) -> ResponseReturnValue:
     """Read one's own profile."""
-    profile: dict[str, Any] = current_kit.schema(own_schema).dump(user)
+    profile: dict[str, Any] = flow.kit.schema(own_schema).dump(user)
     return profile
 
 
@@ -77,7 +77,7 @@ def profile_view(user: User) -> ResponseReturnValue:
 )
 def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change one's own profile, naming every field that must have a value."""
-    return update_profile(current_kit, user, data)
+    return update_profile(flow.kit, user, data)
 
 
 @flow.endpoint(
@@ -85,7 +85,7 @@ def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValu
 )
 def update_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Change some fields of one's own profile."""
-    return update_profile(current_kit, user, data)
+    return update_profile(flow.kit, user, data)
 
 
 def update_profile(kit: Kit, user: User, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class DeleteProfileSchema(BodySchema):
 )
 def delete_profile_view(user: User, data: dict[str, str]) -> ResponseReturnValue:
     """Delete one's own account."""
-    delete_profile(current_kit, flow.settings, user, data.get("password"), request)
+    delete_profile(flow.kit, flow.settings, user, data.get("password"), request)
     forget_session()
     return Response(status=204)
 

@@ -13,7 +13,7 @@ from ..accounts import account_names, account_schema, link_names, log_in, named_
 from ..errors import FieldTaken, LinkExpired, LinkInvalid, MailUnavailable, UserWithoutEmailNonverifiable
 from ..events import REGISTRATION_TAKEN, VERIFICATION_REQUEST
 from ..flow import Flow, success
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType
 from ..models import utc_now
@@ -60,7 +60,7 @@ def registration_schema(kit: Kit) -> Schema:
 )
 def register_view(data: dict[str, Any]) -> ResponseReturnValue:
     """Register, and get a mail with a link that proves the address."""
-    return register(current_kit, flow.settings, data), 201
+    return register(flow.kit, flow.settings, data), 201
 
 
 def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> Any:
@@ -130,7 +130,7 @@ def add(kit: Kit, settings: RegisterSettings, user: User, *, look_first: bool = 
 )
 def verify_registration_view(link: SignedLink) -> ResponseReturnValue:
     """Prove an address with the parameters of a mailed link."""
-    login = verify_registration(current_kit, flow.settings, link)
+    login = verify_registration(flow.kit, flow.settings, link)
     return success("User verified successfully", **login)
 
 
@@ -182,7 +182,7 @@ def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) 
 )
 def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
     """Ask for the verification mail again. The answer is the same whoever asks, for whomever."""
-    resend_verification(current_kit, flow.settings, data)
+    resend_verification(flow.kit, flow.settings, data)
     return success("If this account is waiting for verification, a new mail is on its way")
 
 

@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..events import EMAIL_CHANGE_REQUEST
 from ..flow import Flow, success
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType, default_templates
 from ..moves import move
@@ -98,8 +98,8 @@ def asked_reply(kit: Kit) -> Schema:
 )
 def register_email_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
     """Ask to move to another address. The answer is the same whether or not somebody has it."""
-    reauthenticate(current_kit, user, data.get("password"))
-    login = register_email(current_kit, flow.settings, user, data["email"])
+    reauthenticate(flow.kit, user, data.get("password"))
+    login = register_email(flow.kit, flow.settings, user, data["email"])
     if flow.settings.register_email_verification_enabled:
         return success("Register email link email sent")
     return success("Email changed successfully", **login)
@@ -157,7 +157,7 @@ def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: st
 )
 def verify_email_view(link: SignedLink) -> ResponseReturnValue:
     """Move to another address with the parameters of the link that it got."""
-    return success("Email verified successfully", **verify_email(current_kit, flow.settings, link))
+    return success("Email verified successfully", **verify_email(flow.kit, flow.settings, link))
 
 
 def verify_email(kit: Kit, settings: RegisterEmailSettings, link: SignedLink) -> dict[str, Any]:

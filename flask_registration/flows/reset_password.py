@@ -13,7 +13,7 @@ from ..accounts import account_names, account_schema, link_names, login_names, n
 from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
 from ..events import PASSWORD_RESET_REQUEST
 from ..flow import Flow, load_body, success
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..links import LinkSettings, SignedLink, check_page
 from ..mail import Mail, NotificationType
 from ..resets import ResetPasswordSettings, purpose, reset_link
@@ -54,7 +54,7 @@ def asking_schema(kit: Kit) -> Schema:
 )
 def send_reset_password_link_view(data: dict[str, Any]) -> ResponseReturnValue:
     """Ask for a mail with a link to a new password. The answer is the same whoever asks, for whomever."""
-    send_reset_password_link(current_kit, flow.settings, data)
+    send_reset_password_link(flow.kit, flow.settings, data)
     if flow.settings.reset_password_fail_when_user_not_found:
         return success("Reset link sent")
     return success("Reset link sent if the user exists in database")
@@ -130,7 +130,7 @@ def reset_password_view(link: SignedLink) -> ResponseReturnValue:
         password: str = load_body(reset_password_schema)["password"]
         return password
 
-    reset_password(current_kit, flow.settings, link, new_password)
+    reset_password(flow.kit, flow.settings, link, new_password)
     return success("Reset password successful")
 
 

@@ -8,7 +8,7 @@ from ..accounts import link_names
 from ..errors import EmailAlreadyRegistered, FieldTaken, LinkExpired, LinkInvalid
 from ..events import EMAIL_CHANGE_UNDONE
 from ..flow import Flow, success
-from ..kit import Kit, current_kit
+from ..kit import Kit
 from ..links import LinkSettings, SignedLink, check_page
 from ..moves import UNDO, UndoEmailChangeSettings
 from ..settings import SettingsReader
@@ -30,7 +30,7 @@ flow = Flow("undo_email_change", UndoEmailChangeSettings, needs_email=True)
 )
 def undo_email_change_view(link: SignedLink) -> ResponseReturnValue:
     """Take a change of address back, with the parameters of the link that the old address got."""
-    undo_email_change(current_kit, flow.settings, link)
+    undo_email_change(flow.kit, flow.settings, link)
     return success("Email change undone")
 
 

@@ -18,7 +18,6 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from ..errors import APIError
 from ..flow import Flow
-from ..kit import current_kit
 from ..links import is_absolute_url
 from ..settings import PREFIX, Settings, SettingsReader, setting
 from ..userfields import UserFields
@@ -159,7 +158,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
         return show(page, {"password_confirm": ["The two passwords do not match."]})
     with form_as_body(body):
         try:
-            current_kit.handlers[page.endpoint]()
+            flow.kit.handlers[page.endpoint]()
         except ValidationError as error:
             errors: dict[str, Any] = by_field(error)
             if errors.keys() & page.passwords.keys():
@@ -197,7 +196,7 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
     html = render_template(
         "registration/page/confirm.html",
         **{"button": None, "title": page.title, "text": text, "passwords": page.passwords, **context},
-        site_name=current_kit.composer.site_name,
+        site_name=flow.kit.composer.site_name,
     )
     response = make_response(html, status)
     response.headers["Referrer-Policy"] = "same-origin"  # with "no-referrer" our own form has no Origin
