@@ -199,6 +199,8 @@ class SQLAlchemyUserStore:
             session.add_all(read)
 
     def close(self) -> None:
+        if not self._db.session.registry.has():  # which asking for it would make
+            return
         try:
             self._db.session.close()
         except SQLAlchemyError:
