@@ -677,6 +677,17 @@ def test_every_claim_about_security_has_a_test() -> None:
             assert re.search(rf"^def {name}\(", read(path), re.MULTILINE), row
 
 
+def test_every_picture_is_there_and_shown() -> None:
+    shown = {
+        (ROOT / page).parent.joinpath(name).resolve()
+        for page in PAGES
+        for name in re.findall(r"(?:!\[[^\]]+\]\(|^`{3}\{image\} )([\w./-]+)", read(page), re.MULTILINE)
+    }
+    assert shown == set((ROOT / "docs" / "screenshots").iterdir())
+    for picture in shown:
+        assert picture.stat().st_size < 200 * 1024, "a picture of that size belongs into no repository"
+
+
 def test_the_changelog_has_this_version() -> None:
     assert re.search(rf"^## {re.escape(__version__)}( |$)", read("CHANGELOG.md"), re.MULTILINE)
 
