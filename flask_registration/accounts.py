@@ -12,10 +12,17 @@ from .errors import FieldTaken, ReauthenticationRequired
 from .events import REAUTHENTICATION_FAIL
 from .kit import Kit
 from .links import SignedLink
+from .messages import Message
 from .schemas import check_confirmation
 from .sessions import session_kept_on_failure
 from .users import User, UserState, next_stamp
 from .web import REQUIRED, BodySchema, Text, collect
+
+TAKEN = {
+    "username": Message("A user with that username already exists."),
+    "email": Message("A user with that email already exists."),
+}
+SOME_TAKEN = Message("A user with that {field} already exists.")
 
 
 def new_user(kit: Kit, data: Mapping[str, Any], *, verified: bool) -> User:
@@ -60,8 +67,10 @@ def refusal(kit: Kit, taken: FieldTaken, *, discreet: bool) -> ValidationError:
     """Which values have to be others; a taken address is not among them where that is nobody's business."""
     names = [name for name in taken.fields if not (discreet and name == kit.fields.email)] or taken.fields
     if not names:
-        return ValidationError("These values are at odds with what is stored already.")
-    return ValidationError({name: [f"A user with that {name.replace('_', ' ')} already exists."] for name in names})
+        return ValidationError(Message("These values are at odds with what is stored already."))
+    return ValidationError(
+        {name: [TAKEN.get(name) or SOME_TAKEN.format(field=name.replace("_", " "))] for name in names}
+    )
 
 
 def account_schema(kit: Kit, *, with_email: bool = True) -> Schema:
@@ -133,7 +142,7 @@ def reauthenticate(kit: Kit, user: User, password: str | None) -> None:
         right, _ = kit.passwords.verify(password, kit.users.state(user).password_hash)
         if not right:
             kit.record(REAUTHENTICATION_FAIL, user)
-            raise ValidationError("This is not your password.", "password")
+            raise ValidationError(Message("This is not your password."), "password")
     elif not kit.identity.is_fresh():
         raise ReauthenticationRequired
 

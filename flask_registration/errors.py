@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from .messages import Message
+
 
 class RegistrationError(Exception):
     """The root of the tree."""
@@ -36,7 +38,7 @@ class APIError(RegistrationError):
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
-    text: ClassVar[str] = "Bad request."
+    text: ClassVar[str] = Message("Bad request.")
     headers: Mapping[str, str] = {}
 
     def __init__(self, text: str | None = None) -> None:
@@ -59,28 +61,28 @@ class LinkInvalid(LinkRefused):
     """A mailed link that was forged, meant for something else, or already used."""
 
     code = "signature-invalid"
-    text = "This link is not valid. It may have been used already, or been replaced by a newer one."
+    text = Message("This link is not valid. It may have been used already, or been replaced by a newer one.")
 
 
 class LinkExpired(LinkRefused):
     """A mailed link that was good once."""
 
     code = "signature-expired"
-    text = "This link has expired. Please ask for a new one."
+    text = Message("This link has expired. Please ask for a new one.")
 
 
 class LoginInvalid(APIError):
     """No such account, a wrong password, or a suspended account: all alike."""
 
     code = "login-invalid"
-    text = "Login or password invalid."
+    text = Message("Login or password invalid.")
 
 
 class NotVerified(APIError):
     """The right password of an account whose address has not been proven yet."""
 
     code = "not-verified"
-    text = "Please confirm your e-mail address first. We can send you the mail again."
+    text = Message("Please confirm your e-mail address first. We can send you the mail again.")
 
 
 class NotAuthenticated(APIError):
@@ -88,7 +90,7 @@ class NotAuthenticated(APIError):
 
     status = 401
     code = "not-authenticated"
-    text = "Please log in."
+    text = Message("Please log in.")
     headers = {"WWW-Authenticate": "Bearer"}
 
 
@@ -97,7 +99,7 @@ class ReauthenticationRequired(APIError):
 
     status = 401
     code = "reauthentication-required"
-    text = "Please confirm this with your password."
+    text = Message("Please confirm this with your password.")
     headers = {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'}
 
 
@@ -105,14 +107,14 @@ class EmailAlreadyRegistered(APIError):
     """Somebody else has the address; told to those only who have proven that it is theirs."""
 
     code = "email-already-registered"
-    text = "This e-mail address is already registered."
+    text = Message("This e-mail address is already registered.")
 
 
 class AccountInUse(APIError):
     """The database keeps other rows that need this account."""
 
     code = "account-in-use"
-    text = "This account cannot be deleted because something else depends on it."
+    text = Message("This account cannot be deleted because something else depends on it.")
 
 
 class LoginNotFound(APIError):
@@ -131,7 +133,7 @@ class UserNotFound(APIError):
     """
 
     code = "user-not-found"
-    text = "User not found."
+    text = Message("User not found.")
 
     def __init__(self, text: str | None = None, *, user: object | None = None, reason: str | None = None) -> None:
         super().__init__(text)
@@ -143,7 +145,7 @@ class UserWithoutEmailNonverifiable(APIError):
     """An account without an address has nothing that could be verified."""
 
     code = "user-without-email-nonverifiable"
-    text = "An account without an e-mail address cannot be verified."
+    text = Message("An account without an e-mail address cannot be verified.")
 
 
 class Throttled(APIError):
@@ -154,7 +156,7 @@ class Throttled(APIError):
 
     status = 429
     code = "throttled"
-    text = "Too many requests. Please wait a little before you try again."
+    text = Message("Too many requests. Please wait a little before you try again.")
 
     def __init__(self, wait: float) -> None:
         super().__init__()
@@ -166,7 +168,7 @@ class MailUnavailable(APIError):
 
     status = 503
     code = "mail-unavailable"
-    text = "The mail could not be sent. Nothing was changed; please try again in a minute."
+    text = Message("The mail could not be sent. Nothing was changed; please try again in a minute.")
     headers = {"Retry-After": "60"}
 
 
@@ -178,7 +180,7 @@ class DatabaseUnavailable(APIError):
 
     status = 503
     code = "database-unavailable"
-    text = "The database did not answer just now. Please try again."
+    text = Message("The database did not answer just now. Please try again.")
     headers = {"Retry-After": "5"}
 
 

@@ -26,6 +26,7 @@ from .flow import Flow, mount
 from .flows import DEFAULT_FLOWS
 from .identity import Identity, LoginSettings
 from .kit import Kit
+from .languages import Languages, LanguageSettings, make_languages
 from .links import Links, LinkSettings
 from .logins import Kind, LoginStore
 from .mail import Composer, Mail, MailSettings
@@ -51,6 +52,7 @@ ROOMS: tuple[type[Settings], ...] = (
     RetrySettings,
     OutboxSettings,
     WebSettings,
+    LanguageSettings,
     ThrottleSettings,
 )
 
@@ -110,7 +112,7 @@ class Registration:
             "registration", __name__, url_prefix=kit.group(WebSettings).url_prefix, template_folder="templates"
         )
         mount(flows, blueprint, app, kit)
-        _answer_errors(blueprint, kit.group(WebSettings).non_field_errors_key)
+        _answer_errors(blueprint, kit.group(WebSettings).non_field_errors_key, kit.languages)
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a connection that broke since must not cost a reply that is ready.
         app.teardown_appcontext(lambda error: kit.finish())
@@ -149,9 +151,10 @@ def _build_kit(
         for check in flow.checks:
             check(reader.read(flow.group), fields, reader)
     check_values(reader)
+    languages = make_languages(app, reader)
     throttles = make_throttles(app, reader, declared_throttles([*DEFAULT_FLOWS, *given]))
     settings = reader.finish(known=[*ROOMS, *(flow.group for flow in DEFAULT_FLOWS)])
-    if fields is None:  # its problems were raised just now
+    if fields is None or languages is None:  # its problems were raised just now
         raise ConfigurationError(reader.problems)
 
     def tell_of_failure(mail: Mail, error: BaseException) -> None:
@@ -189,11 +192,14 @@ def _build_kit(
         users=users,
         links=Links(keys, users),
         passwords=Passwords(reader.read(PasswordSettings), [site_name, *(host or "").split("."), app.name]),
-        composer=Composer(mails, formataddr(sender) if isinstance(sender, tuple) else sender or "", site_name),
+        composer=Composer(
+            mails, formataddr(sender) if isinstance(sender, tuple) else sender or "", site_name, languages
+        ),
         mailer=mailer,
         dispatcher=make_dispatcher(app, mails, retries, mailer, outbox),
         outbox=outbox,
         identity=Identity(app, users, fields.model, login, tokens, logins),
+        languages=languages,
         tokens=tokens,
         logins=logins,
         throttles=throttles,
@@ -206,7 +212,7 @@ def signing_keys(app: Flask) -> list[str | bytes]:
     return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
 
 
-def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
+def _answer_errors(blueprint: Blueprint, non_field_errors_key: str, languages: Languages) -> None:
     """Errors and replies of our endpoints; the application's other routes keep their own."""
 
     def answer(error: Exception) -> ResponseReturnValue:
@@ -231,7 +237,8 @@ def _answer_errors(blueprint: Blueprint, non_field_errors_key: str) -> None:
     def add_headers(response: Any) -> Any:
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        # Always: a template that reads the session would tell that a mail was written.
-        if response.headers.setdefault("Vary", "Cookie") != "Cookie":
-            response.vary.add("Cookie")
+        # The cookie always: a template that reads the session would tell that a mail was written.
+        names = ("Accept-Language", "Cookie") if languages.label(response) else ("Cookie",)
+        if response.headers.setdefault("Vary", ", ".join(names)) != ", ".join(names):
+            response.vary.update(names)
         return response

@@ -15,6 +15,7 @@ from .endpoint import Described, Endpoint, Raises, always
 from .errors import LinkRefused, NotAuthenticated, Throttled
 from .events import LINK_REFUSED, record
 from .kit import Kit, current_kit
+from .languages import said
 from .retries import retrying
 from .sessions import session_as_it_is
 from .settings import Settings, SettingsReader
@@ -239,4 +240,4 @@ def load_body(loads: Described) -> Any:
 def success(message: str, status: int = 200, **extra_data: Any) -> ResponseReturnValue:
     """The reply of a step that worked, as the application wants it."""
     build: View = current_kit.group(WebSettings).success_response_builder
-    return build(message=message, status=status, extra_data=extra_data)
+    return build(message=said(message), status=status, extra_data=extra_data)

@@ -20,6 +20,7 @@ from .dispatch import Dispatcher, Mailer
 from .errors import MailUnavailable
 from .events import Event, is_recorded, record
 from .identity import Identity
+from .languages import Languages
 from .links import Links, LinkSettings
 from .logins import LoginStore
 from .mail import Composer, Mail, MailSettings, default_templates
@@ -53,6 +54,7 @@ class Kit:
     dispatcher: Dispatcher
     outbox: Sender | None
     identity: Identity
+    languages: Languages
     tokens: TokenManager
     logins: LoginStore | None
     throttles: Throttles

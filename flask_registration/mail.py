@@ -16,7 +16,10 @@ from .composed import Mail as Mail
 from .composed import RenderedMail as RenderedMail
 from .composed import new_message_id
 from .html_text import html_to_text
+from .languages import Languages, spoken
 from .links import VerificationLink, build_verification_url
+from .mail_text import Say
+from .messages import Message
 from .settings import Settings, setting
 from .users import User
 
@@ -128,10 +131,11 @@ class Composer:
     :param site_name: what the mails call the site.
     """
 
-    def __init__(self, settings: MailSettings, sender: str, site_name: str) -> None:
+    def __init__(self, settings: MailSettings, sender: str, site_name: str, languages: Languages) -> None:
         self._settings = settings
         self._sender = sender
         self.site_name = site_name
+        self._languages = languages
 
     def url(self, link: VerificationLink) -> str:
         """The link's URL, as the application wants it."""
@@ -157,7 +161,9 @@ class Composer:
             {"notification_type": notification_type, "notification_method": NotificationMethod.EMAIL},
         )
         asking = cast(Any, request)._get_current_object() if has_request_context() else None
-        data = {"site_name": self.site_name, **data}
+        language = self._languages.of_mail(user)
+        texts = {name: language.say(value) for name, value in data.items() if isinstance(value, Message)}
+        data = {"site_name": self.site_name, **data, **texts}
         mail = Mail(
             to=address,
             sender=self._sender,
@@ -171,12 +177,14 @@ class Composer:
         )
         if sender:
             return replace(mail, deliver=lambda: sender(asking, user, **data))
-        if settings.verification_templates_selector:
-            with suppress(LookupError):
-                templates = settings.verification_templates_selector(request=asking, user=user, **kind)
-        context = settings.verification_template_context_builder(user, address, data, **kind)
-        render = settings.verification_template_renderer or self.render
-        return replace(mail, content=RenderedMail(*render(templates, context, **kind)))
+        with spoken(language):
+            if settings.verification_templates_selector:
+                with suppress(LookupError):
+                    templates = settings.verification_templates_selector(request=asking, user=user, **kind)
+            built = settings.verification_template_context_builder(user, address, data, **kind)
+            context = {**built, "say": Say(language)}
+            render = settings.verification_template_renderer or self.render
+            return replace(mail, content=RenderedMail(*render(templates, context, **kind)))
 
     def render(self, template_config: Mapping[str, Any], context: Mapping[str, Any], **kwargs: Any) -> RenderedMail:
         """Render with Flask's own environment; HTML alone is turned into text as well."""

@@ -18,11 +18,16 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from werkzeug.security import check_password_hash
 from zxcvbn_rs_py import zxcvbn
 
+from .messages import Message, Sentences, plural
 from .settings import Settings, setting
 from .turns import Turns
 
 #: NIST SP 800-63B-4 section 3.1.1.2 asks for at least 64.
 PASSWORD_MAX_LENGTH = 256
+
+TOO_LONG = plural(
+    "A password has at most {count} character.", "A password has at most {count} characters.", PASSWORD_MAX_LENGTH
+)
 
 #: How much of a password zxcvbn sees. Its time grows with the square of the length where a password repeats itself
 #: (7 ms for a hundred times "a"), and what is strong in its first 64 characters does not become weak after them.
@@ -38,7 +43,13 @@ def long_enough(password: str, *, settings: PasswordSettings, **_: Any) -> None:
     :raises marshmallow.ValidationError: with the number it takes.
     """
     if len(password) < settings.password_min_length:
-        raise ValidationError(f"A password needs at least {settings.password_min_length} characters.")
+        raise ValidationError(
+            plural(
+                "A password needs at least {count} character.",
+                "A password needs at least {count} characters.",
+                settings.password_min_length,
+            )
+        )
 
 
 def strong_enough(password: str, *, user_inputs: Sequence[str], settings: PasswordSettings, **_: Any) -> None:
@@ -49,9 +60,11 @@ def strong_enough(password: str, *, user_inputs: Sequence[str], settings: Passwo
     estimate = zxcvbn(password[:STRENGTH_MAX_LENGTH], [text[:STRENGTH_MAX_LENGTH] for text in user_inputs if text])
     if int(estimate.score) < settings.password_min_strength:
         feedback = estimate.feedback
-        warning = str(feedback.warning) if feedback and feedback.warning else "This password is too easy to guess."
+        warning = (
+            str(feedback.warning) if feedback and feedback.warning else Message("This password is too easy to guess.")
+        )
         advice = [str(suggestion) for suggestion in feedback.suggestions] if feedback else []
-        raise ValidationError(" ".join([warning, *advice]))
+        raise ValidationError(Sentences([warning, *advice]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +152,7 @@ class Passwords:
             try:
                 return self._hash.hash(password)
             except ValueError:
-                raise ValidationError({"password": ["This password is too long."]}) from None
+                raise ValidationError({"password": [Message("This password is too long.")]}) from None
 
 
 def normalize(password: str) -> str:
@@ -148,7 +161,7 @@ def normalize(password: str) -> str:
     :raises marshmallow.ValidationError: longer than :data:`PASSWORD_MAX_LENGTH`; nothing is cut off.
     """
     if len(password) > PASSWORD_MAX_LENGTH:  # first: normalising takes quadratic time
-        raise ValidationError({"password": [f"A password has at most {PASSWORD_MAX_LENGTH} characters."]})
+        raise ValidationError({"password": [TOO_LONG]})
     return unicodedata.normalize("NFC", password)
 
 

@@ -22,7 +22,8 @@ from sqlalchemy import (
     Uuid,
 )
 
-from .passwords import PASSWORD_MAX_LENGTH
+from .messages import Message
+from .passwords import PASSWORD_MAX_LENGTH, TOO_LONG
 from .userfields import UserFields, has_default, integer_bits
 from .web import MESSAGES, BodySchema, not_blank
 from .web import Text as TextField
@@ -83,8 +84,7 @@ def new_password_schema(*, password_confirm: bool, **declared: Any) -> type[Sche
 
 def password_field(*, required: bool = True) -> fields.Field[Any]:
     """A password in a body: its length is bounded before anything else looks at it."""
-    too_long = f"A password has at most {PASSWORD_MAX_LENGTH} characters."
-    bound = validate.Length(max=PASSWORD_MAX_LENGTH, error=too_long)
+    bound = validate.Length(max=PASSWORD_MAX_LENGTH, error=TOO_LONG)
     return TextField(required=required, load_only=True, validate=[not_blank, bound])
 
 
@@ -94,7 +94,7 @@ def check_confirmation(data: Mapping[str, Any]) -> None:
     :raises marshmallow.ValidationError: they differ.
     """
     if data.get("password_confirm", data.get("password")) != data.get("password"):
-        raise ValidationError({"password_confirm": ["The two passwords do not match."]})
+        raise ValidationError({"password_confirm": [Message("The two passwords do not match.")]})
 
 
 class _NewPassword(BodySchema):
@@ -147,4 +147,4 @@ def _in_the_calendar(value: datetime | None) -> None:
         if value is not None and value.tzinfo is not None:
             value.astimezone(timezone.utc)
     except OverflowError:
-        raise ValidationError("Not a valid datetime.") from None
+        raise ValidationError(Message("Not a valid datetime.")) from None

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from werkzeug.utils import import_string
 
 from .errors import ConfigurationError, Problem
+from .messages import duration
 
 PREFIX = "REGISTRATION_"
 USER_PREFIX = "USER_"
@@ -225,11 +226,7 @@ def declarations(group: type[Settings]) -> list[Declaration]:
 def spell(value: Any) -> str:
     """A setting's value for a person: ``7 days`` instead of ``datetime.timedelta(days=7)``."""
     if isinstance(value, timedelta):
-        for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
-            count, rest = divmod(int(value.total_seconds()), seconds)
-            if count and not rest:
-                return f"{count} {unit}{'' if count == 1 else 's'}"
-        return f"{value.total_seconds():g} seconds"
+        return duration(value)
     if isinstance(value, tuple):
         return repr(list(value))
     if callable(value):

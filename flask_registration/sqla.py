@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from .errors import FieldTaken
+from .messages import Message, plural
 from .retries import is_again
 from .statements import Statements
 from .userfields import UserFields, parse_identifier
@@ -44,7 +45,7 @@ class SQLAlchemyUserStore:
                 try:
                     built[field] = self._stored(field, built[field])
                 except ValueError as error:
-                    errors[field] = [str(error)]
+                    errors[field] = [error.args[0]]  # which says it in other languages too
         if errors:
             raise ValidationError(errors)
         return built
@@ -54,7 +55,9 @@ class SQLAlchemyUserStore:
             return email_key(value, test_environment=self._test_environment)
         limit = self.fields.username_max_length
         if len(value) > limit or len(nfkc(value)) > limit:
-            raise ValueError(f"A username has at most {limit} characters.")
+            raise ValueError(
+                plural("A username has at most {count} character.", "A username has at most {count} characters.", limit)
+            )
         if not self._username.fullmatch(nfkc(value)):
             raise ValueError(self.fields.username_rule)
         return value if self.fields.username_key else nfkc(value)
@@ -109,7 +112,7 @@ class SQLAlchemyUserStore:
         except DataError:
             if not savepoint:
                 self.rollback()
-            raise ValidationError("The database cannot store one of these values.") from None
+            raise ValidationError(Message("The database cannot store one of these values.")) from None
 
     def _unique_values(self, user: User) -> dict[str, Any]:
         names = [name for name in self.fields.unique if name != self.fields.pk or name in self.fields.login]
@@ -165,7 +168,7 @@ class SQLAlchemyUserStore:
             raise self._taken(values, key, self._where_any(values) if values else []) from None
         except DataError:
             self.rollback()
-            raise ValidationError("The database cannot store one of these values.") from None
+            raise ValidationError(Message("The database cannot store one of these values.")) from None
         if result.rowcount != 1:
             return False
         for name, value in columns.items():

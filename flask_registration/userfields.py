@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, Integer, SmallInteger, UniqueConstraint, Uuid
 
+from .messages import Message
 from .users import username_key
 
 #: Letters and digits of every script; no ``@``, so that no username can pose as an e-mail address.
@@ -137,8 +138,8 @@ class UserFields:
     @property
     def username_rule(self) -> str:
         if self.username_pattern == USERNAME_PATTERN:
-            return "A username is made of letters, digits and the characters . + - _ only."
-        return "This username has characters that are not allowed."
+            return Message("A username is made of letters, digits and the characters . + - _ only.")
+        return Message("This username has characters that are not allowed.")
 
     @property
     def unsettable(self) -> list[str]:

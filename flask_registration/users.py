@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 from email_validator import EmailNotValidError, validate_email
 
+from .library_texts import INVALID_ADDRESS
+from .messages import plural
+
 #: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 EMAIL_MAX_LENGTH = 254
 
@@ -175,13 +178,19 @@ def email_key(address: str, *, test_environment: bool) -> str:
     :raises ValueError: with a sentence for the person who typed it.
     """
     if len(address) > EMAIL_MAX_LENGTH:
-        raise ValueError(f"An e-mail address has at most {EMAIL_MAX_LENGTH} characters.")
+        raise ValueError(
+            plural(
+                "An e-mail address has at most {count} character.",
+                "An e-mail address has at most {count} characters.",
+                EMAIL_MAX_LENGTH,
+            )
+        )
     try:
         valid = validate_email(
             address, check_deliverability=False, allow_smtputf8=False, test_environment=test_environment
         )
     except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(INVALID_ADDRESS.about(str(error))) from None
     return valid.normalized.lower()
 
 

@@ -17,7 +17,9 @@ from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from .errors import APIError, LinkInvalid
+from .languages import said
 from .links import SignedLink
+from .messages import Message
 from .settings import Settings, setting
 
 #: How deep lists and objects in a body may be nested.
@@ -26,9 +28,9 @@ MAX_DEPTH = 100
 #: NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 does not have.
 UNSAFE = re.compile("[\0\ud800-\udfff]")
 
-REQUIRED = "This field is required."
-NULL = "This field may not be null."
-BLANK = "This field may not be blank."
+REQUIRED = Message("This field is required.")
+NULL = Message("This field may not be null.")
+BLANK = Message("This field may not be blank.")
 
 #: DRF's words for what is missing, for the fields of every schema of ours.
 MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {"required": REQUIRED, "null": NULL}
@@ -62,7 +64,7 @@ def not_blank(text: str | None) -> None:
 class LinkParameter(fields.Field[str]):
     """A parameter of a mailed link: text or a whole number, kept as it came."""
 
-    default_error_messages = {**MESSAGES, "invalid": "Not a parameter of a link."}
+    default_error_messages = {**MESSAGES, "invalid": Message("Not a parameter of a link.")}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int):
@@ -118,10 +120,10 @@ def load(schema: Schema, max_length: int) -> Any:
     form = g.get("_registration_body")
     body = read_json(max_length) if form is None else form
     if not isinstance(body, dict):
-        raise ValidationError("Invalid data. Expected a JSON object.")
+        raise ValidationError(Message("Invalid data. Expected a JSON object."))
     unsafe = [key for key in body if not _safe(body[key])]
     if unsafe and (known := {field.data_key or name for name, field in schema.fields.items()}.intersection(unsafe)):
-        messages = {key: ["This text has characters that cannot be stored."] for key in unsafe if key in known}
+        messages = {key: [Message("This text has characters that cannot be stored.")] for key in unsafe if key in known}
         error = ValidationError(cast(Any, messages))
         schema.handle_error(error, body, many=False)
         raise error
@@ -218,16 +220,16 @@ def error_response(error: Exception, non_field_errors_key: str) -> Response:
     """An error as the client reads it."""
     if isinstance(error, ValidationError):
         messages = by_field(error)
-        response = jsonify({non_field_errors_key if key == SCHEMA else key: messages[key] for key in messages})
+        response = jsonify({non_field_errors_key if key == SCHEMA else key: said(messages[key]) for key in messages})
         response.status_code = 400
     elif isinstance(error, APIError):
-        response = jsonify(detail=error.detail, code=error.code)
+        response = jsonify(detail=said(error.detail), code=error.code)
         response.status_code = error.status
         response.headers.extend(error.headers)
     else:
         problem = cast(HTTPException, error)
         name = "throttled" if problem.code == 429 else (problem.name or "error").lower().replace(" ", "-")
-        response = jsonify(detail=problem.description, code=name)
+        response = jsonify(detail=said(problem.description), code=name)
         response.status_code = problem.code or 500
         response.headers.extend({name: value for name, value in problem.get_headers() if name != "Content-Type"})
     return response

@@ -14,6 +14,7 @@ from ..events import PASSWORD_CHANGE_FAIL
 from ..flow import Flow, success
 from ..kit import Kit
 from ..mail import NotificationType
+from ..messages import Message
 from ..replies import renewal_reply
 from ..schemas import new_password_schema, password_field
 from ..sessions import session_kept_on_failure
@@ -62,7 +63,7 @@ def change_password(kit: Kit, user: User, old_password: str, password: str) -> d
     right, _ = kit.passwords.verify(old_password, seen.password_hash)
     if not right:
         kit.record(PASSWORD_CHANGE_FAIL, user)
-        raise ValidationError("Old password is not correct.", "old_password")
+        raise ValidationError(Message("Old password is not correct."), "old_password")
     if not replace_password(kit, user, seen, password):
         raise NotAuthenticated
     with session_kept_on_failure():

@@ -25,6 +25,7 @@ from ..flow import Flow, success
 from ..kit import Kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType, default_templates
+from ..messages import Message
 from ..moves import move
 from ..replies import renewal_reply
 from ..schemas import password_field
@@ -119,7 +120,7 @@ def register_email(kit: Kit, settings: RegisterEmailSettings, user: User, addres
         raise ValidationError(error.messages_dict[field], "email") from None
     seen = kit.users.state(user)
     if email == seen.email:
-        raise ValidationError("This is your address already.", "email")
+        raise ValidationError(Message("This is your address already."), "email")
     if not settings.register_email_verification_enabled:
         return move(kit, user, seen, email)
     owners = kit.users.find(field, email) if field in kit.fields.unique else []

@@ -18,7 +18,9 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from ..errors import APIError
 from ..flow import Flow
+from ..languages import said
 from ..links import is_absolute_url
+from ..messages import Message
 from ..settings import PREFIX, Settings, SettingsReader, setting
 from ..userfields import UserFields
 from ..web import by_field, form_as_body
@@ -50,37 +52,40 @@ class Page:
 
 VERIFY_REGISTRATION = Page(
     "verify_registration",
-    "Confirm your e-mail address",
-    "One click, and your account is ready. If it was not you who registered, close this page instead.",
-    "Confirm my address",
-    "Your address is confirmed.",
+    Message("Confirm your e-mail address"),
+    Message("One click, and your account is ready. If it was not you who registered, close this page instead."),
+    Message("Confirm my address"),
+    Message("Your address is confirmed."),
     {},
 )
 VERIFY_EMAIL = Page(
     "verify_email",
-    "Confirm your new e-mail address",
-    "One click, and your account has its new address.",
-    "Confirm my new address",
-    "Your new address is confirmed.",
+    Message("Confirm your new e-mail address"),
+    Message("One click, and your account has its new address."),
+    Message("Confirm my new address"),
+    Message("Your new address is confirmed."),
     {},
 )
 RESET_PASSWORD = Page(
     "reset_password",
-    "Choose a new password",
-    "Everybody who is logged in to your account will be logged out.",
-    "Set the password",
-    "Your password is changed. You can log in with it now.",
-    {"password": "New password", "password_confirm": "Once more"},
+    Message("Choose a new password"),
+    Message("Everybody who is logged in to your account will be logged out."),
+    Message("Set the password"),
+    Message("Your password is changed. You can log in with it now."),
+    {"password": Message("New password"), "password_confirm": Message("Once more")},
 )
 
 UNDO_EMAIL_CHANGE = Page(
     "undo_email_change",
-    "Take the change back",
-    "Your account gets its old e-mail address back, and everybody who is logged in to it will be logged out.",
-    "Take the change back",
-    "The change is taken back. Now choose a new password, by “forgotten password” where you log in.",
+    Message("Take the change back"),
+    Message("Your account gets its old e-mail address back, and everybody who is logged in to it will be logged out."),
+    Message("Take the change back"),
+    Message("The change is taken back. Now choose a new password, by “forgotten password” where you log in."),
     {},
 )
+
+#: What of a page is in the language of its reader.
+TEXTS = ("title", "text", "button", "passwords", "errors")
 
 flow = Flow("verification_redirects", VerificationRedirectsSettings, pages=True)
 
@@ -155,7 +160,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     refuse_other_sites()
     body = request.form.to_dict()
     if body.get("password") != body.get("password_confirm"):  # the page asks twice, whether or not the endpoint does
-        return show(page, {"password_confirm": ["The two passwords do not match."]})
+        return show(page, {"password_confirm": [Message("The two passwords do not match.")]})
     with form_as_body(body):
         try:
             flow.kit.handlers[page.endpoint]()
@@ -163,20 +168,20 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
             errors: dict[str, Any] = by_field(error)
             if errors.keys() & page.passwords.keys():
                 return show(page, errors)
-            failure = "This link is not complete."
+            failure: str = Message("This link is not complete.")
         except APIError as error:
             if error.status in (429, 503):  # the link is as good as it was: the form can be sent again
-                response = render(page, title="That did not work", text=error.detail, status=error.status)
+                response = render(page, title=Message("That did not work"), text=error.detail, status=error.status)
                 response.headers.extend(error.headers)
                 return response
             failure = error.detail
         except HTTPException as error:
             failure = error.description or ""
         else:
-            return redirect(success_url) if success_url else render(page, title="Done", text=page.done)
+            return redirect(success_url) if success_url else render(page, title=Message("Done"), text=page.done)
     if failure_url:
         return redirect(failure_url)
-    return render(page, title="That did not work", text=failure, status=400)
+    return render(page, title=Message("That did not work"), text=failure, status=400)
 
 
 def refuse_other_sites() -> None:
@@ -193,9 +198,11 @@ def refuse_other_sites() -> None:
 
 def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Response:
     """One page; its URL is a secret, so that it tells nobody."""
+    context = {"button": None, "title": page.title, "text": text, "passwords": page.passwords, **context}
     html = render_template(
         "registration/page/confirm.html",
-        **{"button": None, "title": page.title, "text": text, "passwords": page.passwords, **context},
+        **{name: said(value) if name in TEXTS else value for name, value in context.items()},
+        language=flow.kit.languages.of_reply(),
         site_name=flow.kit.composer.site_name,
     )
     response = make_response(html, status)

@@ -1,0 +1,286 @@
+"""Replies and mails in the language of who reads them; what a program reads is the same in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Catalog
+from flask import Flask, request
+from flask_babel import Babel
+
+from flask_registration import ConfigurationError
+from flask_registration.catalogues import DOMAIN, catalogue_path
+from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
+
+from .catalogues import compiled
+from .site import Site, html_of, text_of
+
+NewSite = Callable[..., Site]
+
+#: A language that we do not ship: every text is the English one between marks.
+ESPERANTO = {
+    "Login or password invalid.": "Ne estas tia konto.",
+    "This field is required.": "Mankas.",
+    "Login successful": "Vi ensalutis",
+    "A username has at most {count} character.": ("Nomo havas maksimume {count} signon.", "Nomo: {count} signoj."),
+    "Longer than maximum length {max}.": "Pli longa ol {max}.",
+    "{count} day": ("{count} tago", "{count} tagoj"),
+    "The link is good for {valid_for}.": "La ligilo validas {valid_for}.",
+    "Welcome to {site_name}!": "Bonvenon ĉe {site_name}!",
+    "Confirm your e-mail address for {site_name}": "Konfirmu vian adreson por {site_name}",
+    "You have an account at {site_name} already": "Vi jam havas konton ĉe {site_name}",
+    "Confirm your e-mail address": "Konfirmu vian adreson",
+}
+PLURALS = {
+    "A username has at most {count} character.": "A username has at most {count} characters.",
+    "{count} day": "{count} days",
+}
+
+
+def write_catalogue(folder: Path, code: str, texts: Mapping[str, Any]) -> None:
+    """Compile a catalogue of the application's own."""
+    catalogue = Catalog(locale=code, domain=DOMAIN)
+    for text, said in texts.items():
+        catalogue.add((text, PLURALS[text]) if text in PLURALS else text, said)
+    path = catalogue_path(folder, code)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(compiled(catalogue))
+
+
+@pytest.fixture
+def esperanto(new_site: NewSite, tmp_path: Path) -> NewSite:
+    """Make applications that speak Esperanto too, from a catalogue of their own."""
+    write_catalogue(tmp_path, "eo", ESPERANTO)
+
+    def make(**settings: Any) -> Site:
+        own = {"LANGUAGES": ["en", "eo"], "TRANSLATION_DIRECTORIES": [str(tmp_path)]}
+        return new_site(**{**own, **settings})
+
+    return make
+
+
+def refused(site: Site, header: str | None = None) -> Any:
+    """The reply to a wrong login."""
+    headers = {} if header is None else {"Accept-Language": header}
+    return site.post("login", {"login": "nobody", "password": "wrong"}, headers=headers)
+
+
+# Replies
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        pytest.param(None, "en", id="nothing"),
+        pytest.param("", "en", id="an empty header"),
+        pytest.param("eo", "eo", id="a language"),
+        pytest.param("EO-xx", "eo", id="a region of it, in capitals"),
+        pytest.param("sv, eo;q=0.8, en;q=0.5", "eo", id="the second choice"),
+        pytest.param("en, eo;q=0.9", "en", id="English first"),
+        pytest.param("eo;q=0, en;q=0.1", "en", id="one that is refused"),
+        pytest.param("sv", "en", id="none that there is"),
+        pytest.param("*", "en", id="any"),
+        pytest.param("eo-Cyrl", "en", id="a script that nobody has"),
+        pytest.param('; ,,;q=x, \\"\x7f=', "en", id="nonsense"),
+        pytest.param("sv," * 90 + "eo;q=1", "en", id="what is beyond 255 characters"),
+        pytest.param("eo," + "x" * 60_000, "eo", id="a long tail"),
+    ],
+)
+def test_a_reply_is_in_the_language_that_the_client_asks_for(
+    esperanto: NewSite, header: str | None, language: str
+) -> None:
+    reply = refused(esperanto(), header)
+    text = {"en": "Login or password invalid.", "eo": "Ne estas tia konto."}[language]
+    assert reply.get_json() == {"detail": text, "code": "login-invalid"}
+    assert reply.headers["Content-Language"] == language
+
+
+def test_caches_are_told_that_the_header_decides(esperanto: NewSite) -> None:
+    site = esperanto()
+    assert {*refused(site).vary} == {*refused(site, "eo").vary} == {"Accept-Language", "Cookie"}
+    alone = refused(esperanto(LANGUAGES=["eo"]), "en")
+    assert alone.get_json()["detail"] == "Ne estas tia konto."
+    assert (alone.headers["Content-Language"], {*alone.vary}) == ("eo", {"Cookie"})
+
+
+def test_a_reply_without_a_text_of_ours_has_no_language(esperanto: NewSite) -> None:
+    reply = esperanto().register("alice")
+    assert reply.status_code == 201
+    assert ("Content-Language" in reply.headers, {*reply.vary}) == (False, {"Cookie"})
+
+
+def test_the_first_language_is_the_default_one(esperanto: NewSite) -> None:
+    site = esperanto(LANGUAGES=["eo", "en"])
+    assert refused(site).headers["Content-Language"] == "eo"
+    assert refused(site, "sv").headers["Content-Language"] == "eo"
+    assert refused(site, "en").headers["Content-Language"] == "en"
+
+
+def test_a_success_is_in_the_clients_language_too(esperanto: NewSite) -> None:
+    site = esperanto()
+    site.register("alice")
+    site.verify()
+    body = {"login": "alice", "password": "correct horse battery staple"}
+    assert site.post("login", body, headers={"Accept-Language": "eo"}).get_json() == {"detail": "Vi ensalutis"}
+
+
+def test_field_errors_keep_their_names_and_say_their_numbers(esperanto: NewSite) -> None:
+    body = {"username": "x" * 151, "email": "alice@example.com", "password": "correct horse battery staple"}
+    reply = esperanto().post("register", body, headers={"Accept-Language": "eo"})
+    assert reply.get_json() == {"username": ["Pli longa ol 150."], "password_confirm": ["Mankas."]}
+
+
+def test_a_text_without_a_translation_stays_english(esperanto: NewSite) -> None:
+    reply = esperanto().post("verify-registration", {"user_id": "1"}, headers={"Accept-Language": "eo"})
+    assert reply.get_json() == {"timestamp": ["Mankas."], "signature": ["Mankas."]}
+    reply = esperanto().app.test_client().get("/accounts/profile/", headers={"Accept-Language": "eo"})
+    assert reply.get_json() == {"detail": "Please log in.", "code": "not-authenticated"}
+
+
+def test_an_application_words_our_english_otherwise(new_site: NewSite, tmp_path: Path) -> None:
+    write_catalogue(tmp_path, "en", {"Login or password invalid.": "Who are you?"})
+    reply = refused(new_site(TRANSLATION_DIRECTORIES=[str(tmp_path)]))
+    assert reply.get_json() == {"detail": "Who are you?", "code": "login-invalid"}
+
+
+def test_a_translation_with_other_values_in_it_does_no_harm(new_site: NewSite, tmp_path: Path) -> None:
+    write_catalogue(
+        tmp_path, "eo", {"Longer than maximum length {max}.": "{wrong} {0}", "Welcome to {site_name}!": "{site.x}"}
+    )
+    site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)])
+    reply = site.register("x" * 151)
+    assert reply.get_json() == {"username": ["Longer than maximum length 150."]}
+    site.register("alice")
+    assert "Welcome to example.com!" in text_of(site.read())
+
+
+# Who chooses
+
+
+def test_a_selector_knows_better_than_the_header(esperanto: NewSite) -> None:
+    def by_query(*, request: Any, user: Any, **kwargs: Any) -> str | None:
+        language: str | None = request.args.get("language")
+        return language
+
+    site = esperanto(LOCALE_SELECTOR=by_query)
+    body = {"login": "nobody", "password": "wrong"}
+
+    def language_of(path: str, header: str) -> str:
+        reply = site.app.test_client().post(path, json=body, headers={"Accept-Language": header})
+        return reply.headers["Content-Language"]
+
+    assert language_of("/accounts/login/?language=eo", "en") == "eo"
+    assert language_of("/accounts/login/", "eo") == "eo"
+    assert language_of("/accounts/login/?language=klingon", "eo") == "en"
+
+
+def test_a_selector_that_raises_does_not_cost_the_reply(esperanto: NewSite, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(**kwargs: Any) -> str:
+        raise RuntimeError("the database is down")
+
+    assert refused(esperanto(LOCALE_SELECTOR=broken), "eo").headers["Content-Language"] == "en"
+    assert "The language could not be chosen." in caplog.text
+
+
+def test_flask_babel_chooses_where_the_application_has_it(esperanto: NewSite) -> None:
+    def use_babel(app: Flask) -> None:
+        Babel(app, locale_selector=lambda: request.args.get("language"), default_locale="eo")
+
+    site = esperanto(before=use_babel)
+    body = {"login": "nobody", "password": "wrong"}
+    english = site.app.test_client().post(
+        "/accounts/login/?language=en_GB", json=body, headers={"Accept-Language": "eo"}
+    )
+    assert english.headers["Content-Language"] == "en"
+    assert refused(site, "en").headers["Content-Language"] == "eo"
+
+
+@pytest.mark.parametrize("account", ["of nobody", "of somebody", "suspended"])
+def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: str) -> None:
+    """The account's own language is for its mails: a reply's must not tell that there is one."""
+
+    def by_user(*, request: Any, user: Any, **kwargs: Any) -> str | None:
+        return "eo" if user is not None else None
+
+    site = esperanto(LOCALE_SELECTOR=by_user)
+    if account != "of nobody":
+        site.register("alice")
+        site.change(site.user(username="alice"), is_active=account != "suspended")
+    reply = site.post("login", {"login": "alice", "password": "wrong"})
+    assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == ("Login or password invalid.", "en")
+
+
+# Mails and pages
+
+
+def test_a_mail_is_in_the_language_of_who_asks_for_it(esperanto: NewSite) -> None:
+    site = esperanto()
+    body = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
+    site.post("register", {**body, "password_confirm": body["password"]}, headers={"Accept-Language": "eo"})
+    mail = site.read()
+    assert mail["Subject"] == "Konfirmu vian adreson por example.com"
+    assert "Bonvenon ĉe example.com!" in text_of(mail)
+    assert "La ligilo validas 7 tagoj." in text_of(mail)
+    assert '<html lang="eo">' in html_of(mail)
+    assert "La ligilo validas 7 tagoj." in html_of(mail)
+
+
+def test_a_mail_is_in_its_readers_own_language_where_the_application_knows_it(esperanto: NewSite, clock: Any) -> None:
+    def own(*, request: Any, user: Any, **kwargs: Any) -> str | None:
+        return "eo" if user is not None and user.last_name == "Zamenhof" else None
+
+    site = esperanto(LOCALE_SELECTOR=own)
+    site.register("lazar", last_name="Zamenhof")
+    assert site.read()["Subject"] == "Konfirmu vian adreson por example.com"
+    site.verify()
+    clock.advance(60)
+    site.register("mallory", email="lazar@example.com")  # in English
+    assert site.read()["Subject"] == "Vi jam havas konton ĉe example.com"
+
+
+def test_flask_babel_speaks_the_mails_language_in_the_applications_own_templates(
+    esperanto: NewSite, tmp_path: Path
+) -> None:
+    def own(*, user: Any, **kwargs: Any) -> str | None:
+        return "eo" if user is not None else None
+
+    (tmp_path / "subject.txt").write_text("{{ locale() }}")
+    (tmp_path / "body.txt").write_text("{{ verification_url }} {{ valid_for }}")
+
+    def use_babel(app: Flask) -> None:
+        from flask_babel import get_locale
+
+        Babel(app, locale_selector=lambda: "en")
+        app.jinja_env.globals["locale"] = get_locale
+
+    templates = {"subject": "subject.txt", "body": "body.txt"}
+    site = esperanto(
+        before=use_babel,
+        template_folder=str(tmp_path),
+        LOCALE_SELECTOR=own,
+        REGISTER_VERIFICATION_EMAIL_TEMPLATES=templates,
+    )
+    site.register("alice")
+    assert site.read()["Subject"] == "eo"
+    assert text_of(site.read()).strip().endswith(" 7 tagoj")
+
+
+def test_the_pages_speak_the_browsers_language(esperanto: NewSite) -> None:
+    site = esperanto(flows=[*DEFAULT_FLOWS, verification_redirects.flow])
+    page = site.app.test_client().get("/accounts/verify-registration/", headers={"Accept-Language": "eo"})
+    assert "<h1>Konfirmu vian adreson</h1>" in page.text
+    assert '<html lang="eo">' in page.text
+    assert page.headers["Content-Language"] == "eo"
+
+
+# Configuration
+
+
+def test_a_language_without_a_catalogue_is_a_configuration_error(new_site: NewSite) -> None:
+    with pytest.raises(ConfigurationError, match=r"REGISTRATION_LANGUAGES: names 'tlh', which has no catalogue: .*en"):
+        new_site(LANGUAGES=["en", "tlh"])
+    with pytest.raises(ConfigurationError, match=r"REGISTRATION_LANGUAGES: is empty: name one"):
+        new_site(LANGUAGES=[])
