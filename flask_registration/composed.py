@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from email.policy import compat32
 from email.utils import make_msgid, parseaddr
 from typing import Any, NamedTuple
 
@@ -14,6 +15,18 @@ from .users import mail_address
 
 #: Who gets what nobody shall get (RFC 2606).
 NOBODYS_ADDRESS = "nobody@example.invalid"
+
+
+#: Python's older rules for writing a message out: by the newer ones every look at a header parses it, half of the time
+#: that sending a mail takes. Flask-Mail has folded long headers already.
+WRITING = compat32.clone(linesep="\r\n", max_line_length=None)
+
+
+class QuickMessage(Message):
+    """Flask-Mail's message, in the same words, written out in half the time."""
+
+    def as_bytes(self) -> bytes:
+        return self._message().as_bytes(policy=WRITING)
 
 
 class RenderedMail(NamedTuple):
@@ -59,7 +72,7 @@ class Mail:
 
         Not made in the request: Flask-Mail looks up the host's own name for the ``Message-ID``, which can take seconds.
         """
-        message = Message(
+        message = QuickMessage(
             subject=" ".join(self.content.subject.split()),
             recipients=[mail_address(self.to)],
             body=self.content.text_body,
