@@ -365,15 +365,16 @@ def headers_of(part: Any) -> list[tuple[str, str]]:
     return [(name, "".join(text.split())) for name, text in part.items() if "boundary" not in text]
 
 
-def test_a_mail_is_written_out_as_flask_mail_would(new_site: NewSite) -> None:
-    sender = ("Ünïcode Größe 日本語 " * 4, "no-reply@example.com")
-    site = new_site(config={"MAIL_DEFAULT_SENDER": sender}, SITE_NAME="Größe und Übermaß 日本語 " * 4)
+@pytest.mark.parametrize("sender", ["no-reply@example.com", ("Ünïcode Größe 日本語 " * 4, "no-reply@example.com")])
+def test_a_mail_is_written_out_as_flask_mail_would(new_site: NewSite, sender: Any) -> None:
+    name = "Größe und Übermaß 日本語 " * (4 if isinstance(sender, str) else 1)
+    site = new_site(config={"MAIL_DEFAULT_SENDER": sender}, SITE_NAME=name)
     site.register("alice")
     message = site.outbox[0]
     with site.app.app_context():
         writings = [message.as_bytes(), Message.as_bytes(message)]
     ours, theirs = (message_from_bytes(writing, policy=policy.default) for writing in writings)
-    assert ours["Subject"] == "Confirm your e-mail address for" + " Größe und Übermaß 日本語" * 4
+    assert ours["Subject"] == f"Confirm your e-mail address for {name.strip()}"
     for one, other in zip(ours.walk(), theirs.walk(), strict=True):
         assert headers_of(one) == headers_of(other)
         assert one.get_content_type() == other.get_content_type()
