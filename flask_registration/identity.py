@@ -130,7 +130,16 @@ class Identity:
                 session["_remember"] = "clear"  # it was somebody else's, or an older one
             if fresh:
                 session[LOGIN_TIME] = time.time()
-        return {"token": self._provide_token(user, fresh)} if self._settings.login_retrieve_token else {}
+        return {"token": self.provide_token(user, fresh=fresh)} if self._settings.login_retrieve_token else {}
+
+    def provide_token(self, user: User, *, fresh: bool) -> str:
+        """A token of the application's make, before the commit.
+
+        :param fresh: whether they have just shown the password.
+        """
+        if isinstance(self._tokens, DatedTokenManager):
+            return self._tokens.provide_token(user, fresh=fresh)
+        return self._tokens.provide_token(user)
 
     def renew(self, user: User, *, fresh: bool) -> dict[str, Any]:
         """Let the asking client go on after a new security stamp: a session under a new id, a token by another one.
@@ -138,7 +147,7 @@ class Identity:
         :param fresh: whether they have just shown the password; else a session stays as fresh as it was.
         """
         if request_token() is not None:
-            return {"token": self._provide_token(user, fresh)}
+            return {"token": self.provide_token(user, fresh=fresh)}
         was_fresh, login_time = flask_login.login_fresh(), time.time() if fresh else session.get(LOGIN_TIME)
         remember = flask_login.login_remembered()
         self._open_session(user, remember=remember, fresh=fresh or was_fresh)
@@ -180,11 +189,6 @@ class Identity:
             flask_login.login_user(user, remember=remember, fresh=fresh)
         finally:
             del g._registration_commits
-
-    def _provide_token(self, user: User, fresh: bool) -> str:
-        if isinstance(self._tokens, DatedTokenManager):
-            return self._tokens.provide_token(user, fresh=fresh)
-        return self._tokens.provide_token(user)
 
     # What Flask-Login asks of us
 

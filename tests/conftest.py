@@ -6,7 +6,6 @@ import fcntl
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -14,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask_mail import Message, email_dispatched
+from flask import Flask
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from flask_registration import testing
+
 from .site import Site, make_site
+
+pytest_plugins = ["flask_registration.testing", "pytester"]
 
 SERVERS = {
     "postgresql": os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
@@ -94,24 +97,19 @@ def server_database(request: pytest.FixtureRequest) -> str:
 def site_maker() -> Iterator[Callable[..., Site]]:
     """Make applications; their tables are dropped and their mailboxes closed in the end."""
     sites: list[Site] = []
-    with ExitStack() as turn:
-        take_turn = cache(lambda: turn.enter_context(many_connections()))
+    with ExitStack() as stack:
+        take_turn = cache(lambda: stack.enter_context(many_connections()))
 
         def make(*args: Any, **kwargs: Any) -> Site:
             engine_options = kwargs.get("config", {}).get("SQLALCHEMY_ENGINE_OPTIONS", {})
             if engine_options.get("pool_size", 0) > 1:
                 take_turn()
             site = make_site(*args, **kwargs)
+            stack.enter_context(site.outbox.recording(site.app))
             sites.append(site)
             return site
 
-        def record(app: Any, message: Message, **_: Any) -> None:
-            for site in sites:
-                if site.app is app:
-                    site.outbox.append(message)
-
-        with email_dispatched.connected_to(record):
-            yield make
+        yield make
         for site in sites:
             with site.app.app_context():
                 site.db.session.remove()
@@ -142,6 +140,12 @@ def site(new_site: Callable[..., Site]) -> Site:
 
 
 @pytest.fixture
+def registration_app(site: Site) -> Flask:
+    """What the test kit's fixture ``accounts`` is about."""
+    return site.app
+
+
+@pytest.fixture
 def security_log(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
     """Every record of the security log."""
     found: list[logging.LogRecord] = []
@@ -157,21 +161,20 @@ def security_log(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogR
     logger.removeHandler(handler)
 
 
-class Clock:
-    """The time, which passes only when told to."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
+class Clock(testing.Clock):
+    """The time, in seconds."""
 
     def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-    def __call__(self) -> float:
-        return self.now
+        self.move(seconds=seconds)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock(float(int(time.time())))
-    monkeypatch.setattr(time, "time", clock)
+def registration_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.time", clock)
     return clock
+
+
+@pytest.fixture
+def clock(registration_clock: Clock) -> Clock:
+    return registration_clock

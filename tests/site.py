@@ -14,20 +14,18 @@ from urllib.parse import parse_qs, urlsplit
 from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_mail import Mail, Message
+from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import FileSystemBytecodeCache
-from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import Boolean, Integer, String, event, select
+from sqlalchemy import Boolean, Integer, String, select
 from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, Flow, Registration, UserMixin
-
-PASSWORD = "correct horse battery staple"
-
-#: Weak on purpose: a test of anything but hashing need not wait for it.
-CHEAP_HASHER = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+from flask_registration.testing import CHEAP_HASHER as CHEAP_HASHER
+from flask_registration.testing import PASSWORD as PASSWORD
+from flask_registration.testing import Outbox as Mails
+from flask_registration.testing.uniform import compare, executed
 
 CONFIG = {
     "TESTING": True,
@@ -50,7 +48,7 @@ class Site:
     User: Any
     Login: Any = None
     Outbox: Any = None
-    outbox: list[Message] = field(default_factory=list)
+    outbox: Mails = field(default_factory=Mails)
 
     def post(
         self, endpoint: str, body: Any = None, *, client: FlaskClient | None = None, **kwargs: Any
@@ -71,7 +69,7 @@ class Site:
 
     def link(self, number: int = -1) -> dict[str, str]:
         """The parameters of the link in a mail, as a front end reads them from its URL."""
-        return parameters(links_of(self.read(number))[0])
+        return Mails([self.outbox[number]]).latest_link()
 
     def read(self, number: int = -1) -> EmailMessage:
         """A mail of the outbox, as a mail client parses it."""
@@ -106,7 +104,11 @@ class Site:
 
     def statements(self) -> AbstractContextManager[list[str]]:
         """The SQL statements that are executed within the block."""
-        return _Statements(self)
+        return executed(self.app)
+
+    def assert_uniform_answers(self, **requests: Callable[[], TestResponse]) -> None:
+        """Make requests whose answers must be the same to the byte, but for what they have sent themselves."""
+        compare(self.app, requests, statements=False)
 
     @contextmanager
     def hears(self, *signals: NamedSignal) -> Iterator[list[dict[str, Any]]]:
@@ -125,23 +127,6 @@ class Site:
             for signal in signals:
                 stack.enter_context(signal.connected_to(listen_to(signal.name), self.app))
             yield heard
-
-
-class _Statements(AbstractContextManager[list[str]]):
-    def __init__(self, site: Site) -> None:
-        with site.app.app_context():
-            self._engine = site.db.engine
-        self._list: list[str] = []
-
-    def _record(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        self._list.append(statement)
-
-    def __enter__(self) -> list[str]:
-        event.listen(self._engine, "before_cursor_execute", self._record)
-        return self._list
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._record)
 
 
 def make_site(

@@ -336,10 +336,11 @@ def test_a_failing_mail_does_not_tell_a_pending_account_from_none(
     site.register("alice")
     clock.advance(60)
     with broken_mail(site), site.hears(mail_failed) as heard:
-        pending = site.post("resend-verification", {"login": "alice"})
-        nobody = site.post("resend-verification", {"login": "nobody"})
-    assert whole(pending) == whole(nobody)
-    assert (pending.status_code, len(heard)) == (200, 1)
+        site.assert_uniform_answers(
+            nobody=lambda: site.post("resend-verification", {"login": "nobody"}),
+            pending=lambda: site.post("resend-verification", {"login": "alice"}),
+        )
+    assert len(heard) == 1
 
 
 def test_a_receiver_of_mail_failed_that_raises_changes_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:

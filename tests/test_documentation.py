@@ -285,6 +285,17 @@ def test_the_receivers_of_the_documentation_are_told(
     assert caplog.messages == ["A workspace for alice.", "The mail 'register' for None is lost: no route"]
 
 
+def test_the_tests_of_the_documentation_pass(pytester: pytest.Pytester) -> None:
+    found = [block for block in blocks(read("docs/testing.md")) if block.info.endswith("python")]
+    others = pytester.mkdir("others")
+    for block in found:
+        path = pytester.path / (block.caption or others / "conftest.py")
+        path.write_text(block.text, "utf-8")
+    shutil.copy(pytester.path / "test_shop.py", others / "test_others.py")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "error::pytest.PytestWarning")
+    result.assert_outcomes(passed=2 * len(re.findall(r"^def test_", read("docs/testing.md"), re.MULTILINE)))
+
+
 def test_customizing_the_body(run: RunPage) -> None:
     page = run("docs/customizing.md")
     app = page.create_app(REGISTRATION_REGISTER_SCHEMA_CLASS=page.Signup)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -108,9 +109,9 @@ def test_the_answer_is_the_same_to_the_byte_whoever_is_meant(
     if server == "fails":
         monkeypatch.setattr(site.app.extensions["registration"].mailer, "send", _no_mail)
     names = ["alice", "pending", "suspended", "nomail", "nobody", "a b", "x" * 5000, "", "alice'--", "%", "\\"]
-    answers = {name: whole(site.post("send-reset-password-link", {"login": name})) for name in names}
-    assert set(map(str, answers.values())) == {str(answers["nobody"])}
-    assert answers["nobody"][0] == "200 OK"
+    requests = {name: partial(site.post, "send-reset-password-link", {"login": name}) for name in names}
+    site.assert_uniform_answers(**requests)
+    assert requests["nobody"]().status_code == 200
     reached = {"alice@example.com", "pending@example.com"} if server == "works" else set()
     assert {to for to, _ in mails(site)} == reached
 
