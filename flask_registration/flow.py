@@ -14,7 +14,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from .endpoint import Described, Endpoint, Raises, always
 from .errors import LinkRefused, NotAuthenticated, Throttled
 from .events import LINK_REFUSED, record
-from .kit import Kit, current_kit
+from .kit import Kit, MailExamples, current_kit
 from .languages import said
 from .retries import retrying
 from .sessions import session_as_it_is
@@ -63,6 +63,7 @@ class Flow(Generic[S]):
         self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
         self.checks: list[Check[S]] = []
+        self.examples = MailExamples()
 
     @property
     def settings(self) -> S:
@@ -152,6 +153,7 @@ def mount(flows: Sequence[Flow[Any]], blueprint: Blueprint, app: Flask, kit: Kit
     settings = kit.group(WebSettings)
     methods: dict[str, set[str]] = {}
     for flow in flows:
+        kit.examples.extend(flow.examples)
         for endpoint in flow.endpoints:
             view = _handler(app, kit, endpoint, kit.group(flow.group), settings.max_content_length)
             kit.handlers[endpoint.name] = view

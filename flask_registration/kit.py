@@ -34,6 +34,33 @@ from .userfields import UserFields
 from .users import User, UserStore
 
 S = TypeVar("S", bound=Settings)
+Compose = TypeVar("Compose", bound=Callable[..., Mail])
+
+
+@dataclass(frozen=True)
+class MailExample:
+    """A mail of a flow, about a user who does not exist, for ``flask registration preview-mail``."""
+
+    to: str
+    when: str
+    compose: Callable[[Kit, Any], Mail]
+
+
+class MailExamples(list[MailExample]):
+    """The examples of a flow."""
+
+    def add(self, *, to: str, when: str) -> Callable[[Compose], Compose]:
+        """Declare what composes one of the kit and a user; it asks the database for nothing.
+
+        :param to: whom the mail goes to, in words: "the account's address".
+        :param when: why, half a sentence: "somebody asked for a new password".
+        """
+
+        def declare(compose: Compose) -> Compose:
+            self.append(MailExample(to, when, compose))
+            return compose
+
+        return declare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +68,7 @@ class Kit:
     """One application's tools. It lives at ``app.extensions["registration"]``.
 
     :ivar outbox: what sends from the outbox, where there is a model for it.
+    :ivar examples: the mails of the application's own flows.
     :ivar handlers: what answers each endpoint, by its name, without the application's decorators.
     """
 
@@ -59,6 +87,7 @@ class Kit:
     logins: LoginStore | None
     throttles: Throttles
     handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    examples: MailExamples = field(default_factory=MailExamples)
     _schemas: dict[type[Schema] | Callable[[Kit], Schema], Schema] = field(default_factory=dict)
 
     def group(self, group: type[S]) -> S:

@@ -28,10 +28,11 @@ TEXT = "Example"
 class Example(NamedTuple):
     """A mail that this configuration sends.
 
+    :ivar name: that of its kind, or where it could not be composed that of what should have.
     :ivar mail: None where it could not be composed; ``error`` says why.
     """
 
-    kind: NotificationType
+    name: str
     whom: str
     when: str
     mail: Mail | None
@@ -147,12 +148,17 @@ def examples(kit: Kit) -> Iterator[Example]:
     kit = replace(kit, links=Links(lambda: [key], kit.users))
     for case in CASES:
         if case.leaves(kit):
-            mail, error = None, None
-            try:
-                mail = case.compose(kit, example_user(kit, verified=True))
-            except Exception as raised:  # whatever the application's templates and hooks raise
-                error = raised
-            yield Example(case.kind, case.whom, case.when, mail, error)
+            yield _example(kit, case.kind.value, case.whom, case.when, case.compose)
+    for each in kit.examples:
+        yield _example(kit, each.compose.__name__, each.to, each.when, each.compose)
+
+
+def _example(kit: Kit, name: str, whom: str, when: str, compose: Callable[[Kit, User], Mail]) -> Example:
+    try:
+        mail = compose(kit, example_user(kit, verified=True))
+    except Exception as error:  # whatever the application's templates and hooks raise
+        return Example(name, whom, when, None, error)
+    return Example(mail.template, whom, when, mail, None)
 
 
 def example_user(kit: Kit, *, verified: bool) -> User:

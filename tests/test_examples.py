@@ -17,6 +17,7 @@ from flask_jwt_extended import create_refresh_token, jwt_required
 from flask_mail import Message
 
 from flask_registration import ConfigurationError, next_stamp, user_activated, user_registered
+from flask_registration.cli import registration_cli
 
 from .conftest import Clock
 from .examples import EXAMPLES, SETTINGS, commands, curl, example
@@ -217,6 +218,14 @@ def test_who_is_invited_gets_an_account(running: Running) -> None:
     with running.app.app_context():
         bob = page.db.session.scalars(page.db.select(page.User).filter_by(username="bob")).one()
         assert page.db.session.get(page.User, bob.invited_by_id).username == "alice"
+
+
+@of("own_workflow")
+def test_its_mail_is_among_those_to_look_at(running: Running, tmp_path: Path) -> None:
+    result = running.app.test_cli_runner().invoke(registration_cli, ["preview-mail", str(tmp_path / "mails")])
+    assert (result.exit_code, running.outbox) == (0, [])
+    assert "  invitation         alice@example.com invites you to The Club\n" in result.output
+    assert "http://127.0.0.1:5000/join?" in (tmp_path / "mails" / "invitation.html").read_text("utf-8")
 
 
 @of("own_workflow")

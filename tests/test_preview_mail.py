@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import date, datetime
+from enum import Enum as Enumeration
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Date, DateTime, Enum, Integer, String, Uuid
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import DEFAULT_FLOWS, EmailUserMixin, NotificationType, UserMixin
+from flask_registration import DEFAULT_FLOWS, EmailUserMixin, Flow, Kit, NotificationType, Settings, UserMixin
 from flask_registration.cli import registration_cli
 
 from .flows.journeys import LINK_INVALID, OTHER_PASSWORD, member
@@ -79,10 +80,10 @@ def test_a_mail_is_the_one_that_leaves(site: Site, folder: Path, kind: Kind) -> 
     assert mail["Subject"] in index(folder)
 
 
-def plain(text: str) -> str:
-    """A mail without what differs from one person to the other."""
+def plain(text: str) -> list[str]:
+    """The words of a mail, without what differs from one person to the other, and so where its lines end."""
     text = re.sub(r"(https://example\.com/[\w-]+/\?)[^\s\"<]+", r"\1", text.replace("&amp;", "&"))
-    return re.sub(r"[\w.]+@[\w.]*example\.com", "somebody", text).strip()
+    return re.sub(r"[\w.]+@[\w.]*example\.com", "somebody", text).split()
 
 
 def test_the_page_says_when_each_mail_leaves_in_the_words_of_the_documentation(site: Site, folder: Path) -> None:
@@ -273,6 +274,13 @@ def test_a_selector_sees_a_request_with_the_language_that_was_asked_for(
     assert not (folder / "register.html").exists()
 
 
+def test_the_mails_are_in_the_language_that_was_asked_for(site: Site, folder: Path) -> None:
+    preview(site, folder)
+    assert '<html lang="en"' in part(folder, "register.html")
+    preview(site, folder, "--language", "ar")
+    assert '<html lang="ar" dir="rtl"' in part(folder, "register.html")
+
+
 def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -> None:
     sent: list[Any] = []
 
@@ -295,6 +303,31 @@ def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -
     assert sent == []
     assert not (folder / "reset_password.txt").exists()
     assert "The application sends this one by its own sender." in page
+
+
+def test_a_flow_of_one_s_own_shows_its_mails(new_site: NewSite, folder: Path, tmp_path: Path) -> None:
+    class Notice(Enumeration):
+        INVITATION = "club/invitation"
+
+    (tmp_path / "invitation.txt").write_text("{{ user.username }} invites you to {{ site_name }}")
+    flow = Flow("club", Settings)
+    templates = {"subject": "invitation.txt", "body": "invitation.txt"}
+
+    @flow.examples.add(to="the invited", when="a member invites them")
+    def invitation(kit: Kit, user: Any) -> Any:
+        return kit.mail(Notice.INVITATION, user, to="bob@example.com", templates=templates)
+
+    @flow.examples.add(to="the treasurer", when="a fee is due")
+    def fee(kit: Kit, user: Any) -> Any:
+        return invitation(kit, user.treasurer)
+
+    site = new_site(flows=[*DEFAULT_FLOWS, flow], template_folder=str(tmp_path))
+    result = run(site, folder)
+    assert (result.exit_code, result.stderr) == (1, "fee could not be made.\n")
+    assert part(folder, "club_invitation.txt") == "alice invites you to example.com"
+    assert "club_invitation, to the invited: a member invites them" in re.sub("<[^>]*>", "", index(folder))
+    preview(new_site(), folder)
+    assert not (folder / "club_invitation.txt").exists()
 
 
 def test_a_mail_that_cannot_be_made_is_told_and_the_others_are_there(

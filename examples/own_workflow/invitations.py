@@ -97,8 +97,13 @@ def invite(kit: Kit, settings: InvitationSettings, inviter: Any, address: str) -
     :raises marshmallow.ValidationError: this is no address.
     """
     email = kit.users.build({"email": address})["email"]
+    kit.commit(invitation_mail(kit, settings, inviter, email))
+
+
+def invitation_mail(kit: Kit, settings: InvitationSettings, inviter: Any, email: str) -> Any:
+    """The mail with the link, to the address that is invited."""
     link = kit.links.sign(INVITE, inviter, settings.invitation_url, email)
-    mail = kit.mail(
+    return kit.mail(
         Notice.INVITATION,
         inviter,
         to=email,
@@ -106,7 +111,12 @@ def invite(kit: Kit, settings: InvitationSettings, inviter: Any, address: str) -
         verification_url=kit.composer.url(link),
         days=settings.invitation_period.days,
     )
-    kit.commit(mail)
+
+
+@flow.examples.add(to="the address that is invited", when="somebody with an account invites it")
+def example_of_an_invitation(kit: Kit, inviter: Any) -> Any:
+    """What ``flask registration preview-mail`` shows of it."""
+    return invitation_mail(kit, flow.settings, inviter, "bob@example.com")
 
 
 # Accept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,10 @@ from .base import fail, load, registration_cli
 
 #: By this line we know a folder of ours, whose files may be replaced.
 MARK = '<meta name="generator" content="flask registration preview-mail">'
+
+
+#: What is in no file's name.
+FILE = re.compile(r"[^\w-]")
 
 
 class Shown(NamedTuple):
@@ -70,7 +75,7 @@ def preview_mail_command(context: click.Context, folder: Path, language: str | N
 
 
 def _shown(example: Example) -> Shown:
-    mail, about = example.mail, (example.kind.value, example.whom, example.when.replace("`", ""))
+    mail, about = example.mail, (FILE.sub("_", example.name), example.whom, example.when.replace("`", ""))
     if mail is None:
         return Shown(*about, None, None, None, f"{type(example.error).__name__}: {example.error}")
     if mail.deliver:
@@ -83,11 +88,11 @@ def _clear(folder: Path) -> None:
     """Make the folder, or room in one that we made."""
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "index.html"
-    if any(folder.iterdir()) and not (index.is_file() and MARK in index.read_text("utf-8", "replace")):
+    page = index.read_text("utf-8", "replace") if index.is_file() else ""
+    if any(folder.iterdir()) and MARK not in page:
         fail(f"{folder} has files of yours: name a new folder, or an empty one.")
-    for kind in NotificationType:
-        for suffix in ("html", "txt"):
-            (folder / f"{kind.value}.{suffix}").unlink(missing_ok=True)
+    for name in re.findall(r'<a href="([\w-]+\.(?:html|txt))">', page):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write(folder: Path, mail: Shown) -> None:
