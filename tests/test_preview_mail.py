@@ -24,6 +24,7 @@ from .flows.test_mails import MAILS, mail_of
 from .people import define_uuid_user
 from .site import Site, define, html_of, own_model, parameters, text_of
 from .test_documentation import read
+from .test_languages import write_catalogue
 
 NewSite = Callable[..., Site]
 Kind = NotificationType
@@ -274,11 +275,14 @@ def test_a_selector_sees_a_request_with_the_language_that_was_asked_for(
     assert not (folder / "register.html").exists()
 
 
-def test_the_mails_are_in_the_language_that_was_asked_for(site: Site, folder: Path) -> None:
+def test_the_mails_are_in_the_language_that_was_asked_for(new_site: NewSite, folder: Path, tmp_path: Path) -> None:
+    write_catalogue(tmp_path, "ar", {"Your password was changed": "تم تغيير كلمة المرور"})
+    site = new_site(LANGUAGES=["en", "ar"], TRANSLATION_DIRECTORIES=[str(tmp_path)])
     preview(site, folder)
-    assert '<html lang="en"' in part(folder, "register.html")
+    assert '<html lang="en">' in part(folder, "password_changed.html")
     preview(site, folder, "--language", "ar")
-    assert '<html lang="ar" dir="rtl"' in part(folder, "register.html")
+    assert '<html lang="ar" dir="rtl">' in part(folder, "password_changed.html")
+    assert "تم تغيير كلمة المرور" in part(folder, "password_changed.html")
 
 
 def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -> None:
