@@ -20,7 +20,6 @@ from sqlalchemy import create_engine, text
 
 from .site import PASSWORD, links_of, parameters
 from .smtp import SMTPServer, free_port, smtp_server
-from .test_quickstart import browser as browser  # a fixture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

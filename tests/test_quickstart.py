@@ -5,48 +5,40 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import socket
 import sqlite3
-import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from .browsers import width, window
 from .site import PASSWORD
+from .smtp import free_port
+from .terminal import TIMEOUT, Program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 20  # seconds; all waiting is for a condition, so this is for failures only
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CONFIRM = "Confirm my address"
 NEW_PASSWORD = "a quite different battery of horses"
 WITH_FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
-ENDED = "(the process has ended)"
 
 
-class Quickstart:
+class Quickstart(Program):
     """The example in a process of its own, with an instance folder of its own."""
 
     def __init__(self, instance: Path, *, debug: bool, **settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.instance = instance
         self.url = f"http://127.0.0.1:{port}"
-        self.lines: list[str] = []
-        self._more = threading.Condition()
-        self._process = subprocess.Popen(
+        super().__init__(
             [
                 *(sys.executable, "-W", "error", "-m", "flask"),
                 *("--app", f"examples/quickstart/app.py:create_app({str(instance)!r})", "run"),
@@ -54,44 +46,11 @@ class Quickstart:
                 *("--port", str(port)),
             ],
             cwd=ROOT,
-            env={
-                **{name: value for name, value in os.environ.items() if not name.startswith("FLASK_")},
+            environment={
                 "FLASK_REGISTRATION_REGISTER_VERIFICATION_URL": f"{self.url}/verify-registration/",
                 **{f"FLASK_REGISTRATION_{name}": value for name, value in settings.items()},
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
         )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._more:
-                self.lines.append(line.rstrip("\n"))
-                self._more.notify_all()
-        with self._more:
-            self.lines.append(ENDED)
-            self._more.notify_all()
-
-    def wait_for(self, *patterns: str) -> int:
-        """Wait until lines that match in full, one below the other, are on the terminal; returns the first's number."""
-
-        def matches(number: int) -> bool:
-            lines = self.lines[number : number + len(patterns)]
-            return len(lines) == len(patterns) and all(map(re.fullmatch, patterns, lines))
-
-        def found() -> int | None:
-            return next(filter(matches, range(len(self.lines))), None)
-
-        with self._more:
-            self._more.wait_for(lambda: found() is not None or self.lines[-1:] == [ENDED], TIMEOUT)
-            number = found()
-            assert number is not None, "\n".join([f"not printed: {patterns}", *self.lines])
-        return number
 
     def mail_to(self, address: str, subject: str = "") -> list[str]:
         """The first mail to this address, and about this, as it is printed, between its two rules."""
@@ -143,14 +102,6 @@ class Quickstart:
         """Whether the account's row says so."""
         return bool(self.row(username)["is_verified"])
 
-    def close(self) -> None:
-        """End the process and read what is left of its output."""
-        self._process.terminate()
-        self._process.wait(TIMEOUT)
-        self._reader.join(TIMEOUT)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
 
 def _rule(lines: list[str], start: int) -> int | None:
     """The number of the rule that ends a mail."""
@@ -180,51 +131,16 @@ def quickstart(start: Start) -> Quickstart:
     return start()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    reason = "no Playwright here: pip install playwright"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason, exc_type=ImportError)
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the PATH")
-    playwright.expect.set_options(timeout=TIMEOUT * 1000)
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=executable,
-            args=["--no-sandbox", "--disable-gpu", *quiet],  # as root it does not start with its sandbox
-        )
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def window(browser: Browser, quickstart: Quickstart, user_agent: str | None = None) -> Iterator[Page]:
-    """The example's page in a fresh window, whose script must not fail and which must not load from elsewhere."""
-    context = browser.new_context(viewport={"width": 390, "height": 844}, user_agent=user_agent)
-    context.set_default_timeout(TIMEOUT * 1000)
-    page = context.new_page()
-    failures: list[Any] = []
-    requested: list[str] = []
-    page.on("pageerror", lambda error: failures.append(error))
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto(quickstart.url)
-    yield page
-    context.close()
-    assert not failures
-    assert [url for url in requested if not url.startswith((quickstart.url, "data:", "about:"))] == []
-
-
 @pytest.fixture
 def page(browser: Browser, quickstart: Quickstart) -> Iterator[Page]:
-    with window(browser, quickstart) as page:
+    with window(browser, quickstart.url) as page:
         yield page
 
 
 @pytest.fixture
 def other(browser: Browser, quickstart: Quickstart) -> Iterator[Page]:
     """Another window, with cookies of its own."""
-    with window(browser, quickstart, WITH_FIREFOX) as page:
+    with window(browser, quickstart.url, user_agent=WITH_FIREFOX) as page:
         yield page
 
 
@@ -306,12 +222,6 @@ def follow(page: Page, quickstart: Quickstart, address: str, subject: str, link:
     page.wait_for_url(f"{quickstart.url}/*/?user_id=*")
 
 
-def width(page: Page) -> int:
-    """How wide the page is in the smallest window; WCAG 2.2, 1.4.10."""
-    page.set_viewport_size({"width": 320, "height": 640})
-    return int(page.evaluate("document.documentElement.scrollWidth"))
-
-
 def error_at(page: Page, field: str) -> Locator:
     """The message that a screen reader reads with the field."""
     return page.locator(f"#register-{field.replace('_', '-')}[aria-invalid] + .error")
@@ -371,7 +281,8 @@ def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
     from playwright.sync_api import expect
 
     quickstart = start()
-    with window(browser, quickstart) as page, window(browser, quickstart, WITH_FIREFOX) as other:
+    url = quickstart.url
+    with window(browser, url) as page, window(browser, url, user_agent=WITH_FIREFOX) as other:
         # Register
         enter(
             page, "Register", username="alice", email="alice@example.com", password=PASSWORD, password_confirm=PASSWORD
@@ -551,7 +462,7 @@ def test_the_password_is_asked_for_when_the_login_is_not_fresh(browser: Browser,
 
     quickstart = start(REAUTHENTICATION_PERIOD="0")
     quickstart.open_account("rea")
-    with window(browser, quickstart) as page:
+    with window(browser, quickstart.url) as page:
         log_in(page, "rea")
         password = section(page, "E-mail address").get_by_label("Your password")
         expect(password).to_be_hidden()
@@ -625,7 +536,7 @@ def test_the_account_fits_on_a_phone_however_long_the_name(browser: Browser, qui
 
     name = "w" * 60
     quickstart.open_account(name)
-    with window(browser, quickstart, "x" * 200) as page:
+    with window(browser, quickstart.url, user_agent="x" * 200) as page:
         log_in(page, name)
         enter(page, "Your profile", first_name="w" * 150)
         expect(said(page, "Your profile")).to_have_text("Your profile is saved.")
