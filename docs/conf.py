@@ -1,9 +1,33 @@
-"""Sphinx: the pages, and the table of the settings, which is made from their declarations."""
+"""Sphinx: the pages, and what is made from declarations: the table of the settings, and the endpoints."""
 
 from __future__ import annotations
 
-from flask_registration import __version__
+from typing import Any
+
+from flask import Flask
+from flask_mail import Mail
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_registration import LoginMixin, Registration, UserMixin, __version__
 from flask_registration.cli import settings_table
+from flask_registration.openapi import Description
+from flask_registration.openapi.markdown import to_markdown
+
+
+def endpoints() -> str:
+    """The endpoints of the README's application, which gives tokens too."""
+    db, app = SQLAlchemy(), Flask("docs")
+    models: list[Any] = [type(kind.__name__[:-5], (kind, db.Model), {}) for kind in (UserMixin, LoginMixin)]
+    app.config["SECRET_KEY"] = "for no longer than it takes to build the pages"
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["MAIL_DEFAULT_SENDER"] = "no-reply@example.com"
+    app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = "https://example.com/verify-registration/"
+    app.config["REGISTRATION_LOGIN_RETRIEVE_TOKEN"] = True
+    db.init_app(app)
+    Mail(app)
+    Registration(app, user_model=models[0], login_model=models[1])
+    return to_markdown(Description(app, app.extensions["registration"]).document)
+
 
 project = "Flask-Registration"
 copyright = "the authors of Flask-Registration"
@@ -17,7 +41,7 @@ html_show_sourcelink = False
 
 myst_enable_extensions = ["deflist", "substitution"]
 myst_heading_anchors = 3
-myst_substitutions = {"settings": settings_table()}
+myst_substitutions = {"settings": settings_table(), "endpoints": endpoints()}
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

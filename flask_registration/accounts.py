@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from blinker import NamedSignal
@@ -80,6 +80,10 @@ def account_schema(kit: Kit, *, with_email: bool = True) -> Schema:
 
 
 class _AccountSchema(BodySchema):
+    @property
+    def alternatives(self) -> Iterable[str]:
+        return self.fields
+
     @validates_schema
     def _one_at_least(self, data: dict[str, Any], **kwargs: Any) -> None:
         if not data:

@@ -36,6 +36,7 @@ class Endpoint(Generic[S]):
     path: str
     view: RouteCallable
     loads: Described | None
+    loads_later: Described | None
     returns: Described | None
     status: int
     raises: Mapping[type[APIError], Callable[[S], bool]]

@@ -122,7 +122,7 @@ class LoginNotFound(APIError):
 
     status = 404
     code = "not-found"
-    text = "There is no such login."
+    text = Message("There is no such login.")
 
 
 class UserNotFound(APIError):

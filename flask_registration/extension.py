@@ -30,6 +30,8 @@ from .languages import Languages, LanguageSettings, make_languages
 from .links import Links, LinkSettings
 from .logins import Kind, LoginStore
 from .mail import Composer, Mail, MailSettings
+from .openapi import OpenAPISettings, serve
+from .openapi import check as check_openapi
 from .outbox_settings import OutboxSettings
 from .outbox_store import OutboxStore
 from .passwords import Passwords, PasswordSettings
@@ -53,6 +55,7 @@ ROOMS: tuple[type[Settings], ...] = (
     OutboxSettings,
     WebSettings,
     LanguageSettings,
+    OpenAPISettings,
     ThrottleSettings,
 )
 
@@ -112,6 +115,7 @@ class Registration:
             "registration", __name__, url_prefix=kit.group(WebSettings).url_prefix, template_folder="templates"
         )
         mount(flows, blueprint, app, kit)
+        serve(blueprint, app, kit)
         _answer_errors(blueprint, kit.group(WebSettings).non_field_errors_key, kit.languages)
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a connection that broke since must not cost a reply that is ready.
@@ -152,6 +156,7 @@ def _build_kit(
             check(reader.read(flow.group), fields, reader)
     check_values(reader)
     languages = make_languages(app, reader)
+    check_openapi(app, reader, [endpoint.path for flow in flows for endpoint in flow.endpoints])
     throttles = make_throttles(app, reader, declared_throttles([*DEFAULT_FLOWS, *given]))
     settings = reader.finish(known=[*ROOMS, *(flow.group for flow in DEFAULT_FLOWS)])
     if fields is None or languages is None:  # its problems were raised just now
@@ -203,6 +208,7 @@ def _build_kit(
         tokens=tokens,
         logins=logins,
         throttles=throttles,
+        flows=flows,
     )
     return kit, flows
 

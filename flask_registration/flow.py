@@ -82,6 +82,7 @@ class Flow(Generic[S]):
         *,
         methods: Sequence[str],
         loads: Described | None = None,
+        loads_later: Described | None = None,
         returns: Described | None = None,
         status: int = 200,
         raises: Raises = (),
@@ -93,6 +94,7 @@ class Flow(Generic[S]):
         """Declare an endpoint; its name is the view's, less ``_view``.
 
         :param loads: the body's schema, or what makes it of the kit, once; the view gets what it loads.
+        :param loads_later: the schema of what the view itself loads of the same body, for the API description.
         :param returns: the schema of its reply, or what makes it of the kit; the API description shows it.
         :param status: that of its reply.
         :param raises: the errors of its own that it may answer; in a mapping, each with the settings that it takes.
@@ -114,6 +116,7 @@ class Flow(Generic[S]):
                     path=path,
                     view=view,
                     loads=loads,
+                    loads_later=loads_later,
                     returns=returns,
                     status=status,
                     raises={**dict.fromkeys(shared, always), **own},

@@ -69,6 +69,7 @@ class Kit:
 
     :ivar outbox: what sends from the outbox, where there is a model for it.
     :ivar examples: the mails of the application's own flows.
+    :ivar flows: the journeys that this application has, each a ``Flow``.
     :ivar handlers: what answers each endpoint, by its name, without the application's decorators.
     """
 
@@ -86,6 +87,7 @@ class Kit:
     tokens: TokenManager
     logins: LoginStore | None
     throttles: Throttles
+    flows: Sequence[Any] = ()
     handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     examples: MailExamples = field(default_factory=MailExamples)
     _schemas: dict[type[Schema] | Callable[[Kit], Schema], Schema] = field(default_factory=dict)

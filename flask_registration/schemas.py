@@ -46,6 +46,10 @@ PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
 LINES = (Boolean, Date, DateTime, Integer, Numeric, String, Uuid)
 
 
+class ModelSchema(BodySchema):
+    """A schema that dumps every one of its fields, since all are attributes of the model."""
+
+
 def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
     """A user as the API shows them, and what of it their owner may change.
 
@@ -55,7 +59,10 @@ def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
     declared: dict[str, Any] = {name: _field(user, name) for name in names}
     for name in set(names) - set(user.editable):
         declared[name].dump_only = True
-    return BodySchema.from_dict(declared, name="Profile")
+    if not with_key:  # shown before the row is there: what only the database knows is missing yet
+        for name in names:
+            declared[name].allow_none = declared[name].allow_none or user.columns[name].server_default is not None
+    return ModelSchema.from_dict(declared, name="Profile" if with_key else "Registered")
 
 
 def register_schema(user: UserFields, *, password_confirm: bool) -> type[Schema]:
@@ -82,10 +89,14 @@ def new_password_schema(*, password_confirm: bool, **declared: Any) -> type[Sche
     return _NewPassword.from_dict({**declared, **_passwords(password_confirm)}, name="NewPassword")
 
 
-def password_field(*, required: bool = True) -> fields.Field[Any]:
-    """A password in a body: its length is bounded before anything else looks at it."""
+def password_field(*, required: bool = True, new: bool = False) -> fields.Field[Any]:
+    """A password in a body: its length is bounded before anything else looks at it.
+
+    :param new: the policy for new passwords will look at it.
+    """
     bound = validate.Length(max=PASSWORD_MAX_LENGTH, error=TOO_LONG)
-    return TextField(required=required, load_only=True, validate=[not_blank, bound])
+    metadata = {"format": "password", "is_new": new}
+    return TextField(required=required, load_only=True, validate=[not_blank, bound], metadata=metadata)
 
 
 def check_confirmation(data: Mapping[str, Any]) -> None:
@@ -104,7 +115,7 @@ class _NewPassword(BodySchema):
 
 
 def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
-    return {name: password_field() for name in ["password", *(["password_confirm"] if confirm else [])]}
+    return {name: password_field(new=True) for name in ["password", *(["password_confirm"] if confirm else [])]}
 
 
 def _field(user: UserFields, name: str) -> fields.Field[Any]:
@@ -113,6 +124,10 @@ def _field(user: UserFields, name: str) -> fields.Field[Any]:
     field = column_field(column)
     if name in (*user.login, user.email):
         field.validators.insert(0, not_blank)
+    if name == user.email:
+        field.metadata = {**field.metadata, "format": "email"}
+    elif name == user.username:
+        field.metadata = {**field.metadata, "description": user.username_rule}
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)
         field.validators.append(validate.Range(-(2**bits), 2**bits - 1))

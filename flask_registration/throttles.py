@@ -94,6 +94,10 @@ class Throttles:
             reason = f"{SETTING} leaves no limit."
         return Throttling(reason is None, self.store.name, reason)
 
+    def limits(self, endpoint: str) -> Rule:
+        """The limits that an endpoint has by now."""
+        return self._rule(endpoint)
+
     def check_client(self, endpoint: str) -> None:
         """Count a request of the asking client; before anything else is looked at.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -28,6 +28,8 @@ MAX_DEPTH = 100
 #: NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 does not have.
 UNSAFE = re.compile("[\0\ud800-\udfff]")
 
+NOT_JSON = "Send JSON, with the header Content-Type: application/json."
+INVALID_JSON = "The body is not valid JSON in UTF-8."
 REQUIRED = Message("This field is required.")
 NULL = Message("This field may not be null.")
 BLANK = Message("This field may not be blank.")
@@ -41,6 +43,11 @@ class BodySchema(Schema):
 
     class Meta:
         unknown = EXCLUDE
+
+    @property
+    def alternatives(self) -> Iterable[str]:
+        """The fields of which a body must have one at the least."""
+        return ()
 
 
 class SuccessSchema(Schema):
@@ -143,7 +150,7 @@ def form_as_body(body: Mapping[str, Any]) -> Iterator[None]:
 def read_json(max_length: int) -> Any:
     """The request's body, which must be JSON and say so: a form on another site cannot send that (OWASP CSRF)."""
     if not request.is_json:
-        raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
+        raise UnsupportedMediaType(NOT_JSON)
     limit = request.max_content_length
     request.max_content_length = max_length if limit is None else min(limit, max_length)
     data = request.get_data()
@@ -152,7 +159,7 @@ def read_json(max_length: int) -> Any:
     try:
         return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
-        raise BadRequest("The body is not valid JSON in UTF-8.") from None
+        raise BadRequest(INVALID_JSON) from None
 
 
 def _finite(text: str) -> float:
@@ -216,6 +223,11 @@ def collect(complaints: dict[str, Any]) -> Iterator[None]:
         complaints |= by_field(error)
 
 
+def code_of(problem: HTTPException) -> str:
+    """The code of an error of HTTP."""
+    return "throttled" if problem.code == 429 else (problem.name or "error").lower().replace(" ", "-")
+
+
 def error_response(error: Exception, non_field_errors_key: str) -> Response:
     """An error as the client reads it."""
     if isinstance(error, ValidationError):
@@ -228,8 +240,7 @@ def error_response(error: Exception, non_field_errors_key: str) -> Response:
         response.headers.extend(error.headers)
     else:
         problem = cast(HTTPException, error)
-        name = "throttled" if problem.code == 429 else (problem.name or "error").lower().replace(" ", "-")
-        response = jsonify(detail=said(problem.description), code=name)
+        response = jsonify(detail=said(problem.description), code=code_of(problem))
         response.status_code = problem.code or 500
         response.headers.extend({name: value for name, value in problem.get_headers() if name != "Content-Type"})
     return response

@@ -51,6 +51,7 @@ from flask_registration.extension import ROOMS
 from flask_registration.flows import verification_redirects
 from flask_registration.links import LinkSettings
 from flask_registration.mail import default_templates
+from flask_registration.openapi.serving import DEFAULT_PATH
 from flask_registration.settings import declarations
 
 from .site import PASSWORD, Site, parameters
@@ -391,6 +392,20 @@ def test_a_flow_of_one_s_own(run: RunPage) -> None:
     assert reply.get_json()["code"] == "signature-invalid"
 
 
+def test_the_description_of_a_flow_of_one_s_own(run: RunPage) -> None:
+    page = run("docs/api-description.md")
+    document = page.app.test_client().get("/accounts/openapi.json").get_json()
+    replies = document["paths"]["/accounts/invite/"]["post"]["responses"]
+    assert set(replies) >= {"202", "401", "415"}
+    assert document["components"]["schemas"]["Invited"]["required"] == ["detail", "left"]
+    client = page.create_app(
+        REGISTRATION_OPENAPI_PAGE_PATH="/docs/", REGISTRATION_OPENAPI_EDITOR=page.edit
+    ).test_client()
+    assert client.get("/accounts/docs/").status_code == 200
+    document = client.get("/accounts/openapi.json").get_json()
+    assert document["info"]["title"] == "The shop's accounts"
+
+
 def url_in(mail: Message) -> str:
     """The link in a mail's text."""
     (url,) = re.findall(r"https://example\.com/\S+", mail.body or "")
@@ -518,7 +533,8 @@ def test_the_readme_lists_every_endpoint() -> None:
         for method in methods.split(", ")
     }
     endpoints = (endpoint for flow in DEFAULT_FLOWS for endpoint in flow.endpoints)
-    assert listed == {(method, endpoint.path) for endpoint in endpoints for method in endpoint.methods}
+    there = {(method, endpoint.path) for endpoint in endpoints for method in endpoint.methods}
+    assert listed == there | {("GET", DEFAULT_PATH)}
 
 
 def test_every_mail_is_documented_with_its_templates() -> None:

@@ -3,6 +3,7 @@
 from . import (
     check,
     create_user,
+    openapi,
     preview_mail,
     purge,
     resume,
@@ -20,6 +21,7 @@ from .settings import settings_table
 __all__ = [
     "check",
     "create_user",
+    "openapi",
     "preview_mail",
     "purge",
     "registration_cli",

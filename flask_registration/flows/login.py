@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +50,17 @@ flow = Flow("login", LoginFlowSettings)
 
 class _LoginSchema(BodySchema):
     password = password_field()
-    remember = fields.Boolean(load_default=False)
+    remember = fields.Boolean(
+        load_default=False, metadata={"description": "Keep the session when the browser is closed."}
+    )
+
+    @property
+    def alternatives(self) -> Iterable[str]:
+        return [name for name in self.fields if name not in ("password", "remember")]
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _one_at_least(self, data: dict[str, Any], original: dict[str, Any], **kwargs: Any) -> None:
-        names = self.fields.keys() - {"password", "remember"}
-        if not names.intersection(original):
+        if not any(name in original for name in self.alternatives):
             raise ValidationError(REQUIRED, "login")
 
 
@@ -139,8 +144,12 @@ def typed_login(kit: Kit, data: Mapping[str, Any]) -> str | None:
 class LogoutSchema(BodySchema):
     """Which logins to end beside the session."""
 
-    revoke_token = fields.Boolean(load_default=False)
-    everywhere = fields.Boolean(load_default=False)
+    revoke_token = fields.Boolean(
+        load_default=False, metadata={"description": "End the token of the request, or all tokens where it has none."}
+    )
+    everywhere = fields.Boolean(
+        load_default=False, metadata={"description": "End every session, token and link of the account."}
+    )
 
 
 @flow.post("/logout/", loads=LogoutSchema, returns=SuccessSchema, login_required=True)

@@ -13,7 +13,7 @@ from ..events import LOGIN_REVOKED
 from ..flow import Flow
 from ..kit import Kit
 from ..logins import Kind
-from ..schemas import column_field
+from ..schemas import ModelSchema, column_field
 from ..sessions import request_token, session_secret
 from ..settings import Settings
 from ..users import User
@@ -21,16 +21,16 @@ from ..users import User
 flow = Flow("logins", Settings, needs_logins=True)
 
 
-class LoginSchema(Schema):
+class LoginSchema(ModelSchema):
     """A login as its owner sees it."""
 
-    kind = fields.String(required=True, validate=validate.OneOf(get_args(Kind)))
-    ip_address = fields.String(required=True, allow_none=True)
-    user_agent = fields.String(required=True, allow_none=True)
-    created_at = fields.DateTime(required=True)
-    last_used_at = fields.DateTime(required=True)
-    expires_at = fields.DateTime(required=True)
-    current = fields.Boolean(required=True)
+    kind = fields.String(validate=validate.OneOf(get_args(Kind)))
+    ip_address = fields.String(allow_none=True)
+    user_agent = fields.String(allow_none=True)
+    created_at = fields.AwareDateTime()
+    last_used_at = fields.AwareDateTime()
+    expires_at = fields.AwareDateTime()
+    current = fields.Boolean()
 
 
 def logins_schema(kit: Kit) -> Schema:

@@ -75,7 +75,7 @@ MOVE = Purpose("register-email", binds=lambda user: (user.email, user.is_verifie
 class RegisterEmailSchema(BodySchema):
     """The new address; and the password, unless the login is fresh."""
 
-    email = Text(required=True)
+    email = Text(required=True, metadata={"format": "email"})
     password = password_field(required=False)
 
 

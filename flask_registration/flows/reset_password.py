@@ -117,6 +117,7 @@ def reset_password_schema(kit: Kit) -> Schema:
 @flow.post(
     "/reset-password/",
     loads=LinkSchema,
+    loads_later=reset_password_schema,
     returns=SuccessSchema,
     raises=[LinkInvalid, LinkExpired, MailUnavailable],
     enabled=_is_enabled,

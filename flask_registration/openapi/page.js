@@ -1,0 +1,13 @@
+const page = document.getElementById("swagger-ui");
+
+if (matchMedia("(prefers-color-scheme: dark)").matches) {
+  document.documentElement.classList.add("dark-mode");
+}
+
+SwaggerUIBundle({
+  url: page.dataset.url,
+  domNode: page,
+  deepLinking: true,
+  defaultModelsExpandDepth: 0,
+  validatorUrl: null,
+});
