@@ -34,8 +34,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         app = f"examples/quickstart/app.py:create_app({folder + '/instance'!r})"
-        with served(app) as url:
+        with served(app, FLASK_REGISTRATION_OPENAPI_PAGE_PATH="/docs/") as url:
             picture(browser, url, "quickstart", width=1100, height=730)
+            picture(browser, f"{url}accounts/docs/", "api-description", width=1100, height=800)
         command = [sys.executable, "-m", "flask", "--app", app, "registration", "preview-mail", f"{folder}/mails"]
         subprocess.run(command, cwd=ROOT, env=environment(), check=True)
         mails = Path(folder, "mails")
@@ -51,14 +52,14 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def served(app: str) -> Iterator[str]:
+def served(app: str, **settings: str) -> Iterator[str]:
     """The URL of the application, which is served until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "flask", "--app", app, "run", "--port", str(port)]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=ROOT, env={**environment(), **settings}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         wait_for(f"http://127.0.0.1:{port}/", process)
