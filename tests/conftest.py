@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 from flask_registration import testing
 
 from .browsers import browser as browser
+from .pages import run as run
 from .site import Site, make_site
 
 pytest_plugins = ["flask_registration.testing", "pytester"]

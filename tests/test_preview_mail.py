@@ -21,9 +21,9 @@ from flask_registration.cli import registration_cli
 
 from .flows.journeys import LINK_INVALID, OTHER_PASSWORD, member
 from .flows.test_mails import MAILS, mail_of
+from .pages import read
 from .people import define_uuid_user
 from .site import Site, define, html_of, own_model, parameters, text_of
-from .test_documentation import read
 from .test_languages import write_catalogue
 
 NewSite = Callable[..., Site]
