@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask_login
 import pytest
@@ -19,9 +19,15 @@ from flask_mail import Message
 from flask_registration import ConfigurationError, next_stamp, user_activated, user_registered
 from flask_registration.cli import registration_cli
 
+from .browsers import width, window
 from .conftest import Clock
 from .examples import EXAMPLES, SETTINGS, commands, curl, example
 from .site import PASSWORD, parameters
+from .smtp import free_port
+from .terminal import Program
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 OTHER_PASSWORD = "another good long phrase of words"
 
@@ -78,10 +84,10 @@ def of(name: str) -> pytest.MarkDecorator:
 # Starting them
 
 
-@pytest.mark.parametrize("name", ["email_only", "jwt", "own_workflow"])
+@pytest.mark.parametrize("name", ["email_only", "jwt", "own_workflow", "spa"])
 def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
     page = (EXAMPLES / name / "README.md").read_text("utf-8")
-    (arguments,) = re.findall(r" && \.venv/bin/flask (--app \S+) run --debug$", page, re.MULTILINE)
+    (arguments,) = re.findall(r"(?:^|&& )\.venv/bin/flask (--app \S+) run --debug$", page, re.MULTILINE)
     routes = subprocess.run(
         [sys.executable, "-m", "flask", *arguments.split(), "routes"],
         cwd=EXAMPLES.parent,
@@ -91,6 +97,13 @@ def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
         check=False,
     )
     assert "/accounts/register/" in routes.stdout, routes.stderr
+
+
+def test_the_command_of_the_quick_start_is_that_of_the_readme() -> None:
+    pages = EXAMPLES / "quickstart" / "README.md", EXAMPLES.parent / "README.md"
+    found = [re.findall(r"^python3 -m venv .* run --debug$", page.read_text("utf-8"), re.MULTILINE) for page in pages]
+    assert [len(each) for each in found] == [1, 1]
+    assert found[0] == found[1]
 
 
 # Users without usernames
@@ -226,6 +239,45 @@ def test_its_mail_is_among_those_to_look_at(running: Running, tmp_path: Path) ->
     assert (result.exit_code, running.outbox) == (0, [])
     assert "  invitation         alice@example.com invites you to The Club\n" in result.output
     assert "http://127.0.0.1:5000/join?" in (tmp_path / "mails" / "invitation.html").read_text("utf-8")
+
+
+def test_the_page_behind_an_invitation_opens_an_account(browser: Browser, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    club = Program(
+        [sys.executable, "-m", "flask", "--app", "examples/own_workflow/app.py", "run", "--port", str(port)],
+        cwd=EXAMPLES.parent,
+        environment={
+            "FLASK_SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/db.sqlite",
+            "FLASK_REGISTRATION_INVITATION_URL": f"{url}/join",
+        },
+    )
+    try:
+        club.wait_for(rf".*Running on {url}.*")
+        password = club.lines[club.wait_for(r"The first account is alice.*")].rpartition(" ")[2]
+        with window(browser, f"{url}/join", url) as page:
+            page.request.post(f"{url}/accounts/login/", data={"login": "alice", "password": password})
+            page.request.post(f"{url}/accounts/invite/", data={"email": "bob@example.com"})
+            page.goto(club.lines[club.wait_for(rf"{url}/join\?\S+")])
+            page.get_by_label("Username").fill("bob b")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button").click()
+            expect(page.locator("#username-error")).to_contain_text("A username is made of")
+            expect(page.get_by_label("Username")).to_be_focused()
+            page.get_by_label("Username").fill("bob")
+            page.get_by_role("button").click()
+            expect(page.get_by_role("status")).to_have_text("Welcome, bob. You have an account now.")
+            expect(page).to_have_url(f"{url}/join")
+            assert width(page) <= 320
+            page.reload()
+            page.get_by_label("Username").fill("eve")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button").click()
+            expect(page.get_by_role("alert")).to_contain_text("This link is not complete.")
+    finally:
+        club.close()
 
 
 @of("own_workflow")
