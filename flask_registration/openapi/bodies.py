@@ -80,6 +80,7 @@ class Bodies:
         """What an endpoint takes: all of these together, and an example where we know one."""
         whole: dict[str, Any] = {"type": "object", "properties": {}}
         required: list[str] = []
+        named: list[str] = []
         for schema in schemas:
             loaded = {name: field for name, field in schema.fields.items() if not field.dump_only}
             made = self._converter.fields2jsonschema(loaded, partial=schema.partial)
@@ -91,16 +92,15 @@ class Bodies:
             if len(alternatives) == 1:
                 required += alternatives
             elif alternatives:
-                whole["anyOf"] = [{"required": [name]} for name in alternatives]
+                # Within allOf, where it does not keep generators of types from the properties.
+                named = alternatives[:1]
+                whole["allOf"] = [{"anyOf": [{"required": [name]} for name in alternatives]}]
         for each in whole["properties"].values():
             each.pop("default", None)  # a client need not send it, whatever generators make of a default
         if required:
             whole["required"] = sorted(set(required))
         content = {"schema": self._add(f"{camel(endpoint)}Request", whole)}
-        names = [
-            *whole.get("required", []),
-            *[name for each in whole.get("anyOf", [])[:1] for name in each["required"]],
-        ]
+        names = required + named
         known = {name: EXAMPLES[name] for name in (names or whole["properties"]) if name in EXAMPLES}
         return {**content, "example": known} if known.keys() >= set(names) else content
 

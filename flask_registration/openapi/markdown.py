@@ -52,9 +52,9 @@ class Page:
                 for name, each in schema["properties"].items()
             ]
             yield from _table("body", rows)
-            if "anyOf" in schema:
-                names = [f"`{name}`" for each in schema["anyOf"] for name in each["required"]]
-                yield f"One of {', '.join(names)} at the least.\n"
+            for rule in schema.get("allOf", []):
+                names = [f"`{name}`" for each in rule.get("anyOf", []) for name in each.get("required", [])]
+                yield f"One of {', '.join(names)} at the least.\n" if names else ""
         yield "| status | answer |"
         yield "| --- | --- |"
         for status, reference in operation["responses"].items():
