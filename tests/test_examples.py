@@ -106,6 +106,13 @@ def test_the_command_of_the_quick_start_is_that_of_the_readme() -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("running", ["own_workflow", "spa"], indirect=True)
+def test_replies_have_the_language_of_the_pages(running: Running) -> None:
+    body = {"login": "nobody", "password": PASSWORD}
+    reply = running.client.post("/accounts/login/", json=body, headers={"Accept-Language": "de"})
+    assert reply.get_json()["detail"] == "Login or password invalid."
+
+
 # Users without usernames
 
 

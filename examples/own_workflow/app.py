@@ -38,6 +38,7 @@ def create_app(**settings: Any) -> Flask:
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
         REGISTRATION_SITE_NAME="The Club",
+        REGISTRATION_LANGUAGES=["en"],  # that of the pages
         REGISTRATION_REGISTER_FLOW_ENABLED=False,
         REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/accounts/verify-registration/",
         REGISTRATION_INVITATION_URL="http://127.0.0.1:5000/join",

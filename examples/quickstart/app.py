@@ -37,6 +37,7 @@ def create_app(instance_path: str | None = None) -> Flask:
         MAIL_DEFAULT_SENDER=("Quickstart", "no-reply@example.com"),
         MAIL_SUPPRESS_SEND=True,  # mail goes to the terminal and to /mailbox/, not to a server
         REGISTRATION_SITE_NAME="Quickstart",
+        REGISTRATION_LANGUAGES=["en"],  # that of the page
         REGISTRATION_USER_LOGIN_FIELDS=["username", "email"],  # either will do
         REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/verify-registration/",
         REGISTRATION_RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=True,  # the page asks for it twice

@@ -37,6 +37,7 @@ def create_app(**settings: Any) -> Flask:
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
         REGISTRATION_SITE_NAME="Two Origins",
+        REGISTRATION_LANGUAGES=["en"],  # that of the pages
         # The pages ask for a password once, and show it on demand.
         REGISTRATION_REGISTER_SCHEMA_PASSWORD_CONFIRM=False,
         REGISTRATION_CHANGE_PASSWORD_SCHEMA_PASSWORD_CONFIRM=False,
