@@ -390,7 +390,7 @@ def subjects(site: Site) -> dict[str, str]:
             kind.value: site.app.jinja_env.get_template(f"registration/{kind.value}/subject.txt")
             for kind in NotificationType
         }
-        return {template.render(site_name="example.com"): kind for kind, template in rendered.items()}
+        return {template.render(site_name="example.com", say=str.format): kind for kind, template in rendered.items()}
 
 
 def run(site: Site, clock: Clock, examples: int) -> dict[str, int]:
