@@ -14,7 +14,6 @@ from marshmallow import Schema
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
-from .composed import NOBODYS_ADDRESS
 from .delivery import Sender
 from .dispatch import Dispatcher, Mailer
 from .errors import MailUnavailable
@@ -146,17 +145,11 @@ class Kit:
         :param user: who will do for composing it; one is made up where there is none.
         """
         try:
-            decoy = compose(user or self.users.create(self._nobody, password_hash="", verified=False))
+            decoy = compose(user or self.users.nobody())
         except Exception as error:  # an application's own templates need not be made for nobody
             current_app.logger.debug("A mail to nobody could not be composed.", exc_info=error)
         else:
             self.commit(decoy.to_nobody())
-
-    @property
-    def _nobody(self) -> dict[str, Any]:
-        fields = self.fields
-        names = {fields.username: "nobody", fields.email: NOBODYS_ADDRESS}
-        return {name: value for name, value in names.items() if name}
 
     def commit(
         self, *mails: Mail, gone: Sequence[User] = (), signal: NamedSignal | None = None, **arguments: Any

@@ -79,7 +79,8 @@ def _reset_mail(kit: Kit, user: User) -> Mail:
 
 
 def _moving_mail(kit: Kit, user: User) -> Mail:
-    return register_email.moving_mail(kit, kit.group(register_email.RegisterEmailSettings), user, ADDRESS)
+    url = register_email.moving_url(kit, user, ADDRESS)
+    return register_email.moving_mail(kit, kit.group(register_email.RegisterEmailSettings), user, ADDRESS, url)
 
 
 def _changed_mail(kit: Kit, user: User) -> Mail:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy import Select, select
+from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
+from .composed import NOBODYS_ADDRESS
 from .errors import FieldTaken
-from .messages import Message, plural
+from .messages import Message
+from .normalforms import NormalForms
 from .retries import is_again
 from .statements import Statements
 from .userfields import UserFields, parse_identifier
-from .users import User, UserState, email_key, new_stamp, nfkc, username_key
+from .users import User, UserState, new_stamp, username_key
 
 
 class SQLAlchemyUserStore:
@@ -31,46 +34,16 @@ class SQLAlchemyUserStore:
 
     def __init__(self, db: SQLAlchemy, fields: UserFields, *, test_environment: bool) -> None:
         self._db = db
-        self._test_environment = test_environment
         self.fields = fields
         self._statements = Statements(fields.model, fields.pk)
-        self._username = re.compile(fields.username_pattern)
-
-    # Normal forms
+        self._manager = sqlalchemy_inspect(fields.model).class_manager
+        self._forms = NormalForms(fields, test_environment=test_environment)
 
     def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        built, errors = dict(values), {}
-        for field in (self.fields.username, self.fields.email):
-            if field and built.get(field) is not None:
-                try:
-                    built[field] = self._stored(field, built[field])
-                except ValueError as error:
-                    errors[field] = [error.args[0]]  # which says it in other languages too
-        if errors:
-            raise ValidationError(errors)
-        return built
-
-    def _stored(self, field: str, value: str) -> str:
-        if field == self.fields.email:
-            return email_key(value, test_environment=self._test_environment)
-        limit = self.fields.username_max_length
-        if len(value) > limit or len(nfkc(value)) > limit:
-            raise ValueError(
-                plural("A username has at most {count} character.", "A username has at most {count} characters.", limit)
-            )
-        if not self._username.fullmatch(nfkc(value)):
-            raise ValueError(self.fields.username_rule)
-        return value if self.fields.username_key else nfkc(value)
+        return self._forms.build(values)
 
     def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
-        try:
-            normal = self._stored(field, value) if field in (self.fields.username, self.fields.email) else value
-        except ValueError:
-            return None
-        if field == self.fields.username and self.fields.username_key:
-            return self.fields.username_key, username_key(normal)
-        stored = parse_identifier(normal, self.fields.columns[field])
-        return None if stored is None else (field, stored)
+        return self._forms.lookup(field, value)
 
     # Writing
 
@@ -94,6 +67,19 @@ class SQLAlchemyUserStore:
             if name not in present and default is not None and (default.is_scalar or default.is_callable):
                 setattr(user, name, default.arg(None) if default.is_callable else default.arg)
         return user
+
+    def nobody(self) -> User:
+        user: User = self._manager.new_instance()  # as a row is loaded: without the model's __init__
+        for name, value in self._nobody.items():
+            set_committed_value(user, name, value)
+        return user
+
+    @cached_property
+    def _nobody(self) -> dict[str, Any]:
+        names = {self.fields.username: "nobody", self.fields.email: NOBODYS_ADDRESS}
+        values = {name: value for name, value in names.items() if name}
+        made = instance_dict(self.create(values, password_hash="", verified=False))
+        return {name: value for name, value in made.items() if name in self.fields.columns}
 
     def check_free(self, user: User) -> None:
         values = self._unique_values(user)

@@ -46,6 +46,9 @@ class UserStore(Protocol):
     def create(self, values: Mapping[str, Any], *, password_hash: str, verified: bool) -> User:
         """A user that is not stored yet, with every default in place."""
 
+    def nobody(self) -> User:
+        """A user who is not there and never shall be, in about the time that it takes to load one."""
+
     def add(self, user: User, *, savepoint: bool = False) -> None:
         """Store a new user, without committing.
 

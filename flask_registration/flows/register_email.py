@@ -125,12 +125,19 @@ def register_email(kit: Kit, settings: RegisterEmailSettings, user: User, addres
         return move(kit, user, seen, email)
     owners = kit.users.find(field, email) if field in kit.fields.unique else []
     kit.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
+    # Signed for a taken address too: the reply must not come any sooner.
+    url = moving_url(kit, user, email)
     taken = kit.mail(NotificationType.EMAIL_CHANGE_TAKEN, owners[0]) if owners else None
-    kit.commit(taken or moving_mail(kit, settings, user, email))
+    kit.commit(taken or moving_mail(kit, settings, user, email, url))
     return {}
 
 
-def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: str) -> Mail:
+def moving_url(kit: Kit, user: User, email: str) -> str:
+    """The link that moves the account."""
+    return kit.composer.url(kit.links.sign(MOVE, user, kit.pages.register_email_page, email))
+
+
+def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: str, url: str) -> Mail:
     """The mail with the link, to the new address."""
     return kit.mail(
         NotificationType.REGISTER_EMAIL_VERIFICATION,
@@ -138,7 +145,7 @@ def moving_mail(kit: Kit, settings: RegisterEmailSettings, user: User, email: st
         to=email,
         templates=settings.register_email_verification_email_templates,
         sender=settings.register_email_verification_email_sender,
-        verification_url=kit.composer.url(kit.links.sign(MOVE, user, kit.pages.register_email_page, email)),
+        verification_url=url,
         valid_for=spell(settings.register_email_verification_period),
         email=email,
     )
