@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Flask
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
+from sphinx.application import Sphinx
 
 from flask_registration import LoginMixin, Registration, UserMixin, __version__
 from flask_registration.cli import settings_table
@@ -38,6 +40,8 @@ exclude_patterns = ["_build"]
 html_theme = "flask"
 html_title = f"Flask-Registration {version}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 myst_enable_extensions = ["deflist", "substitution"]
 myst_heading_anchors = 3
@@ -47,3 +51,16 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+
+
+def break_at_underscores(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Let names and paths in a table break where a reader would break them."""
+
+    def names(cell: re.Match[str]) -> str:
+        return re.sub(r'(?<=<span class="pre">)[^<]+', lambda name: re.sub("[_/]", r"\g<0><wbr>", name[0]), cell[0])
+
+    context["body"] = re.sub(r"<td>.*?</td>", names, context.get("body", ""), flags=re.DOTALL)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", break_at_underscores)
