@@ -1,0 +1,58 @@
+"""The tests on every Python that is here, with the newest and with the lowest versions of what the package needs.
+
+``nox`` runs all of them, ``nox -s tests-3.13`` those on one Python, ``nox -s lowest -- tests/test_links.py`` one file,
+and ``nox -- central`` the files of ``CENTRAL``. A Python that is not here is named and left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+# What shows in a minute whether the version of a dependency will do: an account's whole life over HTTP, models on each
+# database, passwords, mail, settings, languages, and what the extras bring.
+CENTRAL = [
+    "tests/flows/test_life.py",
+    "tests/test_celery.py",
+    "tests/test_configuration.py",
+    "tests/test_languages.py",
+    "tests/test_mail.py",
+    "tests/test_models.py",
+    "tests/test_passwords.py",
+    "tests/test_throttles.py",
+]
+
+# pyenv's own commands of these names answer only where it was told to.
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+os.environ["PATH"] = os.pathsep.join([*map(str, sorted(PYENV.glob("versions/3.*/bin"))), os.environ["PATH"]])
+LOWEST = next((version for version in PYTHONS if shutil.which(f"python{version}")), PYTHONS[0])
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.error_on_external_run = True
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Test with the newest versions."""
+    session.install("-e", ".[dev]", "--upgrade")
+    run_tests(session)
+
+
+@nox.session(python=LOWEST)
+def lowest(session: nox.Session) -> None:
+    """Test with the lowest versions that setup.cfg allows, on the lowest Python that is here."""
+    session.install("-e", ".[dev]", "--resolution=lowest-direct")
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run those that are asked for."""
+    session.run("pytest", *(part for word in session.posargs for part in (CENTRAL if word == "central" else [word])))
