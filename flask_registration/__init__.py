@@ -12,6 +12,7 @@ from .kit import Kit, current_kit
 from .links import Purpose, SignedLink, VerificationLink
 from .logins import LoginMixin
 from .mail import NotificationMethod, NotificationType
+from .messages import Message
 from .models import EmailUserMixin, UserMixin
 from .settings import Settings, SettingsReader, setting
 from .signals import (
@@ -47,6 +48,7 @@ __all__ = [
     "LinkInvalid",
     "LinkSchema",
     "LoginMixin",
+    "Message",
     "NotificationMethod",
     "NotificationType",
     "OutboxMixin",

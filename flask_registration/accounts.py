@@ -19,10 +19,10 @@ from .users import User, UserState, next_stamp
 from .web import REQUIRED, BodySchema, Text, collect
 
 TAKEN = {
-    "username": Message("A user with that username already exists."),
-    "email": Message("A user with that email already exists."),
+    "username": Message("A user with that username already exists.", code="taken"),
+    "email": Message("A user with that email already exists.", code="taken"),
 }
-SOME_TAKEN = Message("A user with that {field} already exists.")
+SOME_TAKEN = Message("A user with that {field} already exists.", code="taken")
 
 
 def new_user(kit: Kit, data: Mapping[str, Any], *, verified: bool) -> User:
@@ -67,7 +67,7 @@ def refusal(kit: Kit, taken: FieldTaken, *, discreet: bool) -> ValidationError:
     """Which values have to be others; a taken address is not among them where that is nobody's business."""
     names = [name for name in taken.fields if not (discreet and name == kit.fields.email)] or taken.fields
     if not names:
-        return ValidationError(Message("These values are at odds with what is stored already."))
+        return ValidationError(Message("These values are at odds with what is stored already.", code="conflict"))
     return ValidationError(
         {name: [TAKEN.get(name) or SOME_TAKEN.format(field=name.replace("_", " "))] for name in names}
     )
@@ -146,7 +146,7 @@ def reauthenticate(kit: Kit, user: User, password: str | None) -> None:
         right, _ = kit.passwords.verify(password, kit.users.state(user).password_hash)
         if not right:
             kit.record(REAUTHENTICATION_FAIL, user)
-            raise ValidationError(Message("This is not your password."), "password")
+            raise ValidationError(Message("This is not your password.", code="wrong-password"), "password")
     elif not kit.identity.is_fresh():
         raise ReauthenticationRequired
 

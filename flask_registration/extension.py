@@ -35,6 +35,7 @@ from .openapi import check as check_openapi
 from .outbox_settings import OutboxSettings
 from .outbox_store import OutboxStore
 from .passwords import Passwords, PasswordSettings
+from .problems import error_response
 from .retries import UNAVAILABLE, unavailable
 from .settings import Settings, SettingsReader
 from .signals import announce, mail_failed
@@ -42,7 +43,7 @@ from .sqla import SQLAlchemyUserStore
 from .throttles import ThrottleSettings, make_throttles
 from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
 from .usermodel import UserSettings, resolve
-from .web import WebSettings, error_response
+from .web import WebSettings, vary
 
 #: The rooms that have settings of their own, beside the flows.
 ROOMS: tuple[type[Settings], ...] = (
@@ -116,7 +117,7 @@ class Registration:
         )
         mount(flows, blueprint, app, kit)
         serve(blueprint, app, kit)
-        _answer_errors(blueprint, kit.group(WebSettings).non_field_errors_key, kit.languages)
+        _answer_errors(blueprint, kit.group(WebSettings), kit.languages)
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a connection that broke since must not cost a reply that is ready.
         app.teardown_appcontext(lambda error: kit.finish())
@@ -218,11 +219,11 @@ def signing_keys(app: Flask) -> list[str | bytes]:
     return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
 
 
-def _answer_errors(blueprint: Blueprint, non_field_errors_key: str, languages: Languages) -> None:
+def _answer_errors(blueprint: Blueprint, settings: WebSettings, languages: Languages) -> None:
     """Errors and replies of our endpoints; the application's other routes keep their own."""
 
     def answer(error: Exception) -> ResponseReturnValue:
-        return error_response(error, non_field_errors_key)
+        return error_response(error, settings)
 
     def tell_of_database(error: Exception) -> ResponseReturnValue:
         return answer(unavailable(error))
@@ -245,6 +246,5 @@ def _answer_errors(blueprint: Blueprint, non_field_errors_key: str, languages: L
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         # The cookie always: a template that reads the session would tell that a mail was written.
         names = ("Accept-Language", "Cookie") if languages.label(response) else ("Cookie",)
-        if response.headers.setdefault("Vary", ", ".join(names)) != ", ".join(names):
-            response.vary.update(names)
+        vary(response, *names)
         return response

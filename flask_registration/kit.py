@@ -14,6 +14,7 @@ from marshmallow import Schema
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
+from .codes import with_codes
 from .delivery import Sender
 from .dispatch import Dispatcher, Mailer
 from .errors import MailUnavailable
@@ -103,7 +104,7 @@ class Kit:
     def schema(self, make: type[Schema] | Callable[[Kit], Schema]) -> Schema:
         """A schema of this class, or what this function makes of the kit; made once."""
         if make not in self._schemas:
-            self._schemas[make] = make() if isinstance(make, type) else make(self)
+            self._schemas[make] = with_codes(make() if isinstance(make, type) else make(self))
         return self._schemas[make]
 
     def mail(

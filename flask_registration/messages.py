@@ -5,13 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+C = TypeVar("C", bound="Coded")
 
 
-class Message(str):
+class Coded(str):
+    """A text about a field with a code for programs, which stays the same in every language.
+
+    :ivar code: None where the text does not say: it is about what is not valid.
+    """
+
+    code: str | None = None
+
+    def coded(self: C, code: str) -> C:
+        """The same text with this code, unless it has one."""
+        if self.code:
+            return self
+        text = self._copy(str(self))
+        text.code = code
+        return text
+
+    def format(self: C, *values: Any, **named: Any) -> C:
+        """The text with its values."""
+        return self._copy(str.format(self, *values, **named))
+
+    def _copy(self: C, text: str) -> C:
+        copy: C = str.__new__(type(self), text)
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+
+class Message(Coded):
     """A text in English that keeps what it was made of, so that it can be said in another language.
 
     It may stand wherever a string may. Declared as ``Message("… {limit} …")``, its values come by :meth:`format`.
+
+    :param code: what programs know it by, where it is about a field; see :class:`Coded`.
     """
 
     source: str
@@ -19,22 +49,21 @@ class Message(str):
     number: int = 0
     values: dict[str, Any] = {}
 
-    def __new__(cls, text: str) -> Message:
+    def __new__(cls, text: str, *, code: str | None = None) -> Message:
         message = super().__new__(cls, text)
-        message.source = text
+        message.source, message.code = text, code
         return message
 
     def format(self, *_: Any, **values: Any) -> Message:
         """The text with its values, by name; what was put in before stays."""
-        return self._with(str.format(self, **values), {**values, **self.values})
+        message = self._copy(str.format(self, **values))
+        message.values = {**values, **self.values}
+        return message
 
     def about(self, text: str) -> Message:
         """What is said in other languages, where they have nothing for a text of a library."""
-        return self._with(text, {})
-
-    def _with(self, text: str, values: dict[str, Any]) -> Message:
-        message = str.__new__(Message, text)
-        message.source, message.many, message.number, message.values = self.source, self.many, self.number, values
+        message = self._copy(text)
+        message.values = {}
         return message
 
 
@@ -43,19 +72,21 @@ class Sentences(Message):
 
     parts: Sequence[str]
 
-    def __new__(cls, parts: Sequence[str]) -> Sentences:
+    def __new__(cls, parts: Sequence[str], *, code: str | None = None) -> Sentences:
         message = str.__new__(cls, " ".join(parts))
-        message.source, message.parts = str(message), parts
+        message.source, message.parts, message.code = str(message), parts, code
         return message
 
 
-def plural(one: str, many: str, number: int, **values: Any) -> Message:
+def plural(one: str, many: str, number: int, *, code: str | None = None, **values: Any) -> Message:
     """A text about a number of things, in the form that the number takes.
 
+    :param code: as a :class:`Message` has it.
     :param values: what else stands in it; ``count``, the number, does anyway.
     """
     values = {"count": number, **values}
     message: Message = str.__new__(Message, (one if number == 1 else many).format(**values))
+    message.code = code
     message.source, message.many, message.number, message.values = one, many, number, values
     return message
 

@@ -46,7 +46,12 @@ class NormalForms:
         limit = self._fields.username_max_length
         if len(value) > limit or len(nfkc(value)) > limit:
             raise ValueError(
-                plural("A username has at most {count} character.", "A username has at most {count} characters.", limit)
+                plural(
+                    "A username has at most {count} character.",
+                    "A username has at most {count} characters.",
+                    limit,
+                    code="too-long",
+                )
             )
         if not self._username.fullmatch(nfkc(value)):
             raise ValueError(self._fields.username_rule)

@@ -26,7 +26,10 @@ from .turns import Turns
 PASSWORD_MAX_LENGTH = 256
 
 TOO_LONG = plural(
-    "A password has at most {count} character.", "A password has at most {count} characters.", PASSWORD_MAX_LENGTH
+    "A password has at most {count} character.",
+    "A password has at most {count} characters.",
+    PASSWORD_MAX_LENGTH,
+    code="too-long",
 )
 
 #: How much of a password zxcvbn sees. Its time grows with the square of the length where a password repeats itself
@@ -48,6 +51,7 @@ def long_enough(password: str, *, settings: PasswordSettings, **_: Any) -> None:
                 "A password needs at least {count} character.",
                 "A password needs at least {count} characters.",
                 settings.password_min_length,
+                code="too-short",
             )
         )
 
@@ -64,7 +68,7 @@ def strong_enough(password: str, *, user_inputs: Sequence[str], settings: Passwo
             str(feedback.warning) if feedback and feedback.warning else Message("This password is too easy to guess.")
         )
         advice = [str(suggestion) for suggestion in feedback.suggestions] if feedback else []
-        raise ValidationError(Sentences([warning, *advice]))
+        raise ValidationError(Sentences([warning, *advice], code="too-guessable"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +156,7 @@ class Passwords:
             try:
                 return self._hash.hash(password)
             except ValueError:
-                raise ValidationError({"password": [Message("This password is too long.")]}) from None
+                raise ValidationError({"password": [Message("This password is too long.", code="too-long")]}) from None
 
 
 def normalize(password: str) -> str:

@@ -105,7 +105,7 @@ def check_confirmation(data: Mapping[str, Any]) -> None:
     :raises marshmallow.ValidationError: they differ.
     """
     if data.get("password_confirm", data.get("password")) != data.get("password"):
-        raise ValidationError({"password_confirm": [Message("The two passwords do not match.")]})
+        raise ValidationError({"password_confirm": [Message("The two passwords do not match.", code="mismatch")]})
 
 
 class _NewPassword(BodySchema):

@@ -23,6 +23,8 @@ from .statements import Statements
 from .userfields import UserFields, parse_identifier
 from .users import User, UserState, new_stamp, username_key
 
+UNSTORABLE = Message("The database cannot store one of these values.", code="unstorable")
+
 
 class SQLAlchemyUserStore:
     """Users as rows; every look-up is served by a unique index and compared again in Python.
@@ -98,7 +100,7 @@ class SQLAlchemyUserStore:
         except DataError:
             if not savepoint:
                 self.rollback()
-            raise ValidationError(Message("The database cannot store one of these values.")) from None
+            raise ValidationError(UNSTORABLE) from None
 
     def _unique_values(self, user: User) -> dict[str, Any]:
         names = [name for name in self.fields.unique if name != self.fields.pk or name in self.fields.login]
@@ -154,7 +156,7 @@ class SQLAlchemyUserStore:
             raise self._taken(values, key, self._where_any(values) if values else []) from None
         except DataError:
             self.rollback()
-            raise ValidationError(Message("The database cannot store one of these values.")) from None
+            raise ValidationError(UNSTORABLE) from None
         if result.rowcount != 1:
             return False
         for name, value in columns.items():

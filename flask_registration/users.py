@@ -186,6 +186,7 @@ def email_key(address: str, *, test_environment: bool) -> str:
                 "An e-mail address has at most {count} character.",
                 "An e-mail address has at most {count} characters.",
                 EMAIL_MAX_LENGTH,
+                code="too-long",
             )
         )
     try:

@@ -1,4 +1,4 @@
-"""JSON in and out: read a body, load it with a schema, render an error."""
+"""JSON in: read a body, load it with a schema; and what a step answers that worked."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from typing import Any, NoReturn, cast
 from flask import Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
-from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
-from .errors import APIError, LinkInvalid
-from .languages import said
+from .errors import LinkInvalid
 from .links import SignedLink
 from .messages import Message
 from .settings import Settings, setting
@@ -30,9 +28,9 @@ UNSAFE = re.compile("[\0\ud800-\udfff]")
 
 NOT_JSON = "Send JSON, with the header Content-Type: application/json."
 INVALID_JSON = "The body is not valid JSON in UTF-8."
-REQUIRED = Message("This field is required.")
-NULL = Message("This field may not be null.")
-BLANK = Message("This field may not be blank.")
+REQUIRED = Message("This field is required.", code="required")
+NULL = Message("This field may not be null.", code="null")
+BLANK = Message("This field may not be blank.", code="blank")
 
 #: DRF's words for what is missing, for the fields of every schema of ours.
 MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {"required": REQUIRED, "null": NULL}
@@ -127,10 +125,11 @@ def load(schema: Schema, max_length: int) -> Any:
     form = g.get("_registration_body")
     body = read_json(max_length) if form is None else form
     if not isinstance(body, dict):
-        raise ValidationError(Message("Invalid data. Expected a JSON object."))
+        raise ValidationError(Message("Invalid data. Expected a JSON object.", code="not-an-object"))
     unsafe = [key for key in body if not _safe(body[key])]
     if unsafe and (known := {field.data_key or name for name, field in schema.fields.items()}.intersection(unsafe)):
-        messages = {key: [Message("This text has characters that cannot be stored.")] for key in unsafe if key in known}
+        text = Message("This text has characters that cannot be stored.", code="unstorable")
+        messages = {key: [text] for key in unsafe if key in known}
         error = ValidationError(cast(Any, messages))
         schema.handle_error(error, body, many=False)
         raise error
@@ -203,6 +202,11 @@ class WebSettings(Settings):
     success_response_builder: Callable[..., Any] = setting(
         success_response, "Makes the reply of a step that worked: `builder(message, status, extra_data)`."
     )
+    problem_types_url: str | None = setting(
+        None,
+        "The beginning of the URL that is the `type` of a problem of RFC 9457; its code is the rest.",
+        default_text="none: the type is `about:blank`",
+    )
     not_authenticated_decorators: tuple[Callable[..., Any], ...] = setting(
         (), "Decorators, the outermost first, around every endpoint that needs no login."
     )
@@ -228,19 +232,8 @@ def code_of(problem: HTTPException) -> str:
     return "throttled" if problem.code == 429 else (problem.name or "error").lower().replace(" ", "-")
 
 
-def error_response(error: Exception, non_field_errors_key: str) -> Response:
-    """An error as the client reads it."""
-    if isinstance(error, ValidationError):
-        messages = by_field(error)
-        response = jsonify({non_field_errors_key if key == SCHEMA else key: said(messages[key]) for key in messages})
-        response.status_code = 400
-    elif isinstance(error, APIError):
-        response = jsonify(detail=said(error.detail), code=error.code)
-        response.status_code = error.status
-        response.headers.extend(error.headers)
-    else:
-        problem = cast(HTTPException, error)
-        response = jsonify(detail=said(problem.description), code=code_of(problem))
-        response.status_code = problem.code or 500
-        response.headers.extend({name: value for name, value in problem.get_headers() if name != "Content-Type"})
-    return response
+def vary(response: Response, *names: str) -> None:
+    """Tell caches which headers of the request a reply depends on, beside those that it names already."""
+    known = [name.strip() for value in response.headers.getlist("Vary") for name in value.split(",")]
+    lower = {name.lower() for name in known}
+    response.headers["Vary"] = ", ".join([*known, *(name for name in names if name.lower() not in lower)])

@@ -100,10 +100,10 @@ def test_a_reply_is_in_the_language_that_the_client_asks_for(
 
 def test_caches_are_told_that_the_header_decides(esperanto: NewSite) -> None:
     site = esperanto()
-    assert {*refused(site).vary} == {*refused(site, "eo").vary} == {"Accept-Language", "Cookie"}
+    assert {*refused(site).vary} == {*refused(site, "eo").vary} == {"Accept", "Accept-Language", "Cookie"}
     alone = refused(esperanto(LANGUAGES=["eo"]), "en")
     assert alone.get_json()["detail"] == "Ne estas tia konto."
-    assert (alone.headers["Content-Language"], {*alone.vary}) == ("eo", {"Cookie"})
+    assert (alone.headers["Content-Language"], {*alone.vary}) == ("eo", {"Accept", "Cookie"})
 
 
 def test_a_reply_without_a_text_of_ours_has_no_language(esperanto: NewSite) -> None:

@@ -63,7 +63,7 @@ def change_password(kit: Kit, user: User, old_password: str, password: str) -> d
     right, _ = kit.passwords.verify(old_password, seen.password_hash)
     if not right:
         kit.record(PASSWORD_CHANGE_FAIL, user)
-        raise ValidationError(Message("Old password is not correct."), "old_password")
+        raise ValidationError(Message("Old password is not correct.", code="wrong-password"), "old_password")
     if not replace_password(kit, user, seen, password):
         raise NotAuthenticated
     with session_kept_on_failure():

@@ -166,10 +166,10 @@ def logout(kit: Kit, user: User, *, revoke_token: bool, everywhere: bool) -> Non
     :raises NotAuthenticated: the account was suspended or changed this very moment, and nothing was ended.
     """
     if everywhere and kit.fields.stamp is None and kit.logins is None:
-        raise ValidationError(Message("Other sessions cannot be ended here."), "everywhere")
+        raise ValidationError(Message("Other sessions cannot be ended here.", code="unsupported"), "everywhere")
     irrevocable = kit.fields.stamp is None and isinstance(kit.tokens, SignedTokenManager)
     if revoke_token and irrevocable and kit.identity.may_have_token():
-        raise ValidationError(Message("This token cannot be revoked."), "revoke_token")
+        raise ValidationError(Message("This token cannot be revoked.", code="unsupported"), "revoke_token")
     with session_kept_on_failure():
         kit.identity.logout(user, revoke_token=revoke_token)
         if everywhere:

@@ -120,7 +120,7 @@ def register_email(kit: Kit, settings: RegisterEmailSettings, user: User, addres
         raise ValidationError(error.messages_dict[field], "email") from None
     seen = kit.users.state(user)
     if email == seen.email:
-        raise ValidationError(Message("This is your address already."), "email")
+        raise ValidationError(Message("This is your address already.", code="unchanged"), "email")
     if not settings.register_email_verification_enabled:
         return move(kit, user, seen, email)
     owners = kit.users.find(field, email) if field in kit.fields.unique else []

@@ -160,7 +160,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     refuse_other_sites()
     body = request.form.to_dict()
     if body.get("password") != body.get("password_confirm"):  # the page asks twice, whether or not the endpoint does
-        return show(page, {"password_confirm": [Message("The two passwords do not match.")]})
+        return show(page, {"password_confirm": [Message("The two passwords do not match.", code="mismatch")]})
     with form_as_body(body):
         try:
             flow.kit.handlers[page.endpoint]()

@@ -11,7 +11,8 @@ from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from flask_registration.errors import APIError
-from flask_registration.web import error_response, load
+from flask_registration.problems import error_response
+from flask_registration.web import WebSettings, load
 
 from ..conftest import site_maker
 from ..site import PASSWORD
@@ -59,7 +60,7 @@ def run(data: bytes) -> None:
         try:
             loaded = load(schema, LIMIT)
         except (ValidationError, APIError, HTTPException) as error:
-            reply = error_response(error, "non_field_errors")
+            reply = error_response(error, WebSettings())
             assert reply.status_code in (400, 413, 415), reply.status_code
             json.loads(reply.get_data())
             return
