@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
@@ -70,10 +71,25 @@ def read(code: str) -> Catalog:
         return read_po(file, locale=code)
 
 
+class _Bare(Catalog):
+    """A catalogue without those headers."""
+
+    def __iter__(self) -> Iterator[Message]:
+        header, *messages = super().__iter__()
+        lines = str(header.string).splitlines()
+        header.string = "".join(f"{line}\n" for line in lines if not line.startswith(DROPPED))
+        yield header
+        yield from messages
+
+
 def compiled(catalogue: Catalog) -> bytes:
-    """The catalogue as gettext reads it."""
+    """The catalogue as gettext reads it, the same every time."""
+    bare = _Bare(locale=catalogue.locale_identifier, fuzzy=False)
+    for message in catalogue:
+        if message.id:
+            bare.add(message.id, message.string)
     file = io.BytesIO()
-    write_mo(file, catalogue)
+    write_mo(file, bare)
     return file.getvalue()
 
 
