@@ -106,10 +106,8 @@ def _patterns() -> list[tuple[Message, re.Pattern[str]]]:
     """What finds the values in a text that a library has filled in already."""
     found = []
     for template in MARSHMALLOW_TEMPLATES:
-        pattern = re.sub(
-            r"\\{(\w+)\\}", r"(?P<\1>\\S+)", re.escape(template).replace(r"\{choices\}", "(?P<choices>.+)")
-        )
-        found.append((template, re.compile(pattern)))
+        pattern = re.sub(r"\\{(choices|values|other)\\}", r"(?P<\1>.+)", re.escape(template))
+        found.append((template, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\S+)", pattern))))
     return found
 
 

@@ -21,7 +21,10 @@ MARSHMALLOW_TEMPLATES: tuple[Message, ...] = (
     Message("Must be less than or equal to {max}."),
     Message("Must be greater than {min}."),
     Message("Must be less than {max}."),
+    Message("Must be equal to {other}."),
     Message("Must be one of: {choices}."),
+    Message("One or more of the choices you made was in: {values}."),
+    Message("One or more of the choices you made was not in: {choices}."),
 )
 
 MARSHMALLOW: tuple[Message, ...] = (
@@ -35,10 +38,12 @@ MARSHMALLOW: tuple[Message, ...] = (
     Message("Not a valid number."),
     Message("Not a valid integer."),
     Message("Number too large."),
+    Message("Special numeric values (nan or infinity) are not permitted."),
     Message("Not a valid boolean."),
     Message("Not a valid date."),
     Message("Not a valid time."),
     Message("Not a valid datetime."),
+    Message("Not a valid period of time."),
     Message("Not a valid list."),
     Message("Not a valid UUID."),
     Message("Not a valid URL."),

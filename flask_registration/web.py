@@ -26,8 +26,8 @@ MAX_DEPTH = 100
 #: NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 does not have.
 UNSAFE = re.compile("[\0\ud800-\udfff]")
 
-NOT_JSON = "Send JSON, with the header Content-Type: application/json."
-INVALID_JSON = "The body is not valid JSON in UTF-8."
+NOT_JSON = Message("Send JSON, with the header Content-Type: application/json.")
+INVALID_JSON = Message("The body is not valid JSON in UTF-8.")
 REQUIRED = Message("This field is required.", code="required")
 NULL = Message("This field may not be null.", code="null")
 BLANK = Message("This field may not be blank.", code="blank")
