@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import pending
 from .accounts import login_names, named_users, new_user, refusal
 from .errors import FieldTaken, RegistrationError, UserWithoutEmailNonverifiable
 from .events import USER_RESUMED, USER_SUSPENDED
@@ -65,7 +66,7 @@ def create_user(kit: Kit, values: Mapping[str, Any], password: str, *, verified:
     gone: list[User] = []
     try:
         if settings:
-            gone = register.add(kit, settings, user, look_first=False)
+            gone = pending.add(kit, settings, user)
         else:
             kit.users.add(user)
     except FieldTaken as taken:

@@ -96,13 +96,32 @@ def has_expired(kit: Kit, user: User, before: datetime) -> bool:
     return is_pending(kit, user) and unused and joined is not None and as_utc(joined) < before
 
 
-def may_make_room(kit: Kit, settings: RegisterSettings, taken: FieldTaken) -> bool:
+def add(kit: Kit, settings: RegisterSettings, user: User, *, look_first: bool = False) -> list[User]:
+    """Store the account, without committing; returns the registrations that nobody verified in time and it replaces.
+
+    :param look_first: so that a taken address takes as long as a free one, not as long as a statement that fails.
+    :raises FieldTaken: another account has one of the unique values.
+    """
+    try:
+        if look_first:
+            kit.users.check_free(user)
+        kit.users.add(user)
+    except FieldTaken as taken:
+        if not _may_make_room(kit, settings, taken):
+            raise
+        gone = _make_room(kit, taken)
+        kit.users.add(user)
+        return gone
+    return []
+
+
+def _may_make_room(kit: Kit, settings: RegisterSettings, taken: FieldTaken) -> bool:
     """Whether nothing but registrations that have expired holds these values."""
     before = due(settings)
     return settings.register_verification_enabled and all(has_expired(kit, each, before) for each in taken.holders)
 
 
-def make_room(kit: Kit, taken: FieldTaken) -> list[User]:
+def _make_room(kit: Kit, taken: FieldTaken) -> list[User]:
     """Delete what holds these values, without committing: all of it or nothing; who is gone."""
     if all(_delete(kit, holder) for holder in taken.holders):
         return list(taken.holders)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
-from sqlalchemy import Select, select
-from sqlalchemy import inspect as sqlalchemy_inspect
+from sqlalchemy import Select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
-from .composed import NOBODYS_ADDRESS
 from .errors import FieldTaken
 from .messages import Message
+from .nobody import Nobody
 from .normalforms import NormalForms
 from .retries import is_again
 from .statements import Statements
@@ -38,7 +36,7 @@ class SQLAlchemyUserStore:
         self._db = db
         self.fields = fields
         self._statements = Statements(fields.model, fields.pk)
-        self._manager = sqlalchemy_inspect(fields.model).class_manager
+        self._nobody = Nobody(fields, lambda values: self.create(values, password_hash="", verified=False))
         self._forms = NormalForms(fields, test_environment=test_environment)
 
     def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,17 +69,7 @@ class SQLAlchemyUserStore:
         return user
 
     def nobody(self) -> User:
-        user: User = self._manager.new_instance()  # as a row is loaded: without the model's __init__
-        for name, value in self._nobody.items():
-            set_committed_value(user, name, value)
-        return user
-
-    @cached_property
-    def _nobody(self) -> dict[str, Any]:
-        names = {self.fields.username: "nobody", self.fields.email: NOBODYS_ADDRESS}
-        values = {name: value for name, value in names.items() if name}
-        made = instance_dict(self.create(values, password_hash="", verified=False))
-        return {name: value for name, value in made.items() if name in self.fields.columns}
+        return self._nobody()
 
     def check_free(self, user: User) -> None:
         values = self._unique_values(user)
@@ -231,11 +219,9 @@ class SQLAlchemyUserStore:
         fields = self.fields
         if not (fields.joined and fields.verified):
             return []
-        joined, kind = getattr(fields.model, fields.joined), fields.columns[fields.joined].type
-        values = {"is_verified": False, "is_active": True, "last_login": None}
-        waiting = [getattr(fields.model, name) == value for name, value in fields.named(values).items()]
-        when = before if getattr(kind, "timezone", False) else before.replace(tzinfo=None)
-        ids = select(getattr(fields.model, fields.verification_id)).where(joined < when, *waiting).order_by(joined)
+        when = before if getattr(fields.columns[fields.joined].type, "timezone", False) else before.replace(tzinfo=None)
+        waiting = fields.named({"is_verified": False, "is_active": True, "last_login": None})
+        ids = self._statements.unverified(fields.verification_id, fields.joined, when, waiting)
         return [str(key) for key in self._db.session.scalars(ids)]
 
     def identifier(self, user: User) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
@@ -50,6 +51,12 @@ class Statements:
                 .execution_options(synchronize_session=False)
             )
         return self._updates[shape], {"whose": key, **_numbered("to", columns), **_numbered("was", present)}
+
+    def unverified(self, column: str, joined: str, before: datetime, waiting: Mapping[str, Any]) -> Select[Any]:
+        """This column of the rows that joined before then and have these values, the oldest first."""
+        since = getattr(self._model, joined)
+        conditions = [getattr(self._model, name) == value for name, value in waiting.items()]
+        return select(getattr(self._model, column)).where(since < before, *conditions).order_by(since)
 
     def _is(self, name: str, parameter: str) -> Any:
         return getattr(self._model, name) == bindparam(parameter)

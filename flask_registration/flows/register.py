@@ -17,7 +17,7 @@ from ..kit import Kit
 from ..links import LinkSettings, Purpose, SignedLink, check_page
 from ..mail import Mail, NotificationType
 from ..models import utc_now
-from ..pending import RegisterSettings, is_pending, make_room, may_make_room, registered_reply, verified_reply
+from ..pending import RegisterSettings, add, is_pending, registered_reply, verified_reply
 from ..resets import can_reset, reset_link
 from ..schemas import register_schema
 from ..sessions import session_kept_on_failure
@@ -95,25 +95,6 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
     mails = [verification_mail(kit, settings, user)] if verification else []
     kit.commit(*mails, gone=gone, signal=user_registered, user=user)
     return reply
-
-
-def add(kit: Kit, settings: RegisterSettings, user: User, *, look_first: bool = False) -> list[User]:
-    """Store the account, without committing; returns the registrations that nobody verified in time and it replaces.
-
-    :param look_first: so that a taken address takes as long as a free one, not as long as a statement that fails.
-    :raises FieldTaken: another account has one of the unique values.
-    """
-    try:
-        if look_first:
-            kit.users.check_free(user)
-        kit.users.add(user)
-    except FieldTaken as taken:
-        if not may_make_room(kit, settings, taken):
-            raise
-        gone = make_room(kit, taken)
-        kit.users.add(user)
-        return gone
-    return []
 
 
 # Prove the address
