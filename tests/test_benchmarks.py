@@ -32,7 +32,7 @@ def test_the_comparison_runs_every_scenario_of_ours_and_the_floor(tmp_path: Path
     assert {scenario: set(found) for scenario, found in measured["samples"].items()} == {
         scenario: {"ours", "floor"} for scenario in SCENARIOS
     }
-    assert measured["queries"]["register"] == {"ours": 1, "floor": 1}
+    assert measured["queries"]["register"] == {"ours": 2, "floor": 1}  # it looks first, so that no time tells
     assert measured["queries"]["verify"] == {"ours": 2, "floor": 2}
     assert measured["queries"]["login"] == {"ours": 2, "floor": 2}
     assert measured["mails"] > 0
