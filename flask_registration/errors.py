@@ -27,7 +27,7 @@ class ConfigurationError(RegistrationError):
     """The application cannot start like this; the message lists every problem, each with its cure."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = [f"  {setting}: {cure}" for setting, cure in self.problems]
         super().__init__("\n".join([f"Flask-Registration found {count} in the configuration.", *lines]))
@@ -42,7 +42,7 @@ class APIError(RegistrationError):
     headers: Mapping[str, str] = {}
 
     def __init__(self, text: str | None = None) -> None:
-        self.detail = text or self.text
+        self.detail: str = text or self.text
         super().__init__(self.detail)
 
 
@@ -61,28 +61,30 @@ class LinkInvalid(LinkRefused):
     """A mailed link that was forged, meant for something else, or already used."""
 
     code = "signature-invalid"
-    text = Message("This link is not valid. It may have been used already, or been replaced by a newer one.")
+    text: ClassVar[str] = Message(
+        "This link is not valid. It may have been used already, or been replaced by a newer one."
+    )
 
 
 class LinkExpired(LinkRefused):
     """A mailed link that was good once."""
 
     code = "signature-expired"
-    text = Message("This link has expired. Please ask for a new one.")
+    text: ClassVar[str] = Message("This link has expired. Please ask for a new one.")
 
 
 class LoginInvalid(APIError):
     """No such account, a wrong password, or a suspended account: all alike."""
 
     code = "login-invalid"
-    text = Message("Login or password invalid.")
+    text: ClassVar[str] = Message("Login or password invalid.")
 
 
 class NotVerified(APIError):
     """The right password of an account whose address has not been proven yet."""
 
     code = "not-verified"
-    text = Message("Please confirm your e-mail address first. We can send you the mail again.")
+    text: ClassVar[str] = Message("Please confirm your e-mail address first. We can send you the mail again.")
 
 
 class NotAuthenticated(APIError):
@@ -90,8 +92,8 @@ class NotAuthenticated(APIError):
 
     status = 401
     code = "not-authenticated"
-    text = Message("Please log in.")
-    headers = {"WWW-Authenticate": "Bearer"}
+    text: ClassVar[str] = Message("Please log in.")
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
 class ReauthenticationRequired(APIError):
@@ -99,22 +101,22 @@ class ReauthenticationRequired(APIError):
 
     status = 401
     code = "reauthentication-required"
-    text = Message("Please confirm this with your password.")
-    headers = {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'}
+    text: ClassVar[str] = Message("Please confirm this with your password.")
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'}
 
 
 class EmailAlreadyRegistered(APIError):
     """Somebody else has the address; told to those only who have proven that it is theirs."""
 
     code = "email-already-registered"
-    text = Message("This e-mail address is already registered.")
+    text: ClassVar[str] = Message("This e-mail address is already registered.")
 
 
 class AccountInUse(APIError):
     """The database keeps other rows that need this account."""
 
     code = "account-in-use"
-    text = Message("This account cannot be deleted because something else depends on it.")
+    text: ClassVar[str] = Message("This account cannot be deleted because something else depends on it.")
 
 
 class LoginNotFound(APIError):
@@ -122,7 +124,7 @@ class LoginNotFound(APIError):
 
     status = 404
     code = "not-found"
-    text = Message("There is no such login.")
+    text: ClassVar[str] = Message("There is no such login.")
 
 
 class UserNotFound(APIError):
@@ -133,19 +135,19 @@ class UserNotFound(APIError):
     """
 
     code = "user-not-found"
-    text = Message("User not found.")
+    text: ClassVar[str] = Message("User not found.")
 
     def __init__(self, text: str | None = None, *, user: object | None = None, reason: str | None = None) -> None:
         super().__init__(text)
         self.user = user
-        self.reason = reason or ("unknown" if user is None else "wrong")
+        self.reason: str = reason or ("unknown" if user is None else "wrong")
 
 
 class UserWithoutEmailNonverifiable(APIError):
     """An account without an address has nothing that could be verified."""
 
     code = "user-without-email-nonverifiable"
-    text = Message("An account without an e-mail address cannot be verified.")
+    text: ClassVar[str] = Message("An account without an e-mail address cannot be verified.")
 
 
 class Throttled(APIError):
@@ -156,11 +158,11 @@ class Throttled(APIError):
 
     status = 429
     code = "throttled"
-    text = Message("Too many requests. Please wait a little before you try again.")
+    text: ClassVar[str] = Message("Too many requests. Please wait a little before you try again.")
 
     def __init__(self, wait: float) -> None:
         super().__init__()
-        self.headers = {"Retry-After": str(max(1, math.ceil(wait)))}
+        self.headers: Mapping[str, str] = {"Retry-After": str(max(1, math.ceil(wait)))}
 
 
 class MailUnavailable(APIError):
@@ -168,8 +170,8 @@ class MailUnavailable(APIError):
 
     status = 503
     code = "mail-unavailable"
-    text = Message("The mail could not be sent. Nothing was changed; please try again in a minute.")
-    headers = {"Retry-After": "60"}
+    text: ClassVar[str] = Message("The mail could not be sent. Nothing was changed; please try again in a minute.")
+    headers: Mapping[str, str] = {"Retry-After": "60"}
 
 
 class DatabaseUnavailable(APIError):
@@ -180,8 +182,8 @@ class DatabaseUnavailable(APIError):
 
     status = 503
     code = "database-unavailable"
-    text = Message("The database did not answer just now. Please try again.")
-    headers = {"Retry-After": "5"}
+    text: ClassVar[str] = Message("The database did not answer just now. Please try again.")
+    headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class FieldTaken(RegistrationError):
@@ -193,7 +195,7 @@ class FieldTaken(RegistrationError):
     """
 
     def __init__(self, fields: Sequence[str], owner: object | None = None, holders: Sequence[object] = ()) -> None:
-        self.fields = tuple(fields)
+        self.fields: tuple[str, ...] = tuple(fields)
         self.owner = owner
-        self.holders = tuple(holders)
+        self.holders: tuple[object, ...] = tuple(holders)
         super().__init__(f"taken: {', '.join(fields) or 'a constraint'}")

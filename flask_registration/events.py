@@ -16,7 +16,7 @@ import click
 from flask import has_request_context, request
 
 #: Silent until the application configures logging; its records go to the root logger's handlers as well.
-logger = logging.getLogger("flask_registration.events")
+logger: logging.Logger = logging.getLogger("flask_registration.events")
 _silence = logging.NullHandler()
 logger.addHandler(_silence)
 

@@ -63,7 +63,7 @@ class Flow(Generic[S]):
         self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
         self.checks: list[Check[S]] = []
-        self.examples = MailExamples()
+        self.examples: MailExamples = MailExamples()
 
     @property
     def settings(self) -> S:

@@ -205,4 +205,4 @@ class Kit:
         record(event, user_id=user_id, **details)
 
 
-current_kit = cast(Kit, LocalProxy(lambda: current_app.extensions["registration"]))
+current_kit: Kit = cast(Kit, LocalProxy(lambda: current_app.extensions["registration"]))

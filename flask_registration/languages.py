@@ -68,10 +68,10 @@ class Languages:
     def __init__(self, offered: Mapping[str, Language], selector: Callable[..., Any] | None) -> None:
         self._selector = selector
         self._offered = {language.tag.lower(): language for language in offered.values()}
-        self.default = next(iter(offered.values()))
+        self.default: Language = next(iter(offered.values()))
         for language in offered.values():  # "pt" finds Brazilian Portuguese where there is no other
             self._offered.setdefault(language.primary, language)
-        self.is_one = len(offered) == 1
+        self.is_one: bool = len(offered) == 1
         self._by_header = lru_cache(maxsize=HEADERS_KEPT)(self._negotiate)
 
     def match(self, wanted: object) -> Language | None:

@@ -29,9 +29,9 @@ class Say:
 
     def __init__(self, language: Language) -> None:
         self._language = language
-        self.tag = language.tag
-        self.direction = language.direction
-        self.gap = language.gap
+        self.tag: str = language.tag
+        self.direction: str = language.direction
+        self.gap: str = language.gap
 
     @pass_eval_context
     def __call__(self, context: EvalContext, text: str, /, **values: Any) -> str:

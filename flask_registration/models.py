@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import flask_login
 from sqlalchemy import BigInteger, DateTime, Integer, String
@@ -37,7 +38,22 @@ def as_utc(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-class EmailUserMixin(flask_login.UserMixin):  # type: ignore[misc]  # Flask-Login ships no types
+if TYPE_CHECKING:  # Flask-Login ships no types
+
+    class LoginUser:
+        """What Flask-Login asks of a user, beside ``is_active``."""
+
+        @property
+        def is_authenticated(self) -> bool: ...
+        @property
+        def is_anonymous(self) -> bool: ...
+        def get_id(self) -> str: ...
+
+else:
+    LoginUser = flask_login.UserMixin
+
+
+class EmailUserMixin(LoginUser):
     """The columns of a user who logs in by e-mail address alone."""
 
     id: Mapped[int] = mapped_column(primary_key=True)

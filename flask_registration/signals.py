@@ -14,16 +14,18 @@ from . import events
 
 _namespace = Namespace()
 
-user_registered = _namespace.signal("user-registered")  # user, request
-user_activated = _namespace.signal("user-activated")  # user, request: the address has been proven
-user_changed_email = _namespace.signal("user-changed-email")  # user, request, old_email, new_email
-user_logged_in = _namespace.signal("user-logged-in")  # user, request
-user_login_failed = _namespace.signal("user-login-failed")  # user or None, request, login: as it was typed
-user_logged_out = _namespace.signal("user-logged-out")  # user, request
-user_changed_password = _namespace.signal("user-changed-password")  # user, request
-user_reset_password = _namespace.signal("user-reset-password")  # user, request
-user_deleted = _namespace.signal("user-deleted")  # user (no row any more), request
-mail_failed = _namespace.signal("mail-failed")  # user, request, template, error: nobody waits for this mail any more
+user_registered: NamedSignal = _namespace.signal("user-registered")  # user, request
+user_activated: NamedSignal = _namespace.signal("user-activated")  # user, request: the address has been proven
+user_changed_email: NamedSignal = _namespace.signal("user-changed-email")  # user, request, old_email, new_email
+user_logged_in: NamedSignal = _namespace.signal("user-logged-in")  # user, request
+user_login_failed: NamedSignal = _namespace.signal("user-login-failed")  # user or None, request, login: as it was typed
+user_logged_out: NamedSignal = _namespace.signal("user-logged-out")  # user, request
+user_changed_password: NamedSignal = _namespace.signal("user-changed-password")  # user, request
+user_reset_password: NamedSignal = _namespace.signal("user-reset-password")  # user, request
+user_deleted: NamedSignal = _namespace.signal("user-deleted")  # user (no row any more), request
+mail_failed: NamedSignal = _namespace.signal(
+    "mail-failed"
+)  # user, request, template, error: nobody waits for this mail any more
 
 #: What the security log says of them. (Where it has to say more than receivers are told, whoever announces does it.)
 EVENTS = {

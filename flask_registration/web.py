@@ -32,8 +32,10 @@ REQUIRED = Message("This field is required.", code="required")
 NULL = Message("This field may not be null.", code="null")
 BLANK = Message("This field may not be blank.", code="blank")
 
+Messages = dict[str, str | list[Any] | dict[Any, Any]]
+
 #: DRF's words for what is missing, for the fields of every schema of ours.
-MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {"required": REQUIRED, "null": NULL}
+MESSAGES: Messages = {"required": REQUIRED, "null": NULL}
 
 
 class BodySchema(Schema):
@@ -51,13 +53,13 @@ class BodySchema(Schema):
 class SuccessSchema(Schema):
     """What a step that worked answers, unless the application has a ``SUCCESS_RESPONSE_BUILDER`` of its own."""
 
-    detail = fields.String(required=True)
+    detail: fields.String = fields.String(required=True)
 
 
 class Text(fields.String):
     """A string of a body; its length counts before anything reads it."""
 
-    default_error_messages = MESSAGES
+    default_error_messages: Messages = MESSAGES
 
 
 def not_blank(text: str | None) -> None:
@@ -69,7 +71,7 @@ def not_blank(text: str | None) -> None:
 class LinkParameter(fields.Field[str]):
     """A parameter of a mailed link: text or a whole number, kept as it came."""
 
-    default_error_messages = {**MESSAGES, "invalid": Message("Not a parameter of a link.")}
+    default_error_messages: Messages = {**MESSAGES, "invalid": Message("Not a parameter of a link.")}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int):
@@ -91,9 +93,9 @@ class LinkSchema(BodySchema):
     One that is missing is told by its name; whatever else is wrong with them is one and the same ``signature-invalid``.
     """
 
-    user_id = LinkParameter(required=True)
-    timestamp = LinkParameter(required=True)
-    signature = LinkParameter(required=True)
+    user_id: LinkParameter = LinkParameter(required=True)
+    timestamp: LinkParameter = LinkParameter(required=True)
+    signature: LinkParameter = LinkParameter(required=True)
 
     def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
         messages = error.messages if isinstance(error.messages, dict) else {}
@@ -110,7 +112,7 @@ class LinkSchema(BodySchema):
 class EmailLinkSchema(LinkSchema):
     """The parameters of a mailed link that is about another address than the account's."""
 
-    email = LinkParameter(required=True)
+    email: LinkParameter = LinkParameter(required=True)
 
 
 def load(schema: Schema, max_length: int) -> Any:

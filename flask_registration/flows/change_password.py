@@ -30,7 +30,7 @@ class ChangePasswordSettings(Settings):
     change_password_schema_password_confirm: bool = setting(True, "Whether the body needs `password_confirm`.")
 
 
-flow = Flow("change_password", ChangePasswordSettings)
+flow: Flow[ChangePasswordSettings] = Flow("change_password", ChangePasswordSettings)
 
 
 def change_password_schema(kit: Kit) -> Schema:

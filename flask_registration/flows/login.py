@@ -42,15 +42,15 @@ class LoginFlowSettings(Settings):
     )
 
 
-flow = Flow("login", LoginFlowSettings)
+flow: Flow[LoginFlowSettings] = Flow("login", LoginFlowSettings)
 
 
 # Come in
 
 
 class _LoginSchema(BodySchema):
-    password = password_field()
-    remember = fields.Boolean(
+    password: fields.Field[Any] = password_field()
+    remember: fields.Boolean = fields.Boolean(
         load_default=False, metadata={"description": "Keep the session when the browser is closed."}
     )
 
@@ -144,10 +144,10 @@ def typed_login(kit: Kit, data: Mapping[str, Any]) -> str | None:
 class LogoutSchema(BodySchema):
     """Which logins to end beside the session."""
 
-    revoke_token = fields.Boolean(
+    revoke_token: fields.Boolean = fields.Boolean(
         load_default=False, metadata={"description": "End the token of the request, or all tokens where it has none."}
     )
-    everywhere = fields.Boolean(
+    everywhere: fields.Boolean = fields.Boolean(
         load_default=False, metadata={"description": "End every session, token and link of the account."}
     )
 

@@ -18,19 +18,19 @@ from ..sessions import request_token, session_secret
 from ..settings import Settings
 from ..users import User
 
-flow = Flow("logins", Settings, needs_logins=True)
+flow: Flow[Settings] = Flow("logins", Settings, needs_logins=True)
 
 
 class LoginSchema(ModelSchema):
     """A login as its owner sees it."""
 
-    kind = fields.String(validate=validate.OneOf(get_args(Kind)))
-    ip_address = fields.String(allow_none=True)
-    user_agent = fields.String(allow_none=True)
-    created_at = fields.AwareDateTime()
-    last_used_at = fields.AwareDateTime()
-    expires_at = fields.AwareDateTime()
-    current = fields.Boolean()
+    kind: fields.String = fields.String(validate=validate.OneOf(get_args(Kind)))
+    ip_address: fields.String = fields.String(allow_none=True)
+    user_agent: fields.String = fields.String(allow_none=True)
+    created_at: fields.AwareDateTime = fields.AwareDateTime()
+    last_used_at: fields.AwareDateTime = fields.AwareDateTime()
+    expires_at: fields.AwareDateTime = fields.AwareDateTime()
+    current: fields.Boolean = fields.Boolean()
 
 
 def logins_schema(kit: Kit) -> Schema:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema
+from marshmallow import Schema, fields
 
 from ..accounts import reauthenticate, refusal
 from ..errors import AccountInUse, FieldTaken, NotAuthenticated, ReauthenticationRequired
@@ -38,7 +38,7 @@ class ProfileSettings(Settings):
     )
 
 
-flow = Flow("profile", ProfileSettings)
+flow: Flow[ProfileSettings] = Flow("profile", ProfileSettings)
 
 #: A change tells whether a username is taken.
 CHANGES = {"account": "30/minute;300/hour"}
@@ -115,7 +115,7 @@ def update_profile(kit: Kit, user: User, data: Mapping[str, Any]) -> dict[str, A
 class DeleteProfileSchema(BodySchema):
     """The password, unless the login is fresh."""
 
-    password = password_field(required=False)
+    password: fields.Field[Any] = password_field(required=False)
 
 
 @flow.delete(

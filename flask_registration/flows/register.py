@@ -32,7 +32,7 @@ def _is_verifying(settings: RegisterSettings) -> bool:
     return settings.register_verification_enabled
 
 
-flow = Flow("register", RegisterSettings, mails=_is_verifying)
+flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, mails=_is_verifying)
 
 #: Ends with everything that ends links, but for the proof itself: it may be opened again.
 VERIFY = Purpose("register", binds=lambda user: (user.email, unproven(user.security_stamp)), stamped=False)

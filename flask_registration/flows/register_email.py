@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 
 from ..accounts import link_names, reauthenticate
 from ..endpoint import always
@@ -64,7 +64,9 @@ def _is_moving_at_once(settings: RegisterEmailSettings) -> bool:
     return not settings.register_email_verification_enabled
 
 
-flow = Flow("register_email", RegisterEmailSettings, mails=lambda settings: True, needs_email=True)
+flow: Flow[RegisterEmailSettings] = Flow(
+    "register_email", RegisterEmailSettings, mails=lambda settings: True, needs_email=True
+)
 
 MOVE = Purpose("register-email", binds=lambda user: (user.email, user.is_verified))  # the proof of one ends it
 
@@ -75,8 +77,8 @@ MOVE = Purpose("register-email", binds=lambda user: (user.email, user.is_verifie
 class RegisterEmailSchema(BodySchema):
     """The new address; and the password, unless the login is fresh."""
 
-    email = Text(required=True, metadata={"format": "email"})
-    password = password_field(required=False)
+    email: Text = Text(required=True, metadata={"format": "email"})
+    password: fields.Field[Any] = password_field(required=False)
 
 
 def register_email_schema(kit: Kit) -> Schema:

@@ -29,7 +29,7 @@ def _is_enabled(settings: ResetPasswordSettings) -> bool:
     return settings.reset_password_verification_enabled
 
 
-flow = Flow("reset_password", ResetPasswordSettings, mails=_is_enabled, needs_email=True)
+flow: Flow[ResetPasswordSettings] = Flow("reset_password", ResetPasswordSettings, mails=_is_enabled, needs_email=True)
 
 
 # Ask for the link

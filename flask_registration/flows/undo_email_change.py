@@ -17,7 +17,7 @@ from ..userfields import UserFields
 from ..users import new_stamp
 from ..web import EmailLinkSchema, SuccessSchema
 
-flow = Flow("undo_email_change", UndoEmailChangeSettings, needs_email=True)
+flow: Flow[UndoEmailChangeSettings] = Flow("undo_email_change", UndoEmailChangeSettings, needs_email=True)
 
 
 @flow.post(

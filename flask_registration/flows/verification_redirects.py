@@ -87,7 +87,7 @@ UNDO_EMAIL_CHANGE = Page(
 #: What of a page is in the language of its reader.
 TEXTS = ("title", "text", "button", "passwords", "errors")
 
-flow = Flow("verification_redirects", VerificationRedirectsSettings, pages=True)
+flow: Flow[VerificationRedirectsSettings] = Flow("verification_redirects", VerificationRedirectsSettings, pages=True)
 
 
 @flow.get("/verify-registration/")

@@ -12,7 +12,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self.now = float(int(time.time()))
+        self.now: float = float(int(time.time()))
 
     def move(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Let time pass, or turn it back with what is negative."""
