@@ -27,6 +27,8 @@ CENTRAL = [
     "tests/test_throttles.py",
 ]
 
+PYRIGHT = "1.1.414"
+
 # pyenv's own commands of these names answer only where it was told to.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 os.environ["PATH"] = os.pathsep.join([*map(str, sorted(PYENV.glob("versions/3.*/bin"))), os.environ["PATH"]])
@@ -51,6 +53,18 @@ def lowest(session: nox.Session) -> None:
     """Test with the lowest versions that setup.cfg allows, on the lowest Python that is here."""
     session.install("-e", ".[dev]", "--resolution=lowest-direct")
     run_tests(session)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Ask pyright whether every public name has a type of its own."""
+    if not shutil.which("npx"):
+        session.skip("there is no npm here: install Node.js 20 or newer")
+    session.install(".[all,testing]")  # as users have it; and pyright does not find what is editable
+    session.chdir(session.create_tmp())
+    command = ("npx", "--yes", f"pyright@{PYRIGHT}", "--verifytypes", "flask_registration", "--ignoreexternal")
+    found = str(session.run(*command, external=True, silent=True))
+    session.log(next(line for line in found.splitlines() if line.startswith("Type completeness score")))
 
 
 def run_tests(session: nox.Session) -> None:
