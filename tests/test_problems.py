@@ -381,6 +381,15 @@ def test_an_error_of_the_whole_body_points_to_the_whole_body(new_site: NewSite) 
 # What the page says
 
 
+def test_the_example_of_the_page_is_what_is_answered(site: Site) -> None:
+    page = (Path(flask_registration.__file__).parent.parent / "docs" / "errors.md").read_text("utf-8")
+    section = page.split("## Problem details")[1]
+    command, answer = (section.split(f"```{info}\n")[1].split("```")[0] for info in ("sh", "json"))
+    body, accept = re.findall("'(.*?)'", command)
+    reply = ask(site, "register", json.loads(body), accept=accept.removeprefix("Accept: "))
+    assert problem(reply) == json.loads(answer)
+
+
 def test_every_code_of_a_field_is_documented_and_no_other() -> None:
     root = Path(flask_registration.__file__).parent
     page = (root.parent / "docs" / "errors.md").read_text("utf-8").split("The codes of fields")[1]
