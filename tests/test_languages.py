@@ -276,6 +276,13 @@ def test_the_pages_speak_the_browsers_language(esperanto: NewSite) -> None:
     assert page.headers["Content-Language"] == "eo"
 
 
+@pytest.mark.parametrize(("language", "is_kept"), [("ko", True), ("ja", False), ("en", False)])
+def test_lines_in_korean_break_between_words_only(new_site: NewSite, language: str, is_kept: bool) -> None:
+    site = new_site(LANGUAGES=[language])
+    site.register("alice")
+    assert ("word-break: keep-all" in html_of(site.read())) is is_kept
+
+
 # Configuration
 
 
