@@ -18,7 +18,16 @@ from flask.cli import ScriptInfo
 from marshmallow import Schema, fields
 from openapi_spec_validator import validate
 
-from flask_registration import DEFAULT_FLOWS, ConfigurationError, Flow, LinkInvalid, Settings, SuccessSchema, success
+from flask_registration import (
+    DEFAULT_FLOWS,
+    APIError,
+    ConfigurationError,
+    Flow,
+    LinkInvalid,
+    Settings,
+    SuccessSchema,
+    success,
+)
 from flask_registration.cli import registration_cli
 from flask_registration.flows import verification_redirects
 
@@ -355,6 +364,42 @@ def test_a_flow_of_one_s_own_is_described_by_its_declaration(new_site: NewSite) 
     assert site.app.test_client().put("/accounts/invites/7/", json={"id": 1, "code": "x", "y": 1}).status_code == 400
     assert set(document["paths"]["/accounts/invites/"]["post"]["responses"]) == {"202", "401", "503"}
     assert document["paths"]["/accounts/invites/raw/"]["get"]["summary"] == "raw"
+
+
+class ErrorSchema(Schema):
+    """A schema that is called like one of ours, and has itself in it."""
+
+    why = fields.String()
+    causes = fields.List(fields.Nested(lambda: ErrorSchema()))
+
+
+class Gone(APIError):
+    """The invitation is gone."""
+
+    status = 404
+    code = "not-found"
+    text = "It is gone."
+
+
+def test_what_has_the_same_name_is_not_the_same(new_site: NewSite) -> None:
+    flow = Flow("invite", Settings)
+
+    @flow.post("/gone/", loads=ErrorSchema, returns=ErrorSchema, raises=[Gone])
+    def gone_view(data: dict[str, Any]) -> Any:
+        raise Gone
+
+    site = new_site(flows=[flow, *DEFAULT_FLOWS], login_model=define_login)
+    site.app.test_client_class = CheckedClient
+    document = describe(site.app)
+    validate(document)
+    assert site.post("gone", {"why": "x", "causes": [{"why": "y"}]}).status_code == 404
+    errors = [name for name in document["components"]["schemas"] if re.fullmatch(r"Error\d*", name)]
+    assert len(errors) == 3, "what is loaded, what is dumped, and every other error"
+    texts = [
+        resolve(document, document["paths"][f"/accounts/{path}/"][method]["responses"]["404"])["description"]
+        for path, method in (("gone", "post"), ("logins/{login_id}", "delete"))
+    ]
+    assert len(set(texts)) == 2
 
 
 # Where it is

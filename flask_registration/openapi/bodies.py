@@ -70,11 +70,7 @@ class Bodies:
 
     def free_name(self, name: str) -> str:
         """A name that no component has yet."""
-        number, free = 1, name
-        while free in self._components.schemas:
-            number += 1
-            free = f"{name}{number}"
-        return free
+        return _name(name, None, self._components.schemas)
 
     def request(self, endpoint: str, schemas: Iterable[Schema]) -> dict[str, Any]:
         """What an endpoint takes: all of these together, and an example where we know one."""
@@ -140,7 +136,9 @@ class Bodies:
 
     def share(self, name: str, response: dict[str, Any]) -> dict[str, Any]:
         """A reference to this response, which is there once."""
-        if name not in self._components.responses:
+        there = self._components.responses
+        name = _name(name, response, there)
+        if name not in there:
             self._components.response(name, response)
         return {"$ref": f"#/components/responses/{name}"}
 
@@ -150,10 +148,19 @@ class Bodies:
     def _add(self, name: str, component: dict[str, Any]) -> dict[str, Any]:
         """A reference to this component, which is there once."""
         there = self._components.schemas
-        name = name if there.get(name) == component else self.free_name(name)
+        name = _name(name, component, there)
         if name not in there:
             self._components.schema(name, component)
         return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _name(name: str, component: Mapping[str, Any] | None, there: Mapping[str, Any]) -> str:
+    """The name under which this component is there, or else may be put there."""
+    number, free = 1, name
+    while free in there and there[free] != component:
+        number += 1
+        free = f"{name}{number}"
+    return free
 
 
 def name_of(schema: Any) -> str:

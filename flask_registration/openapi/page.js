@@ -9,5 +9,6 @@ SwaggerUIBundle({
   domNode: page,
   deepLinking: true,
   defaultModelsExpandDepth: 0,
+  queryConfigEnabled: false,
   validatorUrl: null,
 });
