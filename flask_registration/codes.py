@@ -37,23 +37,26 @@ VALIDATORS: dict[type[validate.Validator], dict[str, str]] = {
 }
 
 
-def with_codes(schema: Schema) -> Schema:
-    """The schema, whose messages have codes now; fields and validators of its class stay as they are."""
+def with_codes(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Schema:
+    """The schema, whose messages have codes now; fields and validators of its class stay as they are.
+
+    :param within: the schemas that it is nested in; one that has itself in it has codes once.
+    """
     schema.error_messages = _coded(schema.error_messages)
     for field in schema.fields.values():
-        _give_codes(field)
+        _give_codes(field, within | {type(schema)})
     return schema
 
 
-def _give_codes(field: fields.Field[Any]) -> None:
+def _give_codes(field: fields.Field[Any], within: frozenset[type[Schema]]) -> None:
     field.error_messages = _coded(field.error_messages)
     if isinstance(field, fields.Enum):
         field.error_messages["unknown"] = Coded(field.error_messages["unknown"]).coded("not-a-choice")
     field.validators = [_with_code(validator) for validator in field.validators]
-    if isinstance(field, fields.Nested):
-        with_codes(field.schema)
+    if isinstance(field, fields.Nested) and type(field.schema) not in within:
+        with_codes(field.schema, within)
     elif isinstance(field, fields.List):
-        _give_codes(field.inner)
+        _give_codes(field.inner, within)
 
 
 def _coded(messages: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,8 +81,10 @@ COMMON: dict[str, Any] = {"MAIL_COOLDOWN": 0}
 
 
 def describe(app: Flask) -> dict[str, Any]:
-    """The description of an application."""
-    return Description(app, app.extensions["registration"]).document
+    """The description of an application, made once."""
+    made = app.extensions.setdefault("described", Description(app, app.extensions["registration"]))
+    document: dict[str, Any] = made.document
+    return document
 
 
 class CheckedClient(FlaskClient):

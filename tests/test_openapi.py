@@ -143,6 +143,27 @@ def links(site: Site) -> list[str]:
     return [url for number in reversed(range(len(site.outbox))) for url in links_of(site.read(number))]
 
 
+@pytest.mark.parametrize("name", SITES)
+def test_every_problem_is_as_described(name: str, new_site: NewSite) -> None:
+    site = new_site(**SITES[name], **COMMON)
+    site.app.test_client_class = CheckedClient
+    prefix = SITES[name].get("URL_PREFIX", "/accounts")
+    wrong: list[dict[str, Any]] = [
+        {"json": {}},
+        {"json": {"login": "alice", "password": "wrong"}},
+        {"data": "{", "content_type": "application/json"},
+        {"data": "x"},
+        {"data": "1" * 70000, "content_type": "application/json"},
+    ]
+    codes = []
+    for asked in wrong:
+        headers = {"Accept": "application/problem+json"}
+        reply = site.app.test_client().post(f"{prefix}/login/", headers=headers, **asked)
+        assert reply.mimetype == "application/problem+json"
+        codes.append(reply.get_json()["code"])
+    assert codes == ["invalid", "login-invalid", "bad-request", "unsupported-media-type", "request-entity-too-large"]
+
+
 def test_whoever_is_not_logged_in_is_told_so_where_it_says_so(new_site: NewSite) -> None:
     site = new_site(login_model=define_login)
     site.app.test_client_class = CheckedClient

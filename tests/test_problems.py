@@ -349,6 +349,19 @@ def test_a_schema_of_ones_own_has_codes_and_stays_as_it_is(new_site: NewSite, fi
     assert all(type(text) is str for text in (*fields.Integer().error_messages.values(), validate.Length.message_min))
 
 
+class Branch(Schema):
+    """A schema that has itself in it."""
+
+    name = fields.String(validate=validate.Length(min=2))
+    branches = fields.List(fields.Nested(lambda: Branch()))
+
+
+def test_a_schema_may_have_itself_in_it(new_site: NewSite) -> None:
+    body = {"name": "x", "branches": [{"name": "x"}]}
+    told = complaints(ask(new_site(REGISTER_SCHEMA_CLASS=Branch), "register", body))
+    assert told == {"#/name": ["too-short"], "#/branches/0/name": ["invalid"]}
+
+
 def test_names_are_escaped_in_pointers_and_unknown_fields_told(new_site: NewSite) -> None:
     told = complaints(ask(new_site(REGISTER_SCHEMA_CLASS=Own), "register", {"a/b~c d%é": "x", "more": 1}))
     assert told == {"#/a~1b~0c%20d%25%C3%A9": ["invalid"], "#/more": ["unknown"]}

@@ -134,6 +134,32 @@ class Bodies:
         whole = {"type": "object", "properties": {"detail": text, "code": text}, "required": ["code", "detail"]}
         return self._add("Error", whole)
 
+    def problem(self) -> dict[str, Any]:
+        """What every error is for who asks for problem details (RFC 9457)."""
+        text = {"type": "string"}
+        complaint = {
+            "type": "object",
+            "properties": {"pointer": text, "code": text, "detail": text},
+            "required": ["code", "detail", "pointer"],
+        }
+        whole = {
+            "type": "object",
+            "properties": {
+                "type": text,
+                "title": text,
+                "status": {"type": "integer"},
+                "detail": text,
+                "code": text,
+                "errors": {
+                    "type": "array",
+                    "items": complaint,
+                    "description": "What is wrong with which field; `pointer` is a JSON pointer into the body.",
+                },
+            },
+            "required": ["code", "detail", "status", "title", "type"],
+        }
+        return self._add("Problem", whole)
+
     def share(self, name: str, response: dict[str, Any]) -> dict[str, Any]:
         """A reference to this response, which is there once."""
         there = self._components.responses

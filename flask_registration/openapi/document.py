@@ -35,6 +35,8 @@ JSON in and out, with or without the slash at the end of a path. A body says so:
 What is wrong with a field stands under its name, what is wrong with a whole body under `{key}`. Every other error has a
 text for people, `detail`, and a `code` for programs. A method that a path does not have is answered 405, with the
 header `Allow`.
+
+With `Accept: application/problem+json` errors have the shape of RFC 9457.
 """
 
 

@@ -13,6 +13,7 @@ from ..errors import APIError, DatabaseUnavailable, MailUnavailable, Throttled
 from ..flow import Flow
 from ..kit import Kit
 from ..mail import MailSettings
+from ..problems import INVALID, PROBLEM
 from ..web import INVALID_JSON, NOT_JSON, WebSettings, code_of
 from .bodies import Bodies, camel
 
@@ -68,13 +69,19 @@ def reply(found: Sequence[Refusal], bodies: Bodies) -> dict[str, Any]:
     """What is answered with one status, of which there may be several errors."""
     names = {name: HEADERS.get(name, {"schema": {"type": "string"}}) for each in found for name in each.headers}
     examples = {each.code: {"value": {"detail": each.text, "code": each.code}} for each in found}
-    codes = {"type": "object", "properties": {"code": {"enum": list(examples)}}}
-    content = {"schema": {"allOf": [bodies.error(), codes]}, "examples": examples}
+    codes = list(examples)
+    content = {"schema": _one_of(codes, bodies.error()), "examples": examples}
+    problem = {"schema": _one_of(codes, bodies.problem())}
     return {
         "description": "\n".join(f"- `{each.code}`: {each.summary}" for each in found),
         **({"headers": names} if names else {}),
-        "content": {"application/json": content},
+        "content": {"application/json": content, PROBLEM: problem},
     }
+
+
+def _one_of(codes: Sequence[str], error: dict[str, Any]) -> dict[str, Any]:
+    """An error with one of these codes."""
+    return {"allOf": [error, {"type": "object", "properties": {"code": {"enum": [*codes]}}}]}
 
 
 def _with_fields(reply: dict[str, Any], schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +89,7 @@ def _with_fields(reply: dict[str, Any], schema: dict[str, Any], example: dict[st
     content = reply["content"]["application/json"]
     content["schema"] = {"anyOf": [schema, content["schema"]]}
     content["examples"] = {"fields": {"value": example}, **content["examples"]}
+    reply["content"][PROBLEM]["schema"]["allOf"][1]["properties"]["code"]["enum"].append(INVALID)
     return {**reply, "description": f"- What is wrong with fields, by their names.\n{reply['description']}"}
 
 
