@@ -97,7 +97,7 @@ class Language:
             return message
         try:
             return found.format(**message.values)
-        except (LookupError, ValueError):  # a catalogue of the application's own has other values in it
+        except (AttributeError, LookupError, ValueError):  # a catalogue of the application's own has other values in it
             return message
 
 

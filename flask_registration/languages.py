@@ -8,7 +8,7 @@ but the selector is told the user, whose own language it may know.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -91,30 +91,37 @@ class Languages:
         environ = request.environ
         known: Language | None = environ.get(KEY)
         if known is None:
-            known = environ[KEY] = self._chosen(None)
+            known, _ = self._chosen(None)
+            environ[KEY] = known
         return known
 
-    def of_mail(self, user: Any) -> Language:
-        """The language of a mail about this user's account."""
-        return self._chosen(user)
+    @contextmanager
+    def of_mail(self, user: Any) -> Iterator[Language]:
+        """The language of a mail about this user's account.
 
-    def _chosen(self, user: Any) -> Language:
+        In the block Flask-Babel, where the application has it, speaks what the selector says: its own templates too.
+        """
+        language, told = self._chosen(user)
+        with _babel_speaks(told) if told is not None else nullcontext():
+            yield language
+
+    def _chosen(self, user: Any) -> tuple[Language, object]:
+        """A language, and what the selector said."""
         if self.is_one:
-            return self.default
+            return self.default, None
         asking = cast(Request, cast(Any, request)._get_current_object()) if has_request_context() else None
         has_babel = asking is not None and "babel" in current_app.extensions
         if self._selector is not None or has_babel:
             try:
-                wanted = self._selector(request=asking, user=user) if self._selector is not None else None
-                if wanted is None and has_babel:
-                    wanted = _babel_locale()
+                told = self._selector(request=asking, user=user) if self._selector is not None else None
+                wanted = _babel_locale() if told is None and has_babel else told
             except Exception:  # the reply stands: that the database is down, say
                 current_app.logger.exception("The language could not be chosen.")
-                return self.default
+                return self.default, None
             if wanted is not None:
-                return self.match(wanted) or self.default
+                return self.match(wanted) or self.default, told
         header = asking.environ.get("HTTP_ACCEPT_LANGUAGE") if asking is not None else None
-        return self._by_header(header[: HEADER_MAX_LENGTH + 1]) if header else self.default
+        return self._by_header(header[: HEADER_MAX_LENGTH + 1]) if header else self.default, None
 
     def _negotiate(self, header: str) -> Language:
         """The best of the header's languages that is offered."""
@@ -140,17 +147,17 @@ def _babel_locale() -> Any:
     return get_locale()
 
 
-@contextmanager
-def spoken(language: Language) -> Iterator[None]:
-    """Let Flask-Babel, where the application has it, speak this language too: in its own templates say."""
-    forced: Any = nullcontext()
-    if "babel" in current_app.extensions and has_request_context():
-        from flask_babel import force_locale
+def _babel_speaks(told: object) -> AbstractContextManager[None]:
+    if "babel" not in current_app.extensions:
+        return nullcontext()
+    from babel import Locale, UnknownLocaleError
+    from flask_babel import force_locale
 
-        if str(_babel_locale()) != language.code:
-            forced = force_locale(language.code)
-    with forced:
-        yield
+    try:
+        locale = Locale.parse(str(told).replace("-", "_"))
+    except (ValueError, UnknownLocaleError):
+        return nullcontext()
+    return cast(AbstractContextManager[None], force_locale(str(locale)))
 
 
 def said(text: Any) -> Any:

@@ -16,7 +16,7 @@ from .composed import Mail as Mail
 from .composed import RenderedMail as RenderedMail
 from .composed import new_message_id
 from .html_text import html_to_text
-from .languages import Languages, spoken
+from .languages import Languages
 from .links import VerificationLink, build_verification_url
 from .mail_text import Say
 from .messages import Message
@@ -161,9 +161,6 @@ class Composer:
             {"notification_type": notification_type, "notification_method": NotificationMethod.EMAIL},
         )
         asking = cast(Any, request)._get_current_object() if has_request_context() else None
-        language = self._languages.of_mail(user)
-        texts = {name: language.say(value) for name, value in data.items() if isinstance(value, Message)}
-        data = {"site_name": self.site_name, **data, **texts}
         mail = Mail(
             to=address,
             sender=self._sender,
@@ -175,9 +172,11 @@ class Composer:
             written_at=time.time(),
             limited=notification_type not in NOTICES,
         )
-        if sender:
-            return replace(mail, deliver=lambda: sender(asking, user, **data))
-        with spoken(language):
+        with self._languages.of_mail(user) as language:
+            texts = {name: language.say(value) for name, value in data.items() if isinstance(value, Message)}
+            data = {"site_name": self.site_name, **data, **texts}
+            if sender:
+                return replace(mail, deliver=lambda: sender(asking, user, **data))
             if settings.verification_templates_selector:
                 with suppress(LookupError):
                     templates = settings.verification_templates_selector(request=asking, user=user, **kind)

@@ -20,7 +20,7 @@ LINE_LENGTH = 78
 class Say:
     """Says texts in the language of a mail.
 
-    What stands between ``**`` is strong in HTML; values are escaped there.
+    What stands between ``**`` is strong in HTML; the text and its values are escaped there.
 
     :ivar tag: the language, for ``<html lang>``.
     :ivar direction: ``ltr`` or ``rtl``, for ``<html dir>``.
@@ -40,9 +40,9 @@ class Say:
             values = {name: escape(value) for name, value in values.items()}
         try:
             made = _marked(self._language.say(text), html).format(**values)
-        except (LookupError, ValueError):  # a catalogue of the application's own has other values in it
+        except (AttributeError, LookupError, ValueError):  # a catalogue of the application's own has other values in it
             made = _marked(text, html).format(**values)
-        return Markup(made) if html else made  # noqa: S704 -- its values are escaped
+        return Markup(made) if html else made  # noqa: S704 -- all of it is escaped
 
     def folded(self, caller: Callable[[], str]) -> str:
         """The lines of a text, none longer than a mail's should be, where there are spaces to break them at."""
@@ -50,9 +50,9 @@ class Say:
         return "\n".join(map(_fold, text.split("\n"))) if self.gap else text
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)  # markup stays what it is, and equals what does not
 def _marked(text: str, html: bool) -> str:
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>" if html else r"\1", text)
+    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>" if html else r"\1", str(escape(text) if html else text))
 
 
 def _fold(line: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from babel.messages.catalog import Catalog
 from flask import Flask, request
-from flask_babel import Babel
+from flask_babel import Babel, get_locale, lazy_gettext
+from marshmallow import Schema, fields, validate
 
 from flask_registration import ConfigurationError
 from flask_registration.catalogues import DOMAIN, catalogue_path
@@ -241,31 +242,71 @@ def test_a_mail_is_in_its_readers_own_language_where_the_application_knows_it(es
     assert site.read()["Subject"] == "Vi jam havas konton ĉe example.com"
 
 
-def test_flask_babel_speaks_the_mails_language_in_the_applications_own_templates(
-    esperanto: NewSite, tmp_path: Path
+@pytest.mark.parametrize(
+    ("told", "ours", "own"),
+    [
+        pytest.param("eo", "eo", "eo", id="a language of ours"),
+        pytest.param("sv-SE", "en", "sv_SE", id="one that only the application has"),
+        pytest.param("tlh", "en", "en_GB", id="one that nobody has"),
+        pytest.param("?", "en", "en_GB", id="no language"),
+        pytest.param(None, "en", "en_GB", id="nothing"),
+    ],
+)
+def test_flask_babel_speaks_the_language_of_a_mail_in_the_applications_own_templates(
+    esperanto: NewSite, tmp_path: Path, told: str | None, ours: str, own: str
 ) -> None:
-    def own(*, user: Any, **kwargs: Any) -> str | None:
-        return "eo" if user is not None else None
-
-    (tmp_path / "subject.txt").write_text("{{ locale() }}")
-    (tmp_path / "body.txt").write_text("{{ verification_url }} {{ valid_for }}")
-
-    def use_babel(app: Flask) -> None:
-        from flask_babel import get_locale
-
-        Babel(app, locale_selector=lambda: "en")
-        app.jinja_env.globals["locale"] = get_locale
-
-    templates = {"subject": "subject.txt", "body": "body.txt"}
     site = esperanto(
-        before=use_babel,
-        template_folder=str(tmp_path),
-        LOCALE_SELECTOR=own,
-        REGISTER_VERIFICATION_EMAIL_TEMPLATES=templates,
+        before=british,
+        template_folder=str(own_templates(tmp_path)),
+        LOCALE_SELECTOR=lambda *, user, **kwargs: told if user is not None else None,
+        REGISTER_VERIFICATION_EMAIL_TEMPLATES=OWN_TEMPLATES,
     )
     site.register("alice")
-    assert site.read()["Subject"] == "eo"
-    assert text_of(site.read()).strip().endswith(" 7 tagoj")
+    assert site.read()["Subject"] == own
+    assert text_of(site.read()).strip().endswith({"en": " 7 days", "eo": " 7 tagoj"}[ours])
+
+
+def test_flask_babel_keeps_its_own_choice_in_mails(esperanto: NewSite, tmp_path: Path) -> None:
+    site = esperanto(
+        before=british,
+        template_folder=str(own_templates(tmp_path)),
+        REGISTER_VERIFICATION_EMAIL_TEMPLATES=OWN_TEMPLATES,
+    )
+    site.register("alice")
+    assert site.read()["Subject"] == "en_GB"
+
+
+OWN_TEMPLATES = {"subject": "subject.txt", "body": "body.txt"}
+
+
+def own_templates(folder: Path) -> Path:
+    """Templates of the application's own, which say what Flask-Babel speaks."""
+    (folder / "subject.txt").write_text("{{ locale() }}")
+    (folder / "body.txt").write_text("{{ verification_url }} {{ valid_for }}")
+    return folder
+
+
+def british(app: Flask) -> None:
+    """An application with Flask-Babel."""
+    Babel(app, locale_selector=lambda: "en_GB")
+    app.jinja_env.globals["locale"] = get_locale
+
+
+def test_an_applications_own_validator_speaks_by_flask_babel(esperanto: NewSite) -> None:
+    class Signup(Schema):
+        terms = fields.Boolean(required=True, validate=validate.Equal(True, error=cast(str, lazy_gettext("Agree."))))
+
+    site = esperanto(before=lambda app: Babel(app, default_locale="eo"), REGISTER_SCHEMA_CLASS=Signup)
+    assert site.post("register", {"terms": False}).get_json() == {"terms": ["Agree."]}
+    assert site.post("register", {}).get_json() == {"terms": ["Missing data for required field."]}
+
+
+def test_a_translation_is_text_in_html_too(new_site: NewSite, tmp_path: Path) -> None:
+    write_catalogue(tmp_path, "eo", {"Welcome to {site_name}!": "Jes & ne, **{site_name}** <script>"})
+    site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)], SITE_NAME="Tom & Jerry")
+    site.register("alice")
+    assert "Jes &amp; ne, <strong>Tom &amp; Jerry</strong> &lt;script&gt;" in html_of(site.read())
+    assert "Jes & ne, Tom & Jerry <script>" in text_of(site.read())
 
 
 def test_the_pages_speak_the_browsers_language(esperanto: NewSite) -> None:
