@@ -93,26 +93,34 @@ def compiled(catalogue: Catalog) -> bytes:
     return file.getvalue()
 
 
-def update(code: str) -> None:
-    """Bring a language up to date, or start it."""
-    path = po_path(code)
-    catalogue = read(code) if path.exists() else Catalog(locale=code, domain=DOMAIN, fuzzy=False)
+def updated(code: str) -> Catalog:
+    """A language brought up to date, or started."""
+    catalogue = read(code) if po_path(code).exists() else Catalog(locale=code, domain=DOMAIN, fuzzy=False)
     catalogue.update(extracted(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
-    save(code, catalogue)
+    return catalogue
 
 
-def save(code: str, catalogue: Catalog) -> None:
-    """Write a catalogue, without dates and line numbers that would only make changes longer, and compile it."""
-    path = po_path(code)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def written(code: str, catalogue: Catalog) -> str:
+    """A catalogue as its file has it, without dates and line numbers that would only make changes longer."""
     catalogue.header_comment = HEADER.format(language=getattr(catalogue.locale, "english_name", code))
     for message in catalogue:
         message.flags.discard("python-format")
     file = io.BytesIO()
     write_po(file, catalogue, width=100, no_location=True, sort_output=True)
-    text = file.getvalue().decode()
-    path.write_text(re.sub(rf'^"({"|".join(DROPPED)}): .*\n', "", text, flags=re.MULTILINE), encoding="utf-8")
+    return re.sub(rf'^"({"|".join(DROPPED)}): .*\n', "", file.getvalue().decode(), flags=re.MULTILINE)
+
+
+def update(code: str) -> None:
+    """Bring a language up to date, or start it."""
+    save(code, updated(code))
+
+
+def save(code: str, catalogue: Catalog) -> None:
+    """Write a catalogue, and compile it."""
+    path = po_path(code)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(written(code, catalogue), encoding="utf-8")
     catalogue_path(OURS, code).write_bytes(compiled(read(code)))
 
 

@@ -1,0 +1,283 @@
+"""The catalogues that we ship: whole, in every language, and of every text that there is."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from marshmallow import validate
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Time,
+    Uuid,
+)
+from sqlalchemy.types import TypeEngine
+from werkzeug.exceptions import BadRequest, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
+from zxcvbn_rs_py import Suggestion
+from zxcvbn_rs_py import Warning as Hint
+
+from flask_registration.catalogues import OURS, SOURCE, catalogue_path, shipped
+from flask_registration.cli import registration_cli
+from flask_registration.library_texts import MARSHMALLOW, MARSHMALLOW_TEMPLATES, WERKZEUG, ZXCVBN
+from flask_registration.schemas import column_field
+from flask_registration.web import NULL, REQUIRED
+
+from .catalogues import compiled, extracted, po_path, read, updated, written
+from .site import Site, html_of
+
+NewSite = Callable[..., Site]
+CODES = [code for code in shipped() if code != SOURCE]
+in_every_language = pytest.mark.parametrize("code", CODES)
+
+
+@cache
+def english() -> Catalog:
+    """Every text in the code and the templates."""
+    return extracted()
+
+
+def forms(texts: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
+    """A text, or its forms by number."""
+    return (texts,) if isinstance(texts, str) else tuple(texts or ())
+
+
+def messages(code: str) -> list[Message]:
+    """The entries of a catalogue without its header."""
+    return [message for message in read(code) if message.id]
+
+
+# The catalogues
+
+
+@in_every_language
+def test_a_catalogue_is_up_to_date(code: str) -> None:
+    """None is missing, none is unused: ``python -m tests.catalogues`` would change nothing."""
+    assert {message.id for message in messages(code)} == {message.id for message in english() if message.id}
+    assert po_path(code).read_text("utf-8") == written(code, updated(code))
+
+
+@in_every_language
+def test_a_catalogue_is_compiled(code: str) -> None:
+    assert catalogue_path(OURS, code).read_bytes() == compiled(read(code))
+
+
+@in_every_language
+def test_every_text_is_translated(code: str) -> None:
+    catalogue = read(code)
+    assert [message.id for message in messages(code) if not all(forms(message.string)) or message.fuzzy] == []
+    assert (catalogue.fuzzy, dict(catalogue.obsolete)) == (False, {})
+    same = [text for message in messages(code) for text in forms(message.string) if text in forms(message.id)]
+    assert [text for text in same if len(text.split()) > 2] == []
+
+
+@in_every_language
+def test_a_text_has_the_plural_forms_of_its_language(code: str) -> None:
+    catalogue, known = read(code), Catalog(locale=code)
+    assert (catalogue.num_plurals, catalogue.plural_expr) == (known.num_plurals, known.plural_expr)
+    counted = [message for message in messages(code) if message.pluralizable]
+    assert {len(forms(message.string)) for message in counted} == {known.num_plurals}
+    assert {len(forms(message.string)) for message in messages(code) if not message.pluralizable} == {1}
+
+
+def marks(text: str) -> tuple[Counter[str], int, str, str]:
+    """What a translation must not change: values, strong words, blanks around it."""
+    named = Counter(name for _, name, _, _ in Formatter().parse(text) if name is not None)
+    return named, text.count("**"), text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+
+
+@in_every_language
+def test_a_translation_has_the_values_and_the_strong_words_of_its_text(code: str) -> None:
+    wrong = {
+        text: message.id
+        for message in messages(code)
+        for text in forms(message.string)
+        if marks(text) != marks(forms(message.id)[0])
+    }
+    assert wrong == {}
+
+
+# What people see
+
+
+@in_every_language
+def test_somebody_registers_and_fails_to_log_in(new_site: NewSite, code: str) -> None:
+    tag = code.replace("_", "-")
+    headers = {"Accept-Language": f"{tag}, en;q=0.5"}
+    site = new_site()
+    body = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
+    site.post("register", {**body, "password_confirm": body["password"]}, headers=headers)
+    mail = site.read()
+    assert "your e-mail address" not in mail["Subject"]
+    assert "example.com" in mail["Subject"]
+    assert f'<html lang="{tag}"' in html_of(mail)
+    verified = site.post("verify-registration", site.link(), headers=headers)
+    assert verified.status_code == 200
+    refused = site.post("login", {"login": "alice", "password": "wrong"}, headers=headers)
+    assert (refused.status_code, refused.get_json()["code"]) == (400, "login-invalid")
+    assert {verified.headers["Content-Language"], refused.headers["Content-Language"]} == {tag}
+    assert verified.get_json()["detail"] != "User verified successfully"
+    assert refused.get_json()["detail"] != "Login or password invalid."
+
+
+@in_every_language
+def test_every_mail_is_in_one_language(new_site: NewSite, tmp_path: Path, code: str) -> None:
+    """No text of ours is left in English in any part of any mail."""
+    result = (
+        new_site()
+        .app.test_cli_runner()
+        .invoke(registration_cli, ["preview-mail", str(tmp_path), "--language", code.replace("_", "-")])
+    )
+    assert result.exit_code == 0, result.output
+    ours = [text for message in english() for text in forms(message.id) if len(text.split()) > 2]
+    pieces = {piece for text in ours for piece in re.split(r"\{\w+\}|\*\*", text) if len(piece.split()) > 2}
+    mails = {path.name: path.read_text("utf-8-sig") for path in tmp_path.iterdir() if path.name != "index.html"}
+    assert len(mails) > 10
+    for name, mail in mails.items():
+        words = re.sub(r"\s+", " ", mail)
+        assert [piece for piece in pieces if piece.strip() in words] == [], name
+        assert "**" not in mail
+        assert ("{" not in mail) if name.endswith(".txt") else (f'<html lang="{code.replace("_", "-")}"' in mail)
+
+
+CLIENTS_ERRORS: dict[str, dict[str, Any]] = {
+    "bad-request": {"data": "{", "content_type": "application/json"},
+    "unsupported-media-type": {"data": "login=alice"},
+    "request-entity-too-large": {"data": "x" * 70_000, "content_type": "application/json"},
+    "method-not-allowed": {"method": "PUT", "json": {}},
+    "signature-invalid": {
+        "path": "verify-registration",
+        "json": {"user_id": "1", "timestamp": "1", "signature": "x"},
+    },
+    "not-authenticated": {"path": "logout", "json": {}},
+}
+
+
+@in_every_language
+def test_a_code_is_the_same_in_every_language(new_site: NewSite, code: str) -> None:
+    site = new_site()
+
+    def answers(language: str) -> list[Any]:
+        found: list[Any] = []
+        for ask in CLIENTS_ERRORS.values():
+            options = {"method": "POST", "path": "login", **ask}
+            path = f"/accounts/{options.pop('path')}/"
+            reply = site.app.test_client().open(path, headers={"Accept-Language": language}, **options)
+            found.append(reply.get_json())
+        return found
+
+    spoken = answers(code.replace("_", "-"))
+    assert [each["code"] for each in spoken] == [*CLIENTS_ERRORS]
+    assert [here for here, there in zip(spoken, answers("en"), strict=True) if here["detail"] == there["detail"]] == []
+
+
+ADDRESSES = ["alice", "@example.com", "alice@", "a..b@example.com", "alice@example", "alice@-example.com", "a b@c.com"]
+
+
+@in_every_language
+def test_a_field_is_refused_in_the_clients_language(new_site: NewSite, code: str) -> None:
+    site = new_site()
+
+    def refusals(language: str) -> list[Any]:
+        bodies: list[dict[str, Any]] = [
+            {},
+            {"username": "x" * 151, "email": None, "password": "short"},
+            {"username": "no spaces", "email": "x" * 250 + "@example.com", "password": "password1"},
+            *({"username": "alice", "email": address, "password": "qwertyuiop"} for address in ADDRESSES),
+        ]
+        headers = {"Accept-Language": language, "Accept": "application/problem+json"}
+        replies = [site.post("register", body, headers=headers).get_json() for body in bodies]
+        return [each for reply in replies for each in reply["errors"]]
+
+    said, there = refusals(code.replace("_", "-")), refusals("en")
+    assert [(each["pointer"], each["code"]) for each in said] == [(each["pointer"], each["code"]) for each in there]
+    assert [each["detail"] for each, other in zip(said, there, strict=True) if each["detail"] == other["detail"]] == []
+
+
+# Texts of libraries
+
+LISTED = set(map(str, (*MARSHMALLOW, *MARSHMALLOW_TEMPLATES, REQUIRED, NULL)))
+
+#: Of what is shown and not read; of bytes, which JSON has not; of fields that ask for a time zone, or for none.
+NOT_HERE = ("format", "invalid_utf8", "invalid_awareness")
+
+COLUMNS: list[TypeEngine[Any]] = [
+    ARRAY(Integer),
+    Boolean(),
+    Date(),
+    DateTime(),
+    Enum("a", "b"),
+    Float(),
+    Integer(),
+    Interval(),
+    JSON(),
+    LargeBinary(),
+    Numeric(),
+    String(40),
+    Time(),
+    Uuid(),
+]
+
+
+def test_every_text_of_zxcvbn_is_in_our_list() -> None:
+    names = [(kind, name) for kind in (Hint, Suggestion) for name in vars(kind) if name[0].isupper()]
+    assert {str(getattr(kind, name)) for kind, name in names} == set(map(str, ZXCVBN))
+
+
+@pytest.mark.parametrize("kind", COLUMNS, ids=lambda kind: type(kind).__name__)
+def test_every_text_of_marshmallow_about_a_column_is_in_our_lists(kind: TypeEngine[Any]) -> None:
+    field = column_field(Column("some", kind))
+    texts = [str(text) for key, text in field.error_messages.items() if key not in NOT_HERE]
+    assert {text.format(obj_type=getattr(field, "OBJ_TYPE", ""), choices="{choices}") for text in texts} <= LISTED
+
+
+def test_every_text_of_marshmallows_validators_is_in_our_lists() -> None:
+    validators: list[validate.Validator] = [
+        validate.Email(),
+        validate.URL(),
+        validate.Length(1),
+        validate.Range(1),
+        validate.Range(min_inclusive=False),
+        validate.Range(max_inclusive=False),
+        validate.Equal(1),
+        validate.Regexp("x"),
+        validate.OneOf("x"),
+        validate.NoneOf("x"),
+        validate.ContainsOnly("x"),
+        validate.ContainsNoneOf("x"),
+    ]
+    assert {type(each) for each in validators} >= {
+        kind for kind in vars(validate).values() if isinstance(kind, type) and issubclass(kind, validate.Validator)
+    } - {validate.Validator, validate.And, validate.Predicate}  # which have no texts of their own, or but one
+    texts = {
+        text
+        for each in validators
+        for name in dir(each)
+        if name in ("error", "default_message", "message_min", "message_max", "message_all", "message_equal")
+        if isinstance(text := getattr(each, name), str) and text
+    }
+    # That a value is between two others and may not be one of them stays English.
+    assert {text for text in texts if "than {min} and" not in text and "and less than {max}" not in text} <= LISTED
+
+
+def test_every_text_of_werkzeug_that_our_endpoints_answer_is_in_our_list() -> None:
+    errors = (BadRequest, MethodNotAllowed, RequestEntityTooLarge, InternalServerError)
+    assert {error.description for error in errors} == set(map(str, WERKZEUG))
