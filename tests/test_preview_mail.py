@@ -283,6 +283,7 @@ def test_the_mails_are_in_the_language_that_was_asked_for(new_site: NewSite, fol
     preview(site, folder, "--language", "ar")
     assert '<html lang="ar" dir="rtl">' in part(folder, "password_changed.html")
     assert "تم تغيير كلمة المرور" in part(folder, "password_changed.html")
+    assert '<pre dir="auto">' in index(folder), "and so a text is read from the side that it is written from"
 
 
 def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -> None:
@@ -299,7 +300,7 @@ def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -
     assert len(preview(site, folder)) == len(ALL)
     assert part(folder, "register.html") == "<script>alert('&')</script>"
     page = index(folder)
-    assert "<h2>Two lines</h2>" in page
+    assert "<h2><bdi>Two lines</bdi></h2>" in page
     assert "&lt;b&gt;Ours" in page
     assert "<b>Ours" not in page
     assert "<script>alert" not in page
