@@ -50,7 +50,7 @@ def execute(site: Site, statement: str, **values: Any) -> None:
     engine.dispose()
 
 
-# After a logout (S1)
+# After a logout
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_another_user_at_the_same_browser_ends_the_session_that_was_there_before
     assert not knows(site, thief)
 
 
-# When the account changes (S3)
+# When the account changes
 
 
 @with_and_without_login_model
@@ -311,7 +311,7 @@ def test_a_token_that_has_ended_meanwhile_makes_nobody_else_fresh(new_site: NewS
     assert len(faults.hits) == 1
 
 
-# What was in the session before (S4)
+# What was in the session before
 
 
 def add_planting_pages(site: Site) -> None:
@@ -894,7 +894,7 @@ def test_a_clerk_changes_nothing_of_the_user_with_the_same_number(new_site: NewS
     assert site.user(username="alice").first_name == ""
 
 
-# Replies (S7)
+# Replies
 
 
 @pytest.mark.parametrize("endpoint", ["profile", "logins"])

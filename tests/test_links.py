@@ -31,7 +31,7 @@ REQUIRED = "This field is required."
 BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
 
-# Forged (L4, L6)
+# Forged
 
 
 def with_one_bit_flipped(text: str) -> Iterator[str]:
@@ -164,7 +164,7 @@ def test_a_signature_is_the_same_whichever_version_of_ours_makes_it(site: Site) 
     assert link["signature"] == signature.rstrip(b"=").decode()
 
 
-# Whose id? (I2, L6)
+# Whose id?
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_what_else_a_front_end_posts_is_not_looked_at(site: Site) -> None:
     assert site.user(username="alice").is_active
 
 
-# Time (L5)
+# Time
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_a_link_that_has_expired_can_be_asked_for_anew(site: Site, clock: Clock)
     assert site.verify().status_code == 200
 
 
-# Keys (L11)
+# Keys
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_dropping_a_key_kills_its_links_and_no_others(site: Site) -> None:
     assert site.verify(site.link(1)).status_code == 200
 
 
-# Who only looks (L7)
+# Who only looks
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"])
@@ -398,7 +398,7 @@ def test_a_link_in_the_query_of_a_post_is_not_looked_at(site: Site) -> None:
     assert not site.user(username="alice").is_verified
 
 
-# Where it leads (L8)
+# Where it leads
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_the_request_does_not_say_where_a_mailed_link_leads(
         assert "evil" not in text_of(mail) + html_of(mail) + str(mail.items())
 
 
-# An id that is used again (L9)
+# An id that is used again
 
 
 def define_user_without_stamp(db: SQLAlchemy) -> type[Any]:

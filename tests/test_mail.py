@@ -94,7 +94,7 @@ def test_the_mail_about_a_taken_address_has_both_parts_and_no_link(site: Site, c
     assert "alice@example.com" in html_of(mail)
 
 
-# Where it goes (I4)
+# Where it goes
 
 
 @pytest.mark.parametrize("typed", ["Alice@Example.com", "ALICE@EXAMPLE.COM"])
@@ -147,7 +147,7 @@ def test_an_international_domain_is_mailed_by_idna_2008(
     assert site.verify().status_code == 200
 
 
-# Injection (I3)
+# Injection
 
 LINE_ENDS = [
     pytest.param("\r\n", id="CR LF"),
@@ -559,7 +559,7 @@ def test_the_server_is_logged_in_to_with_the_configured_name_and_password(
     assert len(troubled.errors) == 1 - len(logins)
 
 
-# What no mail and no log has (P6)
+# What no mail and no log has
 
 
 def test_a_mail_has_neither_the_password_nor_its_hash_nor_the_stamp(site: Site) -> None:

@@ -316,7 +316,7 @@ def test_a_dataclass_is_made_with_its_own_defaults(new_site: NewSite) -> None:
     assert [user.nickname for user in site.users()] == ["none", "Bobby"]
 
 
-# Columns that no client reaches (I1)
+# Columns that no client reaches
 
 
 def columns_of_an_administrator() -> dict[str, Any]:
@@ -826,7 +826,7 @@ def test_a_username_follows_the_applications_pattern(new_site: NewSite) -> None:
     assert site.register("ｂｏｂ", email="bob@example.com").status_code == 201  # the pattern sees the normal form
 
 
-# Addresses (I4)
+# Addresses
 
 ALIASES = ["Mike@x.org", "MIKE@X.ORG", "mike@X.org"]
 STRANGERS = ["mıke@x.org", "míke@x.org", "mike@x.org ", " mike@x.org", "mike@x.org\n", "mikes@x.org", "mike@x.orġ"]

@@ -36,7 +36,7 @@ def verify(site: Site, password: str, username: str = "alice") -> bool:
     return password_hash(CHEAP_HASHER).verify(unicodedata.normalize("NFC", password), stored)
 
 
-# Length (P1)
+# Length
 
 
 @pytest.mark.parametrize("length", [8, 63, 64, 65, 72, 73, 128, 255, 256])
@@ -88,7 +88,7 @@ def test_the_least_length_is_a_setting(minimum: int, accepted: bool, new_site: N
         assert reply.get_json()["password"] == [f"A password needs at least {minimum} characters."]
 
 
-# Before anything else looks at it (P2)
+# Before anything else looks at it
 
 
 @pytest.mark.parametrize("length", [257, 5_000])
@@ -177,7 +177,7 @@ def test_a_body_of_megabytes_is_too_large(endpoint: str, megabytes: int, site: S
     assert reply.get_json().keys() == {"detail", "code"}
 
 
-# Characters (P3)
+# Characters
 
 
 def test_a_character_of_one_or_two_code_points_is_the_same(new_site: NewSite) -> None:
@@ -253,7 +253,7 @@ def test_the_two_passwords_must_be_the_same(new_site: NewSite) -> None:
     assert new_site(REGISTER_SCHEMA_PASSWORD_CONFIRM=False).post("register", body).status_code == 201
 
 
-# Policy (P4)
+# Policy
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_validators_see_the_password_in_its_normal_form(new_site: NewSite) -> No
     assert seen == ["\u00e9" * 100]
 
 
-# How it is kept (P5)
+# How it is kept
 
 
 def test_the_default_is_argon2id_with_owasps_parameters(new_site: NewSite) -> None:
@@ -543,7 +543,7 @@ def test_hashers_of_other_makes_make_none() -> None:
         assert hasher.check_needs_rehash("any")
 
 
-# Where it must not turn up (P6)
+# Where it must not turn up
 
 
 def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail(

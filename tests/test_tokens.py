@@ -36,7 +36,7 @@ NEW_PASSWORD = "quite another battery of staples"
 CHANGE = {"old_password": PASSWORD, "password": NEW_PASSWORD, "password_confirm": NEW_PASSWORD}
 
 
-# In the header, and nowhere else (S5)
+# In the header, and nowhere else
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "token", "BEARER"])
@@ -114,7 +114,7 @@ def test_each_login_has_a_token_of_its_own(new_site: NewSite, login_model: Login
     assert accepts(site, second)
 
 
-# How long (S5)
+# How long
 
 
 @pytest.mark.parametrize(("seconds", "good"), [(-1, True), (0, True), (1, False)])
@@ -182,7 +182,7 @@ def test_a_password_that_is_reset_ends_every_token(database: str, new_site: NewS
     assert (accepts(site, token), knows(site, client)) == (False, False)
 
 
-# What is kept (S5)
+# What is kept
 
 
 def test_a_stored_token_is_kept_as_a_digest_only(database: str, new_site: NewSite) -> None:

@@ -132,7 +132,7 @@ def test_an_accent_typed_in_two_ways_is_the_same_password(site: Site) -> None:
     assert has_password(site, "cafe\u0301 und sonst sieben Dinge")
 
 
-# What ends, and what goes on (S2)
+# What ends, and what goes on
 
 
 @BOTH_KINDS_OF_SESSION

@@ -134,7 +134,7 @@ def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: 
     ]
 
 
-# A link is for one thing (L4), and of one application
+# A link is for one thing, and of one application
 
 
 ENDPOINTS = ["verify-registration", "reset-password", "verify-email", "undo-email-change"]
@@ -271,7 +271,7 @@ def test_opening_it_changes_nothing(site: Site, method: str, endpoint: str) -> N
     assert site.post(endpoint, {**link, "password": OTHER_PASSWORD}).status_code == 200
 
 
-# No secret anywhere (P6)
+# No secret anywhere
 
 
 CANARIES = [f"canary {number} of the flock sings at night" for number in range(4)]

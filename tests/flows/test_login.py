@@ -328,7 +328,7 @@ def test_where_the_commit_fails_nobody_is_logged_in_and_nobody_is_told(new_site:
     assert site.user(username="alice").last_login is None
 
 
-# Passwords (P1, P3, P5)
+# Passwords
 
 
 @pytest.mark.parametrize("length", [8, 64, 72, 73, 128, 256])
@@ -919,7 +919,7 @@ def test_a_logout_ends_the_token_of_the_request_where_tokens_are_rows(new_site: 
     assert not accepts(site, token)
 
 
-# Cross-site requests (S6), headers (S7)
+# Cross-site requests, headers
 
 
 @pytest.mark.parametrize(
@@ -971,7 +971,7 @@ def test_the_trailing_slash_may_be_left_out(site: Site, endpoint: str) -> None:
     assert client.post(f"/accounts/{endpoint}", json=body).status_code == 200
 
 
-# A verification logs in only where a setting says so (L10)
+# A verification logs in only where a setting says so
 
 AUTO_LOGIN = {"REGISTER_VERIFICATION_ONE_TIME_USE": True, "REGISTER_VERIFICATION_AUTO_LOGIN": True}
 

@@ -422,7 +422,7 @@ def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, name: str
     assert reset(site, link).get_json() == DONE
 
 
-# Once (L1)
+# Once
 
 
 def test_a_link_works_once(database: str, new_site: NewSite) -> None:
