@@ -7,12 +7,13 @@ and ``nox -- central`` the files of ``CENTRAL``. A Python that is not here is na
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import nox
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+PYTHONS = re.findall(r"^ +Programming Language :: Python :: (3\.\d+)$", Path("setup.cfg").read_text(), re.MULTILINE)
 
 # What shows in a minute whether the version of a dependency will do: an account's whole life over HTTP, models on each
 # database, passwords, mail, settings, languages, and what the extras bring.

@@ -1,0 +1,157 @@
+"""What is published: the packages hold everything, an index shows them well, and they run without any extra."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from configparser import ConfigParser
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+import uv
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "flask_registration"
+
+#: Extras for those who work on the package or test with it; the others are for applications, and in ``all``.
+FOR_DEVELOPERS = {"all", "dev", "docs", "mutation", "testing"}
+
+#: An account's first minutes in the quick start, from its registration to its profile.
+FIRST_MINUTES = """
+import json
+from importlib.util import find_spec
+from urllib.parse import parse_qsl, urlsplit
+
+from examples.quickstart.app import create_app, mail
+
+extras = ["apispec", "asgiref", "babel", "bcrypt", "celery", "flask_limiter", "limits", "pytest", "redis"]
+assert [name for name in extras if find_spec(name)] == []
+client = create_app().test_client()
+reply = client.post("/accounts/login/", json={"login": "alice", "password": "not yet"})
+assert reply.json["detail"].endswith(" falsch."), reply.text  # the catalogue is there
+account = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
+with mail.record_messages() as outbox:
+    reply = client.post("/accounts/register/", json={**account, "password_confirm": account["password"]})
+    assert reply.status_code == 201, reply.text
+link = next(word for word in outbox[0].body.split() if "signature=" in word)
+reply = client.post("/accounts/verify-registration/", json=dict(parse_qsl(urlsplit(link).query)))
+assert reply.status_code == 200, reply.text
+reply = client.post("/accounts/login/", json={"login": "alice", "password": account["password"]})
+assert reply.status_code == 200, reply.text
+print(json.dumps(client.get("/accounts/profile/").json))
+"""
+
+
+def setup_cfg() -> ConfigParser:
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg", "utf-8")
+    return parser
+
+
+def names(requirements: str) -> set[str]:
+    """The names of some requirements, in the form in which they are compared."""
+    return {normal(re.match(r"[\w.-]+", line)[0]) for line in requirements.split("\n") if line}  # type: ignore[index]
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def done(*command: object, **options: object) -> str:
+    """The output of a command that must succeed."""
+    run = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert run.returncode == 0, run.stdout + run.stderr
+    return str(run.stdout)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution, and with the wheel that is made from it."""
+    folder = tmp_path_factory.mktemp("packages")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("README.md", "LICENSE", "pyproject.toml", "setup.cfg"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(PACKAGE, source / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    done(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source)
+    return folder
+
+
+def test_the_packages_contain_everything_and_nothing_else(packages: Path) -> None:
+    source = packages / "source"
+    wanted = {path.relative_to(source).as_posix() for path in (source / PACKAGE.name).rglob("*") if path.is_file()}
+    assert "flask_registration/py.typed" in wanted
+    assert "flask_registration/templates/registration/register/body.html" in wanted
+    (sdist,) = packages.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        members = {name.partition("/")[2] for name in archive.getnames()}
+    assert wanted | {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"} <= members
+    (wheel,) = packages.glob("*.whl")
+    with zipfile.ZipFile(wheel) as package:
+        about = {name for name in package.namelist() if ".dist-info/" in name}
+        assert set(package.namelist()) - about == wanted
+        assert any(name.endswith("/licenses/LICENSE") for name in about)
+        (metadata,) = (message_from_bytes(package.read(name)) for name in about if name.endswith("/METADATA"))
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    pythons = re.findall(r"Programming Language :: Python :: (3\.\d+)", "\n".join(metadata.get_all("Classifier", [])))
+    assert metadata["Requires-Python"] == f">={pythons[0]}"
+
+
+def test_an_index_shows_the_packages_as_they_are_meant(packages: Path) -> None:
+    done(sys.executable, "-m", "twine", "check", "--strict", *packages.glob("*.whl"), *packages.glob("*.tar.gz"))
+
+
+def test_the_wheel_runs_where_there_are_no_extras(packages: Path, tmp_path: Path) -> None:
+    (wheel,) = packages.glob("*.whl")
+    done(uv.find_uv_bin(), "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--python", str(python), str(wheel)]
+    installed = subprocess.run(install, capture_output=True, text=True, check=False)
+    if "error sending request" in installed.stderr:
+        pytest.skip("no network here, from which to install what the package needs")
+    assert installed.returncode == 0, installed.stderr
+    shutil.copytree(
+        ROOT / "examples" / "quickstart",
+        tmp_path / "examples" / "quickstart",
+        ignore=shutil.ignore_patterns("__pycache__", "instance"),
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"FLASK_REGISTRATION_MAIL_DISPATCHER": "inline", "FLASK_REGISTRATION_LANGUAGES": '["de"]'}
+    shown = done(python, "-c", FIRST_MINUTES, cwd=tmp_path, env=environment)
+    assert json.loads(shown.splitlines()[-1])["username"] == "alice"
+
+
+def test_every_dependency_is_used_and_declared() -> None:
+    options = setup_cfg()
+    extras = options["options.extras_require"]
+    declared = names(options["options"]["install_requires"])
+    for extra in extras.keys() - FOR_DEVELOPERS | {"testing"}:
+        declared |= names(extras[extra])
+    imported = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Import():
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    imported.add(module.partition(".")[0])
+                case ast.Call(func=ast.Name(id="find_spec"), args=[ast.Constant(value=str(module))]):
+                    imported.add(module)
+    used = {normal(name) for name in imported - sys.stdlib_module_names}
+    of_flask = {"click", "jinja2", "markupsafe", "werkzeug"}  # which Flask chooses the versions of
+    of_the_application = {"babel", "flask-babel"}  # used where an application has it
+    assert used - of_flask - of_the_application == declared
+
+
+def test_all_holds_every_extra_for_applications() -> None:
+    extras = setup_cfg()["options.extras_require"]
+    (held,) = re.findall(r"^Flask-Registration\[(.+)\]$", extras["all"].strip())
+    assert held.split(",") == sorted(extras.keys() - FOR_DEVELOPERS)
