@@ -24,6 +24,7 @@ CENTRAL = [
     "tests/test_languages.py",
     "tests/test_mail.py",
     "tests/test_models.py",
+    "tests/test_openapi.py",
     "tests/test_passwords.py",
     "tests/test_throttles.py",
 ]

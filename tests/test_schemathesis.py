@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-import schemathesis
 from openapi_schema_validator import OAS31Validator
-from schemathesis.config import CacheConfig
-from schemathesis.engine import events, from_schema
 
 from .descriptions import COMMON, SITES, describe, resolve
 from .people import account
 from .site import PASSWORD, Site
 
+schemathesis = pytest.importorskip("schemathesis", reason="no Schemathesis here: it needs Python 3.11 or newer")
+
 #: Any other will do; a run that fails says which it had.
 SEED = 20261125
 
 #: Random requests to each endpoint, beside those that Schemathesis thinks of itself.
-EXAMPLES = 12
+EXAMPLES = 8
 
 #: What both JSON and marshmallow read as these; the description names the plain types only.
 BOOLEANS = {str(each).lower() for each in (True, False, "on", "off", "yes", "no", "y", "n", "t", "f", 1, 0)}
@@ -75,6 +74,8 @@ def configured(site: Site, name: str = "sessions") -> Any:
     """The description as Schemathesis reads it, for requests of Alice's."""
     sign = member(site, name)
     prefix = SITES[name].get("URL_PREFIX", "/accounts")
+    from schemathesis.config import CacheConfig
+
     config = schemathesis.Config(seed=SEED, cache=CacheConfig(enabled=False))
     schema: Any = schemathesis.openapi.from_wsgi(f"{prefix}/openapi.json", Rewound(site), config=config)
     schema.config.phases.update(phases=["examples", "coverage", "fuzzing"])
@@ -125,6 +126,8 @@ def as_read(document: dict[str, Any], schema: Any, value: Any) -> Any:
 
 def ask(schema: Any, document: dict[str, Any]) -> tuple[set[str], list[str]]:
     """Which operations were asked, and what is other than described."""
+    from schemathesis.engine import events, from_schema
+
     asked, complaints = set(), []
     for event in from_schema(schema).execute():
         if isinstance(event, events.FatalError):
