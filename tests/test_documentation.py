@@ -48,6 +48,7 @@ SETTINGS = [
 ]
 OTHER_PASSWORD = "another good long phrase of words"
 
+
 # The examples
 
 
@@ -529,7 +530,8 @@ def test_a_page_names_only_settings_that_there_are(page: str) -> None:
     own = {"REGISTRATION_NEWSLETTER_PERIOD"} if page == "docs/customizing.md" else set()
     if page == "examples/own_workflow/README.md":
         own |= {"REGISTRATION_INVITATION_URL", "REGISTRATION_INVITATION_PERIOD"}
-    own |= redirect_settings() if page in ("docs/redirects.md", "examples/email_only/README.md") else set()
+    redirecting = ("docs/redirects.md", "docs/tutorial.md", "examples/email_only/README.md")
+    own |= redirect_settings() if page in redirecting else set()
     assert named <= {declaration.key for declaration in SETTINGS} | own
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import click
 import pytest
 from flask.cli import FlaskGroup
+from flask_migrate.cli import db
 
 from .pages import PAGES, ROOT, blocks, read
 
 #: What is not ours to check, but for the spelling.
-OF_THE_SYSTEM = {"cd", "curl", "docker", "mkdir", "npm", "npx", "openssl", "pass", "pip", "psql", "sudo", "systemctl"}
+OF_THE_SYSTEM = {"cd", "cp", "createdb", "createuser", "curl", "docker", "export", "install", "mkdir"}
+OF_THE_SYSTEM |= {"npm", "npx", "pass", "pip", "systemctl"}
 
 
 def typed(page: str) -> Iterator[list[str]]:
@@ -47,7 +49,9 @@ def split(line: str) -> Iterator[list[str]]:
 def check(command: list[str], folder: Path) -> None:
     program, *arguments = command
     name = Path(program).name
-    if name in ("python", "python3"):
+    if name == "sudo":
+        check(arguments[2:] if arguments[0] == "-u" else arguments, folder)
+    elif name in ("python", "python3"):
         assert arguments[0] != "-m" or find_spec(arguments[1].partition("=")[0]), f"no module {arguments[1]}"
     elif name == "flask":
         check_flask(arguments)
@@ -60,7 +64,9 @@ def check(command: list[str], folder: Path) -> None:
 
 
 def check_flask(arguments: list[str]) -> None:
-    group: click.Command = FlaskGroup()
+    flask = FlaskGroup()
+    flask.add_command(db)  # as an application with Flask-Migrate has it
+    group: click.Command = flask
     while arguments:
         word, *arguments = arguments
         if word.startswith("-"):
