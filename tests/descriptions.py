@@ -45,7 +45,7 @@ def own_columns() -> Callable[[Any], type[Any]]:
     """The mixin's columns, and some of other types."""
     return mixin_and(
         company=text_column(nullable=True),
-        plan=text_column(server_default="free"),
+        plan=text_column(server_default="free", nullable=False),
         seats=lambda: mapped_column(Integer, default=1, nullable=False),
         born=lambda: mapped_column(Date, nullable=True),
         seen=lambda: mapped_column(DateTime, nullable=True),

@@ -31,7 +31,7 @@ from flask_registration import (
 from flask_registration.cli import registration_cli
 from flask_registration.flows import verification_redirects
 
-from .descriptions import COMMON, SITES, CheckedClient, describe, find, registration, resolve
+from .descriptions import COMMON, SITES, CheckedClient, describe, find, own_columns, registration, resolve
 from .outboxes import command
 from .people import define_login
 from .site import PASSWORD, Site, links_of, parameters
@@ -268,6 +268,18 @@ def test_the_reply_to_a_registration_has_a_key_only_where_that_tells_nothing(new
     plain = schema_of(describe(new_site(PREVENT_ENUMERATION=False).app), "register", status="201")
     assert plain["properties"].keys() - discreet["properties"].keys() == {"id"}
     assert set(plain["required"]) == plain["properties"].keys()
+
+
+def test_what_only_the_database_knows_may_be_missing_from_a_discreet_reply(new_site: NewSite) -> None:
+    site = new_site(define=own_columns(), USER_PUBLIC_FIELDS=["plan", "seats"])
+    site.app.test_client_class = CheckedClient
+    replies = [site.register(name, email="alice@example.com").get_json() for name in ("alice", "bob")]
+    assert [(reply["plan"], reply["seats"]) for reply in replies] == [(None, 1)] * 2
+    shown = schema_of(describe(site.app), "register", status="201")["properties"]
+    assert (shown["plan"]["type"], shown["seats"]["type"]) == (["string", "null"], "integer")
+    assert (
+        schema_of(describe(site.app), "profile", method="get", status="200")["properties"]["plan"]["type"] == "string"
+    )
 
 
 def test_with_which_settings_an_error_comes(new_site: NewSite) -> None:
