@@ -113,7 +113,7 @@ class Languages:
         has_babel = asking is not None and "babel" in current_app.extensions
         if self._selector is not None or has_babel:
             try:
-                told = self._selector(request=asking, user=user) if self._selector is not None else None
+                told = (self._selector(request=asking, user=user) or None) if self._selector is not None else None
                 wanted = _babel_locale() if told is None and has_babel else told
             except Exception:  # the reply stands: that the database is down, say
                 current_app.logger.exception("The language could not be chosen.")

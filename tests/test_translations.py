@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -42,7 +43,8 @@ from flask_registration.schemas import column_field
 from flask_registration.web import NULL, REQUIRED
 
 from .catalogues import compiled, extracted, po_path, read, updated, written
-from .site import Site, html_of
+from .pages import read as page
+from .site import Site, html_of, text_of
 
 NewSite = Callable[..., Site]
 CODES = [code for code in shipped() if code != SOURCE]
@@ -66,6 +68,12 @@ def messages(code: str) -> list[Message]:
 
 
 # The catalogues
+
+
+def test_there_are_all_languages_of_the_documentation() -> None:
+    named = "en de fr es it pt_BR nl pl uk tr ja zh_Hans ko ar hi id vi"
+    assert set(shipped()) == set(named.split())
+    assert sorted(re.findall(r"\| `(\w+)` \|", page("docs/languages.md").replace("|", "||"))) == sorted(shipped())
 
 
 @in_every_language
@@ -187,6 +195,48 @@ def test_a_code_is_the_same_in_every_language(new_site: NewSite, code: str) -> N
     spoken = answers(code.replace("_", "-"))
     assert [each["code"] for each in spoken] == [*CLIENTS_ERRORS]
     assert [here for here, there in zip(spoken, answers("en"), strict=True) if here["detail"] == there["detail"]] == []
+
+
+LASTING = [
+    ("pl", timedelta(days=1), "przez 1 dzień."),
+    ("pl", timedelta(days=2), "przez 2 dni."),
+    ("pl", timedelta(days=5), "przez 5 dni."),
+    ("pl", timedelta(hours=22), "przez 22 godziny."),
+    ("pl", timedelta(hours=25), "przez 25 godzin."),
+    ("uk", timedelta(days=1), "1 день."),
+    ("uk", timedelta(days=2), "2 дні."),
+    ("uk", timedelta(days=5), "5 днів."),
+    ("uk", timedelta(days=21), "21 день."),
+    ("ar", timedelta(days=1), "1 يوم."),
+    ("ar", timedelta(days=5), "5 أيام."),
+    ("ar", timedelta(days=11), "11 يومًا."),
+    ("ar", timedelta(days=100), "100 يوم."),
+    ("ja", timedelta(days=5), "5日"),
+    ("pt_BR", timedelta(days=1), "1 dia."),
+]
+
+
+@pytest.mark.parametrize(("code", "period", "said"), LASTING, ids=[f"{code}, {period}" for code, period, _ in LASTING])
+def test_a_number_has_the_plural_form_of_its_language(
+    new_site: NewSite, code: str, period: timedelta, said: str
+) -> None:
+    site = new_site(LANGUAGES=[code], REGISTER_VERIFICATION_PERIOD=period)
+    site.register("alice")
+    mail = site.read()
+    assert said in text_of(mail).replace("\xa0", " ")
+    assert said in html_of(mail).replace("\xa0", " ")
+
+
+def test_a_mail_in_arabic_is_read_from_right_to_left(new_site: NewSite) -> None:
+    site = new_site(LANGUAGES=["ar"])
+    site.register("alice")
+    html = html_of(site.read())
+    assert '<html lang="ar" dir="rtl">' in html
+    assert '<table role="presentation" dir="rtl"' in html
+    assert '<a dir="ltr" href="https://example.com/verify-registration/' in html  # which would look odd otherwise
+    english = new_site()
+    english.register("alice")
+    assert 'dir="rtl"' not in html_of(english.read())
 
 
 ADDRESSES = ["alice", "@example.com", "alice@", "a..b@example.com", "alice@example", "alice@-example.com", "a b@c.com"]
