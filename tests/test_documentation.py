@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bcrypt
 import pytest
+from babel.messages.frontend import CommandLineInterface
 from blinker import NamedSignal
 from werkzeug.security import generate_password_hash
 
@@ -241,6 +242,31 @@ def test_customizing_templates(run: RunPage) -> None:
     app = page.create_app(REGISTRATION_VERIFICATION_TEMPLATES_SELECTOR=page.by_language)
     _, (mail,) = register(app, headers={"Accept-Language": "de"})
     assert (mail.subject, mail.html) == ("Guten Tag, alice", None)
+
+
+def test_say_in_a_template_of_one_s_own(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    app = page.create_app()
+    client = member(page, app)
+    body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    app.extensions["mail"].suppress = True
+    with app.app_context(), app.extensions["mail"].record_messages() as outbox:
+        assert client.post("/accounts/change-password/", json=body).status_code == 200
+    assert [mail.subject for mail in outbox] == ["example.com: your password was changed"]
+
+
+def test_the_language_of_a_user_and_other_words(run: RunPage) -> None:
+    page = run("docs/languages.md")
+    (command,) = re.findall(r"^\.venv/bin/(pybabel compile .*)$", read("docs/languages.md"), re.MULTILINE)
+    cast(Any, CommandLineInterface()).run(command.split())
+    app = page.create_app()
+    refused = app.test_client().post("/accounts/login/", json={"login": "alice", "password": "wrong"})
+    assert refused.get_json() == {"detail": "Das passt nicht zusammen. Bitte noch einmal.", "code": "login-invalid"}
+    _, (mail,) = register(app, headers={"Accept-Language": "en"}, language="fr")
+    assert '<html lang="fr">' in (mail.html or "")
+    _, (mail,) = register(app, username="bob", email="bob@example.com")
+    assert "Schön, dass du da bist!" in (mail.html or "")
+    assert "Der Link ist" in (mail.body or "")
 
 
 def test_customizing_the_mail(run: RunPage) -> None:
