@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from babel.messages.catalog import Catalog
 from flask import Flask, request
 from flask_babel import Babel, get_locale, lazy_gettext
 from marshmallow import Schema, fields, validate
+from werkzeug.test import TestResponse
 
 from flask_registration import ConfigurationError
 from flask_registration.catalogues import DOMAIN, catalogue_path
@@ -212,6 +214,48 @@ def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: 
         site.change(site.user(username="alice"), is_active=account != "suspended")
     reply = site.post("login", {"login": "alice", "password": "wrong"})
     assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == ("Login or password invalid.", "en")
+
+
+@pytest.mark.parametrize("header", ["en", "de", "sv, ja;q=0.5"])
+@pytest.mark.parametrize(
+    ("endpoint", "mailed"),
+    [
+        ("register", ["nobody", "pending", "verified", "suspended"]),
+        ("resend-verification", ["pending"]),
+        ("send-reset-password-link", ["pending", "verified"]),
+        ("login", []),
+    ],
+)
+def test_no_answer_tells_by_its_language_who_has_an_account(
+    new_site: NewSite, endpoint: str, mailed: list[str], header: str
+) -> None:
+    """No byte and no header does, though each account has a language of its own, which its mail is in."""
+    owns = {"pending": "ar", "verified": "uk", "suspended": "pt-BR"}
+
+    def own(*, request: Any, user: Any, **kwargs: Any) -> str | None:
+        language: str | None = user.first_name if user is not None else None
+        return language
+
+    site = new_site(LOCALE_SELECTOR=own, MAIL_COOLDOWN=0)
+    for name, language in owns.items():
+        site.register(name, first_name=language)
+        if name != "pending":
+            site.verify()
+    site.change(site.user(username="suspended"), is_active=False)
+    sent = len(site.outbox)
+
+    def ask(name: str) -> Callable[[], TestResponse]:
+        body = {"login": name, "password": "another good long phrase of words"}
+        if endpoint == "register":
+            body |= {"username": f"new_{name}", "email": f"{name}@example.com", "password_confirm": body["password"]}
+        return lambda: site.post(endpoint, body, headers={"Accept-Language": header})
+
+    site.assert_uniform_answers(**{name: ask(name) for name in ("nobody", *owns)})
+    mails = [html_of(site.read(number)) for number in range(sent, len(site.outbox))]
+    asked = header.rpartition(" ")[2].partition(";")[0]
+    assert [re.findall(r'<html lang="([\w-]+)"', mail) for mail in mails] == [
+        [owns.get(name, asked)] for name in mailed
+    ]
 
 
 # Mails and pages
