@@ -57,7 +57,9 @@ def break_at_underscores(app: Sphinx, page: str, template: str, context: dict[st
     """Let names and paths in a table break where a reader would break them."""
 
     def names(cell: re.Match[str]) -> str:
-        return re.sub(r'(?<=<span class="pre">)[^<]+', lambda name: re.sub("[_/]", r"\g<0><wbr>", name[0]), cell[0])
+        return re.sub(
+            r'(?<=<span class="pre">)[^<]+', lambda name: re.sub(r"(?<=\w)[_/]", r"\g<0><wbr>", name[0]), cell[0]
+        )
 
     context["body"] = re.sub(r"<td>.*?</td>", names, context.get("body", ""), flags=re.DOTALL)
 
