@@ -11,11 +11,12 @@ import pytest
 from babel.messages.catalog import Catalog
 from flask import Flask, request
 from flask_babel import Babel, get_locale, lazy_gettext
+from hypothesis import example, given, settings, strategies
 from marshmallow import Schema, fields, validate
 from werkzeug.test import TestResponse
 
 from flask_registration import ConfigurationError
-from flask_registration.catalogues import DOMAIN, catalogue_path
+from flask_registration.catalogues import DOMAIN, catalogue_path, shipped
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
 
 from .catalogues import compiled
@@ -99,6 +100,16 @@ def test_a_reply_is_in_the_language_that_the_client_asks_for(
     text = {"en": "Login or password invalid.", "eo": "Ne estas tia konto."}[language]
     assert reply.get_json() == {"detail": text, "code": "login-invalid"}
     assert reply.headers["Content-Language"] == language
+
+
+@given(header=strategies.text(strategies.characters(min_codepoint=32, max_codepoint=255), max_size=400))
+@example(header="de-" * 80)
+@example(header="*;q=0")
+@settings(max_examples=50)
+def test_whatever_the_header_is_the_reply_is_in_a_language_that_is_offered(site: Site, header: str) -> None:
+    reply = refused(site, header)
+    assert (reply.status_code, reply.get_json()["code"]) == (400, "login-invalid")
+    assert reply.headers["Content-Language"].replace("-", "_") in shipped()
 
 
 def test_caches_are_told_that_the_header_decides(esperanto: NewSite) -> None:

@@ -90,6 +90,7 @@ def test_the_packages_contain_everything_and_nothing_else(packages: Path) -> Non
     wanted = {path.relative_to(source).as_posix() for path in (source / PACKAGE.name).rglob("*") if path.is_file()}
     assert "flask_registration/py.typed" in wanted
     assert "flask_registration/templates/registration/register/body.html" in wanted
+    assert "flask_registration/translations/de/LC_MESSAGES/flask_registration.mo" in wanted
     (sdist,) = packages.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         members = {name.partition("/")[2] for name in archive.getnames()}
