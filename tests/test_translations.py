@@ -38,6 +38,7 @@ from zxcvbn_rs_py import Warning as Hint
 
 from flask_registration.catalogues import OURS, SOURCE, catalogue_path, shipped
 from flask_registration.cli import registration_cli
+from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
 from flask_registration.library_texts import MARSHMALLOW, MARSHMALLOW_TEMPLATES, WERKZEUG, ZXCVBN
 from flask_registration.schemas import column_field
 from flask_registration.web import NULL, REQUIRED
@@ -126,6 +127,20 @@ def test_a_translation_has_the_values_and_the_strong_words_of_its_text(code: str
 # What people see
 
 
+@cache
+def pieces() -> frozenset[str]:
+    """What stands between the values of our texts, where it is long enough to be known again."""
+    texts = [text for message in english() for text in forms(message.id)]
+    parts = [piece.strip() for text in texts for piece in re.split(r"\{\w+\}|\*\*", text)]
+    return frozenset(piece for piece in parts if len(piece.split()) > 2)
+
+
+def left_in_english(text: str) -> list[str]:
+    """Which of our texts are in a mail or a page as the code has them."""
+    words = re.sub(r"\s+", " ", text)
+    return [piece for piece in pieces() if piece in words]
+
+
 @in_every_language
 def test_somebody_registers_and_fails_to_log_in(new_site: NewSite, code: str) -> None:
     tag = code.replace("_", "-")
@@ -155,15 +170,30 @@ def test_every_mail_is_in_one_language(new_site: NewSite, tmp_path: Path, code: 
         .invoke(registration_cli, ["preview-mail", str(tmp_path), "--language", code.replace("_", "-")])
     )
     assert result.exit_code == 0, result.output
-    ours = [text for message in english() for text in forms(message.id) if len(text.split()) > 2]
-    pieces = {piece for text in ours for piece in re.split(r"\{\w+\}|\*\*", text) if len(piece.split()) > 2}
     mails = {path.name: path.read_text("utf-8-sig") for path in tmp_path.iterdir() if path.name != "index.html"}
     assert len(mails) > 10
     for name, mail in mails.items():
-        words = re.sub(r"\s+", " ", mail)
-        assert [piece for piece in pieces if piece.strip() in words] == [], name
+        assert left_in_english(mail) == [], name
         assert "**" not in mail
         assert ("{" not in mail) if name.endswith(".txt") else (f'<html lang="{code.replace("_", "-")}"' in mail)
+
+
+@in_every_language
+def test_every_page_is_in_one_language(new_site: NewSite, code: str) -> None:
+    site = new_site(flows=[*DEFAULT_FLOWS, verification_redirects.flow])
+    client, tag = site.app.test_client(), code.replace("_", "-")
+    for name in ("verify-registration", "verify-email", "reset-password", "undo-email-change"):
+        link = {"user_id": "1", "email": "alice@example.com", "timestamp": "1", "signature": "x"}
+        passwords = {"password": "long and good enough", "password_confirm": "long and good enough"}
+        for shown in (
+            client.get(f"/accounts/{name}/", query_string=link, headers={"Accept-Language": tag}),
+            client.post(f"/accounts/{name}/confirm/", data=passwords, headers={"Accept-Language": tag}),
+            client.post(f"/accounts/{name}/confirm/", data={**link, **passwords}, headers={"Accept-Language": tag}),
+            client.post(f"/accounts/{name}/confirm/", data={"password": "x"}, headers={"Accept-Language": tag}),
+        ):
+            assert left_in_english(shown.text) == []
+            assert f'<html lang="{tag}"' in shown.text
+            assert ('dir="rtl"' in shown.text) == (code == "ar")
 
 
 CLIENTS_ERRORS: dict[str, dict[str, Any]] = {
