@@ -236,6 +236,9 @@ def code_of(problem: HTTPException) -> str:
 
 def vary(response: Response, *names: str) -> None:
     """Tell caches which headers of the request a reply depends on, beside those that it names already."""
+    if "Vary" not in response.headers:
+        response.headers["Vary"] = ", ".join(names)
+        return
     known = [name.strip() for value in response.headers.getlist("Vary") for name in value.split(",")]
     lower = {name.lower() for name in known}
     response.headers["Vary"] = ", ".join([*known, *(name for name in names if name.lower() not in lower)])

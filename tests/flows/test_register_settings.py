@@ -434,7 +434,7 @@ def test_verification_template_renderer_makes_subject_text_and_html(new_site: Ne
     assert html_of(site.read()).strip() == "<b>HTML</b>"
     (call,) = calls
     assert call["config"]["subject"] == "registration/register/subject.txt"
-    assert call["context"] == {"user", "email", "site_name", "verification_url", "valid_for", "can_register"}
+    assert call["context"] == {"user", "email", "site_name", "verification_url", "valid_for", "can_register", "say"}
 
 
 def send_own(request: Any, user: Any, **kwargs: Any) -> None:
