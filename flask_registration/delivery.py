@@ -82,6 +82,7 @@ class OutboxDispatcher(BackgroundDispatcher):
             self._sender.store.add(mail)
 
     def pretend(self, mail: Mail) -> None:
+        super().pretend(mail)
         self._sender.store.add_decoy(mail)
 
     def _hand_on(self, mail: Mail) -> None:

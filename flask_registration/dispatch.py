@@ -179,6 +179,10 @@ class BackgroundDispatcher(Dispatcher):
         else:
             after_reply(lambda: self._hand_on(mail))
 
+    def pretend(self, mail: Mail) -> None:
+        if not self._app.testing:
+            after_reply(lambda: None)
+
     def _hand_on(self, mail: Mail) -> None:
         if not self._submit(mail):
             with self._app.app_context():
