@@ -6,7 +6,7 @@ Not among the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
 from ..errors import APIError
 from ..flow import Flow
@@ -142,7 +142,11 @@ def undo_email_change_confirm_view() -> ResponseReturnValue:
 
 
 def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
-    """The page, with the link's parameters in its form."""
+    """The page, with the link's parameters in its form.
+
+    :raises werkzeug.exceptions.NotFound: the application left out the flow whose page it is.
+    """
+    endpoint_of(page)
     given = request.args if request.method == "GET" else request.form
     names = ("user_id", "email", "timestamp", "signature")
     return render(
@@ -158,12 +162,13 @@ def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
 def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
     """Hand the form to the JSON endpoint's own view, and lead on; a password that will not do can be typed again."""
     refuse_other_sites()
+    answer = endpoint_of(page)
     body = request.form.to_dict()
     if body.get("password") != body.get("password_confirm"):  # the page asks twice, whether or not the endpoint does
         return show(page, {"password_confirm": [Message("The two passwords do not match.", code="mismatch")]})
     with form_as_body(body):
         try:
-            flow.kit.handlers[page.endpoint]()
+            answer()
         except ValidationError as error:
             errors: dict[str, Any] = by_field(error)
             if errors.keys() & page.passwords.keys():
@@ -182,6 +187,17 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if failure_url:
         return redirect(failure_url)
     return render(page, title=Message("That did not work"), text=failure, status=400)
+
+
+def endpoint_of(page: Page) -> Callable[[], Any]:
+    """What answers the JSON endpoint of a page.
+
+    :raises werkzeug.exceptions.NotFound: the application left out its flow.
+    """
+    handler = flow.kit.handlers.get(page.endpoint)
+    if handler is None:
+        raise NotFound("This is switched off here.")
+    return handler
 
 
 def refuse_other_sites() -> None:

@@ -24,7 +24,7 @@ from .outbox import Outbox
 from .uniform import compare
 
 #: A password that passes the policy.
-PASSWORD = "correct horse battery staple"  # noqa: S105
+PASSWORD = "correct horse battery staple"  # noqa: S105 -- of accounts in tests
 
 
 class Accounts:

@@ -459,3 +459,13 @@ def test_a_real_browser_sends_the_form(new_site: NewSite, sqlite_url: str, brows
         thread.join()
         server.server_close()
     assert has_password(site, OTHER_PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["verify-registration", "reset-password", "verify-email", "undo-email-change"])
+def test_the_page_of_a_flow_that_the_application_left_out_is_not_there(new_site: NewSite, name: str) -> None:
+    kept = {"verify-registration": "register", "reset-password": "reset_password", "verify-email": "register_email"}
+    left_out = kept.get(name, "undo_email_change")
+    site = new_site(flows=[flow for flow in FLOWS if flow.name != left_out], **PAGES)
+    client = site.app.test_client()
+    for reply in (client.get(f"/accounts/{name}/"), client.post(f"/accounts/{name}/confirm/", data={"user_id": "1"})):
+        assert (reply.status_code, reply.get_json()["code"]) == (404, "not-found")
