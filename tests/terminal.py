@@ -12,6 +12,8 @@ from pathlib import Path
 
 TIMEOUT = 20  # seconds; all waiting is for a condition, so this is for failures only
 ENDED = "(the process has ended)"
+# ECMA-48's control sequences: some programs colour what they print wherever ``CI`` is set, terminal or not.
+CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 class Program:
@@ -38,7 +40,7 @@ class Program:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             with self._more:
-                self.lines.append(line.rstrip("\n"))
+                self.lines.append(CONTROL_SEQUENCE.sub("", line).rstrip("\n"))
                 self._more.notify_all()
         with self._more:
             self.lines.append(ENDED)

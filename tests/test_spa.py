@@ -45,6 +45,7 @@ class Spa(Program):
                 "WEB_PORT": str(ports[1]),
                 "BIN": str(Path(sys.executable).parent),
                 "DIST": str(folder / "dist"),
+                "FORCE_COLOR": "1",  # as where ``CI`` is set, so that a run here reads what a run there prints
                 "PYTHONPATH": str(EXAMPLES.parent),
                 "FLASK_SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/db.sqlite",
                 **{f"FLASK_REGISTRATION_{name}": value for name, value in settings.items()},
