@@ -85,6 +85,7 @@ class _Bare(Catalog):
 def compiled(catalogue: Catalog) -> bytes:
     """The catalogue as gettext reads it, the same every time."""
     bare = _Bare(locale=catalogue.locale_identifier, fuzzy=False)
+    bare.mime_headers = catalogue.mime_headers  # the rule for plurals too: Babel's own for a language may change
     for message in catalogue:
         if message.id:
             bare.add(message.id, message.string)
