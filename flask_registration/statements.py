@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
+from sqlalchemy import inspect as sqlalchemy_inspect
 
 
 class Statements:
@@ -42,13 +43,14 @@ class Statements:
         present = {name: value for name, value in expected.items() if value is not None}
         shape = (tuple(columns), tuple(expected), tuple(present))
         if shape not in self._updates:
-            conditions = [self._is(name, f"was_{number}") for number, name in enumerate(present)]
-            conditions += [getattr(self._model, name).is_(None) for name in expected if name not in present]
+            # On the table: for an UPDATE of the model itself, SQLAlchemy makes a statement anew at each use.
+            of = sqlalchemy_inspect(self._model).columns
+            conditions = [of[name] == bindparam(f"was_{number}") for number, name in enumerate(present)]
+            conditions += [of[name].is_(None) for name in expected if name not in present]
             self._updates[shape] = (
-                update(self._model)
-                .where(self._is(self._key, "whose"), *conditions)
-                .values({name: bindparam(f"to_{number}") for number, name in enumerate(columns)})
-                .execution_options(synchronize_session=False)
+                update(of[self._key].table)
+                .where(of[self._key] == bindparam("whose"), *conditions)
+                .values({of[name]: bindparam(f"to_{number}") for number, name in enumerate(columns)})
             )
         return self._updates[shape], {"whose": key, **_numbered("to", columns), **_numbered("was", present)}
 

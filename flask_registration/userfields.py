@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, Integer, SmallInteger, UniqueConstraint, Uuid
+from sqlalchemy import inspect as sqlalchemy_inspect
 
 from .messages import Message
 from .users import username_key
@@ -145,10 +146,11 @@ class UserFields:
     def unsettable(self) -> list[str]:
         """The columns that must have a value, but that no registration sets."""
         ours = (self.password, self.verified, self.stamp, self.username_key)
+        kind = sqlalchemy_inspect(self.model).polymorphic_on  # which SQLAlchemy sets by the class
         return [
             name
             for name, column in self.columns.items()
-            if not (column.nullable or name in (*self.writable, *ours) or has_default(column))
+            if not (column.nullable or column is kind or name in (*self.writable, *ours) or has_default(column))
         ]
 
 

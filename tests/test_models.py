@@ -109,8 +109,21 @@ def define_columns_with_other_names(db: SQLAlchemy) -> Any:
     return User
 
 
+def define_subclass(db: SQLAlchemy) -> Any:
+    class Person(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
+        __tablename__ = "users"
+        kind: Mapped[str] = mapped_column(String(10))
+        __mapper_args__ = {"polymorphic_on": "kind"}
+
+    class User(Person):
+        __mapper_args__ = {"polymorphic_identity": "user"}
+
+    return User
+
+
 KINDS = {
     "the mixin": Kind(define_user),
+    "a subclass in one table with others": Kind(define_subclass),
     "the mixin without a username": Kind(define(EmailUserMixin), {"USER_LOGIN_FIELDS": ["email"]}, names=("email",)),
     "a model without a username": Kind(
         define(
@@ -261,6 +274,18 @@ def test_a_link_of_nobody_is_refused_on_each_database_with(name: str, database: 
         reply = site.verify(user_id=user_id)
         assert (user_id, reply.status_code, reply.get_json()["code"]) == (user_id, 400, "signature-invalid")
     assert site.verify().status_code == 200
+
+
+def test_users_may_have_a_database_of_their_own(new_site: NewSite) -> None:
+    elsewhere = define(UserMixin, __bind_key__="people")
+    site = new_site(define=elsewhere, config={"SQLALCHEMY_BINDS": {"people": "sqlite://"}})
+    site.register("alice")
+    assert site.verify().status_code == 200
+    client = site.app.test_client()
+    assert client.post("/accounts/login/", json={"login": "alice", "password": PASSWORD}).status_code == 200
+    assert client.patch("/accounts/profile/", json={"first_name": "Alice"}).get_json()["first_name"] == "Alice"
+    assert client.delete("/accounts/profile/", json={"password": PASSWORD}).status_code == 204
+    assert site.users() == []
 
 
 def test_an_address_that_two_may_share_may_be_registered_twice(database: str, new_site: NewSite, clock: Clock) -> None:
