@@ -43,7 +43,7 @@ from .sqla import SQLAlchemyUserStore
 from .throttles import ThrottleSettings, make_throttles
 from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
 from .usermodel import UserSettings, resolve
-from .web import WebSettings, vary
+from .web import WebSettings, complete
 
 #: The rooms that have settings of their own, beside the flows.
 ROOMS: tuple[type[Settings], ...] = (
@@ -242,9 +242,11 @@ def _answer_errors(blueprint: Blueprint, settings: WebSettings, languages: Langu
 
     @blueprint.after_request
     def add_headers(response: Any) -> Any:
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        varies = ["Accept"] if response.status_code >= 400 else []
+        if language := languages.used():
+            headers["Content-Language"] = language.tag
+            varies += [] if languages.is_one else ["Accept-Language"]
         # The cookie always: a template that reads the session would tell that a mail was written.
-        names = ("Accept-Language", "Cookie") if languages.label(response) else ("Cookie",)
-        vary(response, *names)
+        complete(response, headers, [*varies, "Cookie"])
         return response

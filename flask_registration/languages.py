@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from flask import Flask, Request, Response, current_app, has_request_context, request
+from flask import Flask, Request, current_app, has_request_context, request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
@@ -132,13 +132,10 @@ class Languages:
                 return found
         return self.default
 
-    def label(self, response: Response) -> bool:
-        """Tell a reply's language, where a text of ours is in it; whether there could have been another."""
-        language: Language | None = request.environ.get(KEY)
-        if language is None:
-            return False
-        response.headers.setdefault("Content-Language", language.tag)
-        return not self.is_one
+    def used(self) -> Language | None:
+        """The language of the reply, where a text of ours is in it."""
+        known: Language | None = request.environ.get(KEY)
+        return known
 
 
 def _babel_locale() -> Any:

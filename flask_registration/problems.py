@@ -14,7 +14,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from .errors import APIError
 from .languages import said
-from .web import WebSettings, by_field, code_of, vary
+from .web import WebSettings, by_field, code_of
 
 PROBLEM = "application/problem+json"
 
@@ -31,7 +31,7 @@ def error_response(error: Exception, settings: WebSettings) -> Response:
             response = _problem_of_fields(messages, settings)
         else:
             key = settings.non_field_errors_key
-            response = jsonify({key if name == SCHEMA else name: said(messages[name]) for name in messages})
+            response = jsonify({key if name == SCHEMA else name: texts for name, texts in said(messages).items()})
             response.status_code = 400
     elif isinstance(error, APIError):
         response = _response(error.detail, error.code, error.status, settings, problem=wants_problem)
@@ -40,7 +40,6 @@ def error_response(error: Exception, settings: WebSettings) -> Response:
         http = cast(HTTPException, error)
         response = _response(http.description, code_of(http), http.code or 500, settings, problem=wants_problem)
         response.headers.extend({name: value for name, value in http.get_headers() if name != "Content-Type"})
-    vary(response, "Accept")
     return response
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from flask import Response, g, jsonify, request
+from flask import Request, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
@@ -150,15 +150,16 @@ def form_as_body(body: Mapping[str, Any]) -> Iterator[None]:
 
 def read_json(max_length: int) -> Any:
     """The request's body, which must be JSON and say so: a form on another site cannot send that (OWASP CSRF)."""
-    if not request.is_json:
+    asking: Request = cast(Any, request)._get_current_object()  # which the proxy would look up each time
+    if not asking.is_json:
         raise UnsupportedMediaType(NOT_JSON)
-    limit = request.max_content_length
-    request.max_content_length = max_length if limit is None else min(limit, max_length)
-    data = request.get_data()
+    limit = asking.max_content_length
+    asking.max_content_length = max_length if limit is None else min(limit, max_length)
+    data = asking.get_data()
     if len(data) > max_length:  # somebody read it before the limit stood
         raise RequestEntityTooLarge
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+        return _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):
         raise BadRequest(INVALID_JSON) from None
 
@@ -172,6 +173,9 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _safe(value: Any) -> bool:
@@ -234,11 +238,12 @@ def code_of(problem: HTTPException) -> str:
     return "throttled" if problem.code == 429 else (problem.name or "error").lower().replace(" ", "-")
 
 
-def vary(response: Response, *names: str) -> None:
-    """Tell caches which headers of the request a reply depends on, beside those that it names already."""
-    if "Vary" not in response.headers:
-        response.headers["Vary"] = ", ".join(names)
-        return
-    known = [name.strip() for value in response.headers.getlist("Vary") for name in value.split(",")]
-    lower = {name.lower() for name in known}
-    response.headers["Vary"] = ", ".join([*known, *(name for name in names if name.lower() not in lower)])
+def complete(response: Response, headers: Mapping[str, str], varies: Sequence[str]) -> None:
+    """Give a reply the headers that it lacks, and name the request's that it depends on, beside those named already."""
+    present = {name.lower() for name, _ in response.headers}
+    if "vary" in present:
+        known = [name.strip() for value in response.headers.getlist("Vary") for name in value.split(",")]
+        lower = {name.lower() for name in known}
+        response.headers["Vary"] = ", ".join([*known, *(name for name in varies if name.lower() not in lower)])
+    wanted = {**headers, "Vary": ", ".join(varies)}
+    response.headers.extend({name: value for name, value in wanted.items() if name.lower() not in present})
