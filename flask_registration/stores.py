@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,8 @@ def find_backend(app: Flask, reader: SettingsReader) -> Backend | None:
 
     That of ``RATELIMIT_STORAGE_URI``, else that of the application's own ``Limiter``.
     """
-    if not is_installed():
+    limiters = app.extensions.get("limiter", ())
+    if not is_installed() or not (app.config.get("RATELIMIT_STORAGE_URI") or limiters):
         return None
     from limits.errors import ConfigurationError
     from limits.storage import Storage, storage_from_string
@@ -175,7 +176,7 @@ def find_backend(app: Flask, reader: SettingsReader) -> Backend | None:
     uri, strategy = app.config.get("RATELIMIT_STORAGE_URI"), app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
     namespace = "/".join(filter(None, [app.config.get("RATELIMIT_KEY_PREFIX"), "registration"]))
     if not uri:
-        return _backend_of_limiter(app, namespace)
+        return _backend_of_limiter(limiters, namespace)
     scheme = urlsplit(uri).scheme
     if strategy not in STRATEGIES:
         reader.problem("RATELIMIT_STRATEGY", f"is {strategy!r}: give one of {', '.join(STRATEGIES)}.")
@@ -200,10 +201,9 @@ def find_backend(app: Flask, reader: SettingsReader) -> Backend | None:
     return backend
 
 
-def _backend_of_limiter(app: Flask, namespace: str) -> Backend | None:
+def _backend_of_limiter(limiters: Iterable[Any], namespace: str) -> Backend | None:
     from limits.storage import MemoryStorage
 
-    limiters = app.extensions.get("limiter", ())
     shared = (limiter for limiter in limiters if not isinstance(limiter.storage, MemoryStorage))
     limiter = next(shared, None)
     if limiter is None:
