@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import click
 from flask import has_request_context, request
@@ -23,6 +24,9 @@ logger.addHandler(_silence)
 #: Characters of a text, and items of a list, at the most.
 MAX_LENGTH = 200
 MAX_ITEMS = 20
+
+#: Printable ASCII in which nothing is escaped.
+PLAIN = re.compile(r"[ -\[\]-~]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +140,18 @@ CATALOGUE: tuple[Event, ...] = tuple(each for each in list(vars().values()) if i
 
 
 def is_recorded(event: Event) -> bool:
-    """Whether the logger's level wants records of this event."""
-    return logger.isEnabledFor(event.level)
+    """Whether the logger's level wants records of this event, and anybody would get them."""
+    return logger.isEnabledFor(event.level) and _is_heard()
+
+
+def _is_heard() -> bool:
+    """Whether the application has configured logging: a record that nobody gets need not be made."""
+    here: logging.Logger | None = logger
+    while here is not None:
+        if here.filters or any(handler is not _silence for handler in here.handlers):
+            return True
+        here = here.parent if here.propagate else None
+    return False
 
 
 def record(event: Event, *, user_id: object | None = None, **details: Any) -> None:
@@ -154,7 +168,7 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
         raise TypeError(f"{event.name} declares no {', '.join(details.keys() - event.details.keys())}")
     if not is_recorded(event):
         return
-    asking = request if has_request_context() else None
+    asking: Any = cast(Any, request)._get_current_object() if has_request_context() else None
     attributes = {
         "event": event.name,
         "user_id": None if user_id is None else _clean(str(user_id)),
@@ -186,5 +200,8 @@ def _clean(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value[:MAX_ITEMS]]
-    escaped = str(value)[: MAX_LENGTH + 1].encode("unicode_escape").decode("ascii")
+    text = str(value)
+    if len(text) <= MAX_LENGTH and PLAIN.fullmatch(text):
+        return text
+    escaped = text[: MAX_LENGTH + 1].encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= MAX_LENGTH else f"{escaped[:MAX_LENGTH]}..."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import flask_login
 from flask import current_app, g, request, session
+from flask.sessions import SessionMixin
 from werkzeug.datastructures import ImmutableMultiDict
 
 
@@ -41,13 +42,14 @@ def remember_cookie_name() -> str:
 
 def session_as_it_is() -> Callable[[], None]:
     """What brings the session back to how it is now."""
-    kept, modified = dict(session), session.modified
+    here: SessionMixin = cast(Any, session)._get_current_object()
+    kept, modified = dict(here), here.modified
 
     def bring_back() -> None:
-        if dict(session) != kept:
-            session.clear()
-            session.update(kept)
-        session.modified = modified
+        if dict(here) != kept:
+            here.clear()
+            here.update(kept)
+        here.modified = modified
 
     return bring_back
 

@@ -10,6 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy import Select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from .errors import FieldTaken
@@ -174,16 +175,14 @@ class SQLAlchemyUserStore:
             for changed in session.dirty:
                 session.expire(changed)
             read = list(session.identity_map.values())
-            self.close()
+            _close(session)
             session.add_all(read)
 
     def close(self) -> None:
-        if not self._db.session.registry.has():  # which asking for it would make
-            return
-        try:
-            self._db.session.close()
-        except SQLAlchemyError:
-            self._db.session().invalidate()
+        registry = self._db.session.registry
+        if registry.has():  # which asking for it would make
+            _close(registry())
+            registry.clear()  # so that Flask-SQLAlchemy does not close it again
 
     # Reading
 
@@ -244,3 +243,10 @@ class SQLAlchemyUserStore:
     def inputs(self, values: Mapping[str, Any]) -> list[str]:
         texts = [value for name in self.fields.personal if isinstance(value := values.get(name), str)]
         return [*texts, *(text.partition("@")[0] for text in texts if "@" in text)]
+
+
+def _close(session: Session) -> None:
+    try:
+        session.close()
+    except SQLAlchemyError:  # the connection is gone
+        session.invalidate()
