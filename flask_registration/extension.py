@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from email.utils import formataddr
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, current_app
-from flask.typing import ResponseReturnValue
-from marshmallow import ValidationError
-from sqlalchemy.exc import StatementError
-from werkzeug.exceptions import HTTPException, default_exceptions
 
 from .accounts import create_user
 from .attempts import RetrySettings
@@ -21,12 +17,12 @@ from .cooldown import Cooldown
 from .delivery import Sender
 from .dispatch import Mailer
 from .dispatchers import make_dispatcher
-from .errors import APIError, ConfigurationError
+from .errors import ConfigurationError
 from .flow import Flow, mount
 from .flows import DEFAULT_FLOWS
 from .identity import Identity, LoginSettings
 from .kit import Kit
-from .languages import Languages, LanguageSettings, make_languages
+from .languages import LanguageSettings, make_languages
 from .links import Links, LinkSettings
 from .logins import Kind, LoginStore
 from .mail import Composer, Mail, MailSettings
@@ -35,15 +31,14 @@ from .openapi import check as check_openapi
 from .outbox_settings import OutboxSettings
 from .outbox_store import OutboxStore
 from .passwords import Passwords, PasswordSettings
-from .problems import error_response
-from .retries import UNAVAILABLE, unavailable
+from .problems import answer_errors, complete_replies
 from .settings import Settings, SettingsReader
 from .signals import announce, mail_failed
 from .sqla import SQLAlchemyUserStore
 from .throttles import ThrottleSettings, make_throttles
 from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
 from .usermodel import UserSettings, resolve
-from .web import WebSettings, complete
+from .web import WebSettings
 
 #: The rooms that have settings of their own, beside the flows.
 ROOMS: tuple[type[Settings], ...] = (
@@ -117,7 +112,8 @@ class Registration:
         )
         mount(flows, blueprint, app, kit)
         serve(blueprint, app, kit)
-        _answer_errors(blueprint, kit.group(WebSettings), kit.languages)
+        answer_errors(blueprint, kit.group(WebSettings))
+        complete_replies(blueprint, kit.languages)
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a connection that broke since must not cost a reply that is ready.
         app.teardown_appcontext(lambda error: kit.finish())
@@ -217,36 +213,3 @@ def _build_kit(
 def signing_keys(app: Flask) -> list[str | bytes]:
     """The keys that verify, oldest first; the last one signs, as itsdangerous has it."""
     return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
-
-
-def _answer_errors(blueprint: Blueprint, settings: WebSettings, languages: Languages) -> None:
-    """Errors and replies of our endpoints; the application's other routes keep their own."""
-
-    def answer(error: Exception) -> ResponseReturnValue:
-        return error_response(error, settings)
-
-    def tell_of_database(error: Exception) -> ResponseReturnValue:
-        return answer(unavailable(error))
-
-    def hide_parameters(error: StatementError) -> NoReturn:
-        error.hide_parameters = True  # Flask logs it, and a password's hash may be among them
-        raise error
-
-    # Each status by itself too: Flask prefers the application's handler for a status to ours for all of them.
-    kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException, *default_exceptions]
-    for kind in kinds:
-        blueprint.register_error_handler(kind, answer)
-    for failure in UNAVAILABLE:  # from outside our views, an application's decorators say
-        blueprint.register_error_handler(failure, tell_of_database)
-    blueprint.register_error_handler(StatementError, hide_parameters)
-
-    @blueprint.after_request
-    def add_headers(response: Any) -> Any:
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        varies = ["Accept"] if response.status_code >= 400 else []
-        if language := languages.used():
-            headers["Content-Language"] = language.tag
-            varies += [] if languages.is_one else ["Accept-Language"]
-        # The cookie always: a template that reads the session would tell that a mail was written.
-        complete(response, headers, [*varies, "Cookie"])
-        return response

@@ -1,25 +1,65 @@
-"""An error as the client reads it: in the shape of the contract, or as a problem of RFC 9457 where it asks for that."""
+"""Errors as the client reads them: in the shape of the contract, or as a problem of RFC 9457 where it asks for that."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
-from flask import Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
-from werkzeug.exceptions import HTTPException
+from sqlalchemy.exc import StatementError
+from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.http import HTTP_STATUS_CODES
 
 from .errors import APIError
-from .languages import said
-from .web import WebSettings, by_field, code_of
+from .languages import Languages, said
+from .retries import UNAVAILABLE, unavailable
+from .web import WebSettings, by_field, code_of, complete
 
 PROBLEM = "application/problem+json"
 
 #: The code of an error that is about fields, and of what is wrong with one where nothing says more.
 INVALID = "invalid"
+
+
+def answer_errors(blueprint: Blueprint, settings: WebSettings) -> None:
+    """Answer the errors of our endpoints; the application's other routes keep their own."""
+
+    def answer(error: Exception) -> ResponseReturnValue:
+        return error_response(error, settings)
+
+    def tell_of_database(error: Exception) -> ResponseReturnValue:
+        return answer(unavailable(error))
+
+    def hide_parameters(error: StatementError) -> NoReturn:
+        error.hide_parameters = True  # Flask logs it, and a password's hash may be among them
+        raise error
+
+    # Each status by itself too: Flask prefers the application's handler for a status to ours for all of them.
+    kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException, *default_exceptions]
+    for kind in kinds:
+        blueprint.register_error_handler(kind, answer)
+    for failure in UNAVAILABLE:  # from outside our views, an application's decorators say
+        blueprint.register_error_handler(failure, tell_of_database)
+    blueprint.register_error_handler(StatementError, hide_parameters)
+
+
+def complete_replies(blueprint: Blueprint, languages: Languages) -> None:
+    """Give every reply of our endpoints, errors too, the headers that all of them have."""
+
+    @blueprint.after_request
+    def add_headers(response: Any) -> Any:
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        varies = ["Accept"] if response.status_code >= 400 else []
+        if language := languages.used():
+            headers["Content-Language"] = language.tag
+            varies += [] if languages.is_one else ["Accept-Language"]
+        # The cookie always: a template that reads the session would tell that a mail was written.
+        complete(response, headers, [*varies, "Cookie"])
+        return response
 
 
 def error_response(error: Exception, settings: WebSettings) -> Response:
