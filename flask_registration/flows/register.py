@@ -89,6 +89,7 @@ def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> A
         seen = kit.users.state(taken.owner)  # a row is written as it is: a commit of nothing would tell by its time
         unchanged = {"password_hash": seen.password_hash}
         kit.users.change(taken.owner, seen, unchanged, expecting={"is_active": seen.is_active})
+        kit.users.get(kit.users.identifier(taken.owner))  # as long as what the ORM does beside an INSERT
         kit.commit(taken_mail(kit, taken.owner))
         return reply
     reply = reply or profile.dump(user)
