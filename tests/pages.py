@@ -10,6 +10,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from flask import Flask, appcontext_pushed
 from flask.testing import FlaskClient
 from flask_mail import Message
 from werkzeug.test import TestResponse
+
+from flask_registration.testing.uniform import compare
 
 from .site import PASSWORD
 
@@ -106,6 +109,15 @@ def register(app: Flask, *, headers: dict[str, str] | None = None, **fields: Any
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:
         reply = app.test_client().post("/accounts/register/", json={**body, **fields}, headers=headers)
     return reply, outbox
+
+
+def taken_answers_like_free(app: Flask, **fields: Any) -> None:
+    """A registration with alice's address, who has an account, must be answered like one with an address of nobody."""
+
+    def asking(name: str) -> TestResponse:
+        return register(app, **{"username": f"another-{name}", "email": f"{name}@example.com", **fields})[0]
+
+    compare(app, {name: partial(asking, name) for name in ("nobody", "alice")}, statements=False)
 
 
 def member(page: Any, app: Flask, username: str = "alice", **fields: Any) -> FlaskClient:
