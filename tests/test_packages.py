@@ -74,27 +74,41 @@ def done(*command: object, **options: object) -> str:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source distribution, and with the wheel that is made from it."""
+    """A folder with the source distribution, and with the wheel that is made from it.
+
+    They are made in the folder ``source`` there, which has what a clone would have.
+    """
     folder = tmp_path_factory.mktemp("packages")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("README.md", "LICENSE", "pyproject.toml", "setup.cfg"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(PACKAGE, source / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    done(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, source)
+    for name in files_of_the_repository():
+        copy = folder / "source" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy)
+    done(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "source")
     return folder
 
 
+def files_of_the_repository() -> list[str]:
+    """What git has or would add; in an unpacked source distribution, what that has."""
+    made_from = ROOT / "Flask_Registration.egg-info" / "SOURCES.txt"
+    if (ROOT / ".git").exists():
+        listed = done("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    elif made_from.exists():
+        listed = made_from.read_text("utf-8")
+    else:
+        pytest.skip("neither a git checkout nor a source distribution")
+    return [name for name in listed.splitlines() if (ROOT / name).is_file() and ".egg-info/" not in name]
+
+
 def test_the_packages_contain_everything_and_nothing_else(packages: Path) -> None:
-    source = packages / "source"
-    wanted = {path.relative_to(source).as_posix() for path in (source / PACKAGE.name).rglob("*") if path.is_file()}
+    tracked = {name for name in files_of_the_repository() if not name.startswith((".ci/", ".git"))}
+    (sdist,) = packages.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        members = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert {name for name in members if ".egg-info/" not in name} == tracked | {"PKG-INFO"}
+    wanted = {name for name in tracked if name.startswith("flask_registration/")}
     assert "flask_registration/py.typed" in wanted
     assert "flask_registration/templates/registration/register/body.html" in wanted
     assert "flask_registration/translations/de/LC_MESSAGES/flask_registration.mo" in wanted
-    (sdist,) = packages.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        members = {name.partition("/")[2] for name in archive.getnames()}
-    assert wanted | {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"} <= members
     (wheel,) = packages.glob("*.whl")
     with zipfile.ZipFile(wheel) as package:
         about = {name for name in package.namelist() if ".dist-info/" in name}
