@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
@@ -14,7 +14,8 @@ from sqlalchemy.exc import StatementError
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.http import HTTP_STATUS_CODES
 
-from .errors import APIError
+from .errors import APIError, DatabaseUnavailable
+from .events import DATABASE_UNAVAILABLE, record
 from .languages import Languages, said
 from .retries import UNAVAILABLE, unavailable
 from .web import WebSettings, by_field, code_of, complete
@@ -32,7 +33,11 @@ def answer_errors(blueprint: Blueprint, settings: WebSettings) -> None:
         return error_response(error, settings)
 
     def tell_of_database(error: Exception) -> ResponseReturnValue:
-        return answer(unavailable(error))
+        told = error if isinstance(error, DatabaseUnavailable) else unavailable(error)
+        cause = told.__cause__ or error
+        current_app.logger.error("The database is not available.", exc_info=cause)
+        record(DATABASE_UNAVAILABLE, error=type(cause).__name__)
+        return answer(told)
 
     def hide_parameters(error: StatementError) -> NoReturn:
         error.hide_parameters = True  # Flask logs it, and a password's hash may be among them
@@ -42,6 +47,7 @@ def answer_errors(blueprint: Blueprint, settings: WebSettings) -> None:
     kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException, *default_exceptions]
     for kind in kinds:
         blueprint.register_error_handler(kind, answer)
+    blueprint.register_error_handler(DatabaseUnavailable, tell_of_database)
     for failure in UNAVAILABLE:  # from outside our views, an application's decorators say
         blueprint.register_error_handler(failure, tell_of_database)
     blueprint.register_error_handler(StatementError, hide_parameters)

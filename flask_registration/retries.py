@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from flask import current_app, g
+from flask import g
 from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
@@ -21,7 +21,6 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .errors import DatabaseUnavailable
-from .events import DATABASE_UNAVAILABLE, record
 
 T = TypeVar("T")
 
@@ -74,11 +73,9 @@ def is_again() -> bool:
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:
-    """What the client is told; the log is told more, but no parameters: a password's hash may be among them."""
+    """What is told of it; whoever logs the cause logs no parameters: a password's hash may be among them."""
     if isinstance(error, StatementError):
         error.hide_parameters = True
-    current_app.logger.error("The database is not available.", exc_info=error)
-    record(DATABASE_UNAVAILABLE, error=type(error).__name__)
     return DatabaseUnavailable()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -13,10 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.cli import ScriptInfo
+from flask_mail import Mail
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, Boolean, Date, Enum, Integer, String, event, update
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import DEFAULT_FLOWS, signals, user_deleted, user_registered, user_reset_password
+from flask_registration import DEFAULT_FLOWS, Registration, signals, user_deleted, user_registered, user_reset_password
 from flask_registration.cli import registration_cli
 
 from .conftest import Clock
@@ -36,8 +40,9 @@ from .flows.journeys import (
     row,
     token_of,
 )
+from .outboxes import OUTBOX, define_outbox
 from .people import log_in
-from .site import PASSWORD, Site, mixin_and, own_model
+from .site import CONFIG, PASSWORD, Site, define_user, mixin_and, own_model
 from .test_dispatch import broken_mail
 
 NewSite = Callable[..., Site]
@@ -620,13 +625,68 @@ def test_an_account_that_is_deleted_at_that_moment_is_told(new_site: NewSite, po
 # When it cannot work
 
 
-def test_a_database_without_tables_is_told_in_one_line(site: Site, database: str, new_site: NewSite) -> None:
-    site = new_site(database)
+#: A call of every command that needs the database.
+CALLS = [
+    *([name, "alice", *options] for name, (options, _) in ON_ACCOUNT.items()),
+    ["create-user", "--username", "alice", "--email", "alice@example.com", "--password-stdin"],
+    ["purge"],
+    ["purge", "--dry-run"],
+    ["send-mail"],
+    ["status"],
+    ["retry-mail", "1"],
+]
+each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
+
+
+@each_call
+def test_tables_that_are_missing_are_told_with_the_cure(
+    call: list[str], new_site: NewSite, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = new_site(database, **OUTBOX)
     with site.app.app_context():
         site.db.drop_all()
-    result = run(site, "suspend", "alice")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1), result.stderr
-    assert "users" in result.stderr
+    result = run(site, *call, typed=OTHER_PASSWORD)
+    assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
+    assert result.stderr.splitlines() == [
+        "Table users is not in the database.",
+        "Table outbox is not in the database.",
+        "  -> run your migrations, with `flask db upgrade` say (or db.create_all(), for a table that is not there)",
+    ]
+
+
+@each_call
+def test_a_database_that_does_not_answer_is_told_with_the_cure(
+    call: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"postgresql+psycopg://somebody:secret@127.0.0.1:{port}/nowhere"
+    app = Flask("nowhere")
+    app.config.update(CONFIG, SQLALCHEMY_DATABASE_URI=url, REGISTRATION_MAIL_DISPATCHER="outbox")
+    db = SQLAlchemy(app)
+    Mail(app)
+    Registration(app, user_model=define_user(db), outbox_model=define_outbox(db))
+    result = app.test_cli_runner().invoke(registration_cli, call, input=OTHER_PASSWORD)
+    assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
+    says, cure = result.stderr.splitlines()
+    assert f"somebody:***@127.0.0.1:{port}/nowhere, and does not answer: " in says
+    assert cure == "  -> start the database, or mend SQLALCHEMY_DATABASE_URI"
+
+
+def test_what_else_the_database_says_is_told_in_one_line(site: Site) -> None:
+    @event.listens_for(site.User, "before_insert")
+    def refuse(mapper: Any, connection: Any, user: Any) -> None:
+        raise ProgrammingError("INSERT", {"password_hash": user.password_hash}, Exception("no right to\ndo that"))
+
+    says = refused(site, *CALLS[len(ON_ACCOUNT)], typed=OTHER_PASSWORD)
+    assert says == "The database refused. no right to"
+
+
+@pytest.mark.parametrize("days", ["-1", "36501", "999999999"])
+def test_purge_keeps_no_longer_than_there_are_dates(site: Site, days: str) -> None:
+    result = run(site, "purge", "--older-than", days)
+    assert (result.exit_code, "is not in the range" in result.stderr) == (2, True)
+    done(site, "purge", "--older-than", "36500")
 
 
 def test_an_application_without_registration_is_told() -> None:

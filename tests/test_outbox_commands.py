@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from flask.cli import ScriptInfo
 from flask_mail import Message, email_dispatched
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from flask_registration.cli import registration_cli
 
@@ -133,7 +134,7 @@ def breaking_the_database(site: Site, times: int) -> None:
     def fail(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if left[0]:
             left[0] -= 1
-            raise RuntimeError("the database's own trouble")
+            raise OperationalError(statement, None, Exception("the database's own trouble"))
 
     with site.app.app_context():
         event.listen(site.db.engine, "before_cursor_execute", fail)
@@ -145,7 +146,7 @@ def test_sending_ends_with_an_error_where_the_database_is_in_trouble(new_site: N
     result = CliRunner().invoke(registration_cli, ["send-mail"], obj=ScriptInfo(create_app=lambda: site.app))
     assert (result.exit_code, result.output) == (
         1,
-        "The outbox could not be worked on: the database's own trouble\n",
+        "The database did not answer just now. Please try again. the database's own trouble\n",
     )
 
 

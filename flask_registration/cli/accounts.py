@@ -9,15 +9,14 @@ from typing import TypeVar
 
 import click
 from marshmallow import ValidationError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..administration import account_name, find_account
-from ..errors import APIError, RegistrationError
+from ..errors import APIError, DatabaseUnavailable, RegistrationError
 from ..kit import Kit
 from ..retries import retrying
 from ..users import User
 from ..web import UNSAFE
-from .base import fail, load
+from .base import fail, load, printable, why
 
 T = TypeVar("T")
 
@@ -46,12 +45,12 @@ def accounts(context: click.Context) -> Generator[Kit]:
             yield kit
         except ValidationError as error:
             fail("\n".join(complaints(error, set(kit.fields.columns) - {kit.fields.password})))
+        except DatabaseUnavailable:
+            raise  # which the group of commands tells
         except APIError as error:
-            fail(f"{error.detail}{_why(error.__cause__)}")
+            fail(f"{error.detail}{why(error.__cause__)}")
         except RegistrationError as error:
             fail(printable(str(error)))
-        except SQLAlchemyError as error:
-            fail(f"The database refused.{_why(error)}")
 
 
 def on_account(
@@ -121,17 +120,3 @@ def complaints(error: ValidationError, columns: Collection[str] = ()) -> list[st
 def option(name: str) -> str:
     """A column as an option."""
     return f"--{name.replace('_', '-')}"
-
-
-def printable(text: str) -> str:
-    """A text that cannot colour, erase or turn round what a terminal shows."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text
-    )
-
-
-def _why(error: BaseException | None) -> str:
-    """What the database says, in one line: the others may have a row with its password's hash."""
-    original = error.orig if isinstance(error, DBAPIError) else None
-    first = str(original).strip().partition("\n")[0]
-    return f" {printable(first)}" if original else ""

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any, NoReturn
 
 import click
 from flask import Flask
 from flask.cli import ScriptInfo
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..delivery import Sender
-from ..errors import ConfigurationError
+from ..deployment.database import stored
+from ..errors import ConfigurationError, DatabaseUnavailable
 from ..kit import Kit
 
+#: Where a command leaves its application and kit for whoever tells of its trouble.
+LOADED = f"{__name__}.loaded"
 
-@click.group("registration")
+
+class Commands(click.Group):
+    """Commands that, where the database fails them, say what it lacks, and end."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (DatabaseUnavailable, SQLAlchemyError) as error:
+            fail("\n".join(_of_database(ctx, error)))
+
+
+def _of_database(context: click.Context, error: DatabaseUnavailable | SQLAlchemyError) -> Iterator[str]:
+    """What ``check --database`` would say; the database's own word where that finds nothing."""
+    found = []
+    if LOADED in context.meta:
+        app, kit = context.meta[LOADED]
+        with app.app_context():
+            found = [each for each in stored(app, kit) if each.level == "error"]
+    for cure, group in groupby(found, key=lambda each: each.cure):
+        yield from (printable(f"{each.subject} {each.says}") for each in group)
+        yield f"  -> {cure}"
+    if not found:
+        is_away = isinstance(error, DatabaseUnavailable)
+        said = why(error.__cause__ if is_away else error)
+        yield f"{error.detail if is_away else 'The database refused.'}{said}"  # type: ignore[union-attr]
+
+
+@click.group("registration", cls=Commands)
 def registration_cli() -> None:
     """Look after accounts, their mails, and the configuration.
 
@@ -31,6 +64,7 @@ def load(context: click.Context) -> tuple[Flask, Kit]:
     kit = app.extensions.get("registration")
     if kit is None:
         fail("This application has no Registration: call registration.init_app(app).")
+    context.meta[LOADED] = app, kit
     return app, kit
 
 
@@ -46,3 +80,17 @@ def fail(text: str) -> NoReturn:
     """Say why, and end with status 1."""
     click.secho(text, err=True, fg="red")
     raise SystemExit(1)
+
+
+def why(error: BaseException | None) -> str:
+    """What the database says, in one line: the others may have a row with its password's hash."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    first = str(original).strip().partition("\n")[0]
+    return f" {printable(first)}" if original else ""
+
+
+def printable(text: str) -> str:
+    """A text that cannot colour, erase or turn round what a terminal shows."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text
+    )

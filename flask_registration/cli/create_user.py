@@ -17,8 +17,8 @@ from ..schemas import account_columns_schema
 from ..settings import PREFIX
 from ..userfields import UserFields
 from ..web import UNSAFE
-from .accounts import accounts, ask_password, option, printable
-from .base import fail, load, registration_cli
+from .accounts import accounts, ask_password, option
+from .base import fail, load, printable, registration_cli
 
 #: What the parameters of columns start with, so that they are none of the command's own.
 COLUMN = "column_"

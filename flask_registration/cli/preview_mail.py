@@ -17,8 +17,7 @@ from ..loaders import adopt_loaders
 from ..mail import NotificationType
 from ..preview import Example, examples
 from ..web import WebSettings
-from .accounts import printable
-from .base import fail, load, registration_cli
+from .base import fail, load, printable, registration_cli
 
 #: By this line we know a folder of ours, whose files may be replaced.
 MARK = '<meta name="generator" content="flask registration preview-mail">'

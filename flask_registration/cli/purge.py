@@ -20,6 +20,9 @@ from .base import load, registration_cli
 #: How many rows are removed before the progress is shown.
 BATCH = 100
 
+#: Days, of what may be kept; a century, and more than that would be before the first dates that there are.
+LONGEST = 36500
+
 
 class Purge(NamedTuple):
     """One kind of rows that expire.
@@ -88,7 +91,7 @@ PURGES = [
 @click.option("--dry-run", is_flag=True, help="Only tell how many there are.")
 @click.option(
     "--older-than",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=LONGEST),
     default=0,
     metavar="DAYS",
     help="Keep what expired within so many days.",

@@ -13,7 +13,7 @@ import click
 from flask import Flask
 
 from ..delivery import Sender
-from .base import fail, load_outbox, registration_cli
+from .base import load_outbox, registration_cli
 
 #: Seconds between two removals of old records.
 PURGE_INTERVAL = 3600
@@ -35,12 +35,9 @@ def send_mail_command(context: click.Context, watch: bool, interval: float) -> N
         if watch:
             keep_sending(app, sender, stop, interval)
             return
-        try:
-            told = send_all(sender, stop)
-            with app.app_context():
-                sender.store.purge()
-        except Exception as error:
-            fail(f"The outbox could not be worked on: {error}")
+        told = send_all(sender, stop)
+        with app.app_context():
+            sender.store.purge()
     click.echo(f"Sent {told[True]}, failed {told[False]}.")
 
 

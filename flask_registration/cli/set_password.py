@@ -8,8 +8,8 @@ import click
 
 from ..administration import account_name, find_account, personal_texts, set_password
 from ..retries import retrying
-from .accounts import accounts, ask_password, check_names, names_account, printable
-from .base import registration_cli
+from .accounts import accounts, ask_password, check_names, names_account
+from .base import printable, registration_cli
 
 
 @registration_cli.command("set-password")

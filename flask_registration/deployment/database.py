@@ -14,7 +14,7 @@ from ..userfields import is_unique
 from .findings import Finding, error, warning
 from .mail import describe
 
-MIGRATE = "run your migrations (or db.create_all(), for a table that is not there)"
+MIGRATE = "run your migrations, with `flask db upgrade` say (or db.create_all(), for a table that is not there)"
 
 
 def stored(app: Flask, kit: Kit) -> Iterator[Finding]:
