@@ -51,9 +51,9 @@ class Production(NamedTuple):
     letters: Letterbox
     environment: dict[str, str]
 
-    def run(self, action: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call its script."""
-        return call(action, self.environment)
+        return call(*arguments, environment=self.environment)
 
     def answered(self) -> Counter[tuple[str, int]]:
         """How many requests for accounts each host has answered with each status, as nginx has it."""
@@ -62,8 +62,8 @@ class Production(NamedTuple):
         return Counter((each[2], int(each[1])) for each in found if each)
 
 
-def call(action: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(EXAMPLE / "run.sh"), action]
+def call(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(EXAMPLE / "run.sh"), *arguments]
     return subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
@@ -108,7 +108,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
             "FLASK_RATELIMIT_KEY_PREFIX": DATABASE,
             "FLASK_CELERY__task_default_queue": DATABASE,
         }
-        started = call("start", environment)
+        started = call("start", environment=environment)
         assert started.returncode == 0, started.stdout + started.stderr
         running = Production(folder, port, hosts, letters, environment)
         pids = [int(path.read_text()) for path in folder.glob("*.pid") if path.read_text()]
@@ -155,6 +155,14 @@ def test_it_says_what_runs(production: Production) -> None:
     )
     again = production.run("start")
     assert (again.returncode, again.stderr) == (1, "It runs already.\n")
+
+
+def test_the_commands_of_its_page_know_the_environment_of_the_hosts(production: Production) -> None:
+    commands = re.findall(r"`\./run\.sh (flask [^`]+)`", (EXAMPLE / "README.md").read_text("utf-8"))
+    assert {command.split()[2] for command in commands} == {"purge", "check"}
+    for command in commands:
+        told = production.run(*command.split())
+        assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_nginx_is_believed_and_nobody_else(production: Production) -> None:
@@ -238,19 +246,21 @@ def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
         pytest.skip("no nginx here")
     nobody = f"postgresql+psycopg://postgres@127.0.0.1:{free_port()}/nowhere"
     environment = {**os.environ, "BIN": str(Path(sys.executable).parent), "RUN_DIR": str(tmp_path / "run")}
-    started = call("start", {**environment, "SECRET_KEY": secrets.token_hex(), "DATABASE_URL": nobody})
+    started = call("start", environment={**environment, "SECRET_KEY": secrets.token_hex(), "DATABASE_URL": nobody})
     assert started.returncode == 1
     assert "connection failed" in started.stderr
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.log"}
-    stopped = call("stop", environment)
+    stopped = call("stop", environment=environment)
     assert (stopped.returncode, stopped.stdout) == (0, "It does not run.\n")
-    assert call("status", environment).returncode == 1
+    assert call("status", environment=environment).returncode == 1
 
 
 def test_an_action_that_there_is_not_is_told_the_others(tmp_path: Path) -> None:
-    refused = call("restart", {**os.environ, "SECRET_KEY": "x"})
+    refused = call("restart", environment={**os.environ, "SECRET_KEY": "x"})
     assert refused.returncode == 2
-    assert re.findall(r"^  run\.sh (\w*)", refused.stderr, re.MULTILINE) == ["", "start", "stop", "status", "purge"]
+    assert re.findall(r"^  run\.sh (\w*)", refused.stderr, re.MULTILINE) == [
+        *("", "start", "stop", "status", "purge", "flask")
+    ]
 
 
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:

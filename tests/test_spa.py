@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from .browsers import width, window
 from .examples import EXAMPLES, SETTINGS, example
 from .site import PASSWORD
 from .smtp import free_port
-from .terminal import Program
+from .terminal import ENDED, Program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -33,8 +34,8 @@ PAGES = ("/register/", "/login/", "/forgotten-password/", "/new-link/", "/reset-
 class Spa(Program):
     """Both parts of the example, each at a port of its own."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        ports = free_port(), free_port()
+    def __init__(self, folder: Path, ports: tuple[int, int] | None = None, **settings: str) -> None:
+        ports = ports or (free_port(), free_port())
         self.api, self.url = (f"http://127.0.0.1:{port}" for port in ports)
         self.read_up_to = 0
         super().__init__(
@@ -312,3 +313,17 @@ def test_the_lock_of_npm_names_no_registry() -> None:
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert packages.keys() >= {"node_modules/vue", "node_modules/vite"}
     assert all("resolved" not in package and "integrity" in package for package in packages.values())
+
+
+@pytest.mark.parametrize("taken", ["back end", "front end"])
+def test_a_port_that_is_taken_ends_both(taken: str, spa: Spa, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ports = (port, free_port()) if taken == "back end" else (free_port(), port)
+        another = Spa(tmp_path, ports)
+        try:
+            another.wait_for(rf".*\bPort {port} is .*in use.*", timeout=120)
+            another.wait_for(re.escape("One of the two has ended, and so the other does: see above."))
+            another.wait_for(re.escape(ENDED))
+        finally:
+            another.close()

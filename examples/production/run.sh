@@ -6,6 +6,7 @@
 #   run.sh stop     stop it
 #   run.sh status   say what runs; ends with status 1 where something does not
 #   run.sh purge    remove the database, the queue, the counters and the logs
+#   run.sh flask …  a command of Flask's, with the environment of the hosts
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -174,6 +175,10 @@ status)
     fi
     exit $status
     ;;
+flask)
+    shift
+    exec flask --app app "$@"
+    ;;
 purge)
     if alive run; then
         echo "It still runs: stop it first." >&2
@@ -184,7 +189,7 @@ purge)
     echo "The database, the queue, the counters and the logs are removed. The secrets in .env are kept."
     ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' run.sh >&2
+    sed -n '2,9s/^# \{0,1\}//p' run.sh >&2
     exit 2
     ;;
 esac

@@ -17,5 +17,10 @@ cd ..
 trap 'kill $(jobs -p) 2>/dev/null' EXIT
 trap 'exit 0' INT TERM
 "$flask" --app app.py run --port "$api_port" &
-(cd frontend && exec node_modules/.bin/vite preview --outDir "$dist" --port "$web_port") &
-wait
+back_end=$!
+# CORS lets in the front end at this port, and at no other that Vite would look for.
+(cd frontend && exec node_modules/.bin/vite preview --outDir "$dist" --port "$web_port" --strictPort) &
+front_end=$!
+while kill -0 "$back_end" 2>/dev/null && kill -0 "$front_end" 2>/dev/null; do sleep 1; done
+echo "One of the two has ended, and so the other does: see above." >&2
+exit 1
