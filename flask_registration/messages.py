@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -100,4 +99,6 @@ def duration(time: timedelta) -> Message:
         return plural("{count} hour", "{count} hours", int(seconds // 3600))
     if seconds and seconds % 60 == 0:
         return plural("{count} minute", "{count} minutes", int(seconds // 60))
-    return plural("{count} second", "{count} seconds", math.ceil(seconds) + (seconds % 1 > 0), count=f"{seconds:g}")
+    number = int(seconds) if seconds % 1 == 0 else 3  # a fraction has the form of a few: neither one nor two
+    count = f"{seconds:g}"
+    return plural("{count} second", "{count} seconds", number, count=count)

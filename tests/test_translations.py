@@ -122,11 +122,18 @@ def marks(text: str) -> tuple[Counter[str], int, str, str]:
 
 @in_every_language
 def test_a_translation_has_the_values_and_the_strong_words_of_its_text(code: str) -> None:
+    used = Counter(map(c2py(read(code).plural_expr), range(1000)))
+
+    def is_right(text: str, number: int, english: str) -> bool:
+        if used[number] == 1 and "{count}" not in text:  # "two days" are one word in Arabic
+            english = english.replace("{count}", "").lstrip()
+        return marks(text) == marks(english)
+
     wrong = {
         text: message.id
         for message in messages(code)
-        for text in forms(message.string)
-        if marks(text) != marks(forms(message.id)[0])
+        for number, text in enumerate(forms(message.string))
+        if not is_right(text, number, forms(message.id)[0])
     }
     assert wrong == {}
 
@@ -244,10 +251,15 @@ LASTING = [
     ("uk", timedelta(days=2), "2 дні."),
     ("uk", timedelta(days=5), "5 днів."),
     ("uk", timedelta(days=21), "21 день."),
-    ("ar", timedelta(days=1), "1 يوم."),
+    ("ar", timedelta(days=1), "لمدة يوم واحد."),
+    ("ar", timedelta(days=2), "لمدة يومين."),
+    ("ar", timedelta(hours=2), "لمدة ساعتين."),
     ("ar", timedelta(days=5), "5 أيام."),
     ("ar", timedelta(days=11), "11 يومًا."),
     ("ar", timedelta(days=100), "100 يوم."),
+    ("ar", timedelta(seconds=2), "لمدة ثانيتين."),
+    ("ar", timedelta(seconds=0.5), "0.5 ثوانٍ."),
+    ("en", timedelta(seconds=0.5), "0.5 seconds"),
     ("ja", timedelta(days=5), "5日"),
     ("pt_BR", timedelta(days=1), "1 dia."),
 ]
