@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
@@ -74,17 +74,17 @@ def error_response(error: Exception, settings: WebSettings) -> Response:
     if isinstance(error, ValidationError):
         messages = by_field(error)
         if wants_problem:
-            response = _problem_of_fields(messages, settings)
+            response = _problem_response(problem_of_fields(settings, messages, said))
         else:
             key = settings.non_field_errors_key
             response = jsonify({key if name == SCHEMA else name: texts for name, texts in said(messages).items()})
             response.status_code = 400
     elif isinstance(error, APIError):
-        response = _response(error.detail, error.code, error.status, settings, problem=wants_problem)
+        response = _response(error.detail, error.code, error.status, settings, as_problem=wants_problem)
         response.headers.extend(error.headers)
     else:
         http = cast(HTTPException, error)
-        response = _response(http.description, code_of(http), http.code or 500, settings, problem=wants_problem)
+        response = _response(http.description, code_of(http), http.code or 500, settings, as_problem=wants_problem)
         response.headers.extend({name: value for name, value in http.get_headers() if name != "Content-Type"})
     return response
 
@@ -101,36 +101,45 @@ def _wants_problem() -> bool:
     return 0 < named >= accepted["application/json"]
 
 
-def _response(detail: str | None, code: str, status: int, settings: WebSettings, *, problem: bool) -> Response:
-    if problem:
-        return _problem(said(detail), code, status, settings)
+def _response(detail: str | None, code: str, status: int, settings: WebSettings, *, as_problem: bool) -> Response:
+    if as_problem:
+        return _problem_response(problem(settings, status, code, said(detail)))
     response = jsonify(detail=said(detail), code=code)
     response.status_code = status
     return response
 
 
-def _problem_of_fields(messages: Mapping[str, Any], settings: WebSettings) -> Response:
+def _problem_response(members: dict[str, Any]) -> Response:
+    response = jsonify(members)
+    response.status_code = members["status"]
+    response.mimetype = PROBLEM
+    return response
+
+
+def problem_of_fields(settings: WebSettings, messages: Mapping[str, Any], say: Callable[[str], str]) -> dict[str, Any]:
+    """The members of a problem that is about fields.
+
+    :param messages: as marshmallow has them: by field, and the fields of a field within it.
+    :param say: puts a message into the language of the reader.
+    """
     errors = [
-        {"pointer": pointer, "code": getattr(text, "code", None) or INVALID, "detail": said(text)}
+        {"pointer": pointer, "code": getattr(text, "code", None) or INVALID, "detail": say(text)}
         for pointer, text in _walk(messages, "#")
     ]
     detail = " ".join(dict.fromkeys(str(each["detail"]) for each in errors))
-    return _problem(detail, INVALID, 400, settings, errors=errors)
+    return {**problem(settings, 400, INVALID, detail), "errors": errors}
 
 
-def _problem(detail: str | None, code: str, status: int, settings: WebSettings, **members: Any) -> Response:
+def problem(settings: WebSettings, status: int, code: str, detail: str | None) -> dict[str, Any]:
+    """The members of a problem (RFC 9457 section 3.1)."""
     base = settings.problem_types_url
-    response = jsonify(
-        type=f"{base}{code}" if base else "about:blank",
-        title=HTTP_STATUS_CODES.get(status, "Error"),
-        status=status,
-        detail=detail,
-        code=code,
-        **members,
-    )
-    response.status_code = status
-    response.mimetype = PROBLEM
-    return response
+    return {
+        "type": f"{base}{code}" if base else "about:blank",
+        "title": HTTP_STATUS_CODES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
 
 
 def _walk(messages: Any, pointer: str) -> Iterator[tuple[str, Any]]:

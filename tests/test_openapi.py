@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from flask_registration import (
 from flask_registration.cli import registration_cli
 from flask_registration.flows import verification_redirects
 
-from .descriptions import COMMON, SITES, CheckedClient, describe, find, own_columns, registration, resolve
+from .descriptions import COMMON, SITES, CheckedClient, check, describe, find, own_columns, registration, resolve
 from .outboxes import command
 from .people import define_login
 from .site import PASSWORD, Site, links_of, parameters
@@ -50,14 +51,26 @@ def schema_of(
     return found
 
 
+def examples(document: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    """The examples of an error, of which there must be a problem for each."""
+    content = resolve(document, response)["content"]
+    plain, problems = content["application/json"]["examples"], content["application/problem+json"]["examples"]
+    assert list(plain) == list(problems)
+    for name, example in plain.items():
+        value, problem = example["value"], problems[name]["value"]
+        if name == "fields":
+            assert {each["pointer"] for each in problem["errors"]} == {f"#/{field}" for field in value}
+            assert problem["code"] == "invalid"
+            assert {each["code"] for each in problem["errors"]} <= {"required", "invalid"}
+        else:
+            assert {"detail": problem["detail"], "code": problem["code"]} == value
+    return dict(plain)
+
+
 def codes(document: dict[str, Any], path: str, *, method: str = "post") -> dict[str, set[str]]:
     """The codes of an endpoint's errors, by their status."""
     responses = document["paths"][f"/accounts/{path}/"][method]["responses"]
-    return {
-        status: set(resolve(document, response)["content"]["application/json"]["examples"])
-        for status, response in responses.items()
-        if status >= "400"
-    }
+    return {status: set(examples(document, response)) for status, response in responses.items() if status >= "400"}
 
 
 # It is right
@@ -68,6 +81,32 @@ def test_the_description_is_valid(name: str, new_site: NewSite) -> None:
     document = describe(new_site(**SITES[name]).app)
     validate(document)
     assert document["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_every_example_is_as_its_schema_says(name: str, new_site: NewSite) -> None:
+    document = describe(new_site(**SITES[name]).app)
+    replies = [
+        reply
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+        for reply in operation["responses"].values()
+    ]
+    seen: Counter[str] = Counter()
+    for reply in [*replies, *document["components"]["responses"].values()]:
+        for kind, content in resolve(document, reply).get("content", {}).items():
+            for example in content.get("examples", {}).values():
+                check(document, content["schema"], example["value"])
+                seen[kind] += 1
+    assert seen["application/problem+json"] == seen["application/json"] > 50
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/problem+json"])
+def test_the_example_about_fields_is_what_an_empty_registration_gets(kind: str, site: Site) -> None:
+    content = describe(site.app)["paths"]["/accounts/register/"]["post"]["responses"]["400"]["content"][kind]
+    reply = site.post("register", {}, headers={"Accept": kind})
+    assert content["examples"]["fields"]["value"] == reply.get_json()
 
 
 @pytest.mark.parametrize("name", SITES)

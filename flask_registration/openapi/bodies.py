@@ -114,7 +114,7 @@ class Bodies:
         reference = self._add(name_of(schema), whole)
         return {"type": "array", "items": reference} if schema.many else reference
 
-    def field_errors(self, endpoint: str, schemas: Sequence[Schema]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def field_errors(self, endpoint: str, schemas: Sequence[Schema]) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """The messages about the fields of a body, and an example of them."""
         key = self._kit.group(WebSettings).non_field_errors_key
         found = {
@@ -212,10 +212,10 @@ def _example_of_errors(schemas: Iterable[Schema]) -> dict[str, list[str]]:
         for name, field in schema.fields.items()
         if not field.dump_only and not isinstance(field, NESTED)
     ]
-    missing = {
-        name: [str(REQUIRED)] for name, field in loaded if field.required and not getattr(field.root, "partial", None)
+    missing: dict[str, list[str]] = {
+        name: [REQUIRED] for name, field in loaded if field.required and not getattr(field.root, "partial", None)
     }
-    return missing or {name: [str(field.error_messages.get("invalid", NULL))] for name, field in loaded[:1]}
+    return missing or {name: [cast(str, field.error_messages.get("invalid", NULL))] for name, field in loaded[:1]}
 
 
 def _without(mapping: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

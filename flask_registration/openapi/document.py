@@ -54,7 +54,7 @@ def describe(app: Flask, kit: Kit) -> dict[str, Any]:
     bodies = Bodies(spec, plugin, kit)
     for name, scheme in security_schemes(app, kit).items():
         spec.components.security_scheme(name, scheme)
-    bodies.share("MethodNotAllowed", method_not_allowed(bodies))
+    bodies.share("MethodNotAllowed", method_not_allowed(bodies, kit.group(WebSettings)))
     for flow in kit.flows:
         settings = kit.group(flow.group)
         endpoints = [] if flow.pages else [each for each in flow.endpoints if each.enabled(settings)]
