@@ -41,7 +41,8 @@ html_theme = "flask"
 html_title = f"Flask-Registration {version}"
 html_show_sourcelink = False
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
+version_banner = False  # it would ask an index of packages, from every reader's browser
 
 myst_enable_extensions = ["deflist", "substitution"]
 myst_heading_anchors = 3
@@ -54,14 +55,12 @@ autodoc_typehints_description_target = "documented"
 
 
 def break_at_underscores(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """Let names and paths in a table break where a reader would break them."""
+    """Let names and paths break where a reader would break them; ``pages.css`` says where they may."""
 
-    def names(cell: re.Match[str]) -> str:
-        return re.sub(
-            r'(?<=<span class="pre">)[^<]+', lambda name: re.sub(r"(?<=\w)[_/]", r"\g<0><wbr>", name[0]), cell[0]
-        )
+    def names(code: re.Match[str]) -> str:
+        return re.sub(r"(?<=\w)[_/]", r"\g<0><wbr>", code[0])
 
-    context["body"] = re.sub(r"<td>.*?</td>", names, context.get("body", ""), flags=re.DOTALL)
+    context["body"] = re.sub(r'(?<=<span class="pre">)[^<]+', names, context.get("body", ""))
 
 
 def setup(app: Sphinx) -> None:

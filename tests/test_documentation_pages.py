@@ -1,0 +1,40 @@
+"""The documentation as it is read: built, and looked at in a browser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .browsers import window
+from .pages import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def test_no_page_moves_sideways_on_a_phone_or_needs_another_site(browser: Browser, tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "-b",
+        "html",
+        "-d",
+        tmp_path / "read",
+        "docs",
+        tmp_path / "html",
+    ]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    paths = sorted((tmp_path / "html").glob("*.html"))
+    assert len(paths) > 30
+    wide = {}
+    with window(browser, paths[0].as_uri(), tmp_path.as_uri()) as page:
+        for path in paths:
+            page.goto(path.as_uri())
+            wide[path.name] = page.evaluate("document.documentElement.scrollWidth")
+    assert {name: width for name, width in wide.items() if width > 390} == {}
