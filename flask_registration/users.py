@@ -129,9 +129,10 @@ def new_stamp() -> str:
 
 
 def next_stamp(stamp: str) -> str:
-    """Another stamp of the same lineage, its first half: what the link that undoes a move is bound to.
+    """Another security stamp, which ends the sessions, tokens and mailed links of an account that gets it.
 
-    So that link outlives whatever a thief of the account changes next.
+    For ``revoke_token`` of a token manager, say. One link lives on: that which undoes a move to another address is
+    bound to the stamp's first half, which stays, so that it outlives whatever a thief of the account changes next.
     """
     return lineage(stamp) + secrets.token_hex(8)
 

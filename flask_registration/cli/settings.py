@@ -8,7 +8,7 @@ import click
 
 from ..extension import ROOMS
 from ..flows import DEFAULT_FLOWS
-from ..settings import PREFIX, declarations, spell
+from ..settings import PREFIX, Settings, declarations, spell
 from .base import load, registration_cli
 
 
@@ -24,7 +24,7 @@ def settings_command(context: click.Context, markdown: bool) -> None:
     for group, values in kit.settings.items():
         if not declarations(group):
             continue
-        click.secho(f"\n{(group.__doc__ or '').splitlines()[0]}", bold=True)
+        click.secho(f"\n{_title(group).replace('``', '')}", bold=True)
         for declaration in declarations(group):
             field = declaration.key.removeprefix(PREFIX).lower()
             value, default = getattr(values, field), getattr(group(), field)
@@ -38,12 +38,17 @@ def settings_table() -> str:
     """Every setting as Markdown tables, one for each group."""
     parts = []
     for group in filter(declarations, (*(flow.group for flow in DEFAULT_FLOWS), *ROOMS)):
-        parts.append(f"**{(group.__doc__ or '').splitlines()[0].rstrip('.')}**\n\n")
+        parts.append(f"**{_title(group).rstrip('.').replace('``', '`')}**\n\n")
         parts.append("| setting | default | what it is for |\n| --- | --- | --- |\n")
         for key, kind, default, help in declarations(group):
             parts.append(f"| `{key}` | {_cell(default)} | {help.replace('|', chr(92) + '|')} *({kind})* |\n")
         parts.append("\n")
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def _title(group: type[Settings]) -> str:
+    """What a group of settings is about, as its docstring says it."""
+    return (group.__doc__ or "").splitlines()[0]
 
 
 def _cell(default: str) -> str:
