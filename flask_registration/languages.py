@@ -71,6 +71,7 @@ class Languages:
         self.default: Language = next(iter(offered.values()))
         for language in offered.values():  # "pt" finds Brazilian Portuguese where there is no other
             self._offered.setdefault(language.primary, language)
+        self.tags: list[str] = [language.tag for language in offered.values()]
         self.is_one: bool = len(offered) == 1
         self._by_header = lru_cache(maxsize=HEADERS_KEPT)(self._negotiate)
 

@@ -171,7 +171,8 @@ def _imported(value: Any) -> Any:
     try:
         return import_string(value)
     except ImportError as error:
-        raise ValueError(f"cannot be imported: {error.__cause__ or error}") from error
+        reason = getattr(error, "exception", error)  # Werkzeug's own tells in ten lines where it has looked
+        raise ValueError(f"cannot be imported: {reason}") from error
 
 
 def _checked(value: Any, fits: Callable[[Any], bool], complaint: str) -> Any:

@@ -367,7 +367,12 @@ A_NUMBER = 5
             "must be a callable",
             id="its import string",
         ),
-        pytest.param("VERIFICATION_URL_BUILDER", "no_such.module", "cannot be imported", id="a module there is not"),
+        pytest.param(
+            "VERIFICATION_URL_BUILDER",
+            "no_such.module",
+            "cannot be imported: No module named 'no_such'",
+            id="a module there is not",
+        ),
         pytest.param("VERIFICATION_URL_BUILDER", "json.no_such", "cannot be imported", id="a name there is not"),
         pytest.param("VERIFICATION_URL_BUILDER", "", "", id="an empty import string"),
         pytest.param("PASSWORD_VALIDATORS", ["json.no_such"], "cannot be imported", id="such a name in a list"),

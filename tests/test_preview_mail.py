@@ -286,6 +286,15 @@ def test_the_mails_are_in_the_language_that_was_asked_for(new_site: NewSite, fol
     assert '<pre dir="auto">' in index(folder), "and so a text is read from the side that it is written from"
 
 
+def test_a_language_that_is_not_offered_is_told(new_site: NewSite, folder: Path) -> None:
+    site = new_site(LANGUAGES=["en", "ja", "pt-BR"])
+    for tag, told in (("jp", True), ("ja", False), ("ja-JP", False), ("pt", False)):
+        result = site.app.test_cli_runner().invoke(registration_cli, ["preview-mail", str(folder), "--language", tag])
+        assert result.exit_code == 0, result.output
+        says = f"No language that is offered is {tag!r}, so our own texts are in en; there are en, ja, pt-BR.\n"
+        assert result.stderr == (says if told else "")
+
+
 def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -> None:
     sent: list[Any] = []
 

@@ -207,6 +207,28 @@ def test_nobody_is_logged_in_who_cannot_be(site: Site, accounts: Accounts) -> No
             use(user)
 
 
+def test_a_name_is_no_user(accounts: Accounts) -> None:
+    accounts.create_user("alice")
+    for use in (accounts.login_as, accounts.token_for):
+        with pytest.raises(TypeError, match=r"^Pass the User, which accounts\.create_user\(\) returns, and not 'a'\.$"):
+            use("a")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("reset_password", "reset-password"), ("/log-in/", "login"), ("logins", "login")]
+)
+def test_an_endpoint_that_there_is_not_is_told_at_once(accounts: Accounts, wrong: str, right: str) -> None:
+    name = wrong.strip("/")
+    with pytest.raises(ValueError, match=rf"^There is no endpoint '{name}'; the nearest is '{right}'\.$"):
+        accounts.post(wrong)
+
+
+@site_with(login_model=define_login)
+def test_an_endpoint_may_have_a_parameter(accounts: Accounts) -> None:
+    client = accounts.login_as(accounts.create_user())
+    assert client.delete(accounts.url("logins/1")).status_code == 204
+
+
 # Clients
 
 

@@ -55,6 +55,10 @@ def preview_mail_command(context: click.Context, folder: Path, language: str | N
     with app.test_request_context(f"{kit.group(WebSettings).url_prefix}/", headers=headers):
         adopt_loaders()  # a template may ask who is logged in
         found = [_shown(each) for each in examples(kit)]
+    if language and not kit.languages.match(language):
+        offered = ", ".join(kit.languages.tags)
+        told = f"No language that is offered is {language!r}, so our own texts are in {kit.languages.default.tag}"
+        click.secho(f"{told}; there are {offered}.", err=True, fg="yellow")
     names = {each.name for each in found}
     others = [kind.value for kind in NotificationType if kind.value not in names]
     try:

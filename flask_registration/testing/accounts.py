@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from difflib import get_close_matches
 from typing import Any, cast
 
 from flask import Flask, session
@@ -55,8 +57,17 @@ class Accounts:
         return new_client(self.app)
 
     def url(self, endpoint: str) -> str:
-        """The path of an endpoint: ``"profile"``, say, is at ``/accounts/profile/``."""
-        return f"{self._kit.group(WebSettings).url_prefix}/{endpoint.strip('/')}/"
+        """The path of an endpoint: ``"profile"``, say, is at ``/accounts/profile/``.
+
+        :raises ValueError: the application has no such endpoint, switched off or not.
+        """
+        __tracebackhide__ = True
+        path = endpoint.strip("/")
+        there = [each.path.strip("/") for flow in self._kit.flows for each in flow.endpoints]
+        if not any(re.fullmatch(re.sub(r"<.+?>", "[^/]+", known), path) for known in there):
+            nearest = get_close_matches(path, there, n=1, cutoff=0) or ["none"]
+            raise ValueError(f"There is no endpoint {path!r}; the nearest is {nearest[0]!r}.")
+        return f"{self._kit.group(WebSettings).url_prefix}/{path}/"
 
     def post(
         self,
@@ -69,7 +80,9 @@ class Accounts:
         """POST JSON to an endpoint, ``"reset-password"`` say.
 
         :param client: who asks; a new client, unless given.
+        :raises ValueError: the application has no such endpoint.
         """
+        __tracebackhide__ = True
         return (client or self.client()).post(self.url(endpoint), json=dict(body or {}), headers=dict(headers or {}))
 
     def register(self, name: str = "alice", **fields: Any) -> TestResponse:
@@ -100,6 +113,7 @@ class Accounts:
 
         :param user: a user of the application's model, from whatever database session.
         :param fresh: whether they have just shown the password.
+        :raises TypeError: this is no user: a name, say.
         :raises ValueError: the user is not in the database, or suspended.
         """
         __tracebackhide__ = True
@@ -110,6 +124,7 @@ class Accounts:
     def token_for(self, user: User) -> str:
         """A token for the header ``Authorization: Bearer …``; the password has just been shown for it.
 
+        :raises TypeError: this is no user: a name, say.
         :raises ValueError: the user is not in the database, or suspended.
         """
         __tracebackhide__ = True
@@ -171,11 +186,15 @@ class Accounts:
     def _stored(self, user: User) -> User:
         """This user in the current database session.
 
+        :raises TypeError: this is no user.
         :raises ValueError: there is none, or it may not be logged in.
         """
         __tracebackhide__ = True
+        model = self._kit.fields.model
+        if not isinstance(user, model):
+            raise TypeError(f"Pass the {model.__name__}, which accounts.create_user() returns, and not {user!r}.")
         key = cast(Any, inspect(user)).identity
-        stored = key and self._db.session.get(self._kit.fields.model, key)
+        stored = key and self._db.session.get(model, key)
         if stored is None:
             raise ValueError(f"{type(user).__name__} is not in the database: add it and commit first.")
         if not self._kit.users.state(stored).is_active:
