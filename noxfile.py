@@ -1,7 +1,8 @@
 """The tests on every Python that is here, with the newest and with the lowest versions of what the package needs.
 
 ``nox`` runs all of them, ``nox -s tests-3.13`` those on one Python, ``nox -s lowest -- tests/test_links.py`` one file,
-and ``nox -- central`` the files of ``CENTRAL``. A Python that is not here is named and left out.
+and ``nox -- central`` the files of ``CENTRAL``, as ``essential`` those of ``ESSENTIAL``. A Python that is not here is
+named and left out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -27,6 +29,13 @@ CENTRAL = [
     "tests/test_openapi.py",
     "tests/test_passwords.py",
     "tests/test_throttles.py",
+]
+
+# What shows in half a minute whether a version of Python will do.
+ESSENTIAL = [
+    "tests/flows/test_life.py",
+    "tests/test_configuration.py",
+    "tests/test_mail.py",
 ]
 
 PYRIGHT = "1.1.414"
@@ -50,6 +59,15 @@ def tests(session: nox.Session) -> None:
     run_tests(session)
 
 
+@nox.session(default=False)
+def others(session: nox.Session) -> None:
+    """Test with the newest versions on each Python but the lowest and this one, which have sessions of their own."""
+    this = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for version in PYTHONS:
+        if version not in (LOWEST, this):
+            session.notify(f"tests-{version}")
+
+
 @nox.session(python=LOWEST)
 def lowest(session: nox.Session) -> None:
     """Test with the lowest versions that setup.cfg allows, on the lowest Python that is here."""
@@ -71,4 +89,5 @@ def types(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session) -> None:
     """Run those that are asked for."""
-    session.run("pytest", *(part for word in session.posargs for part in (CENTRAL if word == "central" else [word])))
+    files = {"central": CENTRAL, "essential": ESSENTIAL}
+    session.run("pytest", *(part for word in session.posargs for part in files.get(word, [word])))
