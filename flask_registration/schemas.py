@@ -23,10 +23,26 @@ from sqlalchemy import (
 )
 
 from .messages import Message
+from .models import as_utc
 from .passwords import PASSWORD_MAX_LENGTH, TOO_LONG
 from .userfields import UserFields, has_default, integer_bits
 from .web import MESSAGES, BodySchema, not_blank
 from .web import Text as TextField
+
+
+class ZonedDateTime(fields.DateTime):
+    """A time in UTC, of a column with ``timezone=True``: SQLite and MariaDB would drop another zone."""
+
+    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> Any:
+        return super()._serialize(value and as_utc(value), *args, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        moment: datetime = super()._deserialize(value, *args, **kwargs)
+        try:
+            return as_utc(moment)
+        except OverflowError:  # beyond the last year there
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
+
 
 #: The types of most columns, and what they are in a body.
 PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
@@ -143,6 +159,8 @@ def column_field(column: Column[Any]) -> fields.Field[Any]:
     """
     plain = PLAIN.get(type(column.type))
     if plain is not None:
+        if getattr(column.type, "timezone", False):
+            plain = ZonedDateTime
         length = getattr(column.type, "length", None)
         return plain(
             required=not (column.nullable or has_default(column)),

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import Schema, fields, validate
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
-from sqlalchemy import Date, DateTime, Integer
+from sqlalchemy import Date, DateTime, Integer, Numeric
 from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
@@ -39,6 +39,8 @@ class Signup(Schema):
     terms = fields.Boolean(required=True, validate=validate.Equal(True))
     tags = fields.List(fields.String(validate=validate.Length(max=10)), validate=validate.Length(max=3))
     address = fields.Nested(Address, data_key="home")
+    colours = fields.List(fields.String(), validate=validate.ContainsOnly(["red", "green"]))
+    day = fields.Date(format="%d.%m.%Y")
 
 
 def own_columns() -> Callable[[Any], type[Any]]:
@@ -49,6 +51,8 @@ def own_columns() -> Callable[[Any], type[Any]]:
         seats=lambda: mapped_column(Integer, default=1, nullable=False),
         born=lambda: mapped_column(Date, nullable=True),
         seen=lambda: mapped_column(DateTime, nullable=True),
+        met=lambda: mapped_column(DateTime(timezone=True), nullable=True),
+        price=lambda: mapped_column(Numeric(8, 2), nullable=True),
     )
 
 
@@ -67,7 +71,7 @@ SITES: dict[str, dict[str, Any]] = {
     },
     "own fields": {
         "define": own_columns(),
-        "USER_PUBLIC_FIELDS": ["company", "plan", "seats", "born", "seen"],
+        "USER_PUBLIC_FIELDS": ["company", "plan", "seats", "born", "seen", "met", "price"],
         "REGISTER_SCHEMA_CLASS": Signup,
         "REGISTER_VERIFICATION_ENABLED": False,
         "REGISTER_EMAIL_VERIFICATION_ENABLED": False,

@@ -16,12 +16,14 @@ import yaml  # type: ignore[import-untyped]  # it ships no types
 from click.testing import CliRunner
 from flask import abort, jsonify
 from flask.cli import ScriptInfo
-from marshmallow import Schema, fields
-from openapi_spec_validator import validate
+from jsonschema import ValidationError as JSONSchemaError  # type: ignore[import-untyped]  # it ships no types
+from marshmallow import Schema, fields, validate
+from openapi_spec_validator import validate as validate_document
 
 from flask_registration import (
     DEFAULT_FLOWS,
     APIError,
+    BodySchema,
     ConfigurationError,
     Flow,
     LinkInvalid,
@@ -34,7 +36,7 @@ from flask_registration.flows import verification_redirects
 
 from .descriptions import COMMON, SITES, CheckedClient, check, describe, find, own_columns, registration, resolve
 from .outboxes import command
-from .people import define_login
+from .people import define_login, log_in
 from .site import PASSWORD, Site, links_of, parameters
 
 NewSite = Callable[..., Site]
@@ -79,7 +81,7 @@ def codes(document: dict[str, Any], path: str, *, method: str = "post") -> dict[
 @pytest.mark.parametrize("name", SITES)
 def test_the_description_is_valid(name: str, new_site: NewSite) -> None:
     document = describe(new_site(**SITES[name]).app)
-    validate(document)
+    validate_document(document)
     assert document["openapi"] == "3.1.0"
 
 
@@ -146,7 +148,14 @@ def test_every_reply_of_an_account_s_life_is_as_described(name: str, new_site: N
     ask("login", {"login": login, "password": "wrong"}, status=400)
     log_in(login)
     ask("profile", method="GET")
-    own = {"company": None, "seats": 7, "born": "2000-01-31", "seen": "2026-01-31T12:00:00", "plan": "gold"}
+    own: dict[str, Any] = {
+        "company": None,
+        "seats": 7,
+        "born": "2000-01-31",
+        "seen": "2026-01-31T12:00:00",
+        "plan": "gold",
+    }
+    own |= {"met": "2026-01-31T12:00:00+01:00", "price": 1.2}
     for method in ("PUT", "POST", "PATCH"):
         ask("profile", {"username": "alice", **own}, method=method)
     ask("profile", method="GET")
@@ -422,7 +431,7 @@ def test_a_flow_of_one_s_own_is_described_by_its_declaration(new_site: NewSite) 
     site = new_site(flows=[*DEFAULT_FLOWS, invite_flow()])
     site.app.test_client_class = CheckedClient
     document = describe(site.app)
-    validate(document)
+    validate_document(document)
     item = document["paths"]["/accounts/invites/{number}/"]
     assert item["parameters"][0]["schema"] == {"type": "integer", "minimum": 0}
     assert item["put"]["summary"], item["put"]["description"] == ("Change an invitation", "It goes out again.")
@@ -463,7 +472,7 @@ def test_what_has_the_same_name_is_not_the_same(new_site: NewSite) -> None:
     site = new_site(flows=[flow, *DEFAULT_FLOWS], login_model=define_login)
     site.app.test_client_class = CheckedClient
     document = describe(site.app)
-    validate(document)
+    validate_document(document)
     assert site.post("gone", {"why": "x", "causes": [{"why": "y"}]}).status_code == 404
     for status in (None, "200"):
         causes = schema_of(document, "gone", status=status)["properties"]["causes"]
@@ -646,3 +655,61 @@ def test_the_command_says_what_it_needs(site: Site, monkeypatch: pytest.MonkeyPa
     failed = CliRunner().invoke(registration_cli, ["openapi"], obj=ScriptInfo(create_app=lambda: site.app))
     assert failed.exit_code == 1
     assert "pip install 'Flask-Registration[openapi]'" in failed.output
+
+
+class Odd(BodySchema):
+    """Fields that apispec describes otherwise than they are."""
+
+    username = fields.String(required=True)
+    email = fields.Email(required=True)
+    password = fields.String(required=True, load_only=True)
+    colours = fields.List(fields.String(), validate=validate.ContainsOnly(["red", "green"]))
+    day = fields.Date(format="%d.%m.%Y")
+    price = fields.Decimal(allow_none=True)
+    page = fields.Url()
+    address = fields.IP()
+
+
+@pytest.mark.parametrize(
+    ("field", "right", "wrong"),
+    [
+        ("colours", ["red"], ["blue"]),
+        ("day", "31.01.2026", None),
+        ("price", "1.20", []),
+        ("price", 1.2, []),
+        ("price", None, []),
+        ("page", "https://example.com/", 1),
+        ("address", "::1", "x"),
+        ("address", "127.0.0.1", "x"),
+    ],
+)
+def test_what_a_field_takes_is_described(field: str, right: Any, wrong: Any, new_site: NewSite) -> None:
+    site = new_site(REGISTER_SCHEMA_CLASS=Odd)
+    document = describe(site.app)
+    validate_document(document)
+    schema = resolve(
+        document,
+        document["paths"]["/accounts/register/"]["post"]["requestBody"]["content"]["application/json"]["schema"],
+    )["properties"][field]
+    body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
+    check(document, schema, right)
+    assert site.post("register", {**body, field: right}).status_code == 201
+    with pytest.raises(JSONSchemaError):
+        check(document, schema, wrong)
+    assert set(site.post("register", {**body, field: wrong}).get_json()) == {field}
+
+
+def test_a_time_with_a_zone_keeps_it_in_every_reply(new_site: NewSite, database: str) -> None:
+    site = new_site(database, define=own_columns(), USER_PUBLIC_FIELDS=["date_joined", "met", "seen"])
+    met = {"met": "2026-01-31T12:00:00+02:00", "seen": "2026-01-31T12:00:00"}
+    registered = site.register("alice", **met).get_json()
+    site.post("verify-registration", site.link())
+    client = log_in(site)
+    shown = client.get("/accounts/profile/").get_json()
+    assert registered["date_joined"][-6:] == shown["date_joined"][-6:] == "+00:00"
+    assert (shown["met"], shown["seen"]) == ("2026-01-31T10:00:00+00:00", "2026-01-31T12:00:00")
+    assert client.patch("/accounts/profile/", json={"met": "2026-01-31T12:00:00"}).get_json()["met"][10:] == (
+        "T12:00:00+00:00"
+    )
+    for beyond in ("9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"):
+        assert set(client.patch("/accounts/profile/", json={"met": beyond}).get_json()) == {"met"}

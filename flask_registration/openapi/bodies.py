@@ -61,6 +61,17 @@ class Bodies:
                 more["description"] = field.metadata.get("description", "A date and time (ISO 8601).")
             if not_blank in field.validators:
                 more["minLength"] = min_length if field.metadata.get("is_new") else 1
+            if isinstance(field, fields.Decimal):  # which Flask writes as a text, so that it stays exact
+                more["type"] = ["string", *_types(ret)]
+            if isinstance(field, fields.List) and "enum" in ret:  # of ContainsOnly, which is about what is in it
+                ret["items"] = {**ret["items"], "enum": ret.pop("enum")}
+            if ret.get("format") == "date" and getattr(field, "format", "iso") != "iso":  # "%d.%m.%Y", say
+                del ret["format"]
+            if ret.get("format") == "url":  # which JSON Schema calls so
+                ret["format"] = "uri"
+            if ret.get("format") == "ip":  # it has two names for these
+                ret["anyOf"] = [{"format": "ipv4"}, {"format": "ipv6"}]
+                del ret["format"]
             example = EXAMPLES.get(field.name or "")
             if example and "string" in ret.get("type", more.get("type", "")):
                 more["examples"] = [example]
@@ -216,6 +227,11 @@ def _example_of_errors(schemas: Iterable[Schema]) -> dict[str, list[str]]:
         name: [REQUIRED] for name, field in loaded if field.required and not getattr(field.root, "partial", None)
     }
     return missing or {name: [cast(str, field.error_messages.get("invalid", NULL))] for name, field in loaded[:1]}
+
+
+def _types(described: Mapping[str, Any]) -> list[str]:
+    types = described.get("type", [])
+    return [types] if isinstance(types, str) else list(types)
 
 
 def _without(mapping: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
