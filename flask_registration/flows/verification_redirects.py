@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound
 
 from ..errors import APIError
 from ..flow import Flow
@@ -84,6 +84,9 @@ UNDO_EMAIL_CHANGE = Page(
     {},
 )
 
+FAILED = Message("That did not work")
+INCOMPLETE = Message("This link is not complete.")
+
 #: What of a page is in the language of its reader.
 TEXTS = ("title", "text", "button", "passwords", "errors")
 
@@ -96,7 +99,7 @@ def verify_registration_page_view() -> ResponseReturnValue:
     return show(VERIFY_REGISTRATION)
 
 
-@flow.post("/verify-registration/confirm/")
+@flow.endpoint("/verify-registration/confirm/", methods=["GET", "POST"])
 def verify_registration_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     settings = flow.settings
@@ -111,7 +114,7 @@ def verify_email_page_view() -> ResponseReturnValue:
     return show(VERIFY_EMAIL)
 
 
-@flow.post("/verify-email/confirm/")
+@flow.endpoint("/verify-email/confirm/", methods=["GET", "POST"])
 def verify_email_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     return confirm(VERIFY_EMAIL, flow.settings.verify_email_success_url, flow.settings.verify_email_failure_url)
@@ -123,7 +126,7 @@ def reset_password_page_view() -> ResponseReturnValue:
     return show(RESET_PASSWORD)
 
 
-@flow.post("/reset-password/confirm/")
+@flow.endpoint("/reset-password/confirm/", methods=["GET", "POST"])
 def reset_password_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     return confirm(RESET_PASSWORD, flow.settings.reset_password_success_url, flow.settings.reset_password_failure_url)
@@ -135,7 +138,7 @@ def undo_email_change_page_view() -> ResponseReturnValue:
     return show(UNDO_EMAIL_CHANGE)
 
 
-@flow.post("/undo-email-change/confirm/")
+@flow.endpoint("/undo-email-change/confirm/", methods=["GET", "POST"])
 def undo_email_change_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     return confirm(UNDO_EMAIL_CHANGE, None, None)
@@ -161,8 +164,11 @@ def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
 
 def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
     """Hand the form to the JSON endpoint's own view, and lead on; a password that will not do can be typed again."""
-    refuse_other_sites()
     answer = endpoint_of(page)
+    if request.method == "GET":  # the address of a page that was sent before: the link was in its form
+        return render(page, title=FAILED, text=INCOMPLETE, status=400)
+    if is_from_another_site():
+        return render(page, title=FAILED, text=Message("This form was sent from another site."), status=400)
     body = request.form.to_dict()
     if body.get("password") != body.get("password_confirm"):  # the page asks twice, whether or not the endpoint does
         return show(page, {"password_confirm": [Message("The two passwords do not match.", code="mismatch")]})
@@ -173,10 +179,10 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
             errors: dict[str, Any] = by_field(error)
             if errors.keys() & page.passwords.keys():
                 return show(page, errors)
-            failure: str = Message("This link is not complete.")
+            failure: str = INCOMPLETE
         except APIError as error:
             if error.status in (429, 503):  # the link is as good as it was: the form can be sent again
-                response = render(page, title=Message("That did not work"), text=error.detail, status=error.status)
+                response = render(page, title=FAILED, text=error.detail, status=error.status)
                 response.headers.extend(error.headers)
                 return response
             failure = error.detail
@@ -186,7 +192,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
             return redirect(success_url) if success_url else render(page, title=Message("Done"), text=page.done)
     if failure_url:
         return redirect(failure_url)
-    return render(page, title=Message("That did not work"), text=failure, status=400)
+    return render(page, title=FAILED, text=failure, status=400)
 
 
 def endpoint_of(page: Page) -> Callable[[], Any]:
@@ -200,16 +206,15 @@ def endpoint_of(page: Page) -> Callable[[], Any]:
     return handler
 
 
-def refuse_other_sites() -> None:
-    """A browser says where a form was sent from: another site must not log anybody in with a link of its own.
+def is_from_another_site() -> bool:
+    """Whether a browser says so of a form: another site must not log anybody in with a link of its own.
 
-    :raises werkzeug.exceptions.BadRequest: it was sent from elsewhere.
+    ``Sec-Fetch-Site`` decides where there is one, as with HTTPS: it does not depend on the host that a proxy hands on.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    by_site = site is None or site in ("same-origin", "none")
-    by_origin = origin is None or urlsplit(origin).netloc == request.host
-    if not (by_site and by_origin):
-        raise BadRequest("This form was sent from another site.")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and urlsplit(origin).netloc != request.host
 
 
 def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Response:
