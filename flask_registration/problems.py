@@ -134,7 +134,7 @@ def problem(settings: WebSettings, status: int, code: str, detail: str | None) -
     """The members of a problem (RFC 9457 section 3.1)."""
     base = settings.problem_types_url
     return {
-        "type": f"{base}{code}" if base else "about:blank",
+        "type": f"{base}{'/' if base[-1].isalnum() else ''}{code}" if base else "about:blank",
         "title": HTTP_STATUS_CODES.get(status, "Error"),
         "status": status,
         "detail": detail,

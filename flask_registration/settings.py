@@ -82,15 +82,27 @@ class SettingsReader:
         """Note a problem: the setting's name, and a sentence that says what to do."""
         self.problems.append(Problem(name, cure))
 
-    def finish(self, known: Iterable[type[Settings]]) -> Mapping[type[Settings], Settings]:
+    def finish(
+        self, known: Iterable[type[Settings]], optional: Mapping[type[Settings], str] = types.MappingProxyType({})
+    ) -> Mapping[type[Settings], Settings]:
         """All groups that were read.
 
         :param known: the groups whose names are no surprise in the configuration, read or not.
+        :param optional: groups of flows that an application has to switch on, each with the flow's name.
         :raises ConfigurationError: with every problem, unknown ``REGISTRATION_`` names among them.
         """
         names = sorted({declaration.key for group in [*known, *self._groups] for declaration in declarations(group)})
+        off = {declaration.key: name for group, name in optional.items() for declaration in declarations(group)}
         for key in self._config:
-            if key.startswith(PREFIX) and key not in names:
+            if not key.startswith(PREFIX) or key in names:
+                continue
+            if key in off:
+                self.problem(
+                    key,
+                    f"belongs to the flow {off[key]}, which is off: "
+                    f"pass flows=[*DEFAULT_FLOWS, {off[key]}.flow] to Registration.",
+                )
+            else:
                 near = get_close_matches(key, names, n=1, cutoff=0)[0]
                 self.problem(key, f"is not a setting; did you mean {near}?")
         if self.problems:

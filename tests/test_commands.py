@@ -230,7 +230,7 @@ def test_create_user_has_an_option_for_each_column_that_an_account_may_begin_wit
         "--age INT Sets User.age.",
         "--is-admin / --no-is-admin Sets User.is_admin.",
         "--role [reader|writer] What they may do.",
-        "--born DATE Sets User.born.",
+        "--born YYYY-MM-DD Sets User.born.",
         "--unverified Let the owner prove",
     ):
         assert option in shown
@@ -620,6 +620,23 @@ def test_an_account_that_is_deleted_at_that_moment_is_told(new_site: NewSite, po
     race(site, delete)
     result = run(site, "suspend", "alice")
     assert (result.exit_code, result.stderr) == (1, "This account has just been deleted.\n")
+
+
+def test_without_a_terminal_the_way_to_give_a_password_is_told(site: Site) -> None:
+    member(site)
+    for call in (["set-password", "alice"], ["create-user", "--username", "bob", "--email", "bob@example.com"]):
+        for typed in ("", "correct horse battery staple and more"):
+            assert refused(site, *call, typed=typed).splitlines()[-1] == (
+                "There is no terminal to ask at: pipe the password in, with --password-stdin."
+            )
+
+
+@each_on_account
+def test_an_empty_name_names_nobody(site: Site, name: str) -> None:
+    options, typed = ON_ACCOUNT[name]
+    for named in ([""], ["--id", ""], ["", "--id", ""]):
+        result = run(site, name, *named, *options, typed=typed)
+        assert (result.exit_code, "Name the account, either by LOGIN or by --id." in result.stderr) == (2, True)
 
 
 # When it cannot work

@@ -327,6 +327,14 @@ def test_an_unknown_setting_is_told_with_the_nearest_one_where(key: str, near: s
     assert f"did you mean {near}" in found[key]
 
 
+def test_a_setting_of_a_flow_that_is_off_is_told_with_the_flow() -> None:
+    key = "REGISTRATION_VERIFY_REGISTRATION_SUCCESS_URL"
+    assert problems({key: "/welcome"}) == {
+        key: "belongs to the flow verification_redirects, which is off: "
+        "pass flows=[*DEFAULT_FLOWS, verification_redirects.flow] to Registration."
+    }
+
+
 def test_other_extensions_settings_are_none_of_ours() -> None:
     configured({"REGISTRATIONS": 1, "MY_REGISTRATION_KEY": 2})
 

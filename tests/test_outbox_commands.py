@@ -74,7 +74,9 @@ def test_mail_that_was_given_up_is_tried_anew(site: Site, clock: Clock) -> None:
     assert (letters(site)[0].state, letters(site)[0].tries) == ("waiting", 0)
     assert send_mail(site) == "Sent 1, failed 0."
     assert [message.msgId for message in site.outbox] == [alice.message_id]
-    assert command(site, "retry-mail", str(alice.id)).output == "0 mails wait again.\n", "that was sent"
+    result = site.app.test_cli_runner().invoke(registration_cli, ["retry-mail", str(alice.id), "4000000000"])
+    assert (result.exit_code, result.stdout) == (1, "0 mails wait again.\n"), "that was sent"
+    assert result.stderr == "2 of these are no mail that was given up; `status` lists those.\n"
     assert command(site, "retry-mail").output == "2 mails wait again.\n"
     assert send_mail(site) == "Sent 2, failed 0."
     assert site.verify().status_code == 200
@@ -148,6 +150,12 @@ def test_sending_ends_with_an_error_where_the_database_is_in_trouble(new_site: N
         1,
         "The database did not answer just now. Please try again. the database's own trouble\n",
     )
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "99999999999999999999", "x"])
+def test_what_is_no_mail_s_number_is_a_wrong_call(site: Site, number: str) -> None:
+    result = site.app.test_cli_runner().invoke(registration_cli, ["retry-mail", "--", number])
+    assert (result.exit_code, result.stderr.splitlines()[-1][:6]) == (2, "Error:")
 
 
 # Watching

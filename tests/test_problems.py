@@ -180,6 +180,20 @@ def test_an_expired_link_and_a_login_that_is_not_fresh(new_site: NewSite, clock:
     assert problem(ask(site, "login", {}))["type"] == "https://example.com/problems/invalid"
 
 
+@pytest.mark.parametrize(
+    ("url", "is_one"),
+    [
+        ("https://example.com/problems", "https://example.com/problems/bad-request"),
+        ("https://example.com/problems#", "https://example.com/problems#bad-request"),
+        ("urn:example:", "urn:example:bad-request"),
+    ],
+)
+def test_the_type_of_a_problem_begins_with_the_setting(new_site: NewSite, url: str, is_one: str) -> None:
+    site = new_site(PROBLEM_TYPES_URL=url)
+    headers = {"Accept": "application/problem+json", "Content-Type": "application/json"}
+    assert site.app.test_client().post("/accounts/login/", data="{", headers=headers).get_json()["type"] == is_one
+
+
 def test_errors_of_the_application_s_decorators_become_problems_too(new_site: NewSite) -> None:
     class Odd(HTTPException):
         code = 499

@@ -66,8 +66,8 @@ class JWTs:
             claims: dict[str, Any] = decode_token(token)
         except (PyJWTError, JWTExtendedException):
             return None
-        good = claims["type"] == "access" and db.session.get(Revoked, claims["jti"]) is None
-        return claims if good else None
+        good = claims["type"] == "access" and claims.get("jti")  # without that nobody could revoke it
+        return claims if good and db.session.get(Revoked, claims["jti"]) is None else None
 
 
 def digest_of_stamp(user: User) -> str:

@@ -32,7 +32,7 @@ def check_names(context: click.Context, login: str | None, identifier: str | Non
 
     :raises click.UsageError: it is not.
     """
-    if (login is None) == (identifier is None):
+    if bool(login) == bool(identifier):
         raise click.UsageError("Name the account, either by LOGIN or by --id.", context)
 
 
@@ -75,6 +75,15 @@ def ask_password(check: Callable[[str], None], *, from_stdin: bool) -> str:
     """
     if from_stdin:
         return _password_of_stdin(check)
+    try:
+        return _prompted_password(check)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        fail("There is no terminal to ask at: pipe the password in, with --password-stdin.")
+
+
+def _prompted_password(check: Callable[[str], None]) -> str:
     while True:
         password: str = click.prompt("Password", hide_input=True)
         try:

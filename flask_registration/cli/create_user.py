@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from marshmallow import ValidationError
-from sqlalchemy import Boolean, Enum, String
+from sqlalchemy import Boolean, Date, DateTime, Enum, String
 from sqlalchemy.types import TypeEngine
 
 from ..administration import account_name, create_user
@@ -51,6 +51,8 @@ def _option(fields: UserFields, name: str, required: bool) -> click.Option:
 def _metavar(kind: TypeEngine[Any]) -> str:
     if isinstance(kind, Enum):
         return f"[{'|'.join(kind.enums)}]"
+    if isinstance(kind, (Date, DateTime)):
+        return "YYYY-MM-DD" if isinstance(kind, Date) else "YYYY-MM-DDTHH:MM"
     return "TEXT" if isinstance(kind, String) else kind.python_type.__name__.upper()
 
 

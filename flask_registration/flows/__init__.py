@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..flow import Flow
-from . import change_password, login, logins, profile, register, register_email, reset_password, undo_email_change
+from . import (
+    change_password,
+    login,
+    logins,
+    profile,
+    register,
+    register_email,
+    reset_password,
+    undo_email_change,
+    verification_redirects,
+)
 
 DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
     register.flow,
@@ -17,3 +27,6 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
     register_email.flow,
     undo_email_change.flow,
 )
+
+#: Those that an application may switch on.
+OPTIONAL_FLOWS: tuple[Flow[Any], ...] = (verification_redirects.flow,)

@@ -145,7 +145,11 @@ class LogoutSchema(BodySchema):
     """Which logins to end beside the session."""
 
     revoke_token: fields.Boolean = fields.Boolean(
-        load_default=False, metadata={"description": "End the token of the request, or all tokens where it has none."}
+        load_default=False,
+        metadata={
+            "description": "End the token of the request, or all tokens where it has none. Without this, a token that "
+            "is no row lives on."
+        },
     )
     everywhere: fields.Boolean = fields.Boolean(
         load_default=False, metadata={"description": "End every session, token and link of the account."}
