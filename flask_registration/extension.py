@@ -19,7 +19,7 @@ from .dispatch import Mailer
 from .dispatchers import make_dispatcher
 from .errors import ConfigurationError
 from .flow import Flow, mount
-from .flows import DEFAULT_FLOWS, OPTIONAL_FLOWS
+from .flows import DEFAULT_FLOWS, optional_flows
 from .identity import Identity, LoginSettings
 from .kit import Kit
 from .languages import LanguageSettings, make_languages
@@ -157,7 +157,7 @@ def _build_kit(
     throttles = make_throttles(app, reader, declared_throttles([*DEFAULT_FLOWS, *given]))
     settings = reader.finish(
         known=[*ROOMS, *(flow.group for flow in DEFAULT_FLOWS)],
-        optional={flow.group: flow.name for flow in OPTIONAL_FLOWS},
+        optional=lambda: {flow.group: flow.name for flow in optional_flows()},
     )
     if fields is None or languages is None:  # its problems were raised just now
         raise ConfigurationError(reader.problems)

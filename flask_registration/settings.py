@@ -83,19 +83,20 @@ class SettingsReader:
         self.problems.append(Problem(name, cure))
 
     def finish(
-        self, known: Iterable[type[Settings]], optional: Mapping[type[Settings], str] = types.MappingProxyType({})
+        self, known: Iterable[type[Settings]], optional: Callable[[], Mapping[type[Settings], str]]
     ) -> Mapping[type[Settings], Settings]:
         """All groups that were read.
 
         :param known: the groups whose names are no surprise in the configuration, read or not.
-        :param optional: groups of flows that an application has to switch on, each with the flow's name.
+        :param optional: groups of flows that an application has to switch on, each with the flow's name; only asked for
+            where a name is unknown.
         :raises ConfigurationError: with every problem, unknown ``REGISTRATION_`` names among them.
         """
         names = sorted({declaration.key for group in [*known, *self._groups] for declaration in declarations(group)})
-        off = {declaration.key: name for group, name in optional.items() for declaration in declarations(group)}
-        for key in self._config:
-            if not key.startswith(PREFIX) or key in names:
-                continue
+        unknown = [key for key in self._config if key.startswith(PREFIX) and key not in names]
+        groups = optional() if unknown else {}
+        off = {declaration.key: name for group, name in groups.items() for declaration in declarations(group)}
+        for key in unknown:
             if key in off:
                 self.problem(
                     key,

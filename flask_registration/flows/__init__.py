@@ -14,7 +14,6 @@ from . import (
     register_email,
     reset_password,
     undo_email_change,
-    verification_redirects,
 )
 
 DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
@@ -28,5 +27,9 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
     undo_email_change.flow,
 )
 
-#: Those that an application may switch on.
-OPTIONAL_FLOWS: tuple[Flow[Any], ...] = (verification_redirects.flow,)
+
+def optional_flows() -> tuple[Flow[Any], ...]:
+    """Those that an application may switch on; who does not need them does not import them."""
+    from . import verification_redirects
+
+    return (verification_redirects.flow,)
