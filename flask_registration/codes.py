@@ -55,8 +55,17 @@ def _give_codes(field: fields.Field[Any], within: frozenset[type[Schema]]) -> No
     field.validators = [_with_code(validator) for validator in field.validators]
     if isinstance(field, fields.Nested) and type(field.schema) not in within:
         with_codes(field.schema, within)
-    elif isinstance(field, fields.List):
-        _give_codes(field.inner, within)
+    for part in _parts(field):
+        _give_codes(part, within)
+
+
+def _parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:
+    """The fields that a list, a tuple or a dictionary is made of; each schema has copies of its own."""
+    if isinstance(field, fields.Dict):
+        return [part for part in (field.key_field, field.value_field) if part is not None]
+    if isinstance(field, fields.Tuple):
+        return field.tuple_fields
+    return [field.inner] if isinstance(field, fields.List) else []
 
 
 def _coded(messages: Mapping[str, Any]) -> dict[str, Any]:

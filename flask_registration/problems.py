@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
 from sqlalchemy.exc import StatementError
 from werkzeug.exceptions import HTTPException, default_exceptions
@@ -74,7 +74,7 @@ def error_response(error: Exception, settings: WebSettings) -> Response:
     if isinstance(error, ValidationError):
         messages = by_field(error)
         if wants_problem:
-            response = _problem_response(problem_of_fields(settings, messages, said))
+            response = _problem_response(problem_of_fields(settings, messages, said, error.kwargs.get("schema")))
         else:
             key = settings.non_field_errors_key
             response = jsonify({key if name == SCHEMA else name: texts for name, texts in said(messages).items()})
@@ -116,15 +116,18 @@ def _problem_response(members: dict[str, Any]) -> Response:
     return response
 
 
-def problem_of_fields(settings: WebSettings, messages: Mapping[str, Any], say: Callable[[str], str]) -> dict[str, Any]:
+def problem_of_fields(
+    settings: WebSettings, messages: Mapping[str, Any], say: Callable[[str], str], schema: Schema | None = None
+) -> dict[str, Any]:
     """The members of a problem that is about fields.
 
     :param messages: as marshmallow has them: by field, and the fields of a field within it.
     :param say: puts a message into the language of the reader.
+    :param schema: whose fields they are about, where that is known.
     """
     errors = [
         {"pointer": pointer, "code": getattr(text, "code", None) or INVALID, "detail": say(text)}
-        for pointer, text in _walk(messages, "#")
+        for pointer, text in _walk(messages, "#", schema)
     ]
     detail = " ".join(dict.fromkeys(str(each["detail"]) for each in errors))
     return {**problem(settings, 400, INVALID, detail), "errors": errors}
@@ -142,16 +145,29 @@ def problem(settings: WebSettings, status: int, code: str, detail: str | None) -
     }
 
 
-def _walk(messages: Any, pointer: str) -> Iterator[tuple[str, Any]]:
+def _walk(messages: Any, pointer: str, about: Schema | fields.Field[Any] | None) -> Iterator[tuple[str, Any]]:
     """Each text with the JSON pointer, as a fragment of a URI, to what it is about (RFC 6901 section 6)."""
     if isinstance(messages, Mapping):
         for key, value in messages.items():
-            yield from _walk(value, pointer if key == SCHEMA else f"{pointer}/{_token(str(key))}")
+            below = pointer if key == SCHEMA else f"{pointer}/{_token(str(key))}"
+            if isinstance(about, fields.Dict) and isinstance(value, Mapping):  # "key" and "value" are no place in it
+                for part, each in value.items():
+                    yield from _walk(each, below, about.value_field if part == "value" else None)
+            else:
+                yield from _walk(value, below, _within(about, key))
     elif isinstance(messages, Sequence) and not isinstance(messages, str):
         for each in messages:
-            yield from _walk(each, pointer)
+            yield from _walk(each, pointer, about)
     else:
         yield pointer, messages
+
+
+def _within(about: Schema | fields.Field[Any] | None, key: object) -> fields.Field[Any] | None:
+    """The field of this name, or at this place of a list."""
+    schema = about.schema if isinstance(about, fields.Nested) else about
+    if isinstance(schema, Schema):
+        return next((each for name, each in schema.fields.items() if (each.data_key or name) == key), None)
+    return about.inner if isinstance(about, fields.List) else None
 
 
 def _token(key: str) -> str:

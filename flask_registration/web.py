@@ -135,7 +135,11 @@ def load(schema: Schema, max_length: int) -> Any:
         error = ValidationError(cast(Any, messages))
         schema.handle_error(error, body, many=False)
         raise error
-    return schema.load(body)
+    try:
+        return schema.load(body)
+    except ValidationError as error:
+        error.kwargs["schema"] = schema  # a problem's pointers depend on the kinds of fields
+        raise
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
@@ -374,6 +374,35 @@ def test_a_schema_may_have_itself_in_it(new_site: NewSite) -> None:
     body = {"name": "x", "branches": [{"name": "x"}]}
     told = complaints(ask(new_site(REGISTER_SCHEMA_CLASS=Branch), "register", body))
     assert told == {"#/name": ["too-short"], "#/branches/0/name": ["invalid"]}
+
+
+def test_a_pointer_leads_to_a_place_in_a_dictionary_of_the_body(new_site: NewSite) -> None:
+    class Box(Schema):
+        value = fields.Integer(required=True)
+
+    class Shelf(BodySchema):
+        prices = fields.Dict(keys=fields.String(validate=validate.Length(max=3)), values=fields.Integer())
+        boxes = fields.Dict(keys=fields.String(), values=fields.Nested(Box))
+        rows = fields.List(fields.Dict(values=fields.Integer()))
+        pair = fields.Tuple((fields.Integer(), fields.String(validate=validate.Length(max=3))))
+
+    key = cast(fields.Dict, Shelf._declared_fields["prices"]).key_field
+    body = {
+        "pair": [1, "long"],
+        "prices": {"a": "x", "long": 1},
+        "boxes": {"b": {}, "value": {"value": "x"}},
+        "rows": [{}, {"c/d": "x"}],
+    }
+    told = complaints(ask(new_site(REGISTER_SCHEMA_CLASS=Shelf), "register", body))
+    assert told == {
+        "#/prices/a": ["invalid"],
+        "#/prices/long": ["too-long"],
+        "#/boxes/b/value": ["required"],
+        "#/boxes/value/value": ["invalid"],
+        "#/rows/1/c~1d": ["invalid"],
+        "#/pair/1": ["too-long"],
+    }
+    assert type(cast(fields.String, key).error_messages["invalid"]) is str, "the class is as it was"
 
 
 def test_names_are_escaped_in_pointers_and_unknown_fields_told(new_site: NewSite) -> None:
