@@ -38,7 +38,7 @@ class LoginSettings(Settings):
     auth_token_manager_class: type[Any] | None = setting(
         None,
         "Provides, finds and revokes tokens: "
-        "`provide_token(user)`, `find_user(token)`, `revoke_token(user, *, token)`.",
+        "`provide_token(user)`, `find_user(token)`, `revoke_token(user, *, token=None)`.",
         default_text="our own: rows of the login model where there is one, else signed",
     )
     auth_token_period: timedelta = setting(timedelta(days=14), "How long a token lives.")
@@ -179,7 +179,7 @@ class Identity:
         if self._logins:
             self._logins.end_all(user)
         if self._settings.auth_token_manager_class:
-            self._tokens.revoke_token(user)
+            self._tokens.revoke_token(user, token=None)
 
     def _open_session(self, user: User, *, remember: bool, fresh: bool) -> None:
         """A session with nothing in it of what somebody may have planted (OWASP Session Management, ASVS 7.2.4)."""
@@ -193,6 +193,7 @@ class Identity:
     # What Flask-Login asks of us
 
     def _mark_session(self, sender: Flask, user: Any, **_: Any) -> None:
+        session.pop(LOGIN_TIME, None)  # of whoever was there before: a view of the application need not clear it
         if not isinstance(user, self._model):  # the application logs others in as well
             return
         secret = ""

@@ -31,7 +31,7 @@ class UserSettings(Settings):
     user_public_fields: tuple[str, ...] | None = setting(
         None,
         "Columns that the profile shows and that a registration may set, beside the login fields and the address.",
-        default_text="first_name and last_name with UserMixin, else none",
+        default_text="first_name and last_name with UserMixin or EmailUserMixin, else none",
     )
     user_editable_fields: tuple[str, ...] | None = setting(
         None,
@@ -39,7 +39,9 @@ class UserSettings(Settings):
         default_text="the login fields and the public ones",
     )
     user_hidden_fields: tuple[str, ...] = setting(
-        (), "Columns that are neither shown nor set, whatever else names them."
+        (),
+        "Columns that the schemas made from the model neither show nor set, whatever list names them. A login field "
+        "stays, and a registration still takes the address.",
     )
     user_email_field: str = setting("email", "The column of the e-mail address.")
     user_password_field: str = setting("password_hash", "The column of the password's hash.")

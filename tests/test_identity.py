@@ -497,6 +497,26 @@ def test_a_session_cannot_be_used_as_a_token_nor_a_token_as_a_session(new_site: 
     assert not knows(site, client)
 
 
+@pytest.mark.parametrize("login_model", [None, define_login], ids=["signed", "in rows"])
+def test_a_login_by_a_view_of_the_application_over_one_with_a_password_is_not_fresh(
+    new_site: NewSite, login_model: Any
+) -> None:
+    site = new_site(login_model=login_model)
+    for name in ("alice", "bob"):
+        account(site, name)
+
+    @site.app.post("/become-bob")
+    def become_bob() -> str:
+        flask_login.login_user(site.db.session.scalars(select(site.User).filter_by(username="bob")).one())
+        return ""
+
+    client = log_in(site, "alice")
+    assert client.post("/become-bob").status_code == 200
+    assert client.get("/accounts/profile/").get_json()["username"] == "bob"
+    reply = client.delete("/accounts/profile/")
+    assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
+
+
 def test_a_session_seen_from_another_browser_is_no_longer_fresh(site: Site) -> None:
     account(site)
     client = log_in(site)

@@ -112,7 +112,6 @@ def deployed(club: Club, mail_port: int) -> Iterator[str]:
         "listen 80": f"listen 127.0.0.1:{plain}",
         "listen 443": f"listen 127.0.0.1:{port}",
         "https://$host$request_uri": f"https://$host:{port}$request_uri",
-        "Host $host": "Host $http_host",  # it has a port here
         "/etc/letsencrypt/live/club.example.com/fullchain.pem": str(certificate.certificate),
         "/etc/letsencrypt/live/club.example.com/privkey.pem": str(certificate.key),
         "/run/club/": f"{club.folder}/",
@@ -161,7 +160,7 @@ def test_a_member_comes_in_by_the_pages_of_the_deployed_club(club: Club, browser
         form.locator("[name=password_confirm]").fill(PASSWORD)
         form.locator("button").click()
         form.get_by_text("Look into your mailbox.").wait_for()
-        mail = letters.wait("alice@example.com", "alice, your first page")
+        mail = letters.wait("alice@example.com", "Your first page at the reading club")
         link = links_of(mail)[0]
         assert link.startswith("https://club.example.com/accounts/verify-registration/?")
         page.goto(f"{url}{urlsplit(link).path}?{urlsplit(link).query}")

@@ -122,7 +122,7 @@ END
     begin nginx
     wait_for nginx "$LISTEN"
     touch "$RUN_DIR/ready.pid"
-    echo "http://$LISTEN/accounts/ answers. Logs are in $RUN_DIR."
+    echo "http://$LISTEN/health answers; the endpoints are below http://$LISTEN/accounts/. Logs are in $RUN_DIR."
     while :; do
         wait -n || true
         for part in "${parts[@]}"; do

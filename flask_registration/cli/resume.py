@@ -16,7 +16,7 @@ def resume_command(context: click.Context, login: str | None, identifier: str | 
     """Let a suspended account in again.
 
     LOGIN is what its owner logs in with, or its e-mail address. The password is the one from before; no session, token
-    or link from before comes back.
+    or link from before comes back, but for the link that takes a change of address back.
     """
     name, is_done = on_account(context, login, identifier, administration.resume)
     click.echo(f"Resumed {name}." if is_done else f"{name} was not suspended; nothing was changed.")

@@ -22,8 +22,9 @@ def set_password_command(
     """Replace the password of an account.
 
     LOGIN is what its owner logs in with, or its e-mail address. The password is asked for twice and not shown; it must
-    pass the policy of the application. Every session, token and mailed link of the account ends, and its owner is told
-    by mail. A suspended account stays suspended, a pending one pending.
+    pass the policy of the application. Every session, token and mailed link of the account ends, but for the link that
+    takes a change of address back, and its owner is told by mail. A suspended account stays suspended, a pending one
+    pending.
     """
     check_names(context, login, identifier)
     with accounts(context) as kit:
