@@ -456,7 +456,7 @@ def test_a_query_is_not_looked_at_or_only_shown(world: World) -> None:
     with Cases(world) as cases:
         for endpoint in world.endpoints:
             name = endpoint.name
-            known = world.body(name) or (name in PAGES and "GET" in endpoint.methods)
+            known = world.body(name) or (name in PAGES and "POST" not in endpoint.methods)
             for query in QUERIES:
                 reply = cases.ask(query, name, DONE if known else (), path=f"{world.path(endpoint)}?{query}")
                 assert reply is None or b"<script>" not in reply.get_data()
@@ -474,10 +474,14 @@ def test_get_and_head_change_nothing_and_other_methods_are_not_allowed(world: Wo
         for endpoint in world.endpoints:
             path, body = world.path(endpoint), world.body(endpoint.name)
             allowed = paths[path] | ({"HEAD"} if "GET" in paths[path] else set())
+            shown = (
+                400 if endpoint.name.endswith("_confirm") else 200
+            )  # a form's own address says that its link is gone
             for method in {*METHODS} - (allowed - {"GET", "HEAD", "OPTIONS"}):
                 for end in (path, path[:-1]):
                     given = {"query_string": body, "json": body, "method": method, "path": end}
-                    reply = cases.ask(f"{method} {end}", endpoint.name, [200 if method in allowed else 405], **given)
+                    done = 405 if method not in allowed else 200 if method == "OPTIONS" else shown
+                    reply = cases.ask(f"{method} {end}", endpoint.name, [done], **given)
                     assert reply is None or world.now is not None, f"{method} {end} changed something"
                     assert world.site.outbox == []
                     if reply is not None and reply.status_code == 405:

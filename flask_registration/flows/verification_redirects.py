@@ -99,7 +99,7 @@ def verify_registration_page_view() -> ResponseReturnValue:
     return show(VERIFY_REGISTRATION)
 
 
-@flow.endpoint("/verify-registration/confirm/", methods=["GET", "POST"])
+@flow.endpoint("/verify-registration/confirm/", methods=["POST", "GET"])
 def verify_registration_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     settings = flow.settings
@@ -114,7 +114,7 @@ def verify_email_page_view() -> ResponseReturnValue:
     return show(VERIFY_EMAIL)
 
 
-@flow.endpoint("/verify-email/confirm/", methods=["GET", "POST"])
+@flow.endpoint("/verify-email/confirm/", methods=["POST", "GET"])
 def verify_email_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     return confirm(VERIFY_EMAIL, flow.settings.verify_email_success_url, flow.settings.verify_email_failure_url)
@@ -126,7 +126,7 @@ def reset_password_page_view() -> ResponseReturnValue:
     return show(RESET_PASSWORD)
 
 
-@flow.endpoint("/reset-password/confirm/", methods=["GET", "POST"])
+@flow.endpoint("/reset-password/confirm/", methods=["POST", "GET"])
 def reset_password_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     return confirm(RESET_PASSWORD, flow.settings.reset_password_success_url, flow.settings.reset_password_failure_url)
@@ -138,7 +138,7 @@ def undo_email_change_page_view() -> ResponseReturnValue:
     return show(UNDO_EMAIL_CHANGE)
 
 
-@flow.endpoint("/undo-email-change/confirm/", methods=["GET", "POST"])
+@flow.endpoint("/undo-email-change/confirm/", methods=["POST", "GET"])
 def undo_email_change_confirm_view() -> ResponseReturnValue:
     """What its button does."""
     return confirm(UNDO_EMAIL_CHANGE, None, None)
