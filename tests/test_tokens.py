@@ -265,8 +265,16 @@ class MemoryTokens:
         self.users = {each: key for each, key in self.users.items() if key != own or token not in (None, each)}
 
 
+class StrictTokens(MemoryTokens):
+    """One whose ``token`` has no default."""
+
+    def revoke_token(self, user: Any, *, token: str | None) -> None:  # type: ignore[override]
+        super().revoke_token(user, token=token)
+
+
 OWN = {
     "a class": MemoryTokens,
+    "a class that wants to be told that there is no token": StrictTokens,
     "a class by its import string": "tests.test_tokens.MemoryTokens",
     "Flask-JWT-Extended": "tests.jwt_tokens.JWTTokens",
 }
