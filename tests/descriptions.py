@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import Schema, fields, validate
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
-from sqlalchemy import Date, DateTime, Integer, Numeric
+from sqlalchemy import TIMESTAMP, Date, DateTime, Integer, Numeric
 from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
@@ -52,6 +52,7 @@ def own_columns() -> Callable[[Any], type[Any]]:
         born=lambda: mapped_column(Date, nullable=True),
         seen=lambda: mapped_column(DateTime, nullable=True),
         met=lambda: mapped_column(DateTime(timezone=True), nullable=True),
+        left=lambda: mapped_column(TIMESTAMP(timezone=True), nullable=True),
         price=lambda: mapped_column(Numeric(8, 2), nullable=True),
     )
 

@@ -700,14 +700,15 @@ def test_what_a_field_takes_is_described(field: str, right: Any, wrong: Any, new
 
 
 def test_a_time_with_a_zone_keeps_it_in_every_reply(new_site: NewSite, database: str) -> None:
-    site = new_site(database, define=own_columns(), USER_PUBLIC_FIELDS=["date_joined", "met", "seen"])
-    met = {"met": "2026-01-31T12:00:00+02:00", "seen": "2026-01-31T12:00:00"}
+    site = new_site(database, define=own_columns(), USER_PUBLIC_FIELDS=["date_joined", "met", "left", "seen"])
+    met = {"met": "2026-01-31T12:00:00+02:00", "left": "2026-01-31T12:00:00+02:00", "seen": "2026-01-31T12:00:00"}
     registered = site.register("alice", **met).get_json()
     site.post("verify-registration", site.link())
     client = log_in(site)
     shown = client.get("/accounts/profile/").get_json()
     assert registered["date_joined"][-6:] == shown["date_joined"][-6:] == "+00:00"
-    assert (shown["met"], shown["seen"]) == ("2026-01-31T10:00:00+00:00", "2026-01-31T12:00:00")
+    assert shown["met"] == shown["left"] == "2026-01-31T10:00:00+00:00"
+    assert shown["seen"] == "2026-01-31T12:00:00"
     assert client.patch("/accounts/profile/", json={"met": "2026-01-31T12:00:00"}).get_json()["met"][10:] == (
         "T12:00:00+00:00"
     )

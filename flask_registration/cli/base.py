@@ -40,10 +40,12 @@ def _of_database(context: click.Context, error: DatabaseUnavailable | SQLAlchemy
     for cure, group in groupby(found, key=lambda each: each.cure):
         yield from (printable(f"{each.subject} {each.says}") for each in group)
         yield f"  -> {cure}"
-    if not found:
-        is_away = isinstance(error, DatabaseUnavailable)
-        said = why(error.__cause__ if is_away else error)
-        yield f"{error.detail if is_away else 'The database refused.'}{said}"  # type: ignore[union-attr]
+    if found:
+        return
+    if isinstance(error, DatabaseUnavailable):
+        yield f"{error.detail}{why(error.__cause__)}"
+    else:
+        yield f"The database refused.{why(error)}"
 
 
 @click.group("registration", cls=Commands)
