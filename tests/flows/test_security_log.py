@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,7 +15,7 @@ import flask_login
 import pytest
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Uuid, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
@@ -396,3 +397,20 @@ def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
     elsewhere = {"excess_rate_limit_exceeded", "sys_throttle_store_down", "user_suspended", "user_resumed"}
     text = Path(__file__).read_text("utf-8")
     assert {each.name for each in CATALOGUE if f'"{each.name}"' not in text} <= elsewhere
+
+
+@pytest.mark.parametrize("failure", [OperationalError, ProgrammingError], ids=["answered 503", "answered 500"])
+def test_a_statement_that_fails_is_logged_without_what_it_would_have_written(
+    site: Site, caplog: pytest.LogCaptureFixture, failure: type[DBAPIError]
+) -> None:
+    site.app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    def fail(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("INSERT"):
+            raise failure(statement, parameters, Exception("the database's own trouble"))
+
+    with site.app.app_context():
+        event.listen(site.db.engine, "before_cursor_execute", fail)
+    assert site.register("alice").status_code == (503 if failure is OperationalError else 500)
+    assert "INSERT INTO users" in caplog.text
+    assert not re.search(r"alice@example\.com|argon2|\$m=", caplog.text)
