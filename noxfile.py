@@ -75,6 +75,14 @@ def lowest(session: nox.Session) -> None:
     run_tests(session)
 
 
+@nox.session(default=False)
+def databases(session: nox.Session) -> None:
+    """Test everything on each database, not only what is marked with ``databases``; run this before a release."""
+    session.install("-e", ".[dev]", "--upgrade")
+    session.posargs.append("--all-databases")
+    run_tests(session)
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """Ask pyright whether every public name has a type of its own."""

@@ -24,7 +24,7 @@ from flask_registration import testing
 
 from .browsers import browser as browser
 from .pages import run as run
-from .site import Site, make_site
+from .site import Site, State, make_site
 
 pytest_plugins = ["flask_registration.testing", "pytester"]
 
@@ -32,6 +32,7 @@ SERVERS = {
     "postgresql": os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
     "mariadb": os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4"),
 }
+DATABASES = ["sqlite", *SERVERS]
 DATABASE = f"flask_registration_test_{os.getpid()}"
 
 hypothesis_settings.register_profile(
@@ -83,9 +84,22 @@ def sqlite_url(tmp_path: Any) -> str:
     return f"sqlite:///{tmp_path}/test.sqlite"
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-databases", action="store_true", help="run on every database, not only what is marked with `databases`"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with the mark ``databases`` on each of them, and any other on SQLite."""
+    if "database" in metafunc.fixturenames:
+        each = metafunc.definition.get_closest_marker("databases") or metafunc.config.getoption("--all-databases")
+        metafunc.parametrize("database", DATABASES if each else DATABASES[:1], indirect=True)
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database, one of each kind in turn."""
+    """The URL of an empty database: SQLite, or one of each kind in turn with the mark ``databases``."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
@@ -95,29 +109,77 @@ def server_database(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
-@contextmanager
-def site_maker() -> Iterator[Callable[..., Site]]:
-    """Make applications; their tables are dropped and their mailboxes closed in the end."""
-    sites: list[Site] = []
-    with ExitStack() as stack:
-        take_turn = cache(lambda: stack.enter_context(many_connections()))
+class Sites:
+    """Make applications for one test; in a table of ``each_row``, make each of them once for all rows."""
 
-        def make(*args: Any, **kwargs: Any) -> Site:
-            engine_options = kwargs.get("config", {}).get("SQLALCHEMY_ENGINE_OPTIONS", {})
-            if engine_options.get("pool_size", 0) > 1:
-                take_turn()
-            site = make_site(*args, **kwargs)
-            stack.enter_context(site.outbox.recording(site.app))
-            sites.append(site)
-            return site
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._take_turn = cache(lambda: stack.enter_context(many_connections()))
+        self._sites: list[Site] = []
+        self._kept: list[State] = []
+        self._made: list[tuple[Any, State]] = []
+        self._spare: list[tuple[Any, State]] = []
 
-        yield make
-        for site in sites:
+    def __call__(self, *args: Any, **kwargs: Any) -> Site:
+        """Make an application, or empty one that an earlier row has made with the same arguments."""
+        made = next((each for each in self._spare if each[0] == (args, kwargs)), None)
+        if made:
+            self._spare.remove(made)
+            made[1].restore()
+        else:
+            self._drop_spare_tables()
+            made = ((args, kwargs), State.empty(self._make(*args, **kwargs)))
+        self._made.append(made)
+        return made[1].site
+
+    def _make(self, *args: Any, **kwargs: Any) -> Site:
+        engine_options = kwargs.get("config", {}).get("SQLALCHEMY_ENGINE_OPTIONS", {})
+        if engine_options.get("pool_size", 0) > 1:
+            self._take_turn()
+        site = make_site(*args, **kwargs)
+        self._stack.enter_context(site.outbox.recording(site.app))
+        self._sites.append(site)
+        return site
+
+    def _drop_spare_tables(self) -> None:
+        """Drop the tables that another application of this test would find in its database."""
+        shared = [each for each in self._spare if each[1].site.app.config["SQLALCHEMY_DATABASE_URI"] != "sqlite://"]
+        self._spare = [each for each in self._spare if each not in shared]
+        self.drop([state.site for _, state in shared])
+
+    def keep(self) -> None:
+        """Remember what is in the applications of the fixtures, before the first row."""
+        self._kept = [State(site) for site in self._sites]
+        self._made.clear()
+
+    def restore(self, *, anew: bool) -> None:
+        """Put the applications of the fixtures back, and keep those of the last row for the next, or drop them."""
+        for state in self._kept:
+            state.restore()
+        if anew:
+            self.drop([state.site for _, state in self._made])
+        else:
+            self._spare += self._made
+        self._made.clear()
+
+    def drop(self, sites: list[Site] | None = None) -> None:
+        """Drop their tables, all unless given."""
+        for site in list(self._sites if sites is None else sites):
+            self._sites.remove(site)
             with site.app.app_context():
                 site.db.session.remove()
                 site.db.drop_all()
                 for engine in site.db.engines.values():
                     engine.dispose()
+
+
+@contextmanager
+def site_maker() -> Iterator[Sites]:
+    """Make applications; their tables are dropped and their mailboxes closed in the end."""
+    with ExitStack() as stack:
+        sites = Sites(stack)
+        yield sites
+        sites.drop()
 
 
 @contextmanager
@@ -129,7 +191,7 @@ def many_connections() -> Iterator[None]:
 
 
 @pytest.fixture
-def new_site() -> Iterator[Callable[..., Site]]:
+def new_site() -> Iterator[Sites]:
     """Make an application for one test."""
     with site_maker() as make:
         yield make

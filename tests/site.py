@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import FileSystemBytecodeCache
-from sqlalchemy import Boolean, Integer, String, select
+from sqlalchemy import Boolean, Column, Integer, String, Table, select, text
 from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
@@ -127,6 +127,69 @@ class Site:
             for signal in signals:
                 stack.enter_context(signal.connected_to(listen_to(signal.name), self.app))
             yield heard
+
+
+class State:
+    """What is in an application at one moment: rows, e-mails, configuration, hits that are counted in memory."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._config = dict(site.app.config)
+        self._mails = list(site.outbox)
+        self._counters = dict(self._counted())
+        with site.app.app_context():
+            self._rows = {table.key: self._read(table) for table in site.db.metadata.sorted_tables}
+
+    @classmethod
+    def empty(cls, site: Site) -> State:
+        """Return the state of an application that was made just now, without asking its database."""
+        state = cls.__new__(cls)
+        state.site, state._config, state._mails, state._counters = site, dict(site.app.config), [], {}
+        state._rows = {table.key: [] for table in site.db.metadata.sorted_tables}
+        return state
+
+    def restore(self) -> None:
+        """Put it back."""
+        site = self.site
+        site.app.config.clear()
+        site.app.config.update(self._config)
+        site.outbox[:] = self._mails
+        counted = self._counted()
+        counted.clear()
+        counted.update(self._counters)
+        with site.app.app_context():
+            session = site.db.session
+            session.remove()
+            tables = site.db.metadata.sorted_tables
+            for table in reversed(tables):
+                session.execute(table.delete(), bind_arguments=self._bind(table))
+            for table in tables:
+                if self._rows[table.key]:
+                    session.execute(table.insert(), self._rows[table.key], bind_arguments=self._bind(table))
+                elif table.autoincrement_column is not None:
+                    self._count_from_one(table, table.autoincrement_column)
+            session.commit()
+
+    def _count_from_one(self, table: Table, key: Column[int]) -> None:
+        """Give the next row the key 1, as SQLite does by itself."""
+        restart = {
+            "postgresql": f"SELECT setval(pg_get_serial_sequence('\"{table.name}\"', '{key.name}'), 1, false)",
+            "mysql": f"ALTER TABLE `{table.name}` AUTO_INCREMENT = 1",
+        }
+        bind = self._bind(table)
+        if bind["bind"].dialect.name in restart:
+            self.site.db.session.execute(text(restart[bind["bind"].dialect.name]), bind_arguments=bind)
+
+    def _read(self, table: Table) -> list[dict[str, Any]]:
+        rows = self.site.db.session.execute(table.select(), bind_arguments=self._bind(table))
+        return [dict(row) for row in rows.mappings()]
+
+    def _bind(self, table: Table) -> dict[str, Any]:
+        return {"bind": self.site.db.engines[table.info.get("bind_key")]}
+
+    def _counted(self) -> dict[str, Any]:
+        counters: dict[str, Any] = self.site.app.extensions["registration"].throttles.store._memory._counters
+        return counters
 
 
 def make_site(
