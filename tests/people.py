@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from flask_registration import LoginMixin, UserMixin
 
 from .site import PASSWORD, Site, define
+from .tables import each_row
 
 #: The reply to whoever is not logged in.
 NOT_AUTHENTICATED = {"detail": "Please log in.", "code": "not-authenticated"}
@@ -57,7 +58,7 @@ define_uuid_user = define(
     UserMixin, columns=lambda: {"id": mapped_column(Uuid, primary_key=True, default=uuid.uuid4, sort_order=-1)}
 )
 
-with_and_without_login_model = pytest.mark.parametrize(
+with_and_without_login_model = each_row(
     "login_model",
     [pytest.param(None, id="without a login model"), pytest.param(define_login, id="with a login model")],
 )

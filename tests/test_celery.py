@@ -29,6 +29,7 @@ from .celery_worker import by_celery
 from .outboxes import LIVE
 from .site import Site
 from .smtp import SMTPServer, free_port, smtp_server
+from .tables import each_row
 from .test_dispatch import departures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,8 +193,8 @@ def test_a_mail_is_given_up_at_once_where_the_server_refuses_for_good(new_site: 
     assert [each["template"] for each in heard] == ["register"]
 
 
-@pytest.mark.parametrize("testing", [True, False], ids=["within the request", "by a thread"])
-@pytest.mark.parametrize("kind", ["amqp", "redis"])
+@each_row("testing", [True, False], ids=["within the request", "by a thread"])
+@each_row("kind", ["amqp", "redis"])
 def test_a_broker_that_is_down_is_a_mail_that_failed_and_the_reply_stands(
     new_site: NewSite, sqlite_url: str, kind: str, testing: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

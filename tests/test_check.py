@@ -23,6 +23,9 @@ from .outboxes import OUTBOX
 from .people import define_login
 from .site import PASSWORD, Site, own_model
 from .smtp import SMTPServer, make_certificate, no_server, scripted_server, silent_server, smtp_server
+from .tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 
@@ -213,7 +216,7 @@ FINDINGS = [
 ]
 
 
-@pytest.mark.parametrize(("config", "settings", "level", "subject", "says"), FINDINGS)
+@each_row(("config", "settings", "level", "subject", "says"), FINDINGS)
 def test_it_finds(
     safe_site: NewSite, config: dict[str, Any], settings: dict[str, Any], level: str, subject: str, says: str
 ) -> None:
@@ -223,7 +226,7 @@ def test_it_finds(
     assert says in findings[subject][1]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("config", "settings"),
     [
         pytest.param(
@@ -343,7 +346,7 @@ def test_a_mail_server_that_answers_gets_no_mail(safe_site: NewSite) -> None:
         assert server.deliveries == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("make", "settings", "says"),
     [
         pytest.param(no_server, {}, "ConnectionRefusedError", id="refused"),

@@ -43,6 +43,7 @@ from .flows.journeys import (
 from .outboxes import OUTBOX, define_outbox
 from .people import log_in
 from .site import CONFIG, PASSWORD, Site, define_user, mixin_and, own_model
+from .tables import each_row
 from .test_dispatch import broken_mail
 
 NewSite = Callable[..., Site]
@@ -57,7 +58,7 @@ ON_ACCOUNT: dict[str, tuple[list[str], str | None]] = {
     "resume": ([], None),
     "set-password": (["--password-stdin"], OTHER_PASSWORD),
 }
-each_on_account = pytest.mark.parametrize("name", ON_ACCOUNT)
+each_on_account = each_row("name", ON_ACCOUNT)
 
 
 def run(site: Site, *arguments: str, typed: str | None = None) -> Result:
@@ -99,7 +100,7 @@ def events(log: Log) -> list[dict[str, Any]]:
 
 
 @each_on_account
-@pytest.mark.parametrize("named", [["ALICE"], ["Alice@Example.com"], ["--id", "7"]])
+@each_row("named", [["ALICE"], ["Alice@Example.com"], ["--id", "7"]])
 def test_an_account_is_named_by_a_login_its_address_or_its_id(site: Site, name: str, named: list[str]) -> None:
     member(site, id=7, is_active=name != "resume", is_verified=name != "verify")
     site.change(site.user(id=7), is_verified=name != "verify")
@@ -133,7 +134,7 @@ def test_a_name_that_several_accounts_have_is_told_with_their_ids(new_site: NewS
 
 
 @each_on_account
-@pytest.mark.parametrize("named", [[], ["alice", "--id", "1"]])
+@each_row("named", [[], ["alice", "--id", "1"]])
 def test_an_account_is_named_in_one_way(site: Site, name: str, named: list[str]) -> None:
     member(site)
     result = run(site, name, *named, *ON_ACCOUNT[name][0])
@@ -267,6 +268,7 @@ def test_create_user_tells_all_that_is_wrong_with_the_columns_before_it_asks_for
     assert told == "--username: This text has characters that cannot be stored."
 
 
+@pytest.mark.databases
 def test_create_user_refuses_what_is_taken(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     member(site)
@@ -288,7 +290,7 @@ def test_create_user_takes_the_place_of_a_registration_that_nobody_verified(site
     ]
 
 
-@pytest.mark.parametrize("missing", ["--username", "--email"])
+@each_row("missing", ["--username", "--email"])
 def test_create_user_names_what_is_missing(site: Site, missing: str) -> None:
     position = CREATE.index(missing)
     result = run(site, *CREATE[:position], *CREATE[position + 2 :], STDIN, typed=PASSWORD)
@@ -387,6 +389,7 @@ def test_verify_refuses_a_suspended_account_and_a_model_that_knows_no_verificati
 # Suspend and resume
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_suspend_ends_sessions_tokens_and_links_for_good(
     new_site: NewSite, database: str, sessions: dict[str, Any], security_log: Log
@@ -437,7 +440,7 @@ def test_suspend_leaves_the_old_address_its_way_back(site: Site) -> None:
     assert site.post("undo-email-change", undo).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["suspend", "resume"])
+@each_row("name", ["suspend", "resume"])
 def test_a_model_without_is_active_has_only_active_accounts(new_site: NewSite, name: str) -> None:
     site = new_site(define=own_model())
     member(site)
@@ -486,7 +489,7 @@ def test_set_password_asks_twice_and_shows_nothing(site: Site) -> None:
     assert has_password(site, OTHER_PASSWORD)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "says"),
     [
         ("alice@example.com\n", "This password is too easy to guess"),
@@ -652,10 +655,11 @@ CALLS = [
     ["status"],
     ["retry-mail", "1"],
 ]
-each_call = pytest.mark.parametrize("call", CALLS, ids=" ".join)
+each_call = each_row("call", CALLS, ids=" ".join)
 
 
-@each_call
+@pytest.mark.databases
+@each_row("call", CALLS, ids=" ".join, anew=True)
 def test_tables_that_are_missing_are_told_with_the_cure(
     call: list[str], new_site: NewSite, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -699,7 +703,7 @@ def test_what_else_the_database_says_is_told_in_one_line(site: Site) -> None:
     assert says == "The database refused. no right to"
 
 
-@pytest.mark.parametrize("days", ["-1", "36501", "999999999"])
+@each_row("days", ["-1", "36501", "999999999"])
 def test_purge_keeps_no_longer_than_there_are_dates(site: Site, days: str) -> None:
     result = run(site, "purge", "--older-than", days)
     assert (result.exit_code, "is not in the range" in result.stderr) == (2, True)

@@ -15,6 +15,9 @@ from werkzeug.test import TestResponse
 
 from .conftest import Clock
 from .site import Site, text_of
+from .tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 THREADS = 50
@@ -155,8 +158,8 @@ def gave_way(site: Site) -> list[BaseException]:
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["a deadlock", "another conflict"])
-@pytest.mark.parametrize("times", [1, 3])
+@each_row("number", [0, 1], ids=["a deadlock", "another conflict"])
+@each_row("times", [1, 3])
 def test_a_registration_is_tried_again_after(number: int, times: int, server_database: str, new_site: NewSite) -> None:
     site = new_site(server_database)
     database = GivesWay(site, "INSERT", gave_way(site)[number], times)
@@ -167,7 +170,7 @@ def test_a_registration_is_tried_again_after(number: int, times: int, server_dat
     assert site.verify().status_code == 200
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["a deadlock", "another conflict"])
+@each_row("number", [0, 1], ids=["a deadlock", "another conflict"])
 def test_a_verification_is_tried_again_after(number: int, server_database: str, new_site: NewSite) -> None:
     site = new_site(server_database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     site.register("alice")

@@ -26,6 +26,7 @@ from flask_registration import ConfigurationError, EmailUserMixin, Registration,
 from flask_registration.cli import registration_cli
 
 from .site import CONFIG, Site, define, define_user, mixin_and, own_model, text_column, text_of
+from .tables import each_row
 
 URL = "REGISTRATION_REGISTER_VERIFICATION_URL"
 FROM = "REGISTRATION_VERIFICATION_FROM_EMAIL"
@@ -71,14 +72,14 @@ def test_a_good_configuration_has_no_problem() -> None:
 # One problem, its setting and its cure
 
 
-@pytest.mark.parametrize("key", [MISSING, None, ""], ids=["is missing", "is None", "is empty"])
+@each_row("key", [MISSING, None, ""], ids=["is missing", "is None", "is empty"])
 def test_a_secret_key_that(key: Any) -> None:
     found = problems({"SECRET_KEY": key})
     assert list(found) == ["SECRET_KEY"]
     assert "secrets.token_hex()" in found["SECRET_KEY"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "says"),
     [
         pytest.param(MISSING, "is not set", id="is missing"),
@@ -100,7 +101,7 @@ def test_a_verification_url_that(url: Any, says: str) -> None:
     assert '"https://example.com/verify-registration/"' in found[URL]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         pytest.param("https://example.com", id="a bare host"),
@@ -148,7 +149,7 @@ def test_no_address_that_mails_come_from() -> None:
     configured({"MAIL_DEFAULT_SENDER": ("Example", "no-reply@example.com")})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "login", "column"),
     [
         pytest.param(own_model(username=text_column(nullable=False)), ["username"], "username", id="no constraint"),
@@ -215,7 +216,7 @@ def test_a_login_field_with(model: Callable[[SQLAlchemy], Any], login: list[str]
     configured({**settings, "REGISTRATION_USER_LOGIN_FIELDS_UNIQUE_CHECK_ENABLED": False}, model)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "model",
     [
         pytest.param(own_model(username=text_column(unique=True, nullable=False)), id="a unique column"),
@@ -243,7 +244,7 @@ def test_a_column_that_must_have_a_value_but_that_nobody_sets() -> None:
     assert list(problems(hidden, model)) == ["User.company"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "kwargs"),
     [
         pytest.param({"REGISTRATION_USER_PUBLIC_FIELDS": ["company"]}, {}, id="clients may set it"),
@@ -266,7 +267,7 @@ def test_a_username_that_a_login_by_address_never_asks_for() -> None:
 TEMPLATES = "REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("templates", "says"),
     [
         pytest.param({"subject": "no/subject.txt", "body": "no/body.txt"}, "'no/body.txt'", id="are not there"),
@@ -308,7 +309,7 @@ def test_auto_login_by_a_link_that_works_again_and_again() -> None:
     configured({auto_login: True, once: True})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "near"),
     [
         pytest.param("REGISTRATION_USER_LOGIN_FIELD", "REGISTRATION_USER_LOGIN_FIELDS", id="a letter is missing"),
@@ -342,7 +343,7 @@ def test_other_extensions_settings_are_none_of_ours() -> None:
 A_NUMBER = 5
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("setting", "value", "says"),
     [
         pytest.param("REGISTER_FLOW_ENABLED", "yes", "must be True or False", id="a word for a truth value"),
@@ -402,7 +403,7 @@ def test_a_wrong_type(setting: str, value: Any, says: str) -> None:
     assert says in found[key]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "prefix",
     [pytest.param("accounts", id="has no slash in front"), pytest.param("/<name>", id="has a parameter")],
 )
@@ -426,7 +427,7 @@ class Unmapped:
     username = "alice"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "says"),
     [
         pytest.param(lambda db: None, "user_model=User", id="is missing"),
@@ -444,7 +445,7 @@ def test_a_user_model_that(model: Callable[[SQLAlchemy], Any], says: str) -> Non
     assert says in found["user_model"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("setting", "value"),
     [
         pytest.param("USER_LOGIN_FIELDS", ["nickname"], id="to log in with"),
@@ -474,7 +475,7 @@ def test_links_that_name_users_by_a_column_that_two_may_share() -> None:
     assert list(problems({key: "first_name"})) == [key]
 
 
-@pytest.mark.parametrize("name", ["password_hash", "security_stamp"])
+@each_row("name", ["password_hash", "security_stamp"])
 def test_a_secret_that_is_to_be_shown(name: str) -> None:
     key = "REGISTRATION_USER_PUBLIC_FIELDS"
     found = problems({key: ["first_name", name]})
@@ -494,7 +495,7 @@ SYSTEM = [
 ]
 
 
-@pytest.mark.parametrize("name", SYSTEM)
+@each_row("name", SYSTEM)
 def test_a_system_column_that_clients_are_to_change(name: str) -> None:
     key = "REGISTRATION_USER_EDITABLE_FIELDS"
     found = problems({key: ["first_name", name]})
@@ -551,7 +552,7 @@ def test_every_problem_is_told_at_once() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "model", "name"),
     [
         pytest.param({}, lambda db: None, "user_model", id="there is no model"),
@@ -602,7 +603,7 @@ def test_a_callable_or_a_class_may_be_its_import_string(new_site: Callable[..., 
     assert site.register("bob", password="1234567").status_code == 400
 
 
-@pytest.mark.parametrize("period", [3600, 3600.0, timedelta(hours=1)], ids=["seconds", "float", "timedelta"])
+@each_row("period", [3600, 3600.0, timedelta(hours=1)], ids=["seconds", "float", "timedelta"])
 def test_a_period_may_be_seconds_or_a_timedelta(period: Any, new_site: Callable[..., Site], clock: Any) -> None:
     site = new_site(REGISTER_VERIFICATION_PERIOD=period)
     site.register("alice")
@@ -878,7 +879,7 @@ def test_a_setting_prints_as_a_person_would_say_it() -> None:
     assert printed["REGISTRATION_PREVENT_ENUMERATION"] == ("True", "True")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "key", "says"),
     [
         pytest.param({"URL_PREFIX": "accounts"}, "URL_PREFIX", "starts with a slash", id="a prefix without a slash"),

@@ -12,6 +12,7 @@ from flask_registration.counters import Counters
 from flask_registration.stores import Store
 
 from .conftest import Clock
+from .tables import each_row
 
 
 def cooldown_of(period: timedelta) -> Cooldown:
@@ -19,7 +20,7 @@ def cooldown_of(period: timedelta) -> Cooldown:
     return Cooldown(Store(Flask("tests.site"), None, in_tests=True), period)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "admitted"),
     [
         pytest.param(0, False, id="at once"),

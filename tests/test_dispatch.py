@@ -26,6 +26,7 @@ from flask_registration.dispatch import MAILS_PER_THREAD
 from .conftest import Clock
 from .site import PASSWORD, Site, whole
 from .smtp import no_server, smtp_server
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -264,7 +265,7 @@ def test_a_forked_worker_sends_by_threads_of_its_own(tmp_path: Any) -> None:
 # A failure in the background
 
 
-@pytest.mark.parametrize("testing", [True, False], ids=["within the request", "by a thread"])
+@each_row("testing", [True, False], ids=["within the request", "by a thread"])
 def test_a_mail_that_fails_is_logged_and_announced_and_the_reply_stands(
     new_site: NewSite, sqlite_url: str, testing: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -288,7 +289,7 @@ def test_a_mail_that_fails_is_logged_and_announced_and_the_reply_stands(
     assert (user.is_active, user.is_verified) == (True, False)
 
 
-@pytest.mark.parametrize("testing", [True, False], ids=["within the request", "by a thread"])
+@each_row("testing", [True, False], ids=["within the request", "by a thread"])
 def test_an_account_whose_mail_failed_can_ask_again_at_once(new_site: NewSite, sqlite_url: str, testing: bool) -> None:
     site = new_site(sqlite_url, config={**LIVE, "TESTING": testing})
     told = threading.Event()
@@ -315,7 +316,7 @@ def test_a_failure_about_a_taken_address_is_announced_as_such(new_site: NewSite)
     assert [(each["user"].username, each["template"]) for each in heard] == [("alice", "email_taken")]
 
 
-@pytest.mark.parametrize("dispatcher", ["background", "inline"])
+@each_row("dispatcher", ["background", "inline"])
 def test_a_failing_mail_does_not_tell_a_taken_address_from_a_free_one(new_site: NewSite, dispatcher: str) -> None:
     answers = []
     for owned in (True, False):
@@ -328,7 +329,7 @@ def test_a_failing_mail_does_not_tell_a_taken_address_from_a_free_one(new_site: 
     assert answers[0][0] == ("201 CREATED" if dispatcher == "background" else "503 SERVICE UNAVAILABLE")
 
 
-@pytest.mark.parametrize("dispatcher", ["background", "inline"])
+@each_row("dispatcher", ["background", "inline"])
 def test_a_failing_mail_does_not_tell_a_pending_account_from_none(
     new_site: NewSite, dispatcher: str, clock: Clock
 ) -> None:
@@ -412,7 +413,7 @@ def test_inline_a_server_that_is_down_is_a_503(new_site: NewSite) -> None:
         assert len(server.deliveries) == 1
 
 
-@pytest.mark.parametrize("database_name", ["postgresql_url", "mariadb_url"])
+@each_row("database_name", ["postgresql_url", "mariadb_url"])
 def test_inline_a_failure_keeps_nothing_on_a_server(
     new_site: NewSite, request: pytest.FixtureRequest, database_name: str
 ) -> None:
@@ -432,7 +433,7 @@ def hand_over(message: Message, *, send: Callable[[], None], **kwargs: Any) -> N
     handed_over.append({"message": message, "send": send, **kwargs})
 
 
-@pytest.mark.parametrize("spelled", [hand_over, f"{__name__}:hand_over"], ids=["an object", "an import string"])
+@each_row("spelled", [hand_over, f"{__name__}:hand_over"], ids=["an object", "an import string"])
 def test_an_own_dispatcher_gets_the_message_and_what_it_is_about(new_site: NewSite, spelled: Any) -> None:
     handed_over.clear()
     site = new_site(MAIL_DISPATCHER=spelled)
@@ -524,7 +525,8 @@ def test_the_order_is_commit_then_signal_then_mail(new_site: NewSite, sqlite_url
         assert order == ["commit", "user-activated"]
 
 
-@pytest.mark.parametrize("dispatcher", ["background", hand_over], ids=["background", "own"])
+@pytest.mark.databases
+@each_row("dispatcher", ["background", hand_over], ids=["background", "own"])
 def test_a_commit_that_fails_sends_no_mail_and_no_signal_and_keeps_nothing(
     database: str, new_site: NewSite, dispatcher: Any
 ) -> None:
@@ -541,6 +543,7 @@ def test_a_commit_that_fails_sends_no_mail_and_no_signal_and_keeps_nothing(
     assert len(site.outbox) + len(handed_over) == 1
 
 
+@pytest.mark.databases
 def test_a_commit_that_fails_leaves_the_account_pending_and_the_link_good(database: str, new_site: NewSite) -> None:
     site = new_site(database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     site.register("alice")
@@ -563,7 +566,7 @@ def test_a_commit_that_fails_mails_no_owner_of_a_taken_address(new_site: NewSite
     assert len(site.outbox) == 1
 
 
-@pytest.mark.parametrize("signal", [user_registered, user_activated], ids=lambda signal: signal.name)
+@each_row("signal", [user_registered, user_activated], ids=lambda signal: signal.name)
 def test_a_receiver_that_raises_stops_neither_other_receivers_nor_the_mail(site: Site, signal: Any) -> None:
     told: list[str] = []
 

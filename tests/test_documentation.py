@@ -43,6 +43,7 @@ from flask_registration.settings import declarations
 
 from .pages import PAGES, ROOT, RunPage, blocks, log_in, member, read, register, taken_answers_like_free, url_in
 from .site import PASSWORD, Site, parameters
+from .tables import each_row
 
 SETTINGS = [
     declaration for group in (*(flow.group for flow in DEFAULT_FLOWS), *ROOMS) for declaration in declarations(group)
@@ -53,7 +54,7 @@ OTHER_PASSWORD = "another good long phrase of words"
 # The examples
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(read(page)))])
+@each_row("page", [page for page in PAGES if any(block.runs for block in blocks(read(page)))])
 def test_the_examples_of_a_page_run(page: str, run: RunPage) -> None:
     run(page)
 
@@ -85,7 +86,7 @@ def test_the_quickstart_works(run: RunPage) -> None:
     log_in(app.test_client(), "bob", "another horse battery")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "body", "shown"),
     [
         (
@@ -531,7 +532,7 @@ def redirect_settings() -> set[str]:
     return {declaration.key for declaration in declarations(verification_redirects.flow.group)}
 
 
-@pytest.mark.parametrize(("heading", "ending"), [("Run it", "run --debug"), ("Test it", "pytest")])
+@each_row(("heading", "ending"), [("Run it", "run --debug"), ("Test it", "pytest")])
 def test_one_command_runs_and_one_tests(heading: str, ending: str) -> None:
     section = read("README.md").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     (block,) = blocks(section)
@@ -553,7 +554,7 @@ def test_each_setting_is_declared_and_listed_once() -> None:
     assert sorted(listed) == sorted({declaration.key for declaration in SETTINGS})
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each_row("page", PAGES)
 def test_a_page_names_only_settings_that_there_are(page: str) -> None:
     named = set(re.findall(r"\bREGISTRATION_[A-Z_]*[A-Z]\b(?!_)", read(page)))
     own = {"REGISTRATION_NEWSLETTER_PERIOD"} if page == "docs/customizing.md" else set()
@@ -564,7 +565,7 @@ def test_a_page_names_only_settings_that_there_are(page: str) -> None:
     assert named <= {declaration.key for declaration in SETTINGS} | own
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each_row("page", PAGES)
 def test_the_links_of_a_page_lead_to_files(page: str) -> None:
     for target in re.findall(r"\]\(([\w./-]+)", read(page)):
         if not target.startswith("http"):
@@ -584,7 +585,7 @@ ASKED: list[tuple[int, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "request_"), ASKED, ids=[code for _, code, _ in ASKED])
+@each_row(("status", "code", "request_"), ASKED, ids=[code for _, code, _ in ASKED])
 def test_the_codes_of_http(status: int, code: str, request_: dict[str, Any], site: Site) -> None:
     reply = site.app.test_client().open("/accounts/register/", **{"method": "POST", **request_})
     assert (reply.status_code, reply.get_json()["code"]) == (status, code)

@@ -15,6 +15,7 @@ from flask.cli import FlaskGroup
 from flask_migrate.cli import db
 
 from .pages import PAGES, ROOT, blocks, read
+from .tables import each_row
 
 #: What is not ours to check, but for the spelling.
 OF_THE_SYSTEM = {"cd", "cp", "createdb", "createuser", "curl", "docker", "export", "install", "mkdir"}
@@ -81,13 +82,13 @@ def check_flask(arguments: list[str]) -> None:
             group = command
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(typed(page))])
+@each_row("page", [page for page in PAGES if any(typed(page))])
 def test_the_commands_of_a_page_exist(page: str) -> None:
     for command in typed(page):
         check(command, (ROOT / page).parent)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         "flask registration chekc",

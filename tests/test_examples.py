@@ -24,6 +24,7 @@ from .conftest import Clock
 from .examples import EXAMPLES, SETTINGS, commands, curl, example
 from .site import PASSWORD, parameters
 from .smtp import free_port
+from .tables import each_row
 from .terminal import Program
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def of(name: str) -> pytest.MarkDecorator:
 # Starting them
 
 
-@pytest.mark.parametrize("name", ["email_only", "jwt", "own_workflow", "spa"])
+@each_row("name", ["email_only", "jwt", "own_workflow", "spa"])
 def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
     page = (EXAMPLES / name / "README.md").read_text("utf-8")
     (arguments,) = re.findall(r"(?:^|&& )\.venv/bin/flask (--app \S+) run --debug$", page, re.MULTILINE)

@@ -21,6 +21,9 @@ from .conftest import Clock
 from .flows.journeys import AT_ONCE, OTHER_PASSWORD, at_once, forged, has_password
 from .people import account, define_login, define_login_with_foreign_key, log_in, logins
 from .site import Site, own_model, text_of, whole
+from .tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 
@@ -79,7 +82,7 @@ def test_a_link_of_a_registration_that_was_replaced_stays_dead_though_the_id_is_
     assert whole(site.verify(old)) == forged(site, "verify-registration")
 
 
-@pytest.mark.parametrize(("seconds", "expired"), [(WEEK, False), (WEEK + 1, True)], ids=["at", "after"])
+@each_row(("seconds", "expired"), [(WEEK, False), (WEEK + 1, True)], ids=["at", "after"])
 def test_it_expires_to_the_second_as_its_link_does(
     database: str, new_site: NewSite, clock: Clock, seconds: int, expired: bool
 ) -> None:
@@ -133,7 +136,7 @@ KEPT: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", KEPT)
+@each_row("what", KEPT)
 def test_an_old_account_stays(database: str, new_site: NewSite, clock: Clock, what: str) -> None:
     site = new_site(database)
     site.register("squatter", email="owner@example.com")
@@ -160,7 +163,7 @@ def test_without_the_flow_nothing_is_pending_either(new_site: NewSite, clock: Cl
     assert purge(site) == NOTHING
 
 
-@pytest.mark.parametrize("kind", [None, Integer], ids=["no date_joined", "a date_joined that is no time"])
+@each_row("kind", [None, Integer], ids=["no date_joined", "a date_joined that is no time"])
 def test_a_model_that_does_not_know_when_somebody_joined_keeps_them(
     database: str, new_site: NewSite, clock: Clock, kind: Any
 ) -> None:
@@ -250,7 +253,7 @@ def test_an_account_that_other_rows_need_stays_and_its_owner_is_told(
     assert [user.username for user in site.users()] == ["squatter"]
 
 
-@pytest.mark.parametrize("login_model", [define_login, define_login_with_foreign_key])
+@each_row("login_model", [define_login, define_login_with_foreign_key])
 def test_sessions_that_are_rows_do_not_keep_an_account(
     database: str, new_site: NewSite, clock: Clock, login_model: Any
 ) -> None:
@@ -373,8 +376,8 @@ def test_it_works_in_batches(new_site: NewSite, clock: Clock, monkeypatch: pytes
     assert site.users() == []
 
 
-@pytest.mark.parametrize("zoned", [True, False], ids=["with a time zone", "without"])
-@pytest.mark.parametrize("hours", [-1, 1], ids=["an hour before", "an hour after"])
+@each_row("zoned", [True, False], ids=["with a time zone", "without"])
+@each_row("hours", [-1, 1], ids=["an hour before", "an hour after"])
 def test_times_are_utc_whatever_the_zone_of_the_session(
     database: str, new_site: NewSite, clock: Clock, zoned: bool, hours: int
 ) -> None:

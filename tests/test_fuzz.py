@@ -14,9 +14,10 @@ import pytest
 from flask_registration.resets import RESET
 
 from .fuzz import bodies, links
+from .tables import each_row
 
 
-@pytest.mark.parametrize("target", [links, bodies], ids=lambda target: target.__name__.rpartition(".")[2])
+@each_row("target", [links, bodies], ids=lambda target: target.__name__.rpartition(".")[2])
 def test_the_corpus_breaks_nothing(target: Any) -> None:
     seeds = target.seeds()
     for seed in seeds:

@@ -25,6 +25,7 @@ from flask_registration.web import LinkSchema
 from .conftest import site_maker
 from .people import bearer
 from .site import PASSWORD
+from .tables import each_row
 from .world import ENDPOINTS, PAGES, SETTINGS, World, define_login
 
 #: How many random bodies; by hand, a few thousand.
@@ -128,7 +129,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", LOADING)
+@each_row("name", LOADING)
 def test_every_field_takes_or_refuses(name: str, world: World) -> None:
     with Cases(world) as cases:
         for field in world.fields(endpoint_of(world, name)):
@@ -136,7 +137,7 @@ def test_every_field_takes_or_refuses(name: str, world: World) -> None:
                 cases.ask(f"{field}: {case}", name, json={**world.body(name), field: value})
 
 
-@pytest.mark.parametrize("name", LINKS)
+@each_row("name", LINKS)
 def test_a_link_of_each_number_is_forged(name: str, world: World) -> None:
     with Cases(world) as cases:
         for field in ("user_id", "timestamp", "signature"):
@@ -192,7 +193,7 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize("name", LOADING)
+@each_row("name", LOADING)
 def test_a_body_is_refused_that_is_not_a_json_object_of_its_kind(name: str, world: World) -> None:
     endpoint = endpoint_of(world, name)
     schema = world.schema(endpoint)
@@ -215,7 +216,7 @@ OTHER_TYPES = ["text/plain; application/json", "text/json", "application/javascr
 
 
 @on_sqlite
-@pytest.mark.parametrize("name", LOADING)
+@each_row("name", LOADING)
 def test_a_body_of_another_type_is_refused(name: str, world: World) -> None:
     right = json.dumps(world.body(name)).encode()
     with Cases(world) as cases:

@@ -35,6 +35,7 @@ from .people import (
     with_and_without_login_model,
 )
 from .site import PASSWORD, Site, define, define_user, own_model
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 LoginModel = Callable[[Any], type[Any]] | None
@@ -53,9 +54,8 @@ def execute(site: Site, statement: str, **values: Any) -> None:
 # After a logout
 
 
-@pytest.mark.parametrize(
-    "cookies", [("session",), ("remember_token",), ("session", "remember_token")], ids=" and ".join
-)
+@pytest.mark.databases
+@each_row("cookies", [("session",), ("remember_token",), ("session", "remember_token")], ids=" and ".join)
 def test_a_cookie_copied_before_the_logout_is_dead_where_sessions_are_rows(
     database: str, new_site: NewSite, cookies: tuple[str, ...]
 ) -> None:
@@ -71,6 +71,7 @@ def test_a_cookie_copied_before_the_logout_is_dead_where_sessions_are_rows(
     assert len(logins(site)) == 1
 
 
+@pytest.mark.databases
 def test_a_token_is_dead_after_the_logout_where_tokens_are_rows(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login, **TOKENS)
     account(site)
@@ -79,6 +80,7 @@ def test_a_token_is_dead_after_the_logout_where_tokens_are_rows(database: str, n
     assert [accepts(site, token), accepts(site, other)] == [False, True]
 
 
+@pytest.mark.databases
 def test_a_session_that_has_expired_is_dead(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login)
     account(site)
@@ -89,6 +91,7 @@ def test_a_session_that_has_expired_is_dead(database: str, new_site: NewSite) ->
     assert not knows(site, client)
 
 
+@pytest.mark.databases
 def test_logging_in_again_ends_the_session_that_was_there_before(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login)
     account(site)
@@ -114,7 +117,7 @@ def test_another_user_at_the_same_browser_ends_the_session_that_was_there_before
 
 
 @with_and_without_login_model
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [
         pytest.param({"is_active": False}, id="a suspension"),
@@ -151,6 +154,7 @@ def test_a_suspension_ends_them_where_the_model_takes_everybody_for_authenticate
     assert (ask(client).status_code, ask(headers=bearer(token)).status_code) == (401, 401)
 
 
+@pytest.mark.databases
 @with_and_without_login_model
 def test_every_session_and_token_ends_with_a_deletion(
     database: str, new_site: NewSite, login_model: LoginModel
@@ -162,6 +166,7 @@ def test_every_session_and_token_ends_with_a_deletion(
     assert (knows(site, client), accepts(site, token)) == (False, False)
 
 
+@pytest.mark.databases
 @with_and_without_login_model
 def test_they_stay_dead_when_the_database_gives_the_number_to_somebody_else(
     database: str, new_site: NewSite, login_model: LoginModel
@@ -211,7 +216,8 @@ class SlowSchema(Schema):
         return data
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "POST"])
+@pytest.mark.databases
+@each_row("method", ["PUT", "PATCH", "POST"])
 def test_a_suspension_that_lands_during_a_slow_request_is_not_undone_by_it(
     database: str, new_site: NewSite, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -226,6 +232,7 @@ def test_a_suspension_that_lands_during_a_slow_request_is_not_undone_by_it(
     assert (after.is_active, after.first_name) == (False, "")
 
 
+@pytest.mark.databases
 def test_a_column_that_changes_during_a_slow_request_keeps_its_new_value(
     database: str, new_site: NewSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +246,7 @@ def test_a_column_that_changes_during_a_slow_request_keeps_its_new_value(
     assert (after.first_name, after.last_name, after.is_verified) == ("Ada", "Lovelace", False)
 
 
+@pytest.mark.databases
 def test_a_suspension_during_a_logout_is_not_undone_by_it(database: str, new_site: NewSite) -> None:
     site = new_site(database, **TOKENS)
     user = account(site)
@@ -351,7 +359,7 @@ def test_what_was_in_the_session_is_gone_after_the_logout(site: Site) -> None:
     assert client.get("/look").get_json() == {}
 
 
-@pytest.mark.parametrize("sessions", [True, False], ids=["sessions too", "tokens alone"])
+@each_row("sessions", [True, False], ids=["sessions too", "tokens alone"])
 def test_a_logout_by_a_token_empties_the_session_where_logins_open_some(new_site: NewSite, sessions: bool) -> None:
     site = new_site(LOGIN_AUTHENTICATE_SESSION=sessions, **TOKENS)
     add_planting_pages(site)
@@ -438,7 +446,7 @@ def test_a_cookie_made_with_another_key_is_nobodys(new_site: NewSite, login_mode
     assert knows(other, client)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "session_id",
     [
         "1",
@@ -474,6 +482,7 @@ def test_a_session_does_not_carry_the_security_stamp(site: Site) -> None:
         assert user.password_hash not in str(dict(transaction))
 
 
+@pytest.mark.databases
 def test_a_sessions_secret_is_kept_as_a_digest_only(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login)
     account(site)
@@ -497,7 +506,7 @@ def test_a_session_cannot_be_used_as_a_token_nor_a_token_as_a_session(new_site: 
     assert not knows(site, client)
 
 
-@pytest.mark.parametrize("login_model", [None, define_login], ids=["signed", "in rows"])
+@each_row("login_model", [None, define_login], ids=["signed", "in rows"])
 def test_a_login_by_a_view_of_the_application_over_one_with_a_password_is_not_fresh(
     new_site: NewSite, login_model: Any
 ) -> None:
@@ -613,7 +622,7 @@ def test_two_applications_with_the_same_users_begin_one_login_each(new_site: New
     assert knows(second, two)
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "TOKEN"])
+@each_row("scheme", ["Bearer", "Token", "bearer", "TOKEN"], anew=True)
 @with_and_without_login_model
 def test_a_token_opens_a_page_of_the_applications_own_by(
     new_site: NewSite, login_model: LoginModel, scheme: str
@@ -858,7 +867,7 @@ def test_users_of_other_classes_are_left_alone(new_site: NewSite, login_model: L
     assert knows(site, log_in(site))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "endpoint", "body"),
     [
         ("GET", "profile", None),
@@ -917,8 +926,8 @@ def test_a_clerk_changes_nothing_of_the_user_with_the_same_number(new_site: NewS
 # Replies
 
 
-@pytest.mark.parametrize("endpoint", ["profile", "logins"])
-@pytest.mark.parametrize("known", [True, False], ids=["somebody", "nobody"])
+@each_row("endpoint", ["profile", "logins"])
+@each_row("known", [True, False], ids=["somebody", "nobody"])
 def test_no_cache_keeps_what_is_told_to(endpoint: str, known: bool, new_site: NewSite) -> None:
     site = new_site(login_model=define_login)
     account(site)

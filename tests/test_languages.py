@@ -21,6 +21,7 @@ from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
 
 from .catalogues import compiled
 from .site import Site, html_of, text_of
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -75,7 +76,7 @@ def refused(site: Site, header: str | None = None) -> Any:
 # Replies
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("header", "language"),
     [
         pytest.param(None, "en", id="nothing"),
@@ -212,7 +213,7 @@ def test_flask_babel_chooses_where_the_application_has_it(esperanto: NewSite) ->
     assert refused(site, "en").headers["Content-Language"] == "eo"
 
 
-@pytest.mark.parametrize("account", ["of nobody", "of somebody", "suspended"])
+@each_row("account", ["of nobody", "of somebody", "suspended"])
 def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: str) -> None:
     """The account's own language is for its mails: a reply's must not tell that there is one."""
 
@@ -227,8 +228,8 @@ def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: 
     assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == ("Login or password invalid.", "en")
 
 
-@pytest.mark.parametrize("header", ["en", "de", "sv, ja;q=0.5"])
-@pytest.mark.parametrize(
+@each_row("header", ["en", "de", "sv, ja;q=0.5"])
+@each_row(
     ("endpoint", "mailed"),
     [
         ("register", ["nobody", "pending", "verified", "suspended"]),
@@ -297,7 +298,7 @@ def test_a_mail_is_in_its_readers_own_language_where_the_application_knows_it(es
     assert site.read()["Subject"] == "Vi jam havas konton ĉe example.com"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("told", "ours", "own"),
     [
         pytest.param("eo", "eo", "eo", id="a language of ours"),
@@ -372,7 +373,7 @@ def test_the_pages_speak_the_browsers_language(esperanto: NewSite) -> None:
     assert page.headers["Content-Language"] == "eo"
 
 
-@pytest.mark.parametrize(("language", "is_kept"), [("ko", True), ("ja", False), ("en", False)])
+@each_row(("language", "is_kept"), [("ko", True), ("ja", False), ("en", False)])
 def test_lines_in_korean_break_between_words_only(new_site: NewSite, language: str, is_kept: bool) -> None:
     site = new_site(LANGUAGES=[language])
     site.register("alice")

@@ -18,6 +18,7 @@ from flask_registration import Purpose, current_kit, user_activated
 
 from .conftest import Clock
 from .site import PASSWORD, Site, html_of, text_of, whole
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -41,7 +42,7 @@ def with_one_bit_flipped(text: str) -> Iterator[str]:
             yield text[:place] + chr(ord(character) ^ 1 << bit) + text[place + 1 :]
 
 
-@pytest.mark.parametrize("parameter", ["user_id", "timestamp", "signature"])
+@each_row("parameter", ["user_id", "timestamp", "signature"])
 def test_any_flipped_bit_of_any_parameter_gets_the_answer_of_a_forged_link(site: Site, parameter: str) -> None:
     site.register("alice")
     link = site.link()
@@ -56,7 +57,7 @@ def test_any_flipped_bit_of_any_parameter_gets_the_answer_of_a_forged_link(site:
     assert site.verify(link).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [
         pytest.param(lambda text: text[:-1] or "x", id="cut short by one"),
@@ -81,7 +82,7 @@ def test_any_flipped_bit_of_any_parameter_gets_the_answer_of_a_forged_link(site:
         pytest.param(lambda text: "x" * 60_000, id="much too long for any link"),
     ],
 )
-@pytest.mark.parametrize("parameter", ["user_id", "timestamp", "signature"])
+@each_row("parameter", ["user_id", "timestamp", "signature"])
 def test_a_parameter_that_is_not_as_it_was_mailed_makes_the_link_forged(
     site: Site, parameter: str, change: Callable[[str], str]
 ) -> None:
@@ -93,7 +94,7 @@ def test_a_parameter_that_is_not_as_it_was_mailed_makes_the_link_forged(
     assert site.verify(link).status_code == 200
 
 
-@pytest.mark.parametrize("swapped", [["user_id"], ["timestamp"], ["signature"], ["user_id", "timestamp"]])
+@each_row("swapped", [["user_id"], ["timestamp"], ["signature"], ["user_id", "timestamp"]])
 def test_two_valid_links_with_their_parts_swapped_are_forged(site: Site, clock: Clock, swapped: list[str]) -> None:
     site.register("alice")
     clock.advance(5)
@@ -167,7 +168,8 @@ def test_a_signature_is_the_same_whichever_version_of_ours_makes_it(site: Site) 
 # Whose id?
 
 
-@pytest.mark.parametrize(
+@pytest.mark.databases
+@each_row(
     "user_id",
     [
         -1,
@@ -220,8 +222,8 @@ def test_a_user_id_of_nobody_gets_the_answer_of_a_forged_link(database: str, new
     assert site.verify(link).status_code == 200
 
 
-@pytest.mark.parametrize("parameter", ["user_id", "timestamp", "signature"])
-@pytest.mark.parametrize(
+@each_row("parameter", ["user_id", "timestamp", "signature"])
+@each_row(
     "value",
     [True, 1.9, [], {}, -1, 10**400],
     ids=["true", "1.9", "a list", "an object", "-1", "a number of 400 digits"],
@@ -232,8 +234,8 @@ def test_a_value_that_no_link_has_is_forged_wherever_it_stands(site: Site, param
     assert (reply.status_code, reply.get_json()) == (400, LINK_INVALID)
 
 
-@pytest.mark.parametrize("parameter", ["user_id", "timestamp", "signature"])
-@pytest.mark.parametrize(
+@each_row("parameter", ["user_id", "timestamp", "signature"])
+@each_row(
     ("value", "told"),
     [
         pytest.param(..., REQUIRED, id="missing"),
@@ -263,7 +265,8 @@ def test_a_forged_parameter_beside_a_missing_one_is_just_forged(site: Site) -> N
     assert (reply.status_code, reply.get_json()) == (400, LINK_INVALID)
 
 
-@pytest.mark.parametrize("kind", [str, int])
+@pytest.mark.databases
+@each_row("kind", [str, int])
 def test_user_id_and_timestamp_may_come_back_as_text_or_as_numbers(
     database: str, new_site: NewSite, kind: Callable[[str], Any]
 ) -> None:
@@ -283,7 +286,7 @@ def test_what_else_a_front_end_posts_is_not_looked_at(site: Site) -> None:
 # Time
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "status", "body"),
     [
         pytest.param(0, 200, None, id="at once"),
@@ -296,7 +299,7 @@ def test_what_else_a_front_end_posts_is_not_looked_at(site: Site) -> None:
         pytest.param(-WEEK, 400, LINK_INVALID, id="from next week"),
     ],
 )
-@pytest.mark.parametrize("fraction", [0, 0.999], ids=["on the second", "just before the next"])
+@each_row("fraction", [0, 0.999], ids=["on the second", "just before the next"])
 def test_a_link_is_answered(
     site: Site, clock: Clock, seconds: int, status: int, body: dict[str, str] | None, fraction: float
 ) -> None:
@@ -314,7 +317,7 @@ def test_a_new_timestamp_does_not_make_an_expired_link_young(site: Site, clock: 
     assert site.verify(timestamp=str(int(clock()))).get_json() == LINK_INVALID
 
 
-@pytest.mark.parametrize("state", [{"is_active": False}, {"email": "else@example.com"}])
+@each_row("state", [{"is_active": False}, {"email": "else@example.com"}])
 def test_an_expired_link_that_is_dead_for_another_reason_does_not_say_expired(
     site: Site, clock: Clock, state: dict[str, Any]
 ) -> None:
@@ -335,7 +338,7 @@ def test_a_link_that_has_expired_can_be_asked_for_anew(site: Site, clock: Clock)
 # Keys
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "fallbacks", "status"),
     [
         pytest.param("old", None, 200, id="before a rotation"),
@@ -376,8 +379,8 @@ def test_dropping_a_key_kills_its_links_and_no_others(site: Site) -> None:
 # Who only looks
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"])
-@pytest.mark.parametrize("slash", ["/", ""], ids=["with the slash", "without it"])
+@each_row("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"])
+@each_row("slash", ["/", ""], ids=["with the slash", "without it"])
 def test_nothing_but_a_post_uses_a_link(site: Site, method: str, slash: str) -> None:
     site.register("alice")
     with site.hears(user_activated) as heard, site.statements() as statements:
@@ -401,7 +404,7 @@ def test_a_link_in_the_query_of_a_post_is_not_looked_at(site: Site) -> None:
 # Where it leads
 
 
-@pytest.mark.parametrize(
+@each_row(
     "request_line",
     [
         pytest.param({"headers": {"Host": "evil.example"}}, id="Host"),
@@ -451,7 +454,7 @@ def define_user_without_stamp(db: SQLAlchemy) -> type[Any]:
     return User
 
 
-@pytest.mark.parametrize("define", [None, define_user_without_stamp], ids=["with a stamp", "without a stamp"])
+@each_row("define", [None, define_user_without_stamp], ids=["with a stamp", "without a stamp"])
 def test_a_link_to_a_deleted_account_stays_dead_when_its_id_is_used_again(
     new_site: NewSite, clock: Clock, define: Any
 ) -> None:

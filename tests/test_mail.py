@@ -28,6 +28,7 @@ from .smtp import (
     silent_server,
     smtp_server,
 )
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -97,8 +98,9 @@ def test_the_mail_about_a_taken_address_has_both_parts_and_no_link(site: Site, c
 # Where it goes
 
 
-@pytest.mark.parametrize("typed", ["Alice@Example.com", "ALICE@EXAMPLE.COM"])
-@pytest.mark.parametrize("endpoint", ["register", "resend-verification"])
+@pytest.mark.databases
+@each_row("typed", ["Alice@Example.com", "ALICE@EXAMPLE.COM"])
+@each_row("endpoint", ["register", "resend-verification"])
 def test_mail_goes_to_the_stored_address_and_not_to_the_typed_one(
     database: str, new_site: NewSite, clock: Clock, typed: str, endpoint: str
 ) -> None:
@@ -124,7 +126,7 @@ def test_mail_goes_to_the_address_that_is_stored_by_now(site: Site, clock: Clock
     assert site.verify().status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "stored", "mailed"),
     [
         ("mike@straße.de", "mike@straße.de", "mike@xn--strae-oqa.de"),
@@ -177,8 +179,8 @@ def talkative(tmp_path: Path) -> dict[str, Any]:
     return {"template_folder": str(tmp_path), "REGISTER_VERIFICATION_EMAIL_TEMPLATES": templates}
 
 
-@pytest.mark.parametrize("line_end", LINE_ENDS)
-@pytest.mark.parametrize("place", ["the site's name", "the user's words"])
+@each_row("line_end", LINE_ENDS)
+@each_row("place", ["the site's name", "the user's words"])
 def test_no_line_end_starts_a_header_or_a_second_recipient(
     new_site: NewSite, talkative: dict[str, Any], line_end: str, place: str
 ) -> None:
@@ -261,7 +263,7 @@ def own_templates(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("templates", "parts"),
     [
         pytest.param({"body": "body.txt"}, ["text/plain"], id="a body is text"),
@@ -279,7 +281,7 @@ def own_templates(tmp_path: Path) -> str:
         ),
     ],
 )
-@pytest.mark.parametrize("by", ["the setting", "the selector"])
+@each_row("by", ["the setting", "the selector"])
 def test_templates_may_be_given_as(
     new_site: NewSite, own_templates: str, templates: dict[str, Any], parts: list[str], by: str
 ) -> None:
@@ -322,7 +324,7 @@ def test_html_alone_gets_a_text_part_with_each_link_on_a_line_of_its_own(new_sit
     assert "hidden" not in "".join(lines)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("html", "text"),
     [
         ("", "\n"),
@@ -365,7 +367,7 @@ def headers_of(part: Any) -> list[tuple[str, str]]:
     return [(name, "".join(text.split())) for name, text in part.items() if "boundary" not in text]
 
 
-@pytest.mark.parametrize("sender", ["no-reply@example.com", ("Ünïcode Größe 日本語 " * 4, "no-reply@example.com")])
+@each_row("sender", ["no-reply@example.com", ("Ünïcode Größe 日本語 " * 4, "no-reply@example.com")])
 def test_a_mail_is_written_out_as_flask_mail_would(new_site: NewSite, sender: Any) -> None:
     name = "Größe und Übermaß 日本語 " * (4 if isinstance(sender, str) else 1)
     site = new_site(config={"MAIL_DEFAULT_SENDER": sender}, SITE_NAME=name)
@@ -427,7 +429,7 @@ TROUBLE: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
+@each_row("trouble", TROUBLE.values(), ids=TROUBLE)
 def test_the_reply_stands_when_the_mail_server_is_in_trouble(
     new_site: NewSite, trouble: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -482,7 +484,7 @@ def foreign_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate
     return make_certificate(tmp_path_factory.mktemp("certificate"), host="other.example")
 
 
-TLS = pytest.mark.parametrize(
+TLS = each_row(
     ("parameter", "switch"),
     [
         pytest.param("starttls", {"MAIL_USE_TLS": True}, id="STARTTLS"),
@@ -548,7 +550,7 @@ def test_a_server_without_starttls_is_not_mailed_in_the_clear(new_site: NewSite)
     assert server.deliveries == []
 
 
-@pytest.mark.parametrize(("password", "logins"), [("right", ["mailer"]), ("wrong", [])])
+@each_row(("password", "logins"), [("right", ["mailer"]), ("wrong", [])])
 def test_the_server_is_logged_in_to_with_the_configured_name_and_password(
     new_site: NewSite, certificate: Certificate, password: str, logins: list[str]
 ) -> None:

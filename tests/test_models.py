@@ -39,6 +39,9 @@ from flask_registration import EmailUserMixin, UserMixin
 
 from .conftest import Clock
 from .site import PASSWORD, Site, define, define_user, mixin_and, own_model, text_column
+from .tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 
@@ -192,11 +195,10 @@ def fresh(base: type[Any]) -> type[Any]:
     return type(base.__name__, base.__bases__, {})
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return KINDS[request.param]
+each_kind = each_row("kind", KINDS.values(), ids=KINDS)
 
 
+@each_kind
 def test_somebody_registers_and_verifies_with(kind: Kind, database: str, new_site: NewSite) -> None:
     site = kind.site(new_site, database)
     reply = site.post("register", kind.body("alice"))
@@ -214,6 +216,7 @@ def test_somebody_registers_and_verifies_with(kind: Kind, database: str, new_sit
     assert site.verify().status_code == 200
 
 
+@each_kind
 def test_a_new_link_is_mailed_to_a_pending_account_with(
     kind: Kind, database: str, new_site: NewSite, clock: Clock
 ) -> None:
@@ -228,6 +231,7 @@ def test_a_new_link_is_mailed_to_a_pending_account_with(
     assert len(site.outbox) == 2
 
 
+@each_kind
 def test_a_taken_name_is_refused_with(kind: Kind, new_site: NewSite) -> None:
     site = kind.site(new_site)
     site.post("register", kind.body("alice"))
@@ -242,6 +246,7 @@ def test_a_taken_name_is_refused_with(kind: Kind, new_site: NewSite) -> None:
     assert len(site.users()) == 1
 
 
+@each_kind
 def test_a_link_of_nobody_is_refused_with(kind: Kind, new_site: NewSite) -> None:
     site = kind.site(new_site)
     site.post("register", kind.body("alice"))
@@ -264,7 +269,7 @@ def test_a_link_of_nobody_is_refused_with(kind: Kind, new_site: NewSite) -> None
         assert (user_id, reply.status_code, reply.get_json()["code"]) == (user_id, 400, "signature-invalid")
 
 
-@pytest.mark.parametrize("name", ["an integer key", "a small integer key", "a UUID key", "a string key"])
+@each_row("name", ["an integer key", "a small integer key", "a UUID key", "a string key"])
 def test_a_link_of_nobody_is_refused_on_each_database_with(name: str, database: str, new_site: NewSite) -> None:
     kind = KINDS[name]
     site = kind.site(new_site, database)
@@ -399,7 +404,7 @@ PLANTED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "writable"),
     [
         pytest.param({}, {"first_name", "last_name"}, id="the mixin's own"),
@@ -447,7 +452,7 @@ def matches(stored: Any, planted: Any) -> bool:
     return bool(stored == planted or str(stored).replace(" ", "T") == str(planted))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "shown"),
     [
         pytest.param({}, ["id", "username", "email", "first_name", "last_name"], id="the mixin's own"),
@@ -576,7 +581,7 @@ ACCEPTED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "stored"), ACCEPTED)
+@each_row(("name", "value", "stored"), ACCEPTED)
 def test_a_registration_may_give(name: str, value: Any, stored: Any, new_site: NewSite) -> None:
     site = new_site(define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
     reply = site.register("alice", **{"company": "", name: value})
@@ -633,7 +638,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), REFUSED)
+@each_row(("name", "value"), REFUSED)
 def test_a_registration_may_not_give(name: str, value: Any, new_site: NewSite) -> None:
     site = new_site(define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
     reply = site.register("alice", **{"company": "", name: value})
@@ -651,7 +656,7 @@ def test_a_registration_may_not_give_any_of_that_on_each_database(database: str,
     assert site.users() == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value"),
     [
         pytest.param("price", "10000.00", id="a price above the column's precision"),
@@ -734,7 +739,7 @@ def test_an_account_without_an_address_is_refused_where_it_is_to_be_verified(new
 # Usernames
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second"),
     [
         pytest.param("alice", "ALICE", id="case"),
@@ -793,7 +798,7 @@ def test_a_model_without_a_key_of_usernames_keeps_and_compares_their_nfkc_form(n
     assert [user.username for user in site.users()] == ["AliCe", "alice"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     ["a", "ålice", "李明", "a.b+c-d_e", "Ἀλέξανδρος", "0", "x" * 150, "é" * 150, "e\u0301" * 75, "﷼"],
     ids=lambda name: f"{name[:10]} of {len(name)}",
@@ -803,7 +808,7 @@ def test_a_username_may_be(name: str, site: Site) -> None:
     assert site.users()[0].username == name
 
 
-@pytest.mark.parametrize(
+@each_row(
     "name",
     [
         pytest.param("", id="empty"),
@@ -857,8 +862,8 @@ ALIASES = ["Mike@x.org", "MIKE@X.ORG", "mike@X.org"]
 STRANGERS = ["mıke@x.org", "míke@x.org", "mike@x.org ", " mike@x.org", "mike@x.org\n", "mikes@x.org", "mike@x.orġ"]
 
 
-@pytest.mark.parametrize("model", [define_user, own_model()], ids=["the mixin", "a plain model"])
-@pytest.mark.parametrize("known", ["registered", "verified"])
+@each_row("model", [define_user, own_model()], ids=["the mixin", "a plain model"])
+@each_row("known", ["registered", "verified"])
 def test_an_alias_of_an_address_is_that_address_and_no_other_is(
     known: str, model: Callable[[SQLAlchemy], Any], database: str, new_site: NewSite, clock: Clock
 ) -> None:
@@ -913,7 +918,7 @@ def test_an_address_that_only_the_collation_takes_for_another_gets_no_mail(
     assert all(mail.recipients == ["mike@x.org"] for mail in site.outbox)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         pytest.param("", id="empty"),
@@ -1016,7 +1021,7 @@ def by_unique_index(site: Site, plan: str) -> bool:
     return any(kind in plan for kind in kinds) and "'key': None" not in plan
 
 
-@pytest.mark.parametrize("name", ["the mixin", "the mixin without a username", "a UUID key", "another column in links"])
+@each_row("name", ["the mixin", "the mixin without a username", "a UUID key", "another column in links"])
 def test_every_look_up_uses_a_unique_index(name: str, database: str, new_site: NewSite, clock: Clock) -> None:
     kind = KINDS[name]
     site = kind.site(new_site, database)
@@ -1105,7 +1110,7 @@ def test_create_user_flushes_and_leaves_the_commit_to_the_caller(database: str, 
     assert site.users() == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "complains_of"),
     [
         pytest.param({"username": "al ice"}, ["username"], id="a name that is none"),

@@ -39,6 +39,8 @@ from flask_registration.cli import registration_cli
 from .pages import RunPage, log_in, read, url_in
 from .site import parameters
 
+pytestmark = pytest.mark.databases
+
 DJANGO = "docs/from-django-rest-registration.md"
 
 #: What Django 5.2 makes of its model.

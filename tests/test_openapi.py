@@ -38,6 +38,7 @@ from .descriptions import COMMON, SITES, CheckedClient, check, describe, find, o
 from .outboxes import command
 from .people import define_login, log_in
 from .site import PASSWORD, Site, links_of, parameters
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 OTHER_PASSWORD = "another good long phrase of words"
@@ -78,14 +79,14 @@ def codes(document: dict[str, Any], path: str, *, method: str = "post") -> dict[
 # It is right
 
 
-@pytest.mark.parametrize("name", SITES)
+@each_row("name", SITES)
 def test_the_description_is_valid(name: str, new_site: NewSite) -> None:
     document = describe(new_site(**SITES[name]).app)
     validate_document(document)
     assert document["openapi"] == "3.1.0"
 
 
-@pytest.mark.parametrize("name", SITES)
+@each_row("name", SITES)
 def test_every_example_is_as_its_schema_says(name: str, new_site: NewSite) -> None:
     document = describe(new_site(**SITES[name]).app)
     replies = [
@@ -104,14 +105,14 @@ def test_every_example_is_as_its_schema_says(name: str, new_site: NewSite) -> No
     assert seen["application/problem+json"] == seen["application/json"] > 50
 
 
-@pytest.mark.parametrize("kind", ["application/json", "application/problem+json"])
+@each_row("kind", ["application/json", "application/problem+json"])
 def test_the_example_about_fields_is_what_an_empty_registration_gets(kind: str, site: Site) -> None:
     content = describe(site.app)["paths"]["/accounts/register/"]["post"]["responses"]["400"]["content"][kind]
     reply = site.post("register", {}, headers={"Accept": kind})
     assert content["examples"]["fields"]["value"] == reply.get_json()
 
 
-@pytest.mark.parametrize("name", SITES)
+@each_row("name", SITES)
 def test_every_reply_of_an_account_s_life_is_as_described(name: str, new_site: NewSite) -> None:
     site = new_site(**SITES[name], **COMMON)
     site.app.test_client_class = CheckedClient
@@ -191,7 +192,7 @@ def links(site: Site) -> list[str]:
     return [url for number in reversed(range(len(site.outbox))) for url in links_of(site.read(number))]
 
 
-@pytest.mark.parametrize("name", SITES)
+@each_row("name", SITES)
 def test_every_problem_is_as_described(name: str, new_site: NewSite) -> None:
     site = new_site(**SITES[name], **COMMON)
     site.app.test_client_class = CheckedClient
@@ -238,7 +239,7 @@ def test_every_endpoint_is_described_and_no_page(new_site: NewSite) -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "missing"),
     [
         ({}, {"logins", "logins/{login_id}"}),
@@ -262,7 +263,7 @@ def test_the_prefix_and_the_key_of_errors(new_site: NewSite) -> None:
     assert "`errors`" in document["info"]["description"]
 
 
-@pytest.mark.parametrize("confirm", [True, False])
+@each_row("confirm", [True, False])
 def test_whether_a_password_is_confirmed(confirm: bool, new_site: NewSite) -> None:
     names = ("REGISTER", "CHANGE_PASSWORD", "RESET_PASSWORD")
     document = describe(new_site(**{f"{name}_SCHEMA_PASSWORD_CONFIRM": confirm for name in names}).app)
@@ -289,7 +290,7 @@ def test_by_what_somebody_logs_in(new_site: NewSite) -> None:
     assert "email" in schema_of(document, "send-reset-password-link")["properties"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "ways"),
     [
         ({}, {"session"}),
@@ -551,7 +552,7 @@ def test_an_editor_has_the_last_word(new_site: NewSite) -> None:
     assert document["servers"] == [{"url": "https://shop.example"}]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "found"),
     [
         ({}, (200, 404)),
@@ -592,7 +593,7 @@ def test_the_page_takes_everything_from_this_application(new_site: NewSite) -> N
         assert client.get(f"/accounts/docs/{name}").status_code == 404
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "cure"),
     [
         ({"OPENAPI_PATH": "openapi.json"}, "OPENAPI_PATH: is 'openapi.json': give a path that starts with a slash"),
@@ -670,7 +671,7 @@ class Odd(BodySchema):
     address = fields.IP()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "right", "wrong"),
     [
         ("colours", ["red"], ["blue"]),
@@ -699,6 +700,7 @@ def test_what_a_field_takes_is_described(field: str, right: Any, wrong: Any, new
     assert set(site.post("register", {**body, field: wrong}).get_json()) == {field}
 
 
+@pytest.mark.databases
 def test_a_time_with_a_zone_keeps_it_in_every_reply(new_site: NewSite, database: str) -> None:
     site = new_site(database, define=own_columns(), USER_PUBLIC_FIELDS=["date_joined", "met", "left", "seen"])
     met = {"met": "2026-01-31T12:00:00+02:00", "left": "2026-01-31T12:00:00+02:00", "seen": "2026-01-31T12:00:00"}

@@ -21,7 +21,10 @@ from .conftest import Clock
 from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, command, finish, letter, letters, send_mail
 from .site import Site
 from .smtp import SMTPServer, no_server, silent_server, smtp_server
+from .tables import each_row
 from .test_dispatch import broken_commits, broken_mail, departures
+
+pytestmark = pytest.mark.databases
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def test_a_mail_that_cannot_be_written_undoes_its_cause(site: Site) -> None:
     assert site.users() == []
 
 
-@pytest.mark.parametrize("name", ["alice", "nobody"], ids=["the cooldown holds back", "nobody shall get"])
+@each_row("name", ["alice", "nobody"], ids=["the cooldown holds back", "nobody shall get"])
 def test_in_place_of_a_mail_that(name: str, site: Site) -> None:
     """A row is written that says nothing and stays where it is: else the time of the reply would tell."""
     site.register("alice")
@@ -192,7 +195,7 @@ def in_transaction(site: Site) -> list[str]:
         return list(connection.execute(text(statement)).scalars())
 
 
-@pytest.mark.parametrize("testing", [True, False], ids=["within the request", "by a thread"])
+@each_row("testing", [True, False], ids=["within the request", "by a thread"])
 def test_no_transaction_is_open_while_a_mail_leaves(
     new_site: NewSite, postgresql_url: str, testing: bool, clock: Clock
 ) -> None:
@@ -248,7 +251,7 @@ def slow_server() -> Iterator[SMTPServer]:
             done.set()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("trouble", "error"),
     [
         pytest.param(no_server, "ConnectionRefusedError", id="is down"),
@@ -345,8 +348,8 @@ def test_a_mail_is_given_up_after_so_many_tries_and_that_is_announced_once(
     assert send_mail(site) == "Sent 0, failed 0."
 
 
-@pytest.mark.parametrize("trouble", [refusing, rejecting], ids=["the recipient", "the mail"])
-@pytest.mark.parametrize("code", ["550", "553", "554"])
+@each_row("trouble", [refusing, rejecting], ids=["the recipient", "the mail"])
+@each_row("code", ["550", "553", "554"])
 def test_a_mail_is_given_up_at_once_where_the_server_refuses_for_good(
     new_site: NewSite, sqlite_url: str, trouble: Callable[[str], Any], code: str
 ) -> None:
@@ -385,7 +388,7 @@ def test_an_outbox_in_another_database_is_refused(new_site: NewSite) -> None:
         new_site(outbox_model=elsewhere, config={"SQLALCHEMY_BINDS": {"mails": "sqlite://"}})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "problem"),
     [
         ({"MAIL_TRIES": 0}, "REGISTRATION_MAIL_TRIES: is 0"),

@@ -23,7 +23,10 @@ from .conftest import Clock
 from .outboxes import OUTBOX, TIMEOUT, NewSite, change_letters, command, letter, letters, send_mail
 from .site import Site
 from .smtp import smtp_server
+from .tables import each_row
 from .test_dispatch import broken_mail
+
+pytestmark = pytest.mark.databases
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,7 +113,7 @@ def test_what_waits_is_never_removed(site: Site, clock: Clock) -> None:
     assert letter(site).state == "waiting"
 
 
-@pytest.mark.parametrize("name", ["send-mail", "status", "retry-mail"])
+@each_row("name", ["send-mail", "status", "retry-mail"])
 def test_without_an_outbox_there_is_nothing_to(name: str, new_site: NewSite) -> None:
     site = new_site()
     result = CliRunner().invoke(registration_cli, [name], obj=ScriptInfo(create_app=lambda: site.app))
@@ -152,7 +155,7 @@ def test_sending_ends_with_an_error_where_the_database_is_in_trouble(new_site: N
     )
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "99999999999999999999", "x"])
+@each_row("number", ["0", "-1", "99999999999999999999", "x"])
 def test_what_is_no_mail_s_number_is_a_wrong_call(site: Site, number: str) -> None:
     result = site.app.test_cli_runner().invoke(registration_cli, ["retry-mail", "--", number])
     assert (result.exit_code, result.stderr.splitlines()[-1][:6]) == (2, "Error:")

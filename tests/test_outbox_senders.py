@@ -23,7 +23,10 @@ from .conftest import Clock
 from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, change_letters, letter, letters, send_mail
 from .site import Site
 from .smtp import SMTPServer, no_server, smtp_server
+from .tables import each_row
 from .test_dispatch import broken_mail
+
+pytestmark = pytest.mark.databases
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -124,7 +127,7 @@ def test_a_sender_has_a_mail_to_itself_while_its_lease_lasts(new_site: NewSite, 
     assert said == ["Sent 0, failed 0.", "Sent 1, failed 0."]
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["sends it after all", "fails"])
+@each_row("fails", [False, True], ids=["sends it after all", "fails"])
 def test_when_a_lease_is_over_another_sends_the_mail_and_the_first(
     fails: bool, new_site: NewSite, sqlite_url: str, clock: Clock
 ) -> None:

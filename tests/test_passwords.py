@@ -23,6 +23,7 @@ from flask_registration import BodySchema, mail_failed, passwords, user_activate
 from flask_registration.passwords import password_hash
 
 from .site import CHEAP_HASHER, PASSWORD, Site
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -39,8 +40,8 @@ def verify(site: Site, password: str, username: str = "alice") -> bool:
 # Length
 
 
-@pytest.mark.parametrize("length", [8, 63, 64, 65, 72, 73, 128, 255, 256])
-@pytest.mark.parametrize("character", ["x", "é", "李", "👪"])
+@each_row("length", [8, 63, 64, 65, 72, 73, 128, 255, 256])
+@each_row("character", ["x", "é", "李", "👪"])
 def test_nothing_is_cut_off_a_password_of(length: int, character: str, new_site: NewSite) -> None:
     site = new_site(**ANYTHING)
     password = character * (length - 1) + "a"
@@ -50,8 +51,8 @@ def test_nothing_is_cut_off_a_password_of(length: int, character: str, new_site:
     assert not verify(site, password[:-1])
 
 
-@pytest.mark.parametrize("length", [257, 300, 4096])
-@pytest.mark.parametrize("character", ["x", "é", "\u0301"])
+@each_row("length", [257, 300, 4096])
+@each_row("character", ["x", "é", "\u0301"])
 def test_a_password_is_refused_that_has_more_than_256_characters(length: int, character: str, site: Site) -> None:
     reply = site.register(password=character * length)
     assert reply.status_code == 400
@@ -59,7 +60,7 @@ def test_a_password_is_refused_that_has_more_than_256_characters(length: int, ch
     assert site.users() == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("password", "accepted"),
     [
         pytest.param("k9#Vq2!", False, id="seven characters"),
@@ -78,7 +79,7 @@ def test_a_password_has_eight_characters_at_the_least(password: str, accepted: b
         assert reply.get_json()["password"] == (["A password needs at least 8 characters."] if password else blank)
 
 
-@pytest.mark.parametrize(("minimum", "accepted"), [(0, True), (28, True), (29, False), (64, False)])
+@each_row(("minimum", "accepted"), [(0, True), (28, True), (29, False), (64, False)])
 def test_the_least_length_is_a_setting(minimum: int, accepted: bool, new_site: NewSite) -> None:
     site = new_site(PASSWORD_MIN_LENGTH=minimum)
     assert len(PASSWORD) == 28
@@ -91,8 +92,8 @@ def test_the_least_length_is_a_setting(minimum: int, accepted: bool, new_site: N
 # Before anything else looks at it
 
 
-@pytest.mark.parametrize("length", [257, 5_000])
-@pytest.mark.parametrize("field", ["password", "password_confirm"])
+@each_row("length", [257, 5_000])
+@each_row("field", ["password", "password_confirm"])
 def test_a_password_that_is_too_long_is_neither_normalised_nor_rated_nor_hashed(
     length: int, field: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +161,7 @@ def test_the_functions_that_are_watched_there_are_those_that_are_used(
     assert called == {"zxcvbn", "hash", "normalize"}
 
 
-@pytest.mark.parametrize("field", ["username", "email", "first_name", "last_name"])
+@each_row("field", ["username", "email", "first_name", "last_name"])
 def test_no_other_field_is_normalised_or_rated_when_it_is_too_long(
     field: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,8 +169,8 @@ def test_no_other_field_is_normalised_or_rated_when_it_is_too_long(
     assert site.register(**{field: "e\u0301" * 1_500}).status_code == 400
 
 
-@pytest.mark.parametrize("endpoint", ["register", "verify-registration", "resend-verification"])
-@pytest.mark.parametrize("megabytes", [1, 20])
+@each_row("endpoint", ["register", "verify-registration", "resend-verification"])
+@each_row("megabytes", [1, 20])
 def test_a_body_of_megabytes_is_too_large(endpoint: str, megabytes: int, site: Site) -> None:
     body = b'{"password": "' + b"x" * (megabytes * 2**20) + b'"}'
     reply = site.post(endpoint, data=body, content_type="application/json")
@@ -191,7 +192,7 @@ def test_a_character_of_one_or_two_code_points_is_the_same(new_site: NewSite) ->
         assert not verify(site, "cafe cafe", username)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("password", "other"),
     [
         pytest.param("  a password  ", "a password", id="leading and trailing spaces count"),
@@ -209,8 +210,8 @@ def test_no_character_is_dropped_or_folded(password: str, other: str, new_site: 
     assert not verify(site, other)
 
 
-@pytest.mark.parametrize("field", ["password", "password_confirm"])
-@pytest.mark.parametrize(
+@each_row("field", ["password", "password_confirm"])
+@each_row(
     "part",
     [
         pytest.param("\0", id="a NUL"),
@@ -229,7 +230,7 @@ def test_a_password_is_refused_with(part: str, field: str, site: Site) -> None:
     assert site.users() == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [None, 12345678901234567890, True, 1.5, [PASSWORD], {"a": PASSWORD}],
     ids=lambda value: type(value).__name__,
@@ -256,7 +257,7 @@ def test_the_two_passwords_must_be_the_same(new_site: NewSite) -> None:
 # Policy
 
 
-@pytest.mark.parametrize(
+@each_row(
     "password",
     [
         pytest.param("zxqvbnwkjhgf", id="only small letters"),
@@ -272,7 +273,7 @@ def test_no_kind_of_character_is_asked_for(password: str, site: Site) -> None:
     assert site.register(password=password).status_code == 201
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("password", "says"),
     [
         pytest.param("password", "common", id="the commonest password"),
@@ -293,7 +294,7 @@ def test_a_password_that_is_easy_to_guess_is_refused_with_advice(password: str, 
     assert len(message) > 20
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("password", "warning"),
     [
         pytest.param("P@ssw0rd1", None, id="a warning"),
@@ -314,7 +315,7 @@ def test_where_zxcvbn_has_nothing_to_say_we_do(new_site: NewSite) -> None:
     assert reply.get_json() == {"password": ["This password is too easy to guess."]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("password", "settings"),
     [
         pytest.param("zaphodbeeblebrox1", {}, id="username"),
@@ -345,7 +346,7 @@ def test_a_password_is_refused_that_is_made_of_the(password: str, settings: dict
     assert new_site().register("somebody", **others, password=password).status_code == 201
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("strength", "password", "accepted"),
     [
         (0, "password", True),
@@ -420,7 +421,7 @@ class OwnHasher(Argon2Hasher):
 OWN = Argon2Hasher(time_cost=1, memory_cost=16, parallelism=1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("hasher", "start"),
     [
         pytest.param(OWN, "$argon2id$v=19$m=16,t=1,p=1$", id="an object"),
@@ -438,7 +439,7 @@ def test_an_applications_hasher_may_be(hasher: Any, start: str, new_site: NewSit
     assert site.user(username="alice").password_hash.startswith(start)
 
 
-@pytest.mark.parametrize("password", ["x" * 73, "é" * 37, "x" * 256], ids=["73 bytes", "74 bytes", "256 characters"])
+@each_row("password", ["x" * 73, "é" * 37, "x" * 256], ids=["73 bytes", "74 bytes", "256 characters"])
 def test_with_bcrypt_a_password_that_it_cannot_tell_from_another_is_no_500(password: str, new_site: NewSite) -> None:
     site = new_site(PASSWORD_HASHER=BcryptHasher(rounds=4), **ANYTHING)
     assert site.register(password=password).status_code in (201, 400)
@@ -485,8 +486,8 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("make", FOREIGN)
-@pytest.mark.parametrize("password", [PASSWORD, "pässwörd 李明 👪"], ids=["ASCII", "Unicode"])
+@each_row("make", FOREIGN)
+@each_row("password", [PASSWORD, "pässwörd 李明 👪"], ids=["ASCII", "Unicode"])
 def test_a_hash_is_recognised_and_upgraded_that_is(make: Callable[[str], str], password: str) -> None:
     ours = password_hash(None)
     ok, updated = ours.verify_and_update(password, make(password))
@@ -517,7 +518,7 @@ def test_raised_parameters_upgrade_too() -> None:
     assert "$m=19456,t=3,p=1$" in updated
 
 
-@pytest.mark.parametrize(
+@each_row(
     "stored",
     [
         pytest.param("pbkdf2_sha256$x$salt$digest", id="rounds that are no number"),
@@ -606,12 +607,13 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
             assert not [text for text in texts if secret in text], f"in the {place}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("failure", "status"),
     [
         pytest.param(sqlite3.OperationalError("disk I/O error"), 503, id="is out of reach"),
         pytest.param(sqlite3.ProgrammingError("it has no such column"), 500, id="is not as the model has it"),
     ],
+    anew=True,
 )
 def test_no_hash_is_logged_when_the_database(
     failure: Exception, status: int, new_site: NewSite, caplog: pytest.LogCaptureFixture

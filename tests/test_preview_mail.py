@@ -24,6 +24,7 @@ from .flows.test_mails import MAILS, mail_of
 from .pages import read
 from .people import define_uuid_user
 from .site import Site, define, html_of, own_model, parameters, text_of
+from .tables import each_row
 from .test_languages import write_catalogue
 
 NewSite = Callable[..., Site]
@@ -72,7 +73,7 @@ def test_every_mail_is_written_and_listed(site: Site, folder: Path) -> None:
     assert "From no-reply@example.com to alice@example.com" in page
 
 
-@pytest.mark.parametrize("kind", MAILS, ids=lambda kind: kind.value)
+@each_row("kind", MAILS, ids=lambda kind: kind.value)
 def test_a_mail_is_the_one_that_leaves(site: Site, folder: Path, kind: Kind) -> None:
     preview(site, folder)
     mail = mail_of(site, kind)
@@ -105,7 +106,7 @@ def test_nothing_is_stored_sent_or_read(site: Site, folder: Path) -> None:
     assert (statements, site.outbox, site.users()) == ([], [], [])
 
 
-@pytest.mark.parametrize("once", [True, False])
+@each_row("once", [True, False])
 def test_no_link_is_good_even_where_there_is_such_an_account(new_site: NewSite, folder: Path, once: bool) -> None:
     site = new_site(RESET_PASSWORD_VERIFICATION_ONE_TIME_USE=once)
     member(site, email="alice@example.com", id=1)
@@ -179,7 +180,7 @@ WITHOUT: list[tuple[dict[str, Any], set[Kind]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "missing"), WITHOUT, ids=lambda each: "-".join(each) if type(each) is dict else "")
+@each_row(("options", "missing"), WITHOUT, ids=lambda each: "-".join(each) if type(each) is dict else "")
 def test_what_does_not_leave_is_named_and_not_shown(
     new_site: NewSite, folder: Path, options: dict[str, Any], missing: set[Kind]
 ) -> None:
@@ -240,7 +241,7 @@ def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(new_site
     assert None not in told[0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "model",
     [define(EmailUserMixin, LOGIN_FIELDS=["email"]), define_uuid_user, own_model()],
     ids=["users without a name", "users numbered by UUIDs", "a model without a stamp"],

@@ -23,6 +23,7 @@ from flask_registration.errors import DatabaseUnavailable
 from .flows.journeys import ask_move
 from .people import account, log_in
 from .site import PASSWORD, Site, mixin_and, own_model
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -64,7 +65,7 @@ def complaints(reply: TestResponse) -> dict[str, list[str]]:
 # Who gets one
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("accept", "is_problem"),
     [
         (None, False),
@@ -135,7 +136,7 @@ WITH_CODES: list[tuple[str, int, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("endpoint", "status", "code", "request_"), WITH_CODES, ids=[each[2] for each in WITH_CODES])
+@each_row(("endpoint", "status", "code", "request_"), WITH_CODES, ids=[each[2] for each in WITH_CODES])
 def test_an_error_with_a_code_says_the_same_in_both_shapes(
     new_site: NewSite, monkeypatch: pytest.MonkeyPatch, endpoint: str, status: int, code: str, request_: dict[str, Any]
 ) -> None:
@@ -180,7 +181,7 @@ def test_an_expired_link_and_a_login_that_is_not_fresh(new_site: NewSite, clock:
     assert problem(ask(site, "login", {}))["type"] == "https://example.com/problems/invalid"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "is_one"),
     [
         ("https://example.com/problems", "https://example.com/problems/bad-request"),
@@ -265,10 +266,8 @@ FIELDS: list[tuple[str, Any, dict[str, list[str]]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "body", "told"), FIELDS, ids=[f"{each[0]} {json.dumps(each[2])}" for each in FIELDS]
-)
-@pytest.mark.parametrize("language", ["en", "de"])
+@each_row(("endpoint", "body", "told"), FIELDS, ids=[f"{each[0]} {json.dumps(each[2])}" for each in FIELDS])
+@each_row("language", ["en", "de"])
 def test_the_code_of_a_field_is_the_same_in_every_language(
     new_site: NewSite, endpoint: str, body: Any, told: dict[str, list[str]], language: str
 ) -> None:
@@ -351,7 +350,7 @@ REFUSED: dict[str, tuple[Any, dict[str, list[str]]]] = {
 }
 
 
-@pytest.mark.parametrize("field", REFUSED)
+@each_row("field", REFUSED)
 def test_a_schema_of_ones_own_has_codes_and_stays_as_it_is(new_site: NewSite, field: str) -> None:
     value, told = REFUSED[field]
     before = {name: (each.error_messages, list(each.validators)) for name, each in Own._declared_fields.items()}

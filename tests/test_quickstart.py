@@ -20,6 +20,7 @@ import pytest
 from .browsers import width, window
 from .site import PASSWORD
 from .smtp import free_port
+from .tables import each_row
 from .terminal import TIMEOUT, Program
 
 if TYPE_CHECKING:
@@ -495,7 +496,7 @@ def test_the_page_says_the_same_whoever_asks_for_another_mail(page: Page, quicks
     assert answer.startswith("If this account is waiting for verification")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "message"),
     [
         pytest.param("?user_id=1&timestamp=1&signature=forged", "This link is not valid.", id="a forged link"),
@@ -522,7 +523,7 @@ def test_the_page_says_so_when_the_server_is_out_of_reach(page: Page) -> None:
     expect(page.get_by_role("button", name="Register")).to_be_enabled()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path", ["/", "/verify-registration/", "/reset-password/", "/verify-email/", "/undo-email-change/", "/mailbox/"]
 )
 def test_a_page_fits_on_a_phone(page: Page, quickstart: Quickstart, path: str) -> None:

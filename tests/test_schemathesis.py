@@ -11,6 +11,7 @@ from openapi_schema_validator import OAS31Validator
 from .descriptions import COMMON, SITES, describe, resolve
 from .people import account
 from .site import PASSWORD, Site
+from .tables import each_row
 
 schemathesis = pytest.importorskip("schemathesis", reason="no Schemathesis here: it needs Python 3.11 or newer")
 
@@ -146,7 +147,7 @@ def ask(schema: Any, document: dict[str, Any]) -> tuple[set[str], list[str]]:
     return asked, complaints
 
 
-@pytest.mark.parametrize("name", SITES)
+@each_row("name", SITES)
 def test_no_request_finds_a_difference(name: str, new_site: NewSite) -> None:
     site = new_site(**SITES[name], **COMMON, config={"PROPAGATE_EXCEPTIONS": False})
     document = describe(site.app)
@@ -173,7 +174,7 @@ def a_limit_that_nobody_keeps(document: dict[str, Any]) -> None:
     document["components"]["schemas"]["LoginRequest"]["properties"]["login"]["maxLength"] = 4
 
 
-@pytest.mark.parametrize("lie", [no_415, another_code, a_field_that_no_reply_has, a_limit_that_nobody_keeps])
+@each_row("lie", [no_415, another_code, a_field_that_no_reply_has, a_limit_that_nobody_keeps])
 def test_a_difference_would_be_found(lie: Callable[[dict[str, Any]], None], new_site: NewSite) -> None:
     def edit(document: dict[str, Any]) -> dict[str, Any]:
         lie(document)

@@ -217,6 +217,7 @@ def test_a_receiver_that_raises_is_logged_and_stops_neither_the_others_nor_the_r
             signal.disconnect(receiver, site.app)
 
 
+@pytest.mark.databases
 def test_a_receiver_that_breaks_the_session_stops_neither_the_others_nor_the_reply(
     database: str, new_site: NewSite
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_receiver_that_breaks_the_session_stops_neither_the_others_nor_the_rep
     assert site.verify().status_code == 200
 
 
+@pytest.mark.databases
 def test_a_receiver_may_write_and_commit(database: str, new_site: NewSite) -> None:
     site = new_site(database)
 

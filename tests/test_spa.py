@@ -21,6 +21,7 @@ from .browsers import width, window
 from .examples import EXAMPLES, SETTINGS, example
 from .site import PASSWORD
 from .smtp import free_port
+from .tables import each_row
 from .terminal import ENDED, Program
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ def test_the_lock_of_npm_names_no_registry() -> None:
     assert all("resolved" not in package and "integrity" in package for package in packages.values())
 
 
-@pytest.mark.parametrize("taken", ["back end", "front end"])
+@each_row("taken", ["back end", "front end"])
 def test_a_port_that_is_taken_ends_both(taken: str, spa: Spa, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -21,6 +21,7 @@ from .site import Site
 from .stores import Redis, Wire
 from .stores import redis_store as redis_store
 from .stores import wire as wire
+from .tables import each_row
 from .test_configuration import problems
 from .test_throttles import NewSite, describe, guess, refused
 
@@ -46,7 +47,7 @@ UNTIL_THREE = [False, False, False, True]
 # At once
 
 
-@pytest.mark.parametrize("kind", ["client", "account"])
+@each_row("kind", ["client", "account"])
 def test_of_fifty_parallel_requests_ten_pass(
     kind: str, storage: dict[str, Any], new_site: NewSite, sqlite_url: str
 ) -> None:
@@ -55,7 +56,7 @@ def test_of_fifty_parallel_requests_ten_pass(
     assert [refused(reply) for reply in replies].count(False) == 10
 
 
-@pytest.mark.parametrize("kind", ["fixed-window", "moving-window", "sliding-window-counter"])
+@each_row("kind", ["fixed-window", "moving-window", "sliding-window-counter"])
 def test_each_strategy_of_flask_limiter_holds(
     kind: str, redis_store: Redis, new_site: NewSite, sqlite_url: str
 ) -> None:
@@ -198,7 +199,7 @@ def test_a_memory_that_is_configured_counts_in_fixed_windows(new_site: NewSite, 
     assert asked(site) == UNTIL_THREE
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("config", "key", "says"),
     [
         pytest.param({"STORAGE_URI": "radish://x"}, "STORAGE_URI", "unknown storage scheme", id="an unknown scheme"),
@@ -215,7 +216,7 @@ def test_a_storage_that_cannot_be(config: dict[str, str], key: str, says: str) -
     assert says in found[f"RATELIMIT_{key}"]
 
 
-@pytest.mark.parametrize("scheme", ["redis+unix", "rediss", "valkey"])
+@each_row("scheme", ["redis+unix", "rediss", "valkey"])
 def test_time_outs_fit_every_kind_of_redis(scheme: str, new_site: NewSite, tmp_path: Any) -> None:
     """Where nothing answers; what the client does not take would be told as another error than this."""
     pytest.importorskip("valkey" if scheme == "valkey" else "redis")
@@ -227,7 +228,7 @@ def test_time_outs_fit_every_kind_of_redis(scheme: str, new_site: NewSite, tmp_p
     assert type(error).__name__ == "ConnectionError"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("scheme", "expected"),
     [
         *((scheme, {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}) for scheme in ("redis", "rediss", "valkey")),

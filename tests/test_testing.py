@@ -21,6 +21,7 @@ from flask_registration.testing.outbox import links_of
 
 from .people import add_members_page, bearer, define_login, logins
 from .site import Site, define
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 EMAIL_ONLY = define(EmailUserMixin)
@@ -214,9 +215,7 @@ def test_a_name_is_no_user(accounts: Accounts) -> None:
             use("a")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "right"), [("reset_password", "reset-password"), ("/log-in/", "login"), ("logins", "login")]
-)
+@each_row(("wrong", "right"), [("reset_password", "reset-password"), ("/log-in/", "login"), ("logins", "login")])
 def test_an_endpoint_that_there_is_not_is_told_at_once(accounts: Accounts, wrong: str, right: str) -> None:
     name = wrong.strip("/")
     with pytest.raises(ValueError, match=rf"^There is no endpoint '{name}'; the nearest is '{right}'\.$"):
@@ -335,7 +334,7 @@ LINK = f"https://example.com/verify/{QUERY}"
 IN_HTML = f'<a href="{escape(LINK)}">'
 
 
-@pytest.mark.parametrize(
+@each_row(
     "mail",
     [
         pytest.param(message(body=f"Open\n{LINK}\nsoon."), id="text"),
@@ -445,7 +444,7 @@ DIFFERENT: list[tuple[Sequence[Response], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("responses", "shown"), DIFFERENT, ids=[str(i) for i in range(len(DIFFERENT))])
+@each_row(("responses", "shown"), DIFFERENT, ids=[str(i) for i in range(len(DIFFERENT))])
 def test_every_difference_is_shown(
     accounts: Accounts, answers: Any, responses: Sequence[Response], shown: list[str]
 ) -> None:
@@ -494,7 +493,7 @@ def test_passwords_are_hashed_without_taking_time(accounts: Accounts) -> None:
     assert stored.startswith("$argon2id$v=19$m=8,t=1,p=1$")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("hasher", "is_replaced"),
     [
         (None, True),

@@ -26,6 +26,7 @@ from .faults.database import Faults, deadlock
 from .flows.journeys import forged, log_in, member
 from .people import bearer
 from .site import CHEAP_HASHER, PASSWORD, Site, whole
+from .tables import each_row
 from .test_configuration import problems
 
 NewSite = Callable[..., Site]
@@ -120,7 +121,7 @@ def test_of_several_limits_each_holds(new_site: NewSite, clock: Clock) -> None:
     assert (refused(reply), reply.headers["Retry-After"]) == (True, "3480")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("address", "other", "same"),
     [
         pytest.param("192.0.2.1", "192.0.2.2", False, id="two IPv4 addresses"),
@@ -223,8 +224,8 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("exists", [True, False], ids=["an account", "no account"])
-@pytest.mark.parametrize("body", SPELLINGS)
+@each_row("exists", [True, False], ids=["an account", "no account"])
+@each_row("body", SPELLINGS)
 def test_every_spelling_of_a_name_counts_as_one(body: dict[str, str], exists: bool, new_site: NewSite) -> None:
     site = limited(new_site, {"login": {"account": "2/minute"}})
     if exists:
@@ -235,8 +236,8 @@ def test_every_spelling_of_a_name_counts_as_one(body: dict[str, str], exists: bo
     assert not refused(guess(site, "bob", "192.0.2.3"))
 
 
-@pytest.mark.parametrize("exists", [True, False], ids=["an account", "no account"])
-@pytest.mark.parametrize("spelling", ["alice@example.com", "Alice@Example.COM", "alice@ＥＸＡＭＰＬＥ.com"])
+@each_row("exists", [True, False], ids=["an account", "no account"])
+@each_row("spelling", ["alice@example.com", "Alice@Example.COM", "alice@ＥＸＡＭＰＬＥ.com"])
 def test_every_spelling_of_an_address_counts_as_one(spelling: str, exists: bool, new_site: NewSite) -> None:
     site = limited(new_site, {"login": {"account": "2/minute"}}, **by_email_too())
     if exists:
@@ -246,7 +247,7 @@ def test_every_spelling_of_an_address_counts_as_one(spelling: str, exists: bool,
     assert refused(guess(site, spelling))
 
 
-@pytest.mark.parametrize("name", ["", "no name!", "x" * 1000, "@", "a@b@c", "\u202e"])
+@each_row("name", ["", "no name!", "x" * 1000, "@", "a@b@c", "\u202e"])
 def test_what_can_name_nobody_counts_too(name: str, new_site: NewSite) -> None:
     site = limited(new_site, {"login": {"account": "1/minute"}}, **by_email_too())
     assert not refused(guess(site, name))
@@ -346,7 +347,7 @@ def test_who_is_logged_in_is_the_account_wherever_they_are(new_site: NewSite) ->
     assert not refused(change(site, other))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "ask"),
     [
         ("change_password", lambda site, client: change(site, client)),
@@ -381,10 +382,8 @@ def test_a_link_s_account_is_the_user_it_names(new_site: NewSite) -> None:
 # Who has an account
 
 
-@pytest.mark.parametrize("limit", ["client", "account"])
-@pytest.mark.parametrize(
-    "endpoint", ["register", "login", "resend-verification", "send-reset-password-link", "register-email"]
-)
+@each_row("limit", ["client", "account"])
+@each_row("endpoint", ["register", "login", "resend-verification", "send-reset-password-link", "register-email"])
 def test_a_refusal_does_not_tell_who_has_an_account(endpoint: str, limit: str, new_site: NewSite, clock: Clock) -> None:
     """Every reply is the same to the byte, the first refused one too, for an account of each kind and for none."""
     throttles = {endpoint.replace("-", "_"): {limit: "2/minute"}}
@@ -431,7 +430,7 @@ def test_the_default_limits_are_documented() -> None:
 PATHS = {each.name: (each.path, each.methods[0]) for flow in DEFAULT_FLOWS for each in flow.endpoints if each.throttles}
 
 
-@pytest.mark.parametrize("name", [name for name, limits in documented().items() if "client" in limits])
+@each_row("name", [name for name, limits in documented().items() if "client" in limits])
 def test_by_default_a_client_may_ask(name: str, new_site: NewSite) -> None:
     site = limited(new_site, {})
     path, method = PATHS[name]
@@ -451,7 +450,7 @@ def test_by_default_an_account_is_guessed_at_ten_times(new_site: NewSite, clock:
     assert (refused(reply), reply.headers["Retry-After"]) == (True, str(3600 - 5 * 300))
 
 
-@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@each_row("method", ["PATCH", "PUT"])
 def test_by_default_names_are_not_tried_out_by_renaming(method: str, new_site: NewSite) -> None:
     site = limited(new_site, {})
     member(site)
@@ -470,7 +469,7 @@ def is_limited(site: Site) -> bool:
     return any(refused(guess(site, address=f"198.51.100.{number}")) for number in range(11))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "config", "limited"),
     [
         pytest.param({}, {"TESTING": False}, True, id="on by default"),
@@ -515,7 +514,7 @@ def test_two_applications_count_apart(new_site: NewSite) -> None:
         assert refused(guess(site))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "says"),
     [
         pytest.param({"lgin": None}, "'lgin', which is no endpoint; did you mean 'login'?", id="an unknown endpoint"),
@@ -574,7 +573,7 @@ def test_asking_for_some_without_flask_limiter_is_an_error(new_site: NewSite) ->
     assert not is_limited(new_site(THROTTLES=False))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "config", "described"),
     [
         ({}, {"TESTING": False}, (True, "memory", None)),

@@ -27,6 +27,7 @@ from .people import (
     with_and_without_login_model,
 )
 from .site import PASSWORD, Site
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 LoginModel = Callable[[Any], type[Any]] | None
@@ -39,7 +40,7 @@ CHANGE = {"old_password": PASSWORD, "password": NEW_PASSWORD, "password_confirm"
 # In the header, and nowhere else
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer", "token", "BEARER"])
+@each_row("scheme", ["Bearer", "Token", "bearer", "token", "BEARER"])
 @with_and_without_login_model
 def test_a_token_counts_in_the_header_by(
     scheme: str, database: str, new_site: NewSite, login_model: LoginModel
@@ -65,7 +66,7 @@ ELSEWHERE: dict[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("place", ELSEWHERE)
+@each_row("place", ELSEWHERE)
 @with_and_without_login_model
 def test_a_token_counts_for_nothing_in(place: str, new_site: NewSite, login_model: LoginModel) -> None:
     site = new_site(login_model=login_model, **TOKENS)
@@ -78,7 +79,8 @@ def test_a_token_counts_for_nothing_in(place: str, new_site: NewSite, login_mode
 SILLY = ["", " ", "x", "é", "=", "a=b", "null", "~", ".", "..", "a.b.c", "x" * 5000, "\u00ff" * 50, '"x"', "1 2", "\t"]
 
 
-@pytest.mark.parametrize("token", SILLY, ids=lambda token: repr(token[:8]))
+@pytest.mark.databases
+@each_row("token", SILLY, ids=lambda token: repr(token[:8]))
 @with_and_without_login_model
 def test_a_token_is_nobodys_that_is(token: str, database: str, new_site: NewSite, login_model: LoginModel) -> None:
     site = new_site(database, login_model=login_model, **TOKENS)
@@ -117,7 +119,7 @@ def test_each_login_has_a_token_of_its_own(new_site: NewSite, login_model: Login
 # How long
 
 
-@pytest.mark.parametrize(("seconds", "good"), [(-1, True), (0, True), (1, False)])
+@each_row(("seconds", "good"), [(-1, True), (0, True), (1, False)])
 def test_a_signed_token_is_good_for_its_period(new_site: NewSite, clock: Clock, seconds: int, good: bool) -> None:
     site = new_site(AUTH_TOKEN_PERIOD=timedelta(hours=1), **TOKENS)
     account(site)
@@ -144,7 +146,8 @@ def test_a_signed_token_from_the_future_is_nobodys(new_site: NewSite, clock: Clo
     assert not accepts(site, token)
 
 
-@pytest.mark.parametrize(("period", "expected"), [(None, timedelta(days=14)), (3600, timedelta(hours=1))])
+@pytest.mark.databases
+@each_row(("period", "expected"), [(None, timedelta(days=14)), (3600, timedelta(hours=1))])
 def test_a_stored_token_is_good_for_its_period(
     database: str, new_site: NewSite, period: int | None, expected: timedelta
 ) -> None:
@@ -333,7 +336,7 @@ def test_a_logout_leaves_an_own_token_unless_it_is_to_be_revoked(own_tokens: Cal
     assert accepts(site, token)
 
 
-@pytest.mark.parametrize("end", ["suspended", "deleted"])
+@each_row("end", ["suspended", "deleted"])
 def test_an_own_token_is_dead_whose_user_is(own_tokens: Callable[..., Site], end: str) -> None:
     site = own_tokens()
     user = account(site)
@@ -345,7 +348,7 @@ def test_an_own_token_is_dead_whose_user_is(own_tokens: Callable[..., Site], end
     assert not accepts(site, token)
 
 
-@pytest.mark.parametrize("end", ["a new password", "a logout everywhere"])
+@each_row("end", ["a new password", "a logout everywhere"])
 def test_an_own_token_is_dead_after(own_tokens: Callable[..., Site], end: str) -> None:
     site = own_tokens()
     account(site)
@@ -393,7 +396,7 @@ def test_a_json_web_token_needs_our_key(jwt: Site) -> None:
     assert user.security_stamp not in token
 
 
-@pytest.mark.parametrize("make", [create_access_token, create_refresh_token])
+@each_row("make", [create_access_token, create_refresh_token])
 def test_a_json_web_token_for_something_else_is_nobodys(jwt: Site, make: Callable[..., str]) -> None:
     account(jwt)
     with jwt.app.app_context():

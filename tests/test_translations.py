@@ -12,7 +12,6 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import pytest
 from babel import Locale
 from babel.messages.catalog import Catalog, Message
 from marshmallow import validate
@@ -48,10 +47,11 @@ from flask_registration.web import NULL, REQUIRED
 from .catalogues import compiled, extracted, po_path, read, updated, written
 from .pages import read as page
 from .site import Site, html_of, text_of
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 CODES = [code for code in shipped() if code != SOURCE]
-in_every_language = pytest.mark.parametrize("code", CODES)
+in_every_language = each_row("code", CODES)
 
 
 @cache
@@ -265,7 +265,7 @@ LASTING = [
 ]
 
 
-@pytest.mark.parametrize(("code", "period", "said"), LASTING, ids=[f"{code}, {period}" for code, period, _ in LASTING])
+@each_row(("code", "period", "said"), LASTING, ids=[f"{code}, {period}" for code, period, _ in LASTING])
 def test_a_number_has_the_plural_form_of_its_language(
     new_site: NewSite, code: str, period: timedelta, said: str
 ) -> None:
@@ -341,7 +341,7 @@ def test_every_text_of_zxcvbn_is_in_our_list() -> None:
     assert {str(getattr(kind, name)) for kind, name in names} == set(map(str, ZXCVBN))
 
 
-@pytest.mark.parametrize("kind", COLUMNS, ids=lambda kind: type(kind).__name__)
+@each_row("kind", COLUMNS, ids=lambda kind: type(kind).__name__)
 def test_every_text_of_marshmallow_about_a_column_is_in_our_lists(kind: TypeEngine[Any]) -> None:
     field = column_field(Column("some", kind))
     texts = [str(text) for key, text in field.error_messages.items() if key not in NOT_HERE]

@@ -21,6 +21,7 @@ from flask_registration import ConfigurationError
 
 from .flows.journeys import at_once, member
 from .site import PASSWORD, Site
+from .tables import each_row
 
 NewSite = Callable[..., Site]
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +77,7 @@ ASK: dict[str, tuple[int, Callable[[Site, int], Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asking", "limit"),
     [*((asking, 4) for asking in ASK), ("a login", 1), ("a login", None)],
     ids=[*ASK, "one at once", "any number at once"],

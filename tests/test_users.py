@@ -13,6 +13,7 @@ from marshmallow import ValidationError
 from .conftest import Clock
 from .flows.journeys import OTHER_PASSWORD, ask_reset, log_in, move
 from .site import PASSWORD, Site
+from .tables import each_row
 
 STAMP = "[0-9a-f]{32}"
 
@@ -32,7 +33,7 @@ class Stamps:
         return stamp
 
 
-@pytest.mark.parametrize("own", [None, "an application's own stamp", "A" * 32, "a" * 31])
+@each_row("own", [None, "an application's own stamp", "A" * 32, "a" * 31])
 def test_every_step_makes_another_stamp_of_32_small_hexadecimal_digits(
     site: Site, clock: Clock, own: str | None
 ) -> None:
@@ -77,7 +78,7 @@ def test_an_address_has_254_characters_at_the_most(site: Site) -> None:
     assert caught.value.messages == {"email": ["An e-mail address has at most 254 characters."]}
 
 
-@pytest.mark.parametrize("address", ["alice", "alice@example", "alice@@example.com", "ålice@example.com"])
+@each_row("address", ["alice", "alice@example", "alice@@example.com", "ålice@example.com"])
 def test_what_is_no_address_is_told_in_the_validator_s_words(address: str, site: Site) -> None:
     with pytest.raises(EmailNotValidError) as caught:
         validate_email(address, check_deliverability=False, allow_smtputf8=False)

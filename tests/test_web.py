@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from .site import PASSWORD, Site
+from .tables import each_row
 from .world import check_reply
 
 NewSite = Callable[..., Site]
@@ -42,7 +42,7 @@ def test_a_body_of_a_hundred_thousand_brackets_is_no_500_where_bodies_may_be_lar
         assert reply.status_code == 400
 
 
-@pytest.mark.parametrize("length", [99, 100, 101])
+@each_row("length", [99, 100, 101])
 def test_how_large_a_body_may_be_is_a_setting(length: int, new_site: NewSite) -> None:
     site = new_site(MAX_CONTENT_LENGTH=100)
     reply = site.post("register", data=b"{}".ljust(length), content_type="application/json")
@@ -77,7 +77,7 @@ def test_an_applications_stricter_limit_counts(new_site: NewSite) -> None:
     assert reply.status_code == 413
 
 
-@pytest.mark.parametrize(
+@each_row(
     "content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/hal+json"]
 )
 def test_json_may_be_called(content_type: str, site: Site) -> None:
@@ -87,7 +87,7 @@ def test_json_may_be_called(content_type: str, site: Site) -> None:
 # Methods, headers, error pages
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@each_row("endpoint", ENDPOINTS)
 def test_options_tells_which_methods_there_are(endpoint: str, site: Site) -> None:
     reply = site.app.test_client().options(f"/accounts/{endpoint}/")
     assert reply.status_code == 200
@@ -95,7 +95,7 @@ def test_options_tells_which_methods_there_are(endpoint: str, site: Site) -> Non
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("slash", ["/", ""], ids=["with the slash", "without it"])
+@each_row("slash", ["/", ""], ids=["with the slash", "without it"])
 def test_an_endpoint_is_there(slash: str, site: Site) -> None:
     client = site.app.test_client()
     replies = [client.post(f"/accounts/register{slash}", json=GOOD)]
@@ -106,7 +106,7 @@ def test_an_endpoint_is_there(slash: str, site: Site) -> None:
         check_reply(reply)
 
 
-@pytest.mark.parametrize("slash", ["/", ""], ids=["with the slash", "without it"])
+@each_row("slash", ["/", ""], ids=["with the slash", "without it"])
 def test_a_flow_that_is_switched_off_is_not_found(slash: str, new_site: NewSite) -> None:
     site = new_site(REGISTER_FLOW_ENABLED=False, REGISTER_VERIFICATION_ENABLED=False)
     for endpoint in ENDPOINTS:

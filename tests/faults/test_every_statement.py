@@ -15,18 +15,21 @@ from ..flows.journeys import OTHER_PASSWORD, NewSite, ask_reset, forget_mails, h
 from ..outboxes import OUTBOX, letters, send_mail
 from ..people import NOT_AUTHENTICATED
 from ..site import PASSWORD, Site
+from ..tables import each_row
 from .brokers import by_celery_in_memory
 from .database import Failure, Faults, deadlock, gone, lost, out_of_order, serialization
 from .requests import MAILED, NOTHING, REQUESTS, SETTINGS, effects, prepare, session_of
 
+pytestmark = pytest.mark.databases
+
 UNAVAILABLE = {"detail": "The database did not answer just now. Please try again.", "code": "database-unavailable"}
 
-each_request = pytest.mark.parametrize("what", REQUESTS)
+each_request = each_row("what", REQUESTS)
 
-each_request_with_a_mail = pytest.mark.parametrize("what", MAILED)
+each_request_with_a_mail = each_row("what", MAILED)
 
 #: One that nobody is logged in for, one that ends sessions and begins another, one that only reads.
-some_requests = pytest.mark.parametrize("what", ["register", "change-password", "read the profile"])
+some_requests = each_row("what", ["register", "change-password", "read the profile"])
 
 
 def fail_at_every_step(site: Site, what: str, failure: Failure, *, mail_may_leave: bool = False) -> int:
@@ -66,7 +69,7 @@ def test_at_every_step_a_lost_database_is_a_503_that_leaves_nothing_behind(
 
 
 @some_requests
-@pytest.mark.parametrize("failure", [gone, out_of_order], ids=lambda failure: failure.__name__)
+@each_row("failure", [gone, out_of_order], ids=lambda failure: failure.__name__)
 def test_so_is_whatever_else_a_driver_says_of_it(
     what: str, failure: Failure, server_database: str, new_site: NewSite
 ) -> None:
@@ -167,7 +170,7 @@ def test_a_transaction_that_gives_way_at_any_step_is_done_again_as_a_whole(
     assert give_way_at_every_step(new_site(server_database, **SETTINGS), what, serialization) >= 2
 
 
-@pytest.mark.parametrize("what", ["register", "reset-password"])
+@each_row("what", ["register", "reset-password"])
 def test_so_is_one_with_an_outbox_and_the_sending_of_its_mail(
     what: str, server_database: str, new_site: NewSite
 ) -> None:
@@ -215,7 +218,7 @@ def test_inline_a_commit_that_gives_way_is_not_done_again_once_the_mail_has_left
     assert site.verify().status_code == 200
 
 
-@pytest.mark.parametrize("sessions", [{}, {"login_model": SETTINGS["login_model"]}], ids=["signed", "as rows"])
+@each_row("sessions", [{}, {"login_model": SETTINGS["login_model"]}], ids=["signed", "as rows"])
 def test_a_session_that_ended_meanwhile_is_not_recognised_when_its_request_is_done_again(
     sessions: Any, server_database: str, new_site: NewSite
 ) -> None:

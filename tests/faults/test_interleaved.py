@@ -30,7 +30,10 @@ from ..flows.journeys import (
 )
 from ..people import LOGIN_INVALID, NOT_AUTHENTICATED, logins
 from ..site import PASSWORD, Site, own_model
+from ..tables import each_row
 from .requests import REQUESTS, SETTINGS, prepare
+
+pytestmark = pytest.mark.databases
 
 #: More than any request has before it writes, and as many as most have.
 MANY, SOME = 6, 2
@@ -65,7 +68,7 @@ def after_read(site: Site, number: int, meanwhile: Callable[[], Any]) -> Iterato
         event.remove(engine, "before_cursor_execute", look)
 
 
-each_read = pytest.mark.parametrize("number", range(1, SOME + 1), ids=lambda number: f"after read {number}")
+each_read = each_row("number", range(1, SOME + 1), ids=lambda number: f"after read {number}")
 
 
 def answer(reply: TestResponse) -> tuple[int, Any]:
@@ -100,7 +103,7 @@ def suspend(site: Site, user: Any) -> None:
         connection.execute(update(site.User).where(site.User.id == user.id).values(is_active=False))
 
 
-@pytest.mark.parametrize("what", [*(what for what in REQUESTS if what not in WITHOUT), "delete by a deleter"])
+@each_row("what", [*(what for what in REQUESTS if what not in WITHOUT), "delete by a deleter"])
 def test_a_suspension_that_lands_during_a_request_is_not_undone_and_stops_what_would_be_written(
     what: str, database: str, new_site: NewSite
 ) -> None:
@@ -154,7 +157,7 @@ def test_after_a_token_could_not_be_revoked_it_says_so(number: int, database: st
 
 
 @each_read
-@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@each_row("method", ["PATCH", "PUT"])
 def test_two_changes_of_one_profile_at_once_both_last(
     method: str, number: int, database: str, new_site: NewSite
 ) -> None:
@@ -210,7 +213,7 @@ LINKS = {"reset-password": _reset, "verify-email": _verify_email, "undo-email-ch
 
 
 @each_read
-@pytest.mark.parametrize("kind", LINKS)
+@each_row("kind", LINKS)
 def test_of_two_uses_of_a_link_at_once_one_works(kind: str, number: int, database: str, new_site: NewSite) -> None:
     site = new_site(database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     use = LINKS[kind](site)
@@ -224,7 +227,7 @@ def test_of_two_uses_of_a_link_at_once_one_works(kind: str, number: int, databas
 
 
 @each_read
-@pytest.mark.parametrize("kind", ["reset-password", "verify-email"])
+@each_row("kind", ["reset-password", "verify-email"])
 def test_a_link_whose_use_a_new_password_overtakes_does_nothing(
     kind: str, number: int, database: str, new_site: NewSite
 ) -> None:
@@ -296,7 +299,7 @@ def test_an_address_that_is_registered_while_somebody_asks_for_it_is_not_told(
         assert {to for to, _ in mails(site)} == {"new@example.com"}
 
 
-@pytest.mark.parametrize("taken", ["username", "email"])
+@each_row("taken", ["username", "email"])
 def test_of_two_who_register_at_once_one_gets_it_and_the_other_the_answer_of_one_who_came_later(
     taken: str, database: str, new_site: NewSite
 ) -> None:
@@ -361,7 +364,7 @@ def test_a_login_during_a_deletion_does_not_outlive_it(number: int, database: st
 
 
 @each_read
-@pytest.mark.parametrize("stamp", [True, False], ids=["", "without a security stamp"])
+@each_row("stamp", [True, False], ids=["", "without a security stamp"])
 def test_of_two_deletions_at_once_one_is_told(stamp: bool, number: int, database: str, new_site: NewSite) -> None:
     site = new_site(database, **SETTINGS) if stamp else new_site(database, define=own_model())
     member(site)
@@ -377,7 +380,7 @@ def test_of_two_deletions_at_once_one_is_told(stamp: bool, number: int, database
 
 
 @each_read
-@pytest.mark.parametrize("kind", ["reset-password", "verify-email", "verify"])
+@each_row("kind", ["reset-password", "verify-email", "verify"])
 def test_a_link_whose_use_a_deletion_overtakes_does_nothing(
     kind: str, number: int, database: str, new_site: NewSite
 ) -> None:

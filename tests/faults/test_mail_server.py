@@ -19,6 +19,7 @@ from ..flows.journeys import OTHER_PASSWORD, NewSite, has_password, log_in, memb
 from ..outboxes import define_outbox, letters
 from ..site import PASSWORD, Site
 from ..smtp import SMTPServer, no_server, scripted_server, silent_server, smtp_server
+from ..tables import each_row
 
 TIMEOUT = 30  # seconds, for failures only
 
@@ -106,7 +107,7 @@ TEDIOUS: dict[str, Server] = {
 REFUSING = [server for what, server in BAD.items() if "says 55" in what]
 HANGING = [server for what, server in BAD.items() if "nothing" in what or "does not take" in what]
 
-each_bad_server = pytest.mark.parametrize("server", BAD.values(), ids=BAD)
+each_bad_server = each_row("server", BAD.values(), ids=BAD)
 
 
 def patience(server: SMTPServer, is_hanging: bool, **more: Any) -> dict[str, Any]:
@@ -182,8 +183,8 @@ def test_with_an_outbox_the_reply_stands_and_the_mail_waits(
     assert row.state == ("dead" if server in REFUSING else "waiting")
 
 
-@pytest.mark.parametrize("server", TEDIOUS.values(), ids=TEDIOUS)
-@pytest.mark.parametrize("dispatcher", ["background", "inline"])
+@each_row("server", TEDIOUS.values(), ids=TEDIOUS)
+@each_row("dispatcher", ["background", "inline"])
 def test_what_a_server_has_taken_it_has_taken(
     dispatcher: str, server: Server, new_site: NewSite, failures: Queue[str]
 ) -> None:
@@ -209,7 +210,7 @@ def test_a_slow_server_is_waited_for_at_each_step(new_site: NewSite, failures: Q
     assert failures.empty()
 
 
-@pytest.mark.parametrize("dispatcher", ["background", "inline"])
+@each_row("dispatcher", ["background", "inline"])
 def test_whatever_mails_is_answered_the_same_while_no_mail_leaves(
     dispatcher: str, new_site: NewSite, failures: Queue[str], clock: Clock
 ) -> None:
@@ -234,7 +235,7 @@ def test_whatever_mails_is_answered_the_same_while_no_mail_leaves(
 # No mail inside a transaction
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("dispatcher", "connections"), [("background", 0), ("outbox", 0), ("inline", 1)], ids=lambda value: str(value)
 )
 def test_while_a_server_is_talked_to_no_transaction_is_open_but_inline(

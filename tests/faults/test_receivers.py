@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from ..flows.journeys import NewSite
 from ..site import Site
+from ..tables import each_row
 from .requests import REQUESTS, SETTINGS, SIGNALS, effects, prepare
 
 
@@ -43,7 +44,7 @@ def receiving(site: Site, receiver: Callable[..., Any]) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("receiver", [object_to, object_later, spoil_the_session, leave_work_undone])
+@each_row("receiver", [object_to, object_later, spoil_the_session, leave_work_undone])
 def test_whatever_a_receiver_does_reply_rows_and_mails_are_the_same(
     receiver: Any, sqlite_url: str, new_site: NewSite, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -62,7 +63,7 @@ def test_whatever_a_receiver_does_reply_rows_and_mails_are_the_same(
         assert len(told) == len(watched.signals)
 
 
-@pytest.mark.parametrize("receiver", [spoil_the_session, leave_work_undone])
+@each_row("receiver", [spoil_the_session, leave_work_undone])
 def test_on_a_server_the_mail_leaves_after_a_receiver_that_spoilt_its_transaction(
     receiver: Any, server_database: str, new_site: NewSite
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any
 
-import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -17,6 +16,7 @@ from ..people import define_login
 from ..people import log_in as log_in
 from ..people import token_of as token_for
 from ..site import PASSWORD, Site, links_of, parameters, whole
+from ..tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -33,7 +33,7 @@ EMAIL_UNDONE = {"detail": "Email change undone"}
 EMAIL_TAKEN = {"detail": "This e-mail address is already registered.", "code": "email-already-registered"}
 
 #: Sessions as a signed cookie, and as rows.
-BOTH_KINDS_OF_SESSION = pytest.mark.parametrize(
+BOTH_KINDS_OF_SESSION = each_row(
     "sessions", [{}, {"login_model": define_login}], ids=["signed sessions", "sessions as rows"]
 )
 

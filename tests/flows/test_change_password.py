@@ -13,6 +13,7 @@ from flask_registration import user_changed_password, user_reset_password
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, links_of, own_model, text_of
+from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
     LINK_INVALID,
@@ -73,7 +74,7 @@ def test_nobody_changes_a_password_without_being_logged_in(site: Site) -> None:
     assert has_password(site, PASSWORD)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "complaints"),
     [
         pytest.param(
@@ -115,7 +116,7 @@ def test_what_will_not_do_is_refused_and_everything_stays(
     assert is_in(elsewhere)
 
 
-@pytest.mark.parametrize("confirm", [True, False], ids=["with a confirmation", "without one"])
+@each_row("confirm", [True, False], ids=["with a confirmation", "without one"])
 def test_whether_it_is_typed_twice_is_a_setting(new_site: NewSite, confirm: bool) -> None:
     site = new_site(CHANGE_PASSWORD_SCHEMA_PASSWORD_CONFIRM=confirm)
     member(site)
@@ -135,6 +136,7 @@ def test_an_accent_typed_in_two_ways_is_the_same_password(site: Site) -> None:
 # What ends, and what goes on
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_every_other_session_and_token_ends_and_this_session_goes_on_under_a_new_cookie(
     database: str, new_site: NewSite, sessions: dict[str, Any]

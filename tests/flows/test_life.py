@@ -22,6 +22,7 @@ from flask_registration import (
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, text_of, whole
+from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
     OTHER_PASSWORD,
@@ -52,6 +53,7 @@ SIGNALS = [
 ]
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: dict[str, Any]) -> None:
     site = new_site(database, **sessions)
@@ -158,8 +160,8 @@ def linked(request: pytest.FixtureRequest, new_site: NewSite) -> Site:
     return new_site(MAIL_COOLDOWN=0, **request.param)
 
 
-@pytest.mark.parametrize("kind", ENDPOINTS)
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@each_row("kind", ENDPOINTS)
+@each_row("endpoint", ENDPOINTS)
 def test_a_link_of_one_kind_works_at_no_other_endpoint(linked: Site, kind: str, endpoint: str) -> None:
     found = links(linked)
     body = {"email": "moved@example.com", **found[kind], "password": OTHER_PASSWORD}
@@ -174,8 +176,8 @@ def test_a_link_of_one_kind_works_at_no_other_endpoint(linked: Site, kind: str, 
     assert [row(linked, id=user.id) for user in linked.users()] == before
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("part", ["user_id", "email", "timestamp", "signature"])
+@each_row("endpoint", ENDPOINTS)
+@each_row("part", ["user_id", "email", "timestamp", "signature"])
 def test_two_good_links_with_their_parts_swapped_are_forged_ones(
     site: Site, clock: Clock, endpoint: str, part: str
 ) -> None:
@@ -203,7 +205,7 @@ def test_two_good_links_with_their_parts_swapped_are_forged_ones(
     assert [row(site, id=user.id) for user in site.users()] == before
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@each_row("endpoint", ENDPOINTS)
 def test_a_link_of_another_application_with_the_same_key_is_a_forged_one(new_site: NewSite, endpoint: str) -> None:
     here, there = new_site(MAIL_COOLDOWN=0), new_site(MAIL_COOLDOWN=0)
     links(here)
@@ -215,8 +217,8 @@ def test_a_link_of_another_application_with_the_same_key_is_a_forged_one(new_sit
     assert whole(reply) == forged(here, endpoint, password=OTHER_PASSWORD)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize(
+@each_row("endpoint", ENDPOINTS)
+@each_row(
     "change",
     [
         {"user_id": "4711"},
@@ -251,7 +253,7 @@ def test_whatever_else_is_wrong_with_a_link_it_is_a_forged_one(
         assert whole(site.post(endpoint, {**link, **change, "password": OTHER_PASSWORD})) == expected
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@each_row("endpoint", ENDPOINTS)
 def test_a_link_dies_with_its_key_and_lives_on_under_a_fallback(site: Site, endpoint: str) -> None:
     link = {**links(site)[endpoint], "password": OTHER_PASSWORD}
     old = site.app.config["SECRET_KEY"]
@@ -261,8 +263,8 @@ def test_a_link_dies_with_its_key_and_lives_on_under_a_fallback(site: Site, endp
     assert site.post(endpoint, link).status_code == 200
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@each_row("endpoint", ENDPOINTS)
+@each_row("method", ["GET", "HEAD"])
 def test_opening_it_changes_nothing(site: Site, method: str, endpoint: str) -> None:
     link = links(site)[endpoint]
     before = [row(site, id=user.id) for user in site.users()]

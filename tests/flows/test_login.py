@@ -46,6 +46,7 @@ from ..people import (
     with_and_without_login_model,
 )
 from ..site import CHEAP_HASHER, PASSWORD, Site, define, own_model, whole
+from ..tables import each_row
 
 NewSite = Callable[..., Site]
 LoginModel = Callable[[Any], type[Any]] | None
@@ -87,6 +88,7 @@ def just_now(time: datetime | None) -> bool:
 # Come in
 
 
+@pytest.mark.databases
 @with_and_without_login_model
 def test_a_login_opens_a_session_writes_its_time_is_announced_and_mails_nobody(
     database: str, new_site: NewSite, login_model: LoginModel
@@ -110,7 +112,8 @@ def test_a_login_opens_a_session_writes_its_time_is_announced_and_mails_nobody(
     assert not knows(site)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.databases
+@each_row(
     ("login_fields", "body"),
     [
         pytest.param(["username"], {"login": "Alice"}, id="login"),
@@ -136,7 +139,8 @@ def test_one_logs_in_by(database: str, new_site: NewSite, login_fields: list[str
     assert profile(site, client).get_json()["username"] == "Alice"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.databases
+@each_row(
     ("login_fields", "body"),
     [
         pytest.param(["username"], {"login": "alice@example.com"}, id="the address where only the name will do"),
@@ -159,7 +163,7 @@ def test_nobody_logs_in_by(database: str, new_site: NewSite, login_fields: list[
 REQUIRED = ["This field is required."]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "expected"),
     [
         pytest.param({}, {"login": REQUIRED, "password": REQUIRED}, id="nothing"),
@@ -207,7 +211,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("login", "password"), REFUSED)
+@each_row(("login", "password"), REFUSED)
 @with_and_without_login_model
 def test_every_login_that_is_refused_gets_the_same_bytes_after_the_same_work(
     database: str, new_site: NewSite, hashed: list[str], login_model: LoginModel, login: str, password: str
@@ -238,7 +242,7 @@ def test_every_login_that_is_refused_gets_the_same_bytes_after_the_same_work(
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "username", "typed"),
     [
         pytest.param({"login": "Alice", "password": "wrong"}, "alice", "Alice", id="of somebody, as it was typed"),
@@ -281,6 +285,7 @@ def test_the_right_password_of_a_pending_account_is_answered_not_verified_and_lo
     assert site.outbox == []
 
 
+@pytest.mark.databases
 def test_a_suspension_that_lands_while_the_password_is_checked_wins(
     database: str, new_site: NewSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +312,7 @@ def in_another_connection(site: Site, statement: str, **values: Any) -> None:
     engine.dispose()
 
 
+@pytest.mark.databases
 def test_where_the_commit_fails_nobody_is_logged_in_and_nobody_is_told(new_site: NewSite, database: str) -> None:
     site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, config={"PROPAGATE_EXCEPTIONS": False})
     account(site)
@@ -331,8 +337,8 @@ def test_where_the_commit_fails_nobody_is_logged_in_and_nobody_is_told(new_site:
 # Passwords
 
 
-@pytest.mark.parametrize("length", [8, 64, 72, 73, 128, 256])
-@pytest.mark.parametrize("character", ["x", "é", "李"])
+@each_row("length", [8, 64, 72, 73, 128, 256])
+@each_row("character", ["x", "é", "李"])
 def test_every_character_of_a_password_counts_up_to(length: int, character: str, new_site: NewSite) -> None:
     site = new_site(**ANYTHING)
     password = character * (length - 1) + "a"
@@ -342,7 +348,7 @@ def test_every_character_of_a_password_counts_up_to(length: int, character: str,
     assert site.post("login", {"login": "alice", "password": password}).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("stored", "typed", "accepted"),
     [
         pytest.param("caf\u00e9 au lait", "cafe\u0301 au lait", True, id="é of two code points for one of one"),
@@ -376,7 +382,7 @@ FOREIGN: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("make", FOREIGN)
+@each_row("make", FOREIGN)
 def test_a_login_upgrades_a_hash_by(make: str, database: str, new_site: NewSite) -> None:
     site = new_site(database)
     user = account(site)
@@ -393,7 +399,7 @@ def test_a_login_upgrades_a_hash_by(make: str, database: str, new_site: NewSite)
     assert site.user(username="alice").security_stamp == user.security_stamp
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("login", "password", "change"),
     [
         pytest.param("alice", "wrong", {}, id="a wrong password"),
@@ -449,7 +455,7 @@ UNUSABLE = [
 ]
 
 
-@pytest.mark.parametrize("stored", UNUSABLE, ids=repr)
+@each_row("stored", UNUSABLE, ids=repr)
 def test_nobody_logs_in_to_an_account_whose_hash_is(stored: str, site: Site) -> None:
     site.change(account(site), password_hash=stored)
     reply = site.post("login", {"login": "alice", "password": PASSWORD})
@@ -496,7 +502,7 @@ def test_the_application_has_its_own_schema_and_its_own_authenticator(new_site: 
     assert knows(site, client)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("card", "pin", "expected"),
     [
         pytest.param("alice", 1, LOGIN_INVALID, id="raises UserNotFound"),
@@ -531,7 +537,7 @@ def test_the_default_schema_serves_an_own_authenticator_too(new_site: NewSite) -
     assert seen == [{"login": "alice", "password": PASSWORD, "remember": False}]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("session", "token"),
     [
         pytest.param(True, False, id="a session"),
@@ -604,7 +610,7 @@ def test_who_was_remembered_is_forgotten_when_another_logs_in_who_is_not(
     assert not knows(site, client)
 
 
-@pytest.mark.parametrize("body", [{}, {"remember": False}], ids=["not asked for", "declined"])
+@each_row("body", [{}, {"remember": False}], ids=["not asked for", "declined"])
 def test_nobody_is_remembered_unless_they_want_to(site: Site, body: dict[str, Any]) -> None:
     account(site)
     client = log_in(site, **body)
@@ -612,7 +618,7 @@ def test_nobody_is_remembered_unless_they_want_to(site: Site, body: dict[str, An
 
 
 @with_and_without_login_model
-@pytest.mark.parametrize("end", ["a new password", "a suspension", "a deletion", "a logout everywhere"])
+@each_row("end", ["a new password", "a suspension", "a deletion", "a logout everywhere"])
 def test_a_remembered_login_is_dead_after(end: str, database: str, new_site: NewSite, login_model: LoginModel) -> None:
     site = new_site(database, login_model=login_model)
     user = account(site)
@@ -703,7 +709,8 @@ MODELS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.databases
+@each_row("kind", MODELS)
 @with_and_without_login_model
 def test_users_log_in_and_out_with_a_model(
     kind: str, database: str, new_site: NewSite, login_model: LoginModel
@@ -723,6 +730,7 @@ def test_users_log_in_and_out_with_a_model(
     assert not knows(site, client)
 
 
+@pytest.mark.databases
 def test_users_log_in_who_are_known_outside_by_another_column_than_the_key(database: str, new_site: NewSite) -> None:
     site = new_site(database, define=verification_id_users(), USER_VERIFICATION_ID_FIELD="public_id")
     account(site, "alice", public_id="2")
@@ -732,7 +740,8 @@ def test_users_log_in_who_are_known_outside_by_another_column_than_the_key(datab
     assert profile(site, client).get_json()["username"] == "alice"
 
 
-@pytest.mark.parametrize("kind", ["without flask_login's methods, nor last_login", "without security_stamp"])
+@pytest.mark.databases
+@each_row("kind", ["without flask_login's methods, nor last_login", "without security_stamp"])
 @with_and_without_login_model
 def test_a_suspended_account_is_refused_with_a_model(
     kind: str, database: str, new_site: NewSite, login_model: LoginModel
@@ -767,7 +776,7 @@ def test_a_logout_ends_the_session_is_announced_and_mails_nobody(database: str, 
     assert site.user(username="alice").security_stamp == user.security_stamp
 
 
-@pytest.mark.parametrize("body", [{}, {"revoke_token": True}, {"everywhere": True}], ids=repr)
+@each_row("body", [{}, {"revoke_token": True}, {"everywhere": True}], ids=repr)
 def test_who_is_not_logged_in_cannot_log_out(site: Site, body: dict[str, bool]) -> None:
     with site.hears(*SIGNALS) as heard:
         reply = site.post("logout", body)
@@ -776,8 +785,8 @@ def test_who_is_not_logged_in_cannot_log_out(site: Site, body: dict[str, bool]) 
     assert heard == []
 
 
-@pytest.mark.parametrize("name", ["revoke_token", "everywhere"])
-@pytest.mark.parametrize("value", ["perhaps", [], 7, None], ids=repr)
+@each_row("name", ["revoke_token", "everywhere"])
+@each_row("value", ["perhaps", [], 7, None], ids=repr)
 def test_a_logout_that_is_not_understood_ends_nothing(site: Site, name: str, value: Any) -> None:
     account(site)
     client = log_in(site)
@@ -796,6 +805,7 @@ def test_revoke_token_by_a_token_ends_it(database: str, new_site: NewSite, login
     assert not accepts(site, token)
 
 
+@pytest.mark.databases
 def test_revoke_token_by_a_token_leaves_the_others_where_tokens_are_rows(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True)
     account(site)
@@ -825,7 +835,7 @@ def test_revoke_token_by_a_session_ends_all_tokens_of_that_user(
     assert knows(site, bob)
 
 
-@pytest.mark.parametrize("tokens", [True, False], ids=["tokens on", "tokens off"])
+@each_row("tokens", [True, False], ids=["tokens on", "tokens off"])
 @with_and_without_login_model
 def test_revoke_token_without_a_token_is_no_error(new_site: NewSite, login_model: LoginModel, tokens: bool) -> None:
     site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=tokens)
@@ -835,8 +845,9 @@ def test_revoke_token_without_a_token_is_no_error(new_site: NewSite, login_model
     assert not knows(site, client)
 
 
+@pytest.mark.databases
 @with_and_without_login_model
-@pytest.mark.parametrize("by", ["session", "token"])
+@each_row("by", ["session", "token"])
 def test_a_logout_everywhere_ends_every_session_and_token_of_that_user(
     by: str, database: str, new_site: NewSite, login_model: LoginModel
 ) -> None:
@@ -922,10 +933,8 @@ def test_a_logout_ends_the_token_of_the_request_where_tokens_are_rows(new_site: 
 # Cross-site requests, headers
 
 
-@pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None]
-)
-@pytest.mark.parametrize("endpoint", ["login", "logout"])
+@each_row("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+@each_row("endpoint", ["login", "logout"])
 def test_a_form_on_another_site_can_send_no(endpoint: str, content_type: str | None, site: Site) -> None:
     account(site)
     client = log_in(site) if endpoint == "logout" else site.app.test_client()
@@ -935,7 +944,7 @@ def test_a_form_on_another_site_can_send_no(endpoint: str, content_type: str | N
     assert knows(site, client) == (endpoint == "logout")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("endpoint", "body", "status"),
     [
         ("login", {"login": "alice", "password": PASSWORD}, 200),
@@ -955,15 +964,15 @@ def test_no_cache_keeps_the_reply_to(endpoint: str, body: Any, status: int, site
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("endpoint", ["login", "logout"])
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@each_row("endpoint", ["login", "logout"])
+@each_row("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_other_methods_are_refused(site: Site, endpoint: str, method: str) -> None:
     reply = site.app.test_client().open(f"/accounts/{endpoint}/", method=method)
     assert (reply.status_code, reply.get_json()["code"]) == (405, "method-not-allowed")
     assert set(reply.headers["Allow"].replace(" ", "").split(",")) == {"OPTIONS", "POST"}
 
 
-@pytest.mark.parametrize("endpoint", ["login", "logout"])
+@each_row("endpoint", ["login", "logout"])
 def test_the_trailing_slash_may_be_left_out(site: Site, endpoint: str) -> None:
     account(site)
     client = log_in(site) if endpoint == "logout" else site.app.test_client()
@@ -976,7 +985,7 @@ def test_the_trailing_slash_may_be_left_out(site: Site, endpoint: str) -> None:
 AUTO_LOGIN = {"REGISTER_VERIFICATION_ONE_TIME_USE": True, "REGISTER_VERIFICATION_AUTO_LOGIN": True}
 
 
-@pytest.mark.parametrize("once", [True, False], ids=["by a link that works once", "by a link that works again"])
+@each_row("once", [True, False], ids=["by a link that works once", "by a link that works again"])
 @with_and_without_login_model
 def test_a_verification_logs_nobody_in(new_site: NewSite, login_model: LoginModel, once: bool) -> None:
     site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, REGISTER_VERIFICATION_ONE_TIME_USE=once)
@@ -1020,7 +1029,7 @@ def test_a_verification_that_logs_in_writes_the_time_of_the_login(database: str,
     assert just_now(site.user(username="alice").last_login)
 
 
-@pytest.mark.parametrize("by", ["session", "token"])
+@each_row("by", ["session", "token"])
 @with_and_without_login_model
 def test_who_came_by_a_verification_has_not_shown_a_password(
     new_site: NewSite, login_model: LoginModel, by: str
@@ -1037,8 +1046,8 @@ def test_who_came_by_a_verification_has_not_shown_a_password(
     assert reply.status_code == 200
 
 
-@pytest.mark.parametrize("by", ["session", "token"])
-@pytest.mark.parametrize(("seconds", "status"), [(-1, 401), (0, 200), (15 * 60, 200), (15 * 60 + 1, 401)])
+@each_row("by", ["session", "token"])
+@each_row(("seconds", "status"), [(-1, 401), (0, 200), (15 * 60, 200), (15 * 60 + 1, 401)])
 def test_a_login_with_a_password_is_fresh_for_a_quarter_of_an_hour(
     new_site: NewSite, clock: Clock, by: str, seconds: int, status: int
 ) -> None:

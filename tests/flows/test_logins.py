@@ -33,6 +33,9 @@ from ..people import (
     token_of,
 )
 from ..site import PASSWORD, Site, define_user
+from ..tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 
@@ -142,7 +145,7 @@ def test_a_login_that_is_dead_is_not_on_the_list(alone: Site) -> None:
     assert [each["id"] for each in listed(client)] == [first.id]
 
 
-@pytest.mark.parametrize("agent", ["", None], ids=["an empty agent", "no agent"])
+@each_row("agent", ["", None], ids=["an empty agent", "no agent"])
 def test_a_client_that_says_nothing_of_itself_has(alone: Site, agent: str | None) -> None:
     client = alone.app.test_client()
     headers = {} if agent is None else {"User-Agent": agent}
@@ -157,7 +160,7 @@ def test_a_client_that_says_nothing_of_itself_has(alone: Site, agent: str | None
     assert row.user_agent is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("agent", "kept"),
     [
         pytest.param("x" * 5000, "x" * 255, id="5,000 characters"),
@@ -185,7 +188,7 @@ def test_an_odd_user_agent_does_no_harm(alone: Site, agent: str, kept: str | Non
     assert len(client.get("/accounts/logins/").get_json()) == 1
 
 
-@pytest.mark.parametrize("address", ["", "2001:db8:1234:5678:9abc:def0:1234:5678%a-very-long-zone", "unix:", "\x01"])
+@each_row("address", ["", "2001:db8:1234:5678:9abc:def0:1234:5678%a-very-long-zone", "unix:", "\x01"])
 def test_an_odd_address_does_no_harm(alone: Site, address: str) -> None:
     reply = alone.post("login", {"login": "alice", "password": PASSWORD}, environ_base={"REMOTE_ADDR": address})
     assert reply.status_code == 200
@@ -202,8 +205,8 @@ def test_a_forged_header_is_not_taken_for_the_address(alone: Site) -> None:
 # The last use
 
 
-@pytest.mark.parametrize(("seconds", "written"), [(50, False), (70, True), (86400, True)])
-@pytest.mark.parametrize("by", ["session", "token"])
+@each_row(("seconds", "written"), [(50, False), (70, True), (86400, True)])
+@each_row("by", ["session", "token"])
 def test_the_time_of_the_last_use_is_written_once_a_minute(
     database: str, new_site: NewSite, by: str, seconds: int, written: bool
 ) -> None:
@@ -243,8 +246,8 @@ USES: dict[str, tuple[str, str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("by", ["session", "token"])
-@pytest.mark.parametrize("what", USES)
+@each_row("by", ["session", "token"])
+@each_row("what", USES)
 def test_the_time_of_the_last_use_takes_no_second_connection(
     what: str, by: str, database: str, new_site: NewSite
 ) -> None:
@@ -340,7 +343,7 @@ def define_login_with_text_id(db: SQLAlchemy) -> type[Any]:
     return Login
 
 
-@pytest.mark.parametrize("text", ["%00", "a%00b", "%ED%A0%80", "x" * 256, "é", "%F0%9F%91%AA"])
+@each_row("text", ["%00", "a%00b", "%ED%A0%80", "x" * 256, "é", "%F0%9F%91%AA"])
 def test_there_is_no_login_of_the_text_where_they_have_texts(text: str, database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login_with_text_id)
     account(site)
@@ -354,7 +357,7 @@ SILLY = ["0", "-1", "4711", str(2**31), str(2**63 - 1), str(2**63), str(10**30),
 SILLY += ["１", "true", "%00", "1%00", "%20", "1%20", "+1", "%F0%9F%91%AA", "%ff", "'", "..%2f1", "*", "null"]
 
 
-@pytest.mark.parametrize("number", SILLY, ids=lambda number: repr(number[:20]))
+@each_row("number", SILLY, ids=lambda number: repr(number[:20]))
 def test_there_is_no_login_of_the_number(alone: Site, number: str) -> None:
     client = log_in(alone)
     reply = client.delete(f"/accounts/logins/{number}/")
@@ -371,7 +374,7 @@ def test_a_login_that_was_ended_already_is_not_there(alone: Site) -> None:
     assert client.delete(f"/accounts/logins/{other}/").status_code == 404
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("DELETE", "logins/abc/")])
+@each_row(("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("DELETE", "logins/abc/")])
 def test_who_is_not_logged_in_sees_and_ends_nothing(alone: Site, method: str, path: str) -> None:
     log_in(alone)
     reply = alone.app.test_client().open(f"/accounts/{path}", method=method)
@@ -380,7 +383,7 @@ def test_who_is_not_logged_in_sees_and_ends_nothing(alone: Site, method: str, pa
     assert len(logins(alone)) == 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "path", "allowed"),
     [
         ("POST", "logins/", {"GET", "HEAD", "OPTIONS"}),
@@ -396,8 +399,8 @@ def test_other_methods_are_refused(alone: Site, method: str, path: str, allowed:
     assert len(logins(alone)) == 1
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("POST", "logins/")])
-@pytest.mark.parametrize("known", [True, False], ids=["somebody", "nobody"])
+@each_row(("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("POST", "logins/")])
+@each_row("known", [True, False], ids=["somebody", "nobody"])
 def test_there_is_no_such_endpoint_without_a_login_model(site: Site, method: str, path: str, known: bool) -> None:
     account(site)
     client = log_in(site) if known else site.app.test_client()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any
 
-import pytest
 from flask import template_rendered
 
 from flask_registration import NotificationMethod, NotificationType
@@ -15,6 +14,7 @@ from flask_registration.html_text import html_to_text
 
 from ..people import account
 from ..site import PASSWORD, Site, html_of, links_of, mixin_and, text_column, text_of, whole
+from ..tables import each_row
 from .journeys import OTHER_PASSWORD, NewSite, ask_move, ask_reset, forget_mails, log_in, member
 
 Kind = NotificationType
@@ -69,7 +69,7 @@ MAILS: dict[Kind, tuple[Callable[[Site], None], str, str | None]] = {
     Kind.EMAIL_CHANGE_TAKEN: (_change_taken, "bob@example.com", None),
     Kind.EMAIL_CHANGED: (_email_changed, "alice@example.com", "https://example.com/undo-email-change/?"),
 }
-each_mail = pytest.mark.parametrize("kind", MAILS, ids=lambda kind: kind.value)
+each_mail = each_row("kind", MAILS, ids=lambda kind: kind.value)
 
 
 def mail_of(site: Site, kind: Kind) -> EmailMessage:
@@ -192,8 +192,8 @@ def _for_companies(user: Any, user_address: str, data: Any, **kwargs: Any) -> di
     return {"user": user, "email": user_address, "initial": user.company[0], **data}
 
 
-@pytest.mark.parametrize("name", ["pending", "verified", "suspended", "nobody"])
-@pytest.mark.parametrize(
+@each_row("name", ["pending", "verified", "suspended", "nobody"])
+@each_row(
     ("endpoint", "mailed"),
     [("resend-verification", ["pending"]), ("send-reset-password-link", ["pending", "verified"])],
 )

@@ -13,6 +13,7 @@ from flask_registration import DEFAULT_FLOWS, user_activated
 
 from ..people import NOT_AUTHENTICATED, copy_of, logins, profile
 from ..site import PASSWORD, Site, html_of, links_of, own_model, text_column, text_of, whole
+from ..tables import each_row
 from .journeys import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
@@ -87,7 +88,7 @@ def prove_by_registering(site: Site) -> None:
     choose_password(site, let_the_owner_register(site))
 
 
-each_proof = pytest.mark.parametrize("prove", [prove_by_link, prove_by_reset, prove_by_registering])
+each_proof = each_row("prove", [prove_by_link, prove_by_reset, prove_by_registering], anew=True)
 
 
 # The owner registers too
@@ -115,7 +116,7 @@ def test_the_mail_for_it_has_no_word_of_either_registration(new_site: NewSite) -
             assert word not in words
 
 
-@pytest.mark.parametrize("state", ["verified", "suspended"])
+@each_row("state", ["verified", "suspended"], anew=True)
 def test_the_owner_of_another_account_than_a_pending_one_gets_no_link(new_site: NewSite, state: str) -> None:
     site = squatted(new_site)
     site.change(site.user(username="thief"), is_verified=state == "verified", is_active=state != "suspended")
@@ -124,7 +125,7 @@ def test_the_owner_of_another_account_than_a_pending_one_gets_no_link(new_site: 
     assert links_of(site.read()) == []
 
 
-@pytest.mark.parametrize("how", ["switched off", "not among the flows"])
+@each_row("how", ["switched off", "not among the flows"])
 def test_without_a_reset_the_owner_is_told_without_a_link(new_site: NewSite, how: str) -> None:
     off = how == "switched off"
     flows = DEFAULT_FLOWS if off else [flow for flow in DEFAULT_FLOWS if flow.name != "reset_password"]
@@ -196,9 +197,7 @@ def test_no_token_outlives_the_proof(new_site: NewSite, sessions: Any, prove: An
 
 
 @each_proof
-@pytest.mark.parametrize(
-    "settings", [{}, {"define": own_model()}], ids=["with a security stamp", "without a security stamp"]
-)
+@each_row("settings", [{}, {"define": own_model()}], ids=["with a security stamp", "without a security stamp"])
 def test_no_pending_change_of_address_outlives_the_proof(new_site: NewSite, settings: Any, prove: Any) -> None:
     site = squatted(new_site, **settings)
     client = walk_in(site)
@@ -235,10 +234,8 @@ def test_no_undoing_outlives_the_proof(new_site: NewSite, prove: Any) -> None:
     assert site.user(username="thief").email == OWNER
 
 
-@pytest.mark.parametrize("prove", [prove_by_reset, prove_by_registering])
-@pytest.mark.parametrize(
-    "settings", [{}, {"define": own_model()}], ids=["with a security stamp", "without a security stamp"]
-)
+@each_row("prove", [prove_by_reset, prove_by_registering], anew=True)
+@each_row("settings", [{}, {"define": own_model()}], ids=["with a security stamp", "without a security stamp"])
 def test_neither_the_password_nor_the_first_link_outlives_a_password_of_the_owners(
     database: str, new_site: NewSite, settings: Any, prove: Any
 ) -> None:
@@ -294,7 +291,7 @@ def test_somebody_else_s_session_is_left_alone_by_a_proof(new_site: NewSite) -> 
     assert profile(site, client).get_json()["username"] == "bob"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "settings",
     [
         pytest.param({}, id="with our stamp"),
@@ -317,6 +314,7 @@ def test_the_link_may_be_opened_twice_whatever_the_stamp_is(database: str, new_s
     assert getattr(site.user(username="thief"), "security_stamp", None) == after
 
 
+@pytest.mark.databases
 def test_of_parallel_openings_of_a_link_all_are_a_calm_200_and_one_is_announced(
     database: str, new_site: NewSite
 ) -> None:

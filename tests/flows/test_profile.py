@@ -14,6 +14,7 @@ from flask_registration import UserMixin, user_changed_email, user_deleted
 from ..conftest import Clock
 from ..people import define_login_with_foreign_key, logins
 from ..site import PASSWORD, Site, whole
+from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
     LINK_INVALID,
@@ -49,8 +50,8 @@ def define_guarded_user(db: Any) -> type[Any]:
 # Who is asking
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"])
-@pytest.mark.parametrize(
+@each_row("method", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"])
+@each_row(
     "headers",
     [{}, bearer("forged"), {"Authorization": "Token forged"}, {"Cookie": "session=forged"}],
     ids=["nobody", "a forged bearer token", "a forged token", "a forged cookie"],
@@ -68,7 +69,7 @@ def test_whoever_is_not_logged_in_gets_a_401_that_says_how(site: Site, method: s
 # Read
 
 
-@pytest.mark.parametrize("path", ["/accounts/profile/", "/accounts/profile"])
+@each_row("path", ["/accounts/profile/", "/accounts/profile"])
 def test_a_profile_shows_the_key_the_login_the_address_and_the_names(site: Site, path: str) -> None:
     user = member(site, first_name="Alice", last_name="Liddell")
     reply = log_in(site).get(path)
@@ -89,7 +90,7 @@ def test_a_profile_shows_the_key_the_login_the_address_and_the_names(site: Site,
 IDENTITY = {"id", "username", "email"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "shown", "changeable"),
     [
         pytest.param(
@@ -147,7 +148,7 @@ def test_only_allow_listed_columns_are_shown_and_changed(
 # Change
 
 
-@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+@each_row("method", ["PUT", "POST", "PATCH"])
 def test_a_change_is_written_and_answered_with_the_profile(database: str, new_site: NewSite, method: str) -> None:
     site = new_site(database)
     user = member(site, first_name="Alice")
@@ -169,7 +170,7 @@ def test_a_change_is_written_and_answered_with_the_profile(database: str, new_si
     assert is_in(client)
 
 
-@pytest.mark.parametrize(("method", "status"), [("PUT", 400), ("POST", 400), ("PATCH", 200)])
+@each_row(("method", "status"), [("PUT", 400), ("POST", 400), ("PATCH", 200)])
 def test_a_full_change_names_what_must_have_a_value_and_a_partial_one_need_not(
     site: Site, method: str, status: int
 ) -> None:
@@ -181,7 +182,8 @@ def test_a_full_change_names_what_must_have_a_value_and_a_partial_one_need_not(
     assert (site.user(username="alice").first_name == "Alice") == (status == 200)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.databases
+@each_row(
     ("body", "complaint"),
     [
         pytest.param({"username": "a b"}, "username", id="a name with a space"),
@@ -200,7 +202,7 @@ def test_a_full_change_names_what_must_have_a_value_and_a_partial_one_need_not(
         pytest.param([], "non_field_errors", id="a list"),
     ],
 )
-@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@each_row("method", ["PUT", "PATCH"])
 def test_what_will_not_do_is_refused_and_nothing_is_written(
     database: str, new_site: NewSite, method: str, body: Any, complaint: str
 ) -> None:
@@ -217,6 +219,7 @@ def test_what_will_not_do_is_refused_and_nothing_is_written(
     assert is_in(client)
 
 
+@pytest.mark.databases
 def test_a_taken_name_is_told_in_the_words_of_a_registration(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     member(site)
@@ -225,6 +228,7 @@ def test_a_taken_name_is_told_in_the_words_of_a_registration(database: str, new_
     assert reply.get_json() == {"username": ["A user with that username already exists."]}
 
 
+@pytest.mark.databases
 def test_ones_own_name_may_change_its_case(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     user = member(site)
@@ -236,6 +240,7 @@ def test_ones_own_name_may_change_its_case(database: str, new_site: NewSite) -> 
     assert is_in(log_in(site, "alice"))
 
 
+@pytest.mark.databases
 def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     user = member(site)
@@ -248,7 +253,7 @@ def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSi
     assert site.register("alice", email="other@example.com").status_code == 201
 
 
-@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+@each_row("method", ["PUT", "POST", "PATCH"])
 def test_the_address_never_changes_here(site: Site, method: str) -> None:
     member(site)
     with site.hears(user_changed_email) as heard:
@@ -258,7 +263,7 @@ def test_the_address_never_changes_here(site: Site, method: str) -> None:
     assert (heard, site.outbox) == ([], [])
 
 
-@pytest.mark.parametrize("login_fields", [["email"], ["username", "email"]], ids=" and ".join)
+@each_row("login_fields", [["email"], ["username", "email"]], ids=" and ".join)
 def test_nor_does_it_where_people_log_in_by_it(new_site: NewSite, login_fields: list[str]) -> None:
     site = new_site(USER_LOGIN_FIELDS=login_fields, REGISTER_FLOW_ENABLED=False)
     member(site)
@@ -284,8 +289,8 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+@each_row("column", COLUMNS)
+@each_row("method", ["PUT", "POST", "PATCH"])
 def test_no_body_sets_a_column_that_is_not_allow_listed(new_site: NewSite, method: str, column: str) -> None:
     site = new_site(define=define_guarded_user)
     member(site)
@@ -302,6 +307,7 @@ def test_the_table_of_guarded_columns_is_complete(new_site: NewSite) -> None:
     assert every - set(COLUMNS) == {"username", "first_name", "last_name"}
 
 
+@pytest.mark.databases
 def test_only_the_columns_that_changed_are_written(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     member(site, first_name="Alice", last_name="Liddell")
@@ -322,7 +328,7 @@ def test_nothing_is_written_where_nothing_changed(database: str, new_site: NewSi
     assert [statement for statement in statements if not statement.startswith("SELECT")] == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("meanwhile", "status"),
     [
         pytest.param({"is_active": False}, 401, id="a suspension"),
@@ -394,10 +400,8 @@ def test_the_applications_own_schema_shows_and_loads(new_site: NewSite) -> None:
     assert changed(before, row(site, username="alice")) == {"first_name"}  # the address and the flag are never a body's
 
 
-@pytest.mark.parametrize(
-    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain", ""], ids=repr
-)
-@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
+@each_row("content_type", ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain", ""], ids=repr)
+@each_row("method", ["PUT", "POST", "PATCH", "DELETE"])
 def test_a_form_of_another_site_is_refused(site: Site, method: str, content_type: str) -> None:
     member(site)
     client = log_in(site)
@@ -438,7 +442,7 @@ def test_right_after_the_login_an_account_is_deleted_without_another_word(
     assert site.outbox == []
 
 
-@pytest.mark.parametrize("body", [None, {}], ids=["no body", "an empty body"])
+@each_row("body", [None, {}], ids=["no body", "an empty body"])
 def test_a_login_that_is_not_fresh_needs_the_password(site: Site, clock: Clock, body: dict[str, str] | None) -> None:
     member(site)
     client = log_in(site)
@@ -451,7 +455,7 @@ def test_a_login_that_is_not_fresh_needs_the_password(site: Site, clock: Clock, 
     assert site.users() == []
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(-1, 204), (0, 204), (1, 401)])
+@each_row(("seconds", "status"), [(-1, 204), (0, 204), (1, 401)])
 def test_a_login_is_fresh_for_the_period_to_the_second(
     new_site: NewSite, clock: Clock, seconds: int, status: int
 ) -> None:
@@ -474,8 +478,8 @@ def test_a_token_is_fresh_as_long_as_a_session(new_site: NewSite, clock: Clock, 
     assert client.delete(PROFILE, headers=token_of(site)).status_code == 204
 
 
-@pytest.mark.parametrize("stale", [False, True], ids=["a fresh login", "a stale login"])
-@pytest.mark.parametrize(
+@each_row("stale", [False, True], ids=["a fresh login", "a stale login"])
+@each_row(
     ("password", "complaint"),
     [
         pytest.param("wrong", "This is not your password.", id="a wrong one"),
@@ -552,6 +556,7 @@ def test_an_application_may_anonymise_in_place_of_deleting(
     assert not is_in(site.app.test_client(), token)
 
 
+@pytest.mark.databases
 def test_an_anonymising_application_that_fails_leaves_everything_as_it_was(database: str, new_site: NewSite) -> None:
     def fail(user: Any, **kwargs: Any) -> None:
         user.username = "half"
@@ -580,6 +585,7 @@ def define_user_with_orders(db: Any) -> type[Any]:
     return User
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_an_account_that_other_rows_need_stays_as_it_is(
     database: str, new_site: NewSite, sessions: dict[str, Any]
@@ -606,6 +612,7 @@ def test_an_account_that_other_rows_need_stays_as_it_is(
     assert is_in(elsewhere)
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_what_belonged_to_a_deleted_account_stays_dead_when_its_id_is_given_again(
     database: str, new_site: NewSite, sessions: dict[str, Any]
@@ -643,6 +650,7 @@ def test_sqlite_gives_an_id_again_and_the_old_session_is_nobodys(site: Site) -> 
     assert (reply.status_code, reply.get_json()) == (401, NOT_AUTHENTICATED)
 
 
+@pytest.mark.databases
 def test_a_deleted_name_and_address_can_be_registered_anew(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     member(site)
@@ -651,6 +659,7 @@ def test_a_deleted_name_and_address_can_be_registered_anew(database: str, new_si
     assert site.outbox[-1].recipients == ["alice@example.com"]
 
 
+@pytest.mark.databases
 def test_a_foreign_key_from_the_logins_is_no_hindrance(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login_with_foreign_key)
     member(site)

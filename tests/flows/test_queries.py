@@ -11,6 +11,9 @@ from sqlalchemy import event, update
 from ..conftest import Clock
 from ..people import define_login
 from ..site import PASSWORD, Site
+from ..tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 
@@ -30,7 +33,7 @@ def kinds(statements: list[str]) -> list[str]:
     return [statement.split()[0] for statement in statements]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "expected"),
     [
         pytest.param({}, ["SELECT", "INSERT"], id="a free name and a free address"),
@@ -47,7 +50,7 @@ def test_a_registration_takes(peopled: Site, body: dict[str, Any], expected: lis
     assert kinds(statements) == expected
 
 
-@pytest.mark.parametrize("settings", [{"PREVENT_ENUMERATION": False}, {"REGISTER_VERIFICATION_ENABLED": False}])
+@each_row("settings", [{"PREVENT_ENUMERATION": False}, {"REGISTER_VERIFICATION_ENABLED": False}])
 def test_where_a_taken_address_is_refused_a_registration_takes_one(
     settings: dict[str, Any], database: str, new_site: NewSite
 ) -> None:
@@ -100,7 +103,7 @@ def test_only_the_flag_and_the_stamp_are_written(peopled: Site) -> None:
     assert "security_stamp" in written
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("link", "expected"),
     [
         pytest.param({"signature": "forged"}, ["SELECT"], id="a forged one"),
@@ -122,8 +125,8 @@ def test_verifying_with_auto_login_takes_no_more(database: str, new_site: NewSit
     assert kinds(statements) == ["SELECT", "UPDATE"]
 
 
-@pytest.mark.parametrize("name", ["pending", "verified", "nobody"])
-@pytest.mark.parametrize(
+@each_row("name", ["pending", "verified", "nobody"])
+@each_row(
     ("ways", "count"),
     [(["login"], 1), (["username"], 1), (["email"], 1), (["login", "email"], 2), (["username", "email"], 2)],
 )
@@ -142,8 +145,8 @@ def test_an_account_is_looked_up_once_where_two_fields_say_the_same(peopled: Sit
     assert kinds(statements) == ["SELECT"]
 
 
-@pytest.mark.parametrize("endpoint", ["register", "verify-registration", "resend-verification"])
-@pytest.mark.parametrize("body", [[], {}, "text"], ids=["a list", "an empty object", "text"])
+@each_row("endpoint", ["register", "verify-registration", "resend-verification"])
+@each_row("body", [[], {}, "text"], ids=["a list", "an empty object", "text"])
 def test_a_body_that_is_no_request_takes_none(peopled: Site, endpoint: str, body: Any) -> None:
     with peopled.statements() as statements:
         assert peopled.post(endpoint, body).status_code == 400

@@ -8,7 +8,10 @@ import pytest
 
 from ..people import define_login
 from ..site import PASSWORD, Site
+from ..tables import each_row
 from .journeys import OTHER_PASSWORD, NewSite, ask_move, ask_reset, forget_mails, log_in, member, move
+
+pytestmark = pytest.mark.databases
 
 
 def kinds(statements: list[str]) -> list[str]:
@@ -110,19 +113,19 @@ REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("what", REQUESTS)
+@each_row("what", REQUESTS)
 def test_it_takes(people: People, what: str) -> None:
     method, endpoint, body, status, expected, _ = REQUESTS[what]
     assert people.statements(method, endpoint, body, status) == expected
 
 
-@pytest.mark.parametrize("what", REQUESTS)
+@each_row("what", REQUESTS)
 def test_with_sessions_as_rows_it_takes(rows: People, what: str) -> None:
     method, endpoint, body, status, _, expected = REQUESTS[what]
     assert rows.statements(method, endpoint, body, status) == expected
 
 
-@pytest.mark.parametrize("name", ["alice", "nobody"])
+@each_row("name", ["alice", "nobody"])
 def test_asking_for_a_reset_takes_one_whoever_is_meant(people: People, name: str) -> None:
     assert people.statements("POST", "send-reset-password-link", {"login": name}, 200, alone=True) == ["SELECT"]
 
@@ -152,14 +155,14 @@ def test_with_sessions_as_rows_a_move_takes_three(rows: People) -> None:
     assert rows.statements("POST", "undo-email-change", link, 200, alone=True) == ["SELECT", "UPDATE", "DELETE"]
 
 
-@pytest.mark.parametrize("endpoint", ["reset-password", "verify-email", "undo-email-change"])
+@each_row("endpoint", ["reset-password", "verify-email", "undo-email-change"])
 def test_a_link_of_nobody_takes_one_and_one_without_an_id_none(people: People, endpoint: str) -> None:
     link = {"timestamp": "1", "signature": "x", "email": "new@example.com", "password": OTHER_PASSWORD}
     assert people.statements("POST", endpoint, {**link, "user_id": "4711"}, 400, alone=True) == ["SELECT"]
     assert people.statements("POST", endpoint, {**link, "user_id": "nobody"}, 400, alone=True) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "endpoint"),
     [("GET", "profile"), ("DELETE", "profile"), ("POST", "change-password"), ("POST", "register-email")],
 )

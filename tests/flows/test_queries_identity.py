@@ -11,6 +11,9 @@ from werkzeug.security import generate_password_hash
 
 from ..people import account, bearer, change_login, define_login, log_in, logins, profile, token_of
 from ..site import PASSWORD, Site
+from ..tables import each_row
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 
@@ -45,7 +48,7 @@ def test_a_login_takes(peopled: Site, how: str) -> None:
     assert (written.count("="), "last_login" in written) == (1, True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("login", "password", "expected"),
     [
         pytest.param("nobody", PASSWORD, ["SELECT"], id="of nobody"),
@@ -75,7 +78,7 @@ def test_a_login_that_upgrades_a_hash_takes_one_more(peopled: Site, how: str) ->
     assert kinds(statements) == ["SELECT", "UPDATE", "UPDATE", *rows[how]]
 
 
-@pytest.mark.parametrize("by", ["session", "token"])
+@each_row("by", ["session", "token"])
 def test_a_profile_takes(peopled: Site, how: str, by: str) -> None:
     options: dict[str, Any] = {"client": log_in(peopled)} if by == "session" else {"headers": bearer(token_of(peopled))}
     with peopled.statements() as statements:
@@ -104,7 +107,7 @@ def test_nobody_takes_none(peopled: Site) -> None:
     assert statements == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "expected"),
     [
         pytest.param({}, {WITHOUT: [], WITH: ["DELETE"]}, id="here"),
@@ -123,7 +126,7 @@ def test_a_logout_takes(peopled: Site, how: str, body: dict[str, bool], expected
 
 
 @pytest.mark.parametrize("how", [WITH], indirect=True)
-@pytest.mark.parametrize("count", [1, 5])
+@each_row("count", [1, 5])
 def test_a_list_of_logins_takes_one_however_long_it_is(peopled: Site, count: int) -> None:
     client = log_in(peopled)
     for _ in range(count - 1):
@@ -134,7 +137,7 @@ def test_a_list_of_logins_takes_one_however_long_it_is(peopled: Site, count: int
 
 
 @pytest.mark.parametrize("how", [WITH], indirect=True)
-@pytest.mark.parametrize(("number", "status", "count"), [("4711", 404, 3), ("abc", 404, 2), (None, 204, 3)])
+@each_row(("number", "status", "count"), [("4711", 404, 3), ("abc", 404, 2), (None, 204, 3)])
 def test_ending_a_login_takes(peopled: Site, number: str | None, status: int, count: int) -> None:
     client = log_in(peopled)
     log_in(peopled)

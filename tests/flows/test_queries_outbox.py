@@ -15,7 +15,10 @@ from ..conftest import Clock
 from ..outboxes import LIVE, OUTBOX, finish, send_mail
 from ..people import account, log_in
 from ..site import PASSWORD, Site
+from ..tables import each_row
 from ..test_dispatch import broken_mail
+
+pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
 OTHER = "a whole new set of words 42"
@@ -70,7 +73,7 @@ def change_password(site: Site) -> Any:
     return site.post("change-password", body, client=log_in(site))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "ask",
     [register, register_taken, resend, resend_nobody, resend_verified, ask_reset, reset_nobody, change_password],
 )

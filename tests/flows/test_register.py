@@ -19,6 +19,7 @@ from flask_registration import UserMixin, user_activated, user_registered
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, links_of, text_of, whole
+from ..tables import each_row
 
 NewSite = Callable[..., Site]
 
@@ -57,6 +58,7 @@ def test_the_password_is_not_in_the_database_but_its_hash_is(database: str, new_
 # Register
 
 
+@pytest.mark.databases
 def test_a_registration_makes_one_pending_row_one_signal_and_one_mail(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     assert site.users() == []
@@ -111,7 +113,7 @@ def test_an_async_receiver_is_run(site: Site) -> None:
     assert seen == ["alice"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "complaints"),
     [
         pytest.param({"username": None}, {"username": ["This field may not be null."]}, id="a name that is null"),
@@ -157,7 +159,7 @@ def test_bad_fields_are_told_by_name_and_nothing_is_kept(
     assert (site.users(), site.outbox, heard) == ([], [], [])
 
 
-@pytest.mark.parametrize("name", ["username", "email", "password", "password_confirm"])
+@each_row("name", ["username", "email", "password", "password_confirm"])
 def test_a_field_that_is_missing_is_required(site: Site, name: str) -> None:
     body = {
         "username": "alice",
@@ -180,7 +182,7 @@ def define_guarded_user(db: Any) -> type[Any]:
     return User
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("column", "value"),
     [
         ("id", 4711),
@@ -210,7 +212,8 @@ def test_the_reply_shows_no_column_that_is_not_allow_listed(new_site: NewSite) -
 # Names and addresses that are taken
 
 
-@pytest.mark.parametrize(
+@pytest.mark.databases
+@each_row(
     ("taken", "variant"),
     [
         pytest.param("alice", "alice", id="the same"),
@@ -235,7 +238,8 @@ def test_a_name_that_differs_in_case_or_form_only_is_taken(
     assert len(site.users()) == 1
 
 
-@pytest.mark.parametrize("other", ["míke", "mıke", "miké", "mike.", "mikee"])
+@pytest.mark.databases
+@each_row("other", ["míke", "mıke", "miké", "mike.", "mikee"])
 def test_a_name_that_a_lax_collation_would_mix_up_is_free(database: str, new_site: NewSite, other: str) -> None:
     site = new_site(database)
     assert site.register("mike", email="first@example.com").status_code == 201
@@ -243,9 +247,8 @@ def test_a_name_that_a_lax_collation_would_mix_up_is_free(database: str, new_sit
     assert {user.username for user in site.users()} == {"mike", other}
 
 
-@pytest.mark.parametrize(
-    "variant", ["alice@example.com", "ALICE@EXAMPLE.COM", "Alice@example.com", "alice@Example.Com"]
-)
+@pytest.mark.databases
+@each_row("variant", ["alice@example.com", "ALICE@EXAMPLE.COM", "Alice@example.com", "alice@Example.Com"])
 def test_an_address_that_differs_in_case_only_is_taken(database: str, new_site: NewSite, variant: str) -> None:
     site = new_site(database, PREVENT_ENUMERATION=False)
     site.register("alice")
@@ -266,7 +269,7 @@ def define_user_with_the_default_collation(db: Any) -> type[Any]:
     return User
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [{"login": "míke"}, {"username": "MIKE"}, {"email": "mike@exämple.com"}, {"email": "mike@bücher.example.com"}],
     ids=str,
@@ -321,7 +324,7 @@ def owner_of_an_address(new_site: NewSite, *, owned: bool, **settings: Any) -> t
     return site, hasher
 
 
-@pytest.mark.parametrize("state", ["verified", "pending", "suspended"])
+@each_row("state", ["verified", "pending", "suspended"])
 def test_a_taken_address_is_answered_like_a_free_one_in_every_byte(new_site: NewSite, state: str) -> None:
     answers = []
     for owned in (True, False):
@@ -416,6 +419,7 @@ def test_a_duplicate_that_only_the_database_sees_gets_the_plain_refusal(
 # Verify
 
 
+@pytest.mark.databases
 def test_a_link_verifies_and_announces_once_and_is_a_calm_200_the_second_time(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     site.register("alice")
@@ -471,7 +475,8 @@ def use_in_parallel(site: Site, times: int) -> list[Any]:
         event.remove(engine, "before_cursor_execute", meet)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.databases
+@each_row(
     "options",
     [
         pytest.param({}, id="as the database comes"),
@@ -510,7 +515,7 @@ def test_of_parallel_uses_exactly_one_succeeds_where_mariadb_checks_its_snapshot
     assert sorted(reply.status_code for reply in replies) == [200, *[400] * 19]
 
 
-@pytest.mark.parametrize("one_time_use", [False, True])
+@each_row("one_time_use", [False, True])
 def test_a_link_never_verifies_a_suspended_account(database: str, new_site: NewSite, one_time_use: bool) -> None:
     site = new_site(database, REGISTER_VERIFICATION_ONE_TIME_USE=one_time_use)
     site.register("alice")
@@ -530,7 +535,7 @@ def test_a_link_never_lets_a_banned_account_back_in(site: Site) -> None:
     assert site.user(username="alice").is_active is False
 
 
-@pytest.mark.parametrize(
+@each_row(
     "changes",
     [
         pytest.param("is_active = 0", id="a suspension"),
@@ -538,7 +543,7 @@ def test_a_link_never_lets_a_banned_account_back_in(site: Site) -> None:
         pytest.param("security_stamp = 'another'", id="a new security stamp"),
     ],
 )
-@pytest.mark.parametrize("one_time_use", [False, True])
+@each_row("one_time_use", [False, True])
 def test_a_change_that_lands_between_opening_the_link_and_using_it_wins(
     new_site: NewSite, sqlite_url: str, changes: str, one_time_use: bool
 ) -> None:
@@ -562,7 +567,7 @@ def test_a_change_that_lands_between_opening_the_link_and_using_it_wins(
     assert (site.user(username="alice").is_verified, heard) == (False, [])
 
 
-@pytest.mark.parametrize("address", ["mallory@example.com", "alice@example.org"])
+@each_row("address", ["mallory@example.com", "alice@example.org"])
 def test_a_link_dies_when_the_address_has_changed_since(database: str, new_site: NewSite, address: str) -> None:
     site = new_site(database)
     site.register("alice")
@@ -636,7 +641,7 @@ def test_auto_login_drops_what_was_planted_in_the_session(auto_login: Site) -> N
     assert client.get("/me").get_json() == {"user": "alice", "planted": None}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "changes",
     [
         pytest.param({"is_active": False}, id="a suspension"),
@@ -670,7 +675,7 @@ def delete(site: Site, user: Any) -> None:
         site.db.session.commit()
 
 
-@pytest.mark.parametrize("link", ["used", "forged"])
+@each_row("link", ["used", "forged"])
 def test_a_link_that_is_refused_logs_nobody_in(auto_login: Site, link: str) -> None:
     auto_login.register("alice")
     if link == "used":
@@ -681,6 +686,7 @@ def test_a_link_that_is_refused_logs_nobody_in(auto_login: Site, link: str) -> N
     assert client.get("/me").get_json()["user"] is None
 
 
+@pytest.mark.databases
 def test_of_parallel_auto_logins_with_one_link_exactly_one_gets_a_session(database: str, new_site: NewSite) -> None:
     site = new_site(
         database,
@@ -746,7 +752,7 @@ def crowd(database: str, new_site: NewSite, clock: Clock) -> Site:
     return site
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "mails"),
     [
         pytest.param({"login": "pending"}, 1, id="a pending account by login"),
@@ -791,7 +797,7 @@ def test_the_mail_that_was_asked_for_again_verifies(crowd: Site) -> None:
     assert crowd.user(username="pending").is_verified
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         pytest.param({"login": "pending", "username": "verified"}, id="a pending and a verified account"),
@@ -833,7 +839,7 @@ def test_one_address_waits_and_another_does_not(site: Site, clock: Clock) -> Non
     assert [message.recipients for message in site.outbox[2:]] == [["alice@example.com"], ["bob@example.com"]]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "told"),
     [
         pytest.param({}, {"login": ["This field is required."]}, id="nothing"),

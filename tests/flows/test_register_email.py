@@ -16,6 +16,7 @@ from flask_registration import ConfigurationError, user_changed_email
 from ..conftest import Clock
 from ..people import copy_of
 from ..site import PASSWORD, Site, html_of, links_of, own_model, parameters, text_of, whole
+from ..tables import each_row
 from .journeys import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
@@ -115,7 +116,7 @@ def test_a_wrong_password_is_refused_at_a_fresh_login_too(site: Site) -> None:
     assert site.outbox == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "email",
     [
         pytest.param("", id="an empty one"),
@@ -140,8 +141,8 @@ def test_what_is_no_address_is_refused(site: Site, email: Any) -> None:
     assert site.outbox == []
 
 
-@pytest.mark.parametrize("typed", ["bob@example.com", "BOB@Example.com"])
-@pytest.mark.parametrize("state", ["verified", "pending", "suspended"])
+@each_row("typed", ["bob@example.com", "BOB@Example.com"])
+@each_row("state", ["verified", "pending", "suspended"])
 def test_a_taken_address_answers_alike_and_its_owner_is_told_without_a_link(
     database: str, new_site: NewSite, typed: str, state: str
 ) -> None:
@@ -185,7 +186,7 @@ def test_and_with_inline_mail(new_site: NewSite, monkeypatch: pytest.MonkeyPatch
     assert is_in(client)
 
 
-@pytest.mark.parametrize("typed", ["alice@example.com", "ALICE@example.com"])
+@each_row("typed", ["alice@example.com", "ALICE@example.com"])
 def test_ones_own_address_is_not_somebody_elses(site: Site, typed: str) -> None:
     """Nobody with another account has asked for it, so no mail may say so."""
     member(site)
@@ -199,7 +200,8 @@ def test_ones_own_address_is_not_somebody_elses(site: Site, typed: str) -> None:
 VARIANTS = ["mıke@example.com", "míke@example.com", "ｍike@example.com", "mike@exаmple.com"]
 
 
-@pytest.mark.parametrize("typed", VARIANTS)
+@pytest.mark.databases
+@each_row("typed", VARIANTS)
 def test_a_variant_of_a_taken_address_is_never_the_address_itself(database: str, new_site: NewSite, typed: str) -> None:
     site = new_site(database)
     member(site)
@@ -319,6 +321,7 @@ def test_the_link_moves_the_account_tells_the_old_address_and_announces_it(datab
     assert mails(site) == [NOTICE]
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_the_session_of_the_mover_goes_on_and_every_other_login_ends(
     database: str, new_site: NewSite, sessions: dict[str, Any]
@@ -390,8 +393,9 @@ def test_a_link_works_once(database: str, new_site: NewSite) -> None:
     assert row(site, username="alice") == before
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
-@pytest.mark.parametrize("asking", [False, True], ids=["by nobody", "by the mover"])
+@each_row("asking", [False, True], ids=["by nobody", "by the mover"])
 def test_of_fifty_uses_at_once_one_works_and_the_others_are_forged_links(
     database: str, new_site: NewSite, sessions: dict[str, Any], asking: bool
 ) -> None:
@@ -411,7 +415,7 @@ def test_of_fifty_uses_at_once_one_works_and_the_others_are_forged_links(
     assert sum(map(is_in, clients)) == asking
 
 
-@pytest.mark.parametrize(
+@each_row(
     "then",
     [
         pytest.param("move", id="another move"),
@@ -446,6 +450,7 @@ def test_a_link_dies_by(database: str, new_site: NewSite, then: str) -> None:
     assert [(each.email, each.security_stamp) for each in site.users()] == before
 
 
+@pytest.mark.databases
 def test_somebody_who_was_faster_keeps_the_address(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     member(site)
@@ -461,7 +466,7 @@ def test_somebody_who_was_faster_keeps_the_address(database: str, new_site: NewS
     assert whole(verify_email(site, {**link, "signature": "forged"})) == forged(site, "verify-email")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "answer"),
     [
         pytest.param(-61, LINK_INVALID, id="61 s before its time"),
@@ -483,8 +488,8 @@ def test_a_link_is_good_for_seven_days_to_the_second(
 PARAMETERS = ["user_id", "email", "timestamp", "signature"]
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-@pytest.mark.parametrize("endpoint", ["verify-email", "undo-email-change"])
+@each_row("name", PARAMETERS)
+@each_row("endpoint", ["verify-email", "undo-email-change"])
 def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, endpoint: str, name: str) -> None:
     member(site)
     client = log_in(site)
@@ -502,8 +507,8 @@ def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, endpoint:
     assert site.post(endpoint, link).status_code == 200
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-@pytest.mark.parametrize("endpoint", ["verify-email", "undo-email-change"])
+@each_row("name", PARAMETERS)
+@each_row("endpoint", ["verify-email", "undo-email-change"])
 def test_a_parameter_that_is_missing_is_told_by_its_name(site: Site, endpoint: str, name: str) -> None:
     member(site)
     link = ask_move(site, log_in(site), "new@example.com")
@@ -512,8 +517,8 @@ def test_a_parameter_that_is_missing_is_told_by_its_name(site: Site, endpoint: s
     assert (reply.status_code, reply.get_json()) == (400, {name: ["This field is required."]})
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-@pytest.mark.parametrize("endpoint", ["verify-email", "undo-email-change"])
+@each_row("method", ["GET", "HEAD", "PUT", "DELETE"])
+@each_row("endpoint", ["verify-email", "undo-email-change"])
 def test_opening_the_link_with_another_method_changes_nothing(site: Site, method: str, endpoint: str) -> None:
     member(site)
     link = ask_move(site, log_in(site), "new@example.com")
@@ -582,7 +587,7 @@ def test_without_verification_the_login_must_be_fresh_all_the_same(new_site: New
 # Where the links lead, and what must be so at start-up
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "moving", "undoing"),
     [
         pytest.param(
@@ -668,7 +673,7 @@ def test_links_lead(new_site: NewSite, settings: dict[str, Any], moving: str, un
     assert links_of(site.read())[0].startswith(undoing + ("&" if "?" in undoing else "?") + "user_id=")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "problems"),
     [
         pytest.param(

@@ -28,10 +28,11 @@ from flask_registration import (
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, parameters, text_of
+from ..tables import each_row
 
 NewSite = Callable[..., Site]
 
-BOTH_WAYS = pytest.mark.parametrize("spelled", ["as an object", "as an import string"])
+BOTH_WAYS = each_row("spelled", ["as an object", "as an import string"])
 
 
 def given(spelled: str, thing: Any) -> Any:
@@ -110,7 +111,7 @@ def define_user_without_need_of_an_address(db: SQLAlchemy) -> type[Any]:
     return User
 
 
-@pytest.mark.parametrize("address", [{}, {"email": None}], ids=["missing", "null"])
+@each_row("address", [{}, {"email": None}], ids=["missing", "null"])
 def test_a_registration_without_an_address_has_nobody_to_mail_a_link_to(
     new_site: NewSite, address: dict[str, Any]
 ) -> None:
@@ -121,7 +122,7 @@ def test_a_registration_without_an_address_has_nobody_to_mail_a_link_to(
     assert site.users() == []
 
 
-@pytest.mark.parametrize("address", [{}, {"email": None}], ids=["missing", "null"])
+@each_row("address", [{}, {"email": None}], ids=["missing", "null"])
 def test_without_verification_a_registration_needs_no_address(new_site: NewSite, address: dict[str, Any]) -> None:
     site = new_site(define=define_user_without_need_of_an_address, REGISTER_VERIFICATION_ENABLED=False)
     body = {"username": "alice", "password": PASSWORD, "password_confirm": PASSWORD, **address}
@@ -129,7 +130,7 @@ def test_without_verification_a_registration_needs_no_address(new_site: NewSite,
     assert site.post("register", {**body, "username": "bob"}).status_code == 201  # two without one do not collide
 
 
-@pytest.mark.parametrize("confirm", [None, PASSWORD, "another password altogether"])
+@each_row("confirm", [None, PASSWORD, "another password altogether"])
 def test_register_schema_password_confirm_off_asks_for_the_password_once(
     new_site: NewSite, confirm: str | None
 ) -> None:
@@ -144,7 +145,7 @@ class OutputSchema(Schema):
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("prevent_enumeration", [True, False])
+@each_row("prevent_enumeration", [True, False])
 def test_register_output_schema_class_makes_the_reply(
     new_site: NewSite, spelled: str, prevent_enumeration: bool
 ) -> None:
@@ -168,7 +169,7 @@ def test_an_output_schema_with_the_id_does_not_tell_a_taken_address_from_a_free_
 # Switches
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "endpoint", "status"),
     [
         ({"REGISTER_FLOW_ENABLED": False}, "register", 404),
@@ -223,7 +224,7 @@ def test_without_verification_a_taken_address_is_refused(new_site: NewSite) -> N
 # The link
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "start"),
     [
         ("https://example.com/verify/", "https://example.com/verify/?user_id="),
@@ -238,9 +239,7 @@ def test_register_verification_url_gets_the_parameters_appended(new_site: NewSit
     assert f"\n{start}" in text_of(site.read())
 
 
-@pytest.mark.parametrize(
-    ("period", "seconds", "words"), [(60, 60, "1 minute"), (7200, 7200, "2 hours"), (None, 604800, "7 days")]
-)
+@each_row(("period", "seconds", "words"), [(60, 60, "1 minute"), (7200, 7200, "2 hours"), (None, 604800, "7 days")])
 def test_register_verification_period_is_how_long_a_link_is_good_for(
     new_site: NewSite, clock: Clock, period: int | None, seconds: int, words: str
 ) -> None:
@@ -274,8 +273,9 @@ calls: list[dict[str, Any]] = []
 
 
 @pytest.fixture(autouse=True)
-def _forget_calls() -> None:
+def _forget_calls() -> list[dict[str, Any]]:
     calls.clear()
+    return calls
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_verification_templates_selector_chooses_the_templates(new_site: NewSite
     assert site.verify().status_code == 200
 
 
-@pytest.mark.parametrize("error", [LookupError, KeyError, IndexError])
+@each_row("error", [LookupError, KeyError, IndexError])
 def test_a_lookup_error_from_the_selector_means_the_default_templates(
     new_site: NewSite, error: type[Exception]
 ) -> None:
@@ -341,7 +341,7 @@ def test_the_selector_may_choose_for_the_mail_about_a_taken_address_too(new_site
     assert text_of(site.read()).strip() == "alice, alice@example.com, :"  # still without a link
 
 
-@pytest.mark.parametrize(
+@each_row(
     "chosen",
     [
         pytest.param({}, id="nothing"),
@@ -442,7 +442,7 @@ def send_own(request: Any, user: Any, **kwargs: Any) -> None:
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("dispatcher", ["background", "inline"])
+@each_row("dispatcher", ["background", "inline"])
 def test_register_verification_email_sender_sends_in_our_place(
     new_site: NewSite, spelled: str, dispatcher: str, clock: Clock
 ) -> None:
@@ -472,7 +472,7 @@ def test_an_own_sender_that_raises_is_a_mail_that_failed(new_site: NewSite, capl
     assert "the sender's own trouble" in caplog.text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "sender"),
     [
         pytest.param({}, "no-reply@example.com", id="MAIL_DEFAULT_SENDER"),
@@ -581,7 +581,7 @@ def test_a_decorator_may_refuse(new_site: NewSite) -> None:
     assert site.users() == []
 
 
-@pytest.mark.parametrize("prefix", ["/api/v1/people", "/a"])
+@each_row("prefix", ["/api/v1/people", "/a"])
 def test_url_prefix_is_where_the_endpoints_are(new_site: NewSite, prefix: str) -> None:
     site = new_site(URL_PREFIX=prefix)
     client = site.app.test_client()
@@ -613,6 +613,7 @@ def define_own_model(db: SQLAlchemy) -> type[Any]:
     return Member
 
 
+@pytest.mark.databases
 def test_every_field_may_have_a_name_of_the_applications_own(database: str, new_site: NewSite) -> None:
     site = new_site(
         database,
@@ -665,7 +666,7 @@ def define_email_user(db: SQLAlchemy) -> type[Any]:
     return User
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "body", "missing"),
     [
         (["username"], {"username": "al"}, {"email"}),
@@ -704,7 +705,7 @@ def test_a_user_setting_may_stand_on_the_model_and_wins_there(new_site: NewSite)
     assert site.user(username="alice").first_name == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "shown"),
     [
         ({}, {"first_name", "last_name"}),

@@ -23,6 +23,7 @@ from flask_registration import (
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, links_of, own_model, parameters, text_of, whole
+from ..tables import each_row
 from .journeys import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
@@ -83,17 +84,15 @@ def test_asking_mails_a_link_to_the_stored_address_and_changes_nothing(database:
     assert mails(site) == [ASKED]
 
 
-@pytest.mark.parametrize("body", [{"login": "alice"}, {"username": "alice"}, {"login": "ALICE"}], ids=str)
+@each_row("body", [{"login": "alice"}, {"username": "alice"}, {"login": "ALICE"}], ids=str)
 def test_an_account_is_named_by_login_or_by_the_field_itself(site: Site, body: dict[str, str]) -> None:
     member(site)
     assert site.post("send-reset-password-link", body).get_json() == SENT
     assert mails(site) == [ASKED]
 
 
-@pytest.mark.parametrize(
-    "dispatcher", ["background", "inline"], ids=["mail in the background", "mail within the request"]
-)
-@pytest.mark.parametrize("server", ["works", "fails"], ids=["a mail server that works", "one that fails"])
+@each_row("dispatcher", ["background", "inline"], ids=["mail in the background", "mail within the request"])
+@each_row("server", ["works", "fails"], ids=["a mail server that works", "one that fails"])
 def test_the_answer_is_the_same_to_the_byte_whoever_is_meant(
     database: str, new_site: NewSite, monkeypatch: pytest.MonkeyPatch, dispatcher: str, server: str
 ) -> None:
@@ -120,7 +119,7 @@ def _no_mail(*_: Any, **__: Any) -> None:
     raise OSError("the mail server's own trouble")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "found"),
     [("alice", True), ("pending", True), ("suspended", False), ("nobody", False)],
 )
@@ -135,7 +134,7 @@ def test_a_site_may_tell_strangers_who_has_an_account(new_site: NewSite, name: s
     assert len(site.outbox) == found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "complaints"),
     [
         pytest.param({}, {"login": ["This field is required."]}, id="nothing"),
@@ -152,7 +151,7 @@ def test_a_body_that_names_nobody_is_told_so(site: Site, body: dict[str, Any], c
     assert site.outbox == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "reached"),
     [
         ({"email": "alice@example.com"}, 1),
@@ -178,7 +177,8 @@ OTHERS = ["mıke@example.com", "míke@example.com", "mike@example.com ", "mike@e
 OTHERS += ["mike@exаmple.com", "ｍike@example.com", "mike@example.com.evil.org", "mike@example.com,eve@example.com"]
 
 
-@pytest.mark.parametrize("typed", [*VARIANTS, *OTHERS])
+@pytest.mark.databases
+@each_row("typed", [*VARIANTS, *OTHERS])
 def test_mail_goes_to_the_stored_address_and_no_variant_stands_for_it(
     database: str, new_site: NewSite, typed: str
 ) -> None:
@@ -189,8 +189,9 @@ def test_mail_goes_to_the_stored_address_and_no_variant_stands_for_it(
     assert [message.recipients for message in site.outbox] == reached
 
 
-@pytest.mark.parametrize("typed", ["MIKE", "ｍｉｋｅ"])
-@pytest.mark.parametrize("other", ["mıke", "míke", "mike ", "mike%", "mikè"])
+@pytest.mark.databases
+@each_row("typed", ["MIKE", "ｍｉｋｅ"])
+@each_row("other", ["mıke", "míke", "mike ", "mike%", "mikè"])
 def test_a_login_is_found_exactly(database: str, new_site: NewSite, typed: str, other: str) -> None:
     site = new_site(database)
     member(site, "mike")
@@ -259,7 +260,7 @@ def test_an_application_may_have_its_own_templates(new_site: NewSite, tmp_path: 
     assert mail.get_body(("html",)) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     "header",
     [
         {"Host": "evil.example"},
@@ -276,7 +277,7 @@ def test_no_header_reaches_the_link(site: Site, header: dict[str, str]) -> None:
     assert "https://example.com/reset-password/?user_id=" in text_of(site.read())
 
 
-@pytest.mark.parametrize("before", ["resend-verification", "register", "register-email", "send-reset-password-link"])
+@each_row("before", ["resend-verification", "register", "register-email", "send-reset-password-link"])
 def test_within_a_minute_of_another_mail_to_that_address_it_is_silent_and_answers_alike(
     site: Site, clock: Clock, before: str
 ) -> None:
@@ -310,7 +311,7 @@ def test_a_mail_that_failed_is_no_reason_to_be_silent(site: Site, monkeypatch: p
     assert mails(site) == [ASKED]
 
 
-@pytest.mark.parametrize("endpoint", ["send-reset-password-link", "reset-password"])
+@each_row("endpoint", ["send-reset-password-link", "reset-password"])
 def test_a_flow_that_is_switched_off_is_not_there(new_site: NewSite, endpoint: str) -> None:
     site = new_site(RESET_PASSWORD_VERIFICATION_ENABLED=False)
     member(site)
@@ -340,7 +341,7 @@ def test_the_link_sets_the_password_tells_the_owner_and_announces_it(database: s
     assert (has_password(site, PASSWORD), has_password(site, OTHER_PASSWORD)) == (False, True)
 
 
-@pytest.mark.parametrize("confirm", [False, True], ids=["without a confirmation", "with one"])
+@each_row("confirm", [False, True], ids=["without a confirmation", "with one"])
 def test_whether_it_is_typed_twice_is_a_setting(new_site: NewSite, confirm: bool) -> None:
     site = new_site(RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=confirm)
     member(site)
@@ -362,7 +363,7 @@ def test_the_parameters_may_come_as_numbers(site: Site) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["user_id", "timestamp", "signature"])
+@each_row("name", ["user_id", "timestamp", "signature"])
 def test_a_parameter_that_is_missing_is_told_by_its_name(site: Site, name: str) -> None:
     member(site)
     link = ask_reset(site)
@@ -385,8 +386,8 @@ PASSWORDS = [
 ]
 
 
-@pytest.mark.parametrize("body", PASSWORDS)
-@pytest.mark.parametrize("confirm", [False, True], ids=["once", "typed twice"])
+@each_row("body", PASSWORDS)
+@each_row("confirm", [False, True], ids=["once", "typed twice"])
 def test_no_password_shows_anything_until_the_link_has_proved_itself(
     new_site: NewSite, body: dict[str, Any], confirm: bool
 ) -> None:
@@ -403,7 +404,7 @@ def test_no_password_shows_anything_until_the_link_has_proved_itself(
     assert reset(site, link, password_confirm=OTHER_PASSWORD).get_json() == DONE  # the link is still good
 
 
-@pytest.mark.parametrize("name", ["user_id", "timestamp", "signature"])
+@each_row("name", ["user_id", "timestamp", "signature"])
 def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, name: str) -> None:
     member(site)
     link = ask_reset(site)
@@ -437,6 +438,7 @@ def test_a_link_works_once(database: str, new_site: NewSite) -> None:
     assert row(site, username="alice") == before
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_of_fifty_uses_at_once_one_works_and_the_others_are_forged_links(
     database: str, new_site: NewSite, sessions: dict[str, Any]
@@ -505,7 +507,7 @@ def test_a_link_of_either_setting_is_none_of_the_other(new_site: NewSite) -> Non
 # When, and by which key
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "answer"),
     [
         pytest.param(-61, LINK_INVALID, id="61 s before its time"),
@@ -586,7 +588,7 @@ def test_no_link_of_before_works_when_a_suspension_is_lifted(database: str, new_
     assert site.post("reset-password", {**ask_reset(site), "password": OTHER_PASSWORD}).status_code == 200
 
 
-@pytest.mark.parametrize("again", [True, False], ids=["a link that works once", "one that may be used again"])
+@each_row("again", [True, False], ids=["a link that works once", "one that may be used again"])
 def test_a_suspension_that_lands_during_the_reset_stands(
     new_site: NewSite, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
@@ -606,7 +608,7 @@ def test_a_suspension_that_lands_during_the_reset_stands(
     assert (after.is_active, after.password_hash) == (False, user.password_hash)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [
         {"email": "else@example.com"},
@@ -623,7 +625,7 @@ def test_a_link_dies_with_what_it_is_bound_to(site: Site, change: dict[str, Any]
     assert reset(site, link).get_json() == LINK_INVALID
 
 
-@pytest.mark.parametrize("change", [{"first_name": "Al"}, {"username": "al"}, {"last_login": None}], ids=str)
+@each_row("change", [{"first_name": "Al"}, {"username": "al"}, {"last_login": None}], ids=str)
 def test_and_with_nothing_else(site: Site, change: dict[str, Any]) -> None:
     user = member(site)
     link = ask_reset(site)
@@ -631,6 +633,7 @@ def test_and_with_nothing_else(site: Site, change: dict[str, Any]) -> None:
     assert reset(site, link).get_json() == DONE
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_every_session_and_token_ends(database: str, new_site: NewSite, sessions: dict[str, Any]) -> None:
     site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0, **sessions)
@@ -688,7 +691,7 @@ def test_a_model_without_a_stamp_binds_the_link_to_the_hash(database: str, new_s
     assert reset(site, link).get_json() == LINK_INVALID
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+@each_row("method", ["GET", "HEAD", "PUT", "DELETE"])
 def test_opening_the_link_with_another_method_changes_nothing(site: Site, method: str) -> None:
     member(site)
     link = ask_reset(site)
@@ -702,7 +705,7 @@ def test_opening_the_link_with_another_method_changes_nothing(site: Site, method
 # What must be so at start-up
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "setting"),
     [
         pytest.param(

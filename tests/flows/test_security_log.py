@@ -26,6 +26,7 @@ from ..conftest import Clock
 from ..people import add_members_page, bearer, copy_of, define_login, knows
 from ..people import token_of as token_for
 from ..site import PASSWORD, Site, mixin_and
+from ..tables import each_row
 from .journeys import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
 
 Log = list[logging.LogRecord]
@@ -65,7 +66,7 @@ def test_each_record_says_where_and_from_where(site: Site, security_log: Log) ->
     assert where == {"client": "203.0.113.5", "method": "POST", "endpoint": "registration.login"}
 
 
-@pytest.mark.parametrize("discreet", [True, False])
+@each_row("discreet", [True, False])
 def test_what_is_taken_is_told_with_its_owner_and_without_what_was_typed(
     new_site: NewSite, security_log: Log, discreet: bool
 ) -> None:
@@ -399,7 +400,7 @@ def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
     assert {each.name for each in CATALOGUE if f'"{each.name}"' not in text} <= elsewhere
 
 
-@pytest.mark.parametrize("failure", [OperationalError, ProgrammingError], ids=["answered 503", "answered 500"])
+@each_row("failure", [OperationalError, ProgrammingError], ids=["answered 503", "answered 500"])
 def test_a_statement_that_fails_is_logged_without_what_it_would_have_written(
     site: Site, caplog: pytest.LogCaptureFixture, failure: type[DBAPIError]
 ) -> None:
@@ -412,5 +413,7 @@ def test_a_statement_that_fails_is_logged_without_what_it_would_have_written(
     with site.app.app_context():
         event.listen(site.db.engine, "before_cursor_execute", fail)
     assert site.register("alice").status_code == (503 if failure is OperationalError else 500)
+    with site.app.app_context():
+        event.remove(site.db.engine, "before_cursor_execute", fail)
     assert "INSERT INTO users" in caplog.text
     assert not re.search(r"alice@example\.com|argon2|\$m=", caplog.text)

@@ -11,6 +11,7 @@ from flask_registration import DEFAULT_FLOWS, user_changed_email
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, links_of, own_model, text_of, whole
+from ..tables import each_row
 from .journeys import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
@@ -39,6 +40,7 @@ from .journeys import (
 )
 
 
+@pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
 def test_the_old_address_takes_the_change_back_and_every_session_ends(
     database: str, new_site: NewSite, sessions: dict[str, Any]
@@ -64,6 +66,7 @@ def test_the_old_address_takes_the_change_back_and_every_session_ends(
     assert site.outbox == []  # nobody but the owner knows
 
 
+@pytest.mark.databases
 def test_of_fifty_undoings_at_once_one_works(database: str, new_site: NewSite) -> None:
     site = new_site(database, config=AT_ONCE)
     member(site)
@@ -76,7 +79,7 @@ def test_of_fifty_undoings_at_once_one_works(database: str, new_site: NewSite) -
     assert len(heard) == 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "answer"),
     [
         pytest.param(7 * DAYS - 1, EMAIL_UNDONE, id="a second before its end"),
@@ -150,7 +153,7 @@ class Thief:
             self.client = log_in(self.site, password=self.password)
 
 
-@pytest.mark.parametrize("what", THEN)
+@each_row("what", THEN)
 @BOTH_KINDS_OF_SESSION
 def test_it_works_whatever_a_thief_does_next_who(new_site: NewSite, sessions: dict[str, Any], what: str) -> None:
     site = new_site(MAIL_COOLDOWN=0, **sessions)
@@ -192,6 +195,7 @@ def test_a_suspended_account_does_not_move_back(site: Site) -> None:
     assert row(site, username="alice") == before
 
 
+@pytest.mark.databases
 def test_an_old_address_that_somebody_else_has_by_now_stays_theirs(database: str, new_site: NewSite) -> None:
     site = new_site(database)
     member(site)
@@ -247,7 +251,7 @@ def test_within_the_period_the_first_address_alone_can_undo_and_after_it_the_lat
     assert site.user(username="alice").email == "third@example.com"
 
 
-@pytest.mark.parametrize("seconds", [0, 7 * DAYS], ids=["at once", "in the last second of the period"])
+@each_row("seconds", [0, 7 * DAYS], ids=["at once", "in the last second of the period"])
 def test_a_second_move_cannot_be_undone_that_is_made(site: Site, clock: Clock, seconds: int) -> None:
     member(site)
     move(site, log_in(site), "second@example.com")

@@ -17,6 +17,7 @@ from flask_registration.flows import verification_redirects
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, links_of
+from ..tables import each_row
 from .journeys import (
     LINK_INVALID,
     OTHER_PASSWORD,
@@ -44,7 +45,7 @@ URLS = {
     for end in ("SUCCESS", "FAILURE")
 }
 ENDPOINTS = ["verify-registration", "verify-email", "reset-password"]
-each_page = pytest.mark.parametrize("endpoint", ENDPOINTS)
+each_page = each_row("endpoint", ENDPOINTS)
 
 
 class Form(HTMLParser):
@@ -173,8 +174,8 @@ def test_the_button_leads_to_the_success_url_and_a_used_link_to_the_failure_url(
 
 
 @each_page
-@pytest.mark.parametrize("urls", [URLS, {}], ids=["with urls", "without"])
-@pytest.mark.parametrize("bad", ["forged", "missing", "expired", "empty"])
+@each_row("urls", [URLS, {}], ids=["with urls", "without"])
+@each_row("bad", ["forged", "missing", "expired", "empty"])
 def test_a_bad_link_leads_to_the_failure_url_or_says_so(
     new_site: NewSite, clock: Clock, endpoint: str, urls: dict[str, str], bad: str
 ) -> None:
@@ -217,7 +218,7 @@ def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> 
     assert reply.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "words"),
     [
         pytest.param({"password_confirm": "another"}, "The two passwords do not match.", id="two that differ"),
@@ -240,7 +241,7 @@ def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> 
         ),
     ],
 )
-@pytest.mark.parametrize("confirm", [False, True], ids=["", "with a confirmation by setting"])
+@each_row("confirm", [False, True], ids=["", "with a confirmation by setting"])
 def test_a_password_that_will_not_do_is_asked_for_again_and_the_link_is_still_good(
     new_site: NewSite, typed: dict[str, str], words: str, confirm: bool
 ) -> None:
@@ -281,7 +282,7 @@ OTHER_SITES = [
 
 
 @each_page
-@pytest.mark.parametrize("headers", OTHER_SITES, ids=str)
+@each_row("headers", OTHER_SITES, ids=str)
 def test_a_form_of_another_site_is_refused(pages: Site, endpoint: str, headers: dict[str, str]) -> None:
     form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
     reply = press(pages, form, headers)
@@ -292,7 +293,7 @@ def test_a_form_of_another_site_is_refused(pages: Site, endpoint: str, headers: 
 
 
 @each_page
-@pytest.mark.parametrize(
+@each_row(
     "headers",
     [
         {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
@@ -390,7 +391,7 @@ def test_every_link_that_is_mailed_opens_a_page_with_a_button(new_site: NewSite)
     assert len(found) == 4
 
 
-@pytest.mark.parametrize("headers", [{}, *OTHER_SITES], ids=str)
+@each_row("headers", [{}, *OTHER_SITES], ids=str)
 def test_the_button_that_takes_a_change_back_does_so_for_our_own_form_only(
     pages: Site, headers: dict[str, str]
 ) -> None:
@@ -416,8 +417,8 @@ def test_an_own_template_may_stand_in_for_the_page(new_site: NewSite, tmp_path: 
     assert reply.get_data(as_text=True) == "<h1>Ours: Confirm your new e-mail address at The Site</h1>"
 
 
-@pytest.mark.parametrize("name", URLS)
-@pytest.mark.parametrize("url", ["welcome", "example.com/welcome", "javascript:alert(1)", "https://exa mple.com/", ""])
+@each_row("name", URLS)
+@each_row("url", ["welcome", "example.com/welcome", "javascript:alert(1)", "https://exa mple.com/", ""])
 def test_a_page_that_leads_to_nowhere_is_a_configuration_problem(new_site: NewSite, name: str, url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         new_site(flows=FLOWS, **PAGES, **{name: url})
@@ -471,7 +472,7 @@ def test_a_real_browser_sends_the_form(new_site: NewSite, sqlite_url: str, brows
     assert has_password(site, OTHER_PASSWORD)
 
 
-@pytest.mark.parametrize("name", ["verify-registration", "reset-password", "verify-email", "undo-email-change"])
+@each_row("name", ["verify-registration", "reset-password", "verify-email", "undo-email-change"])
 def test_the_page_of_a_flow_that_the_application_left_out_is_not_there(new_site: NewSite, name: str) -> None:
     kept = {"verify-registration": "register", "reset-password": "reset_password", "verify-email": "register_email"}
     left_out = kept.get(name, "undo_email_change")
