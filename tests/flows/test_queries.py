@@ -1,4 +1,4 @@
-"""How many SQL statements an endpoint takes: a number that changes for a reason, or not at all."""
+"""Limit how many SQL statements an endpoint takes, and compare known with unknown accounts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event
+from sqlalchemy import update as update_rows
 
 from ..conftest import Clock
 from ..people import define_login
@@ -34,35 +35,45 @@ def kinds(statements: list[str]) -> list[str]:
 
 
 @each_row(
-    ("body", "expected"),
+    ("body", "most"),
     [
-        pytest.param({}, ["SELECT", "INSERT"], id="a free name and a free address"),
-        pytest.param({"email": "verified@example.com"}, ["SELECT", "UPDATE", "SELECT"], id="a taken address"),
-        pytest.param({"email": "pending@example.com"}, ["SELECT", "UPDATE", "SELECT"], id="a pending one"),
-        pytest.param({"username": "verified"}, ["SELECT"], id="a taken name"),
-        pytest.param({"username": "a b"}, [], id="a name that will not do"),
-        pytest.param({"password": "short"}, [], id="a password that will not do"),
+        pytest.param({}, 2, id="a free name and a free address"),
+        pytest.param({"email": "verified@example.com"}, 3, id="a taken address"),
+        pytest.param({"email": "pending@example.com"}, 3, id="a pending one"),
+        pytest.param({"username": "verified"}, 1, id="a taken name"),
+        pytest.param({"username": "a b"}, 0, id="a name that will not do"),
+        pytest.param({"password": "short"}, 0, id="a password that will not do"),
     ],
 )
-def test_a_registration_takes(peopled: Site, body: dict[str, Any], expected: list[str]) -> None:
+def test_a_registration_takes_at_most(peopled: Site, body: dict[str, Any], most: int) -> None:
     with peopled.statements() as statements:
         peopled.register(**{"username": "alice", "email": "alice@example.com", **body})
-    assert kinds(statements) == expected
+    assert len(statements) <= most
+
+
+def test_a_registration_of_a_taken_address_takes_the_same_whoever_has_it(peopled: Site) -> None:
+    with peopled.statements() as of_verified:
+        assert peopled.register("alice", email="verified@example.com").status_code == 201
+    with peopled.statements() as of_pending:
+        assert peopled.register("alice", email="pending@example.com").status_code == 201
+    assert kinds(of_verified) == kinds(of_pending)
 
 
 @each_row("settings", [{"PREVENT_ENUMERATION": False}, {"REGISTER_VERIFICATION_ENABLED": False}])
-def test_where_a_taken_address_is_refused_a_registration_takes_one(
+def test_where_a_taken_address_is_refused_a_registration_takes_at_most_one(
     settings: dict[str, Any], database: str, new_site: NewSite
 ) -> None:
     site = new_site(database, **settings)
     with site.statements() as statements:
         assert site.register("alice").status_code == 201
-    assert kinds(statements) == ["INSERT"]
+    assert len(statements) <= 1
 
 
 def test_a_suspended_owner_of_the_address_makes_no_difference(peopled: Site) -> None:
+    with peopled.statements() as usual:
+        assert peopled.register(username="alice", email="verified@example.com").status_code == 201
     with peopled.app.app_context():
-        peopled.db.session.execute(update(peopled.User).values(is_active=False))
+        peopled.db.session.execute(update_rows(peopled.User).values(is_active=False))
         peopled.db.session.commit()
     written: list[int] = []
 
@@ -73,48 +84,49 @@ def test_a_suspended_owner_of_the_address_makes_no_difference(peopled: Site) -> 
         event.listen(peopled.db.engine, "after_cursor_execute", count)
     with peopled.statements() as statements:
         assert peopled.register(username="alice", email="verified@example.com").status_code == 201
-    assert kinds(statements) == ["SELECT", "UPDATE", "SELECT"]
+    assert kinds(statements) == kinds(usual)
     assert written == [1]
 
 
-def test_verifying_takes_two_statements_and_one_the_second_time(peopled: Site) -> None:
+def test_verifying_takes_at_most_two_statements_and_one_the_second_time(peopled: Site) -> None:
     with peopled.statements() as statements:
         assert peopled.verify().status_code == 200
-    assert kinds(statements) == ["SELECT", "UPDATE"]
+    assert len(statements) <= 2
     with peopled.statements() as statements:
         assert peopled.verify().status_code == 200
-    assert kinds(statements) == ["SELECT"]
+    assert len(statements) <= 1
 
 
-def test_with_sessions_as_rows_verifying_takes_three(database: str, new_site: NewSite) -> None:
+def test_with_sessions_as_rows_verifying_takes_at_most_three(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login)
     site.register("alice")
     with site.statements() as statements:
         assert site.verify().status_code == 200
-    assert kinds(statements) == ["SELECT", "UPDATE", "DELETE"]
+    assert len(statements) <= 3
 
 
 def test_only_the_flag_and_the_stamp_are_written(peopled: Site) -> None:
     with peopled.statements() as statements:
         peopled.verify()
-    written = statements[1].partition("SET")[2].partition("WHERE")[0]
+    (update,) = [statement for statement in statements if statement.startswith("UPDATE")]
+    written = update.partition("SET")[2].partition("WHERE")[0]
     assert written.count("=") == 2
     assert "is_verified" in written
     assert "security_stamp" in written
 
 
-@each_row(
-    ("link", "expected"),
-    [
-        pytest.param({"signature": "forged"}, ["SELECT"], id="a forged one"),
-        pytest.param({"user_id": "4711"}, ["SELECT"], id="of nobody"),
-        pytest.param({"user_id": "no number"}, [], id="of what is no id"),
-    ],
-)
-def test_a_link_that_is_refused_takes(peopled: Site, link: dict[str, Any], expected: list[str]) -> None:
+def test_a_link_that_is_refused_takes_at_most_one_and_the_same_for_a_known_and_an_unknown_account(
+    peopled: Site,
+) -> None:
+    with peopled.statements() as forged:
+        assert peopled.verify(signature="forged").status_code == 400
+    with peopled.statements() as of_nobody:
+        assert peopled.verify(user_id="4711").status_code == 400
+    assert kinds(forged) == kinds(of_nobody)
+    assert len(forged) <= 1
     with peopled.statements() as statements:
-        assert peopled.verify(**link).status_code == 400
-    assert kinds(statements) == expected
+        assert peopled.verify(user_id="no number").status_code == 400
+    assert statements == []
 
 
 def test_verifying_with_auto_login_takes_no_more(database: str, new_site: NewSite) -> None:
@@ -122,27 +134,30 @@ def test_verifying_with_auto_login_takes_no_more(database: str, new_site: NewSit
     site.register("alice")
     with site.statements() as statements:
         assert site.verify().status_code == 200
-    assert kinds(statements) == ["SELECT", "UPDATE"]
+    assert len(statements) <= 2
 
 
-@each_row("name", ["pending", "verified", "nobody"])
 @each_row(
-    ("ways", "count"),
+    ("ways", "most"),
     [(["login"], 1), (["username"], 1), (["email"], 1), (["login", "email"], 2), (["username", "email"], 2)],
 )
-def test_resending_takes_a_statement_for_each_way_that_the_account_is_named(
-    peopled: Site, ways: list[str], count: int, name: str
+def test_resending_takes_at_most_a_statement_for_each_way_and_the_same_for_known_and_unknown_accounts(
+    peopled: Site, ways: list[str], most: int
 ) -> None:
-    body = {way: f"{name}@example.com" if way == "email" else name for way in ways}
-    with peopled.statements() as statements:
-        assert peopled.post("resend-verification", body).status_code == 200
-    assert kinds(statements) == ["SELECT"] * count
+    found = []
+    for name in ("pending", "verified", "nobody"):
+        body = {way: f"{name}@example.com" if way == "email" else name for way in ways}
+        with peopled.statements() as statements:
+            assert peopled.post("resend-verification", body).status_code == 200
+        found.append(kinds(statements))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) <= most
 
 
 def test_an_account_is_looked_up_once_where_two_fields_say_the_same(peopled: Site) -> None:
     with peopled.statements() as statements:
         peopled.post("resend-verification", {"login": "pending", "username": "pending"})
-    assert kinds(statements) == ["SELECT"]
+    assert len(statements) <= 1
 
 
 @each_row("endpoint", ["register", "verify-registration", "resend-verification"])
