@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warm_up = min(20, options.pairs)
     each_takes = options.pairs + warm_up
-    # Nobody is asked about in two comparisons: an address that was just written to gets no other mail for a while.
+    # Placeholder is asked about in two comparisons: an address that was just written to gets no other mail for a while.
     crowd = Crowd(each_takes * len(comparisons(Crowd(1))) + 1)
     missed = 0
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Sphinx: the pages, and what is made from declarations: the table of the settings, and the endpoints."""
+"""Configure Sphinx, and make the pages of the settings and the endpoints from declarations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from typing import Any
 from flask import Flask
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 from flask_registration import LoginMixin, Registration, UserMixin, __version__
-from flask_registration.cli import settings_table
-from flask_registration.openapi import Description
+from flask_registration.cli.configuration import settings_table
 from flask_registration.openapi.markdown import to_markdown
+from flask_registration.openapi.serving import Description
 
 
 def endpoints() -> str:
     """The endpoints of the README's application, which gives tokens too."""
     db, app = SQLAlchemy(), Flask("docs")
-    models: list[Any] = [type(kind.__name__[:-5], (kind, db.Model), {}) for kind in (UserMixin, LoginMixin)]
+    models: list[Any] = [
+        type(kind.__name__[:-5], (kind, db.Model), {}) for kind in (UserMixin, LoginMixin)
+    ]
     app.config["SECRET_KEY"] = "for no longer than it takes to build the pages"
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     app.config["MAIL_DEFAULT_SENDER"] = "no-reply@example.com"
-    app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = "https://example.com/verify-registration/"
+    app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = (
+        "https://example.com/verify-registration/"
+    )
     app.config["REGISTRATION_LOGIN_RETRIEVE_TOKEN"] = True
     db.init_app(app)
     Mail(app)
@@ -54,8 +59,10 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 
 
-def break_at_underscores(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """Let names and paths break where a reader would break them; ``pages.css`` says where they may."""
+def break_at_underscores(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Let names and paths break after ``_`` and ``/``, in the places that ``pages.css`` names."""
 
     def names(code: re.Match[str]) -> str:
         return re.sub(r"(?<=\w)[_/]", r"\g<0><wbr>", code[0])
@@ -64,4 +71,5 @@ def break_at_underscores(app: Sphinx, page: str, template: str, context: dict[st
 
 
 def setup(app: Sphinx) -> None:
+    app.add_lexer("mermaid", TextLexer)  # GitHub draws it; these pages show its source
     app.connect("html-page-context", break_at_underscores)

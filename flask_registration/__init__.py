@@ -1,22 +1,19 @@
-"""Accounts for Flask applications: the face, what an application imports."""
+"""User accounts for Flask applications: the public API."""
 
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
-from .accounts import create_user
+from .auth.links import Purpose, SignedLink, VerificationLink
+from .auth.tokens import LoginMixin, TokenManager
 from .errors import APIError, ConfigurationError, LinkExpired, LinkInvalid, UserNotFound
 from .extension import Registration
-from .flow import Flow, load_body, success
 from .flows import DEFAULT_FLOWS
-from .kit import Kit, current_kit
-from .links import Purpose, SignedLink, VerificationLink
-from .logins import LoginMixin
-from .mail import NotificationMethod, NotificationType
-from .messages import Message
-from .models import EmailUserMixin, UserMixin
+from .http.accounts import create_user
+from .http.bodies import BodySchema, EmailLinkSchema, LinkSchema, SuccessSchema
+from .http.flow import Flow, load_body, success
+from .i18n.messages import Message
+from .mail.composer import NotificationMethod, NotificationType
 from .settings import Settings, SettingsReader, setting
 from .signals import (
-    announce,
     mail_failed,
     user_activated,
     user_changed_email,
@@ -28,12 +25,14 @@ from .signals import (
     user_registered,
     user_reset_password,
 )
-from .tokens import TokenManager
-from .users import next_stamp
-from .web import BodySchema, EmailLinkSchema, LinkSchema, SuccessSchema
+from .state import RegistrationState, announce, current_registration
+from .users.mixins import EmailUserMixin, UserMixin
+from .users.stamps import next_stamp
 
 if TYPE_CHECKING:
-    from .outbox import OutboxMixin
+    from .outbox.model import OutboxMixin
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_FLOWS",
@@ -43,7 +42,6 @@ __all__ = [
     "EmailLinkSchema",
     "EmailUserMixin",
     "Flow",
-    "Kit",
     "LinkExpired",
     "LinkInvalid",
     "LinkSchema",
@@ -54,6 +52,7 @@ __all__ = [
     "OutboxMixin",
     "Purpose",
     "Registration",
+    "RegistrationState",
     "Settings",
     "SettingsReader",
     "SignedLink",
@@ -65,7 +64,7 @@ __all__ = [
     "__version__",
     "announce",
     "create_user",
-    "current_kit",
+    "current_registration",
     "load_body",
     "mail_failed",
     "next_stamp",
@@ -84,8 +83,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "OutboxMixin":  # for those who want it: its columns cost a sixth of the whole import
-        from .outbox import OutboxMixin
+    if name == "OutboxMixin":  # imported on demand: its columns take a sixth of the import time
+        from .outbox.model import OutboxMixin
 
         return OutboxMixin
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
-"""Everything that can go wrong, one tree: each error knows its status, its code and its text.
+"""Errors in one tree. Each knows its status, its code and its text.
 
-A field that does not validate is marshmallow's ``ValidationError``; these are all the others.
+A field that is invalid is marshmallow's ``ValidationError``; these are all others.
 """
 
 from __future__ import annotations
@@ -9,32 +9,36 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-from .messages import Message
+from .i18n.messages import Message
 
 
 class RegistrationError(Exception):
-    """The root of the tree."""
+    """The base class of all errors."""
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a configuration."""
+    """A problem of the configuration.
+
+    :ivar text: what is wrong and how to fix it; continues the sentence that the setting begins.
+    """
 
     setting: str
-    cure: str
+    text: str
 
 
 class ConfigurationError(RegistrationError):
-    """The application cannot start like this; the message lists every problem, each with its cure."""
+    """The application cannot start like this. The message lists every problem, each with a hint."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = [f"  {setting}: {cure}" for setting, cure in self.problems]
-        super().__init__("\n".join([f"Flask-Registration found {count} in the configuration.", *lines]))
+        lines = [f"  {setting}: {text}" for setting, text in self.problems]
+        title = f"Flask-Registration found {count} in the configuration."
+        super().__init__("\n".join([title, *lines]))
 
 
 class APIError(RegistrationError):
-    """An error that the client is told: ``{"detail": text, "code": code}`` with its status."""
+    """An error that the client receives: ``{"detail": text, "code": code}`` with its status."""
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
@@ -47,9 +51,9 @@ class APIError(RegistrationError):
 
 
 class LinkRefused(APIError):
-    """A mailed link that is not good.
+    """A link that is not valid.
 
-    :ivar user_id: the account that it names, where there is one; for the security log, not for the client.
+    :ivar user_id: the account that it names, if it exists; for the security log, not for the client.
     """
 
     def __init__(self, text: str | None = None, *, user_id: str | None = None) -> None:
@@ -58,7 +62,7 @@ class LinkRefused(APIError):
 
 
 class LinkInvalid(LinkRefused):
-    """A mailed link that was forged, meant for something else, or already used."""
+    """A link that was forged, made for another purpose, or used."""
 
     code = "signature-invalid"
     text: ClassVar[str] = Message(
@@ -67,28 +71,30 @@ class LinkInvalid(LinkRefused):
 
 
 class LinkExpired(LinkRefused):
-    """A mailed link that was good once."""
+    """A link that has expired."""
 
     code = "signature-expired"
     text: ClassVar[str] = Message("This link has expired. Please ask for a new one.")
 
 
 class LoginInvalid(APIError):
-    """No such account, a wrong password, or a suspended account: all alike."""
+    """An unknown or suspended account, or a wrong password: the same error for all."""
 
     code = "login-invalid"
-    text: ClassVar[str] = Message("Login or password invalid.")
+    text: ClassVar[str] = Message("Incorrect username, e-mail address or password.")
 
 
 class NotVerified(APIError):
-    """The right password of an account whose address has not been proven yet."""
+    """The right password of an account whose e-mail address is not verified yet."""
 
     code = "not-verified"
-    text: ClassVar[str] = Message("Please confirm your e-mail address first. We can send you the mail again.")
+    text: ClassVar[str] = Message(
+        "Please confirm your e-mail address first. Check your inbox, or ask for a new confirmation e-mail."
+    )
 
 
 class NotAuthenticated(APIError):
-    """Nobody is logged in."""
+    """No user is logged in."""
 
     status = 401
     code = "not-authenticated"
@@ -97,63 +103,69 @@ class NotAuthenticated(APIError):
 
 
 class ReauthenticationRequired(APIError):
-    """The login is not fresh enough for this, and no password came with it (RFC 9470)."""
+    """The login is not fresh, and the request has no password (RFC 9470)."""
 
     status = 401
     code = "reauthentication-required"
-    text: ClassVar[str] = Message("Please confirm this with your password.")
-    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'}
+    text: ClassVar[str] = Message("Please enter your password to continue.")
+    headers: Mapping[str, str] = {
+        "WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'
+    }
 
 
 class EmailAlreadyRegistered(APIError):
-    """Somebody else has the address; told to those only who have proven that it is theirs."""
+    """Another account has the e-mail address. Only clients that verified it receive this error."""
 
     code = "email-already-registered"
-    text: ClassVar[str] = Message("This e-mail address is already registered.")
+    text: ClassVar[str] = Message("This e-mail address is already in use.")
 
 
 class AccountInUse(APIError):
-    """The database keeps other rows that need this account."""
+    """Other rows of the database refer to this account."""
 
     code = "account-in-use"
-    text: ClassVar[str] = Message("This account cannot be deleted because something else depends on it.")
+    text: ClassVar[str] = Message(
+        "This account cannot be deleted because something else depends on it."
+    )
 
 
 class LoginNotFound(APIError):
-    """None of one's own sessions and tokens has this number."""
+    """The current user has no session or token with this id."""
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("There is no such login.")
+    text: ClassVar[str] = Message("This session does not exist.")
 
 
 class UserNotFound(APIError):
-    """No such account; told to a client only where a setting asks for it.
+    """There is no such account. A client receives this only if a setting allows it.
 
-    :ivar user: the account that was named, if there is one.
-    :ivar reason: why it will not do, for the security log, not for the client.
+    :ivar user: the account that was named, if it exists.
+    :ivar reason: why it cannot be used; for the security log, not for the client.
     """
 
     code = "user-not-found"
     text: ClassVar[str] = Message("User not found.")
 
-    def __init__(self, text: str | None = None, *, user: object | None = None, reason: str | None = None) -> None:
+    def __init__(
+        self, text: str | None = None, *, user: object | None = None, reason: str | None = None
+    ) -> None:
         super().__init__(text)
         self.user = user
         self.reason: str = reason or ("unknown" if user is None else "wrong")
 
 
 class UserWithoutEmailNonverifiable(APIError):
-    """An account without an address has nothing that could be verified."""
+    """An account without an e-mail address cannot be verified."""
 
     code = "user-without-email-nonverifiable"
     text: ClassVar[str] = Message("An account without an e-mail address cannot be verified.")
 
 
 class Throttled(APIError):
-    """This client has asked too often, or too many have asked about this account.
+    """Too many requests from this client, or about this account.
 
-    :param wait: the seconds until the next request may pass.
+    :param wait: the seconds until the next request may succeed.
     """
 
     status = 429
@@ -166,36 +178,42 @@ class Throttled(APIError):
 
 
 class MailUnavailable(APIError):
-    """The mail could not be handed over, and nothing was kept: the client may simply try again."""
+    """The e-mail could not be sent, and nothing was stored: the client can try again."""
 
     status = 503
     code = "mail-unavailable"
-    text: ClassVar[str] = Message("The mail could not be sent. Nothing was changed; please try again in a minute.")
+    text: ClassVar[str] = Message(
+        "The e-mail could not be sent. Nothing was changed. Please try again in a minute."
+    )
     headers: Mapping[str, str] = {"Retry-After": "60"}
 
 
 class DatabaseUnavailable(APIError):
-    """The database is down, or gave way to others again and again: all that was asked for was done, or none of it.
+    """The database is down, or conflicts persist. Everything was stored, or nothing.
 
-    (None, unless the connection broke while the commit was under way.)
+    (Nothing, unless the connection broke during the commit.)
     """
 
     status = 503
     code = "database-unavailable"
-    text: ClassVar[str] = Message("The database did not answer just now. Please try again.")
+    text: ClassVar[str] = Message(
+        "The service is temporarily unavailable. Please try again in a few seconds."
+    )
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
-class FieldTaken(RegistrationError):
-    """The database holds these values already.
+class DuplicateValue(RegistrationError):
+    """The database has these values already.
 
-    :ivar fields: names of the attributes whose value is taken; empty where the database did not say which.
-    :ivar owner: the account that has the e-mail address, where that is among them.
+    :ivar fields: the names of the attributes; empty if the database does not say which.
+    :ivar owner: the account with the e-mail address, if that is among them.
     :ivar holders: the accounts that have any of them.
     """
 
-    def __init__(self, fields: Sequence[str], owner: object | None = None, holders: Sequence[object] = ()) -> None:
+    def __init__(
+        self, fields: Sequence[str], owner: object | None = None, holders: Sequence[object] = ()
+    ) -> None:
         self.fields: tuple[str, ...] = tuple(fields)
         self.owner = owner
         self.holders: tuple[object, ...] = tuple(holders)
-        super().__init__(f"taken: {', '.join(fields) or 'a constraint'}")
+        super().__init__(f"duplicate: {', '.join(fields) or 'a constraint'}")

@@ -1,73 +1,74 @@
-"""The extension: reads the settings, builds the kit, mounts the flows on one blueprint."""
+"""The extension: reads the settings, runs the checks, builds the state, and mounts flows and optional packages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from email.utils import formataddr
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, current_app
 
-from .accounts import create_user
-from .attempts import RetrySettings
-from .checks import check_dispatcher, check_surroundings, check_templates, check_values, declared_throttles
-from .cooldown import Cooldown
-from .delivery import Sender
-from .dispatch import Mailer
-from .dispatchers import make_dispatcher
+from .auth.links import Links, LinkSettings, front_end_pages, signing_keys
+from .auth.passwords import Passwords, PasswordSettings, check_hasher
+from .auth.sessions import LoginSettings, SessionManager
+from .auth.tokens import Kind, LoginStore, SignedTokenManager, StoredTokenManager, TokenManager
 from .errors import ConfigurationError
-from .flow import Flow, mount
-from .flows import DEFAULT_FLOWS, optional_flows
-from .identity import Identity, LoginSettings
-from .kit import Kit
-from .languages import LanguageSettings, make_languages
-from .links import Links, LinkSettings
-from .logins import Kind, LoginStore
-from .mail import Composer, Mail, MailSettings
-from .openapi import OpenAPISettings, serve
-from .openapi import check as check_openapi
-from .outbox_settings import OutboxSettings
-from .outbox_store import OutboxStore
-from .passwords import Passwords, PasswordSettings
-from .problems import answer_errors, complete_replies
-from .settings import Settings, SettingsReader
-from .signals import announce, mail_failed
-from .sqla import SQLAlchemyUserStore
-from .throttles import ThrottleSettings, make_throttles
-from .tokens import SignedTokenManager, StoredTokenManager, TokenManager
-from .usermodel import UserSettings, resolve
-from .web import WebSettings
+from .flows.default import (
+    DEFAULT_FLOWS,
+    EXTRAS,
+    PROBLEM_DETAILS,
+    OptionalPackage,
+    optional_flows,
+)
+from .http.accounts import create_user
+from .http.flow import Flow, mount
+from .http.responses import (
+    HTTPSettings,
+    LanguageSettings,
+    add_response_headers,
+    check_url_prefix,
+    handle_errors,
+    make_languages,
+)
+from .i18n.languages import Languages
+from .mail.composer import Composer, MailSettings, check_templates
+from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
+from .mail.limits import Cooldown
+from .mail.message import Mail
+from .settings import PREFIX, Settings, SettingsReader
+from .signals import mail_failed
+from .state import Extra, RegistrationState, Setup, announce
+from .users.fields import UserFields, UserSettings, resolve
+from .users.store import UserStore
 
-#: The rooms that have settings of their own, beside the flows.
-ROOMS: tuple[type[Settings], ...] = (
+#: The groups of settings of the core, without those of the flows.
+SETTINGS_GROUPS: tuple[type[Settings], ...] = (
     LinkSettings,
     UserSettings,
     PasswordSettings,
     LoginSettings,
     MailSettings,
     RetrySettings,
-    OutboxSettings,
-    WebSettings,
+    HTTPSettings,
     LanguageSettings,
-    OpenAPISettings,
-    ThrottleSettings,
 )
 
 
 class Registration:
-    """Gives an application its accounts.
+    """Adds user accounts to an application.
 
-    One object serves any number of applications; what belongs to one lives in its ``extensions["registration"]``.
+    One object serves any number of applications; the state of one is at ``app.extensions["registration"]``.
 
     :param user_model: the mapped class of the users.
-    :param login_model: the mapped class of sessions and tokens, ``class Login(LoginMixin, db.Model)``, if they shall
-        be rows.
-    :param outbox_model: the mapped class of mails that shall leave, ``class Outbox(OutboxMixin, db.Model)``, for the
-        dispatcher ``"outbox"``.
-    :param flows: the journeys, an application's own among them: ``[*DEFAULT_FLOWS, invite.flow]``.
-    :raises ConfigurationError: with every problem of the configuration, each with its cure.
+    :param login_model: the mapped class of sessions and tokens, if they are stored as rows:
+        ``class Login(LoginMixin, db.Model)``.
+    :param outbox_model: the mapped class of queued e-mails, for the dispatcher ``"outbox"``:
+        ``class Outbox(OutboxMixin, db.Model)``.
+    :param flows: the flows, also your own: ``[*DEFAULT_FLOWS, invite.flow]``.
+    :raises ConfigurationError: with every problem of the configuration, each with a hint.
     """
 
     def __init__(
@@ -79,9 +80,7 @@ class Registration:
         outbox_model: type[Any] | None = None,
         flows: Sequence[Flow[Any]] = DEFAULT_FLOWS,
     ) -> None:
-        self._user_model = user_model
-        self._login_model = login_model
-        self._outbox_model = outbox_model
+        self._models = {"user": user_model, "login": login_model, "outbox": outbox_model}
         self._flows = tuple(flows)
         if app is not None:
             self.init_app(app)
@@ -94,125 +93,234 @@ class Registration:
         login_model: type[Any] | None = None,
         outbox_model: type[Any] | None = None,
     ) -> None:
-        """Read the settings, check them, and put the endpoints on the application.
+        """Read the settings, check them, and add the endpoints to the application.
 
         Call it after ``db.init_app(app)`` and ``mail.init_app(app)``.
 
-        :raises ConfigurationError: with every problem of the configuration, each with its cure.
+        :raises ConfigurationError: with every problem of the configuration, each with a hint.
         """
-        kit, flows = _build_kit(
-            app,
-            user_model or self._user_model,
-            login_model or self._login_model,
-            outbox_model or self._outbox_model,
-            self._flows,
-        )
+        given = {"user": user_model, "login": login_model, "outbox": outbox_model}
+        models = {role: given[role] or model for role, model in self._models.items()}
+        reader = SettingsReader(app.config, models["user"])
+        setup, extras, fields, languages = _read(app, reader, models, self._flows)
+        state = _build(setup, fields, languages)
+        web = state.group(HTTPSettings)
         blueprint = Blueprint(
-            "registration", __name__, url_prefix=kit.group(WebSettings).url_prefix, template_folder="templates"
+            "registration", __name__, url_prefix=web.url_prefix, template_folder="templates"
         )
-        mount(flows, blueprint, app, kit)
-        serve(blueprint, app, kit)
-        answer_errors(blueprint, kit.group(WebSettings))
-        complete_replies(blueprint, kit.languages)
+        mount(setup.flows, blueprint, app, state)
+        for extra in extras:
+            extra.mount(blueprint, app, state)
+        handle_errors(blueprint, web, PROBLEM_DETAILS)
+        add_response_headers(blueprint, state.languages)
         app.register_blueprint(blueprint)
-        # Before Flask-SQLAlchemy's own: a connection that broke since must not cost a reply that is ready.
-        app.teardown_appcontext(lambda error: kit.finish())
-        app.extensions["registration"] = kit
+        # Before Flask-SQLAlchemy's own: a broken connection must not cost a response that is ready.
+        app.teardown_appcontext(lambda error: state.finish())
+        app.extensions["registration"] = state
 
     def create_user(self, *, password: str, verified: bool = True, **fields: Any) -> Any:
-        """Make a user outside a request, as a registration would; the caller commits.
+        """Create a user outside a request, as a registration does. The caller commits.
 
-        Within an application context. ``fields`` may be any column of the model.
+        Call it within an application context. ``fields`` may be any column of the model.
 
-        :raises marshmallow.ValidationError: what a registration would refuse, a taken name or address among it.
+        :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail address.
         """
-        return create_user(current_app.extensions["registration"], password=password, verified=verified, **fields)
+        state = current_app.extensions["registration"]
+        return create_user(state, password=password, verified=verified, **fields)
 
 
-def _build_kit(
+# Read and check
+
+
+def _read(
     app: Flask,
-    model: type[Any] | None,
-    login_model: type[Any] | None,
-    outbox_model: type[Any] | None,
-    flows: Sequence[Flow[Any]],
-) -> tuple[Kit, list[Flow[Any]]]:
-    """The kit, and the flows that this application can have; or every problem at once."""
-    reader = SettingsReader(app.config, model)
-    groups = [reader.read(group) for group in (*ROOMS, *(flow.group for flow in flows))]
-    fields = resolve(model, reader.read(UserSettings), reader)
+    reader: SettingsReader,
+    models: Mapping[str, Any],
+    given: Sequence[Flow[Any]],
+) -> tuple[Setup, list[Extra], UserFields, Languages]:
+    """Read all settings and check the configuration.
+
+    :raises ConfigurationError: with every problem at once.
+    """
+    for group in (*SETTINGS_GROUPS, *(flow.group for flow in given)):
+        reader.read(group)
+    fields = resolve(models["user"], reader.read(UserSettings), reader)
     has_email = fields is None or fields.email is not None
-    given = flows
-    flows = [flow for flow in given if (login_model or not flow.needs_logins) and (has_email or not flow.needs_email)]
-    mails = reader.read(MailSettings)
-    sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
-    check_surroundings(app, reader, sender, mail=any(flow.mails(reader.read(flow.group)) for flow in flows))
-    check_dispatcher(app, reader, outbox_model, model)
-    check_templates(app, reader, groups)
+    flows = [
+        flow
+        for flow in given
+        if (models["login"] or not flow.needs_logins) and (has_email or not flow.needs_email)
+    ]
+    known = [*DEFAULT_FLOWS, *given]
+    setup = Setup(app=app, reader=reader, models=models, flows=flows, known_flows=known)
+    _check_application(app, reader, flows)
+    check_templates(app, reader)
     for flow in flows:
         for check in flow.checks:
             check(reader.read(flow.group), fields, reader)
-    check_values(reader)
+    check_url_prefix(reader)
+    check_hasher(reader)
+    _check_login(reader)
     languages = make_languages(app, reader)
-    check_openapi(app, reader, [endpoint.path for flow in flows for endpoint in flow.endpoints])
-    throttles = make_throttles(app, reader, declared_throttles([*DEFAULT_FLOWS, *given]))
-    settings = reader.finish(
-        known=[*ROOMS, *(flow.group for flow in DEFAULT_FLOWS)],
-        optional=lambda: {flow.group: flow.name for flow in optional_flows()},
-    )
-    if fields is None or languages is None:  # its problems were raised just now
+    extras = list(_load_extras(setup))
+    for extra in extras:
+        for group in extra.settings:
+            reader.read(group)
+        extra.prepare(setup)
+    _finish_reading(reader)
+    if fields is None or languages is None:  # their problems were raised before
         raise ConfigurationError(reader.problems)
+    return setup, extras, fields, languages
 
-    def tell_of_failure(mail: Mail, error: BaseException) -> None:
+
+def _check_application(app: Flask, reader: SettingsReader, flows: Iterable[Flow[Any]]) -> None:
+    """Check what an application needs before the extension."""
+    if not app.secret_key or not isinstance(app.secret_key, str | bytes):
+        problem = "must be a string" if app.secret_key else "is not set"
+        command = "python -c 'import secrets; print(secrets.token_hex())'"
+        reader.problem("SECRET_KEY", f"{problem}. Set it to the output of {command}.")
+    if "sqlalchemy" not in app.extensions:
+        text = "is not initialized. Call db.init_app(app) before registration.init_app(app)."
+        reader.problem("Flask-SQLAlchemy", text)
+    if not any(flow.sends_mail(reader.read(flow.group)) for flow in flows):
+        return
+    if "mail" not in app.extensions:
+        text = "is not initialized. Call mail.init_app(app) before registration.init_app(app)."
+        reader.problem("Flask-Mail", text)
+    if not _sender(app, reader):
+        reader.problem(
+            PREFIX + "VERIFICATION_FROM_EMAIL",
+            "is not set, and neither is MAIL_DEFAULT_SENDER. Set one to the sender's e-mail address, "
+            'for example "no-reply@example.com".',
+        )
+
+
+def _check_login(reader: SettingsReader) -> None:
+    login = reader.read(LoginSettings)
+    if not (login.login_authenticate_session or login.login_retrieve_token):
+        reader.problem(
+            PREFIX + "LOGIN_AUTHENTICATE_SESSION",
+            f"is False, so a login has no effect. Set {PREFIX}LOGIN_RETRIEVE_TOKEN = True, or leave it True.",
+        )
+
+
+def _load_extras(setup: Setup) -> Iterable[Extra]:
+    """Import the optional packages that this configuration asks for."""
+    config, reader = setup.app.config, setup.reader
+    for package in EXTRAS:
+        is_asked_for = (
+            any(key.startswith(PREFIX + package.settings) for key in config if package.settings)
+            or (package.library and find_spec(package.library) is not None)
+            or setup.models.get(package.name) is not None
+            or reader.read(MailSettings).mail_dispatcher == package.name
+        )
+        if not is_asked_for:
+            continue
+        if package.requires and not find_spec(package.requires):
+            reader.problem(
+                f"{PREFIX}MAIL_DISPATCHER",
+                f'is "{package.name}", which is not installed: '
+                f'pip install "Flask-Registration[{package.name}]".',
+            )
+            continue
+        yield package.load()
+
+
+def _finish_reading(reader: SettingsReader) -> None:
+    known = [*SETTINGS_GROUPS, *(flow.group for flow in DEFAULT_FLOWS)]
+    inactive: dict[type[Settings], str] = {}
+    if reader.unknown(known):  # import the rest only for the sake of the message
+        known += [group for group in extra_settings(EXTRAS) if group not in known]
+        inactive = {flow.group: flow.name for flow in optional_flows()}
+    reader.finish(known, inactive)
+
+
+def extra_settings(packages: Iterable[OptionalPackage]) -> list[type[Settings]]:
+    """Return the groups of settings of optional packages whose libraries are installed."""
+    installed = [each for each in packages if not each.requires or find_spec(each.requires)]
+    return [group for package in installed for group in package.load().settings]
+
+
+# Build
+
+
+def _build(setup: Setup, fields: UserFields, languages: Languages) -> RegistrationState:
+    app, reader = setup.app, setup.reader
+    db = app.extensions["sqlalchemy"]
+    links, mails, login = (
+        reader.read(LinkSettings),
+        reader.read(MailSettings),
+        reader.read(LoginSettings),
+    )
+    host = urlsplit(links.register_verification_url or "").hostname
+    site_name = mails.site_name or host or app.name
+    users = UserStore(db, fields, test_environment=app.testing)
+
+    def signal_failed_mail(mail: Mail, error: BaseException) -> None:
         try:
             user = users.get(mail.user_id)
         except Exception:  # the database may be what failed
             user = None
         announce(mail_failed, user=user, template=mail.template, error=error)
 
-    def keys() -> list[str | bytes]:
-        return signing_keys(current_app)
-
-    db = app.extensions["sqlalchemy"]
-    host = urlsplit(reader.read(LinkSettings).register_page).hostname
-    site_name = mails.site_name or host or app.name
-    users = SQLAlchemyUserStore(db, fields, test_environment=app.testing)
-    mailer = Mailer(app, mails, Cooldown(throttles.store, mails.mail_cooldown), tell_of_failure)
-    retries = reader.read(RetrySettings)
-    outbox = None
-    if outbox_model:
-        outbox = Sender(app, mailer, OutboxStore(db, outbox_model, reader.read(OutboxSettings)), retries)
-    login = reader.read(LoginSettings)
-    periods: dict[Kind, timedelta] = {"session": app.permanent_session_lifetime, "token": login.auth_token_period}
-    logins = LoginStore(db, login_model, users, periods) if login_model else None
-    tokens: TokenManager
-    if login.auth_token_manager_class:
-        tokens = login.auth_token_manager_class()
-    elif logins:
-        tokens = StoredTokenManager(logins)
-    else:
-        tokens = SignedTokenManager(keys, users, login.auth_token_period)
-    kit = Kit(
-        settings=settings,
+    model = setup.models["login"]
+    periods: dict[Kind, timedelta] = {
+        "session": app.permanent_session_lifetime,
+        "token": login.auth_token_period,
+    }
+    logins = LoginStore(db, model, users, periods) if model else None
+    tokens = _make_tokens(login, users, logins)
+    sender = _sender(app, reader)
+    mailer = Mailer(app, mails, Cooldown(setup.store, mails.mail_cooldown), signal_failed_mail)
+    return RegistrationState(
+        settings={type(group): group for group in reader.groups},
         fields=fields,
         users=users,
-        links=Links(keys, users),
-        passwords=Passwords(reader.read(PasswordSettings), [site_name, *(host or "").split("."), app.name]),
+        links=Links(signing_keys, users, links.verification_url_builder),
+        pages=front_end_pages(reader.groups),
+        passwords=Passwords(
+            reader.read(PasswordSettings), [site_name, *(host or "").split("."), app.name]
+        ),
         composer=Composer(
-            mails, formataddr(sender) if isinstance(sender, tuple) else sender or "", site_name, languages
+            mails,
+            formataddr(sender) if isinstance(sender, tuple) else sender or "",
+            site_name,
+            languages,
         ),
         mailer=mailer,
-        dispatcher=make_dispatcher(app, mails, retries, mailer, outbox),
-        outbox=outbox,
-        identity=Identity(app, users, fields.model, login, tokens, logins),
+        dispatcher=make_dispatcher(app, mailer, setup.dispatchers),
+        sessions=SessionManager(
+            app,
+            users,
+            login,
+            tokens,
+            logins,
+            lambda: current_app.extensions["registration"].sessions,
+        ),
         languages=languages,
         tokens=tokens,
         logins=logins,
-        throttles=throttles,
-        flows=flows,
+        throttles=setup.throttles,
+        flows=setup.flows,
+        offers={
+            name: function
+            for flow in setup.flows
+            for name, (function, is_enabled) in flow.offers.items()
+            if is_enabled(reader.read(flow.group))
+        },
+        extras={name: make(mailer) for name, make in setup.extras.items()},
     )
-    return kit, flows
 
 
-def signing_keys(app: Flask) -> list[str | bytes]:
-    """The keys that verify, oldest first; the last one signs, as itsdangerous has it."""
-    return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
+def _make_tokens(login: LoginSettings, users: UserStore, logins: LoginStore | None) -> TokenManager:
+    if login.auth_token_manager_class:
+        manager: TokenManager = login.auth_token_manager_class()
+        return manager
+    if logins:
+        return StoredTokenManager(logins)
+    return SignedTokenManager(signing_keys, users, login.auth_token_period)
+
+
+def _sender(app: Flask, reader: SettingsReader) -> Any:
+    mails = reader.read(MailSettings)
+    return mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")

@@ -1,6 +1,6 @@
-"""A setting is declared once: name, type, default, help. Reading, checking and documentation come from there.
+"""Declare, read and document settings.
 
-A group of settings is a frozen dataclass whose fields are made with :func:`setting`; the field
+A group of settings is a frozen dataclass whose fields are made with :func:`setting`. The field
 ``register_verification_url`` is read from ``REGISTRATION_REGISTER_VERIFICATION_URL``.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from werkzeug.utils import import_string
 
 from .errors import ConfigurationError, Problem
-from .messages import duration
+from .i18n.messages import duration
 
 PREFIX = "REGISTRATION_"
 USER_PREFIX = "USER_"
@@ -25,23 +25,46 @@ USER_PREFIX = "USER_"
 S = TypeVar("S", bound="Settings")
 
 
-def setting(default: Any, help: str, *, default_text: str | None = None) -> Any:
-    """Declare one setting.
+def setting(
+    default: Any,
+    help: str,
+    *,
+    default_text: str | None = None,
+    minimum: int | timedelta | None = None,
+    maximum: int | timedelta | None = None,
+    page: str | None = None,
+    beside: str | None = None,
+) -> Any:
+    """Declare a setting.
 
-    :param help: one or two sentences of Markdown, for the documentation.
-    :param default_text: what the documentation says instead of the default's ``repr``.
+    :param help: one or two sentences of Markdown for the documentation.
+    :param default_text: what the documentation shows instead of the ``repr`` of the default.
+    :param minimum: the least value, inclusive.
+    :param maximum: the greatest value, inclusive.
+    :param page: for a URL of the front end, its default name, for example ``"reset-password/"``.
+    :param beside: the setting, without ``REGISTRATION_``, whose URL has the folder of the default one.
     """
-    metadata = {"default": default, "help": help, "default_text": default_text}
+    if beside:
+        default_text = f"`{page}` beside `{PREFIX}{beside}`"
+    metadata = {
+        "default": default,
+        "help": help,
+        "default_text": default_text,
+        "minimum": minimum,
+        "maximum": maximum,
+        "page": page,
+        "beside": beside,
+    }
     return dataclasses.field(default_factory=lambda: default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A group of settings; a room or a flow subclasses it with its own."""
+    """A group of settings; a package or a flow derives its own group from it."""
 
 
 class Declaration(NamedTuple):
-    """What the documentation needs to know of one setting."""
+    """What the documentation shows of a setting."""
 
     key: str
     kind: str
@@ -50,9 +73,10 @@ class Declaration(NamedTuple):
 
 
 class SettingsReader:
-    """Reads groups from a configuration, collecting every problem on the way.
+    """Reads groups of settings from a configuration and collects every problem.
 
-    A setting of the user may also stand on the model class, without ``USER_``, and wins there.
+    A setting that begins with ``USER_`` can also stand on the model class, without that prefix. It takes
+    precedence there.
     """
 
     def __init__(self, config: Mapping[str, Any], user_model: type[Any] | None) -> None:
@@ -62,67 +86,79 @@ class SettingsReader:
         self._groups: dict[type[Settings], Settings] = {}
 
     def read(self, group: type[S]) -> S:
-        """The settings of one group, frozen; a value that does not fit is a problem, and the default stands in."""
+        """Return a group of settings. An invalid value is a problem, and its default is used."""
         if group not in self._groups:
-            hints = types_of(group)
-            values = {}
+            kinds, values = types_of(group), {}
             for field in dataclasses.fields(group):
-                key = PREFIX + field.name.upper()
-                name, raw = self._find(key)
+                name, raw = self._find(PREFIX + field.name.upper())
                 if name is None:
                     continue
                 try:
-                    values[field.name] = convert(raw, hints[field.name])
+                    values[field.name] = _bounded(convert(raw, kinds[field.name]), field.metadata)
                 except ValueError as error:
                     self.problem(name, f"is {raw!r}, but {error}.")
             self._groups[group] = group(**values)
         return typing.cast(S, self._groups[group])
 
-    def problem(self, name: str, cure: str) -> None:
-        """Note a problem: the setting's name, and a sentence that says what to do."""
-        self.problems.append(Problem(name, cure))
+    @property
+    def groups(self) -> Sequence[Settings]:
+        """The groups that were read."""
+        return tuple(self._groups.values())
+
+    def problem(self, name: str, text: str) -> None:
+        """Add a problem: the name of the setting, and a text that says what is wrong and how to fix it."""
+        self.problems.append(Problem(name, text))
+
+    def unknown(self, known: Iterable[type[Settings]]) -> list[str]:
+        """Return the keys that begin with ``REGISTRATION_`` and belong to no group that is known or read."""
+        keys = self._keys(known)
+        return [key for key in self._config if key.startswith(PREFIX) and key not in keys]
 
     def finish(
-        self, known: Iterable[type[Settings]], optional: Callable[[], Mapping[type[Settings], str]]
+        self, known: Iterable[type[Settings]], inactive: Mapping[type[Settings], str]
     ) -> Mapping[type[Settings], Settings]:
-        """All groups that were read.
+        """Return all groups that were read.
 
-        :param known: the groups whose names are no surprise in the configuration, read or not.
-        :param optional: groups of flows that an application has to switch on, each with the flow's name; only asked for
-            where a name is unknown.
-        :raises ConfigurationError: with every problem, unknown ``REGISTRATION_`` names among them.
+        :param known: groups whose settings may be present, whether or not they were read.
+        :param inactive: groups of flows that are not mounted, each with the name of its flow.
+        :raises ConfigurationError: with every problem, unknown names with the prefix ``REGISTRATION_``
+            included.
         """
-        names = sorted({declaration.key for group in [*known, *self._groups] for declaration in declarations(group)})
-        unknown = [key for key in self._config if key.startswith(PREFIX) and key not in names]
-        groups = optional() if unknown else {}
-        off = {declaration.key: name for group, name in groups.items() for declaration in declarations(group)}
-        for key in unknown:
-            if key in off:
+        known = [*known]
+        flows = {each.key: flow for group, flow in inactive.items() for each in declarations(group)}
+        for key in self.unknown(known):
+            if key in flows:
                 self.problem(
                     key,
-                    f"belongs to the flow {off[key]}, which is off: "
-                    f"pass flows=[*DEFAULT_FLOWS, {off[key]}.flow] to Registration.",
+                    f"belongs to the flow {flows[key]}, which is not mounted: "
+                    f"pass flows=[*DEFAULT_FLOWS, {flows[key]}.flow] to Registration.",
                 )
             else:
-                near = get_close_matches(key, names, n=1, cutoff=0)[0]
+                near = get_close_matches(key, sorted(self._keys(known)), n=1, cutoff=0)[0]
                 self.problem(key, f"is not a setting; did you mean {near}?")
         if self.problems:
             raise ConfigurationError(self.problems)
         return types.MappingProxyType(self._groups)
+
+    def _keys(self, known: Iterable[type[Settings]]) -> set[str]:
+        return {each.key for group in [*known, *self._groups] for each in declarations(group)}
 
     def _find(self, key: str) -> tuple[str | None, Any]:
         name = key.removeprefix(PREFIX)
         if name.startswith(USER_PREFIX) and self._user_model is not None:
             attribute = name.removeprefix(USER_PREFIX)
             if hasattr(self._user_model, attribute):
-                return f"{self._user_model.__name__}.{attribute}", getattr(self._user_model, attribute)
+                qualified = f"{self._user_model.__name__}.{attribute}"
+                return qualified, getattr(self._user_model, attribute)
         return (key, self._config[key]) if key in self._config else (None, None)
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """The value as the declared type has it: lists become tuples, seconds a timedelta, import strings objects.
+    """Convert a value to its declared type.
 
-    :raises ValueError: with the end of the sentence "… is 5, but".
+    Lists become tuples, a number of seconds becomes a ``timedelta``, an import string becomes the object.
+
+    :raises ValueError: with the end of a sentence that begins with "is 5, but".
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
@@ -138,44 +174,67 @@ def convert(value: Any, kind: Any) -> Any:
     if origin is Callable:
         return _checked(_imported(value), callable, "must be a callable or its import string")
     if origin is type:
-        base = object if arguments[0] is Any else arguments[0]
-        return _checked(
-            _imported(value),
-            lambda found: isinstance(found, type) and issubclass(found, base),
-            f"must be a {describe(kind)} or its import string"
-            if base is object
-            else f"must be a subclass of {base.__module__}.{base.__name__} or its import string",
-        )
+        return _convert_class(value, arguments[0])
     if origin is Mapping:
         return _checked(value, lambda found: isinstance(found, Mapping), "must be a dict")
     if kind is timedelta:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            try:
-                value = timedelta(seconds=value)
-            except (OverflowError, ValueError):
-                raise ValueError("must be a number of seconds that a datetime.timedelta can hold") from None
-        return _checked(
-            value,
-            lambda found: isinstance(found, timedelta) and found >= timedelta(0),
-            "must be a datetime.timedelta or a number of seconds, not negative",
-        )
+        return _convert_timedelta(value)
     if kind is int:
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return _checked(value, lambda _: fits, "must be a whole number, not negative")
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        return _checked(value, lambda _: is_number, "must be a whole number, not negative")
     return _checked(value, lambda found: isinstance(found, kind), f"must be {describe(kind)}")
+
+
+def _convert_class(value: Any, base: Any) -> Any:
+    base = object if base is Any else base
+    if base is object:
+        wanted = "must be a class or its import string"
+    else:
+        name = f"{base.__module__}.{base.__name__}"
+        wanted = f"must be a subclass of {name} or its import string"
+    return _checked(
+        _imported(value),
+        lambda found: isinstance(found, type) and issubclass(found, base),
+        wanted,
+    )
+
+
+def _convert_timedelta(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            limit = "must be a number of seconds that a datetime.timedelta can hold"
+            raise ValueError(limit) from None
+    return _checked(
+        value,
+        lambda found: isinstance(found, timedelta) and found >= timedelta(0),
+        "must be a datetime.timedelta or a number of seconds, not negative",
+    )
 
 
 def _convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
     if value is None and types.NoneType in kinds:
         return None
-    complaints = []
+    errors = []
     for kind in kinds:
         if kind is not types.NoneType:
             try:
                 return convert(value, kind)
             except ValueError as error:
-                complaints.append(str(error))
-    raise ValueError(", or ".join(complaints))
+                errors.append(str(error))
+    raise ValueError(", or ".join(errors))
+
+
+def _bounded(value: Any, metadata: Mapping[str, Any]) -> Any:
+    if value is None:
+        return value
+    minimum, maximum = metadata["minimum"], metadata["maximum"]
+    if minimum is not None and value < minimum:
+        raise ValueError(f"must be at least {format_value(minimum)}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"must be at most {format_value(maximum)}")
+    return value
 
 
 def _imported(value: Any) -> Any:
@@ -184,18 +243,18 @@ def _imported(value: Any) -> Any:
     try:
         return import_string(value)
     except ImportError as error:
-        reason = getattr(error, "exception", error)  # Werkzeug's own tells in ten lines where it has looked
+        reason = getattr(error, "exception", error)  # Werkzeug's own lists where it looked
         raise ValueError(f"cannot be imported: {reason}") from error
 
 
-def _checked(value: Any, fits: Callable[[Any], bool], complaint: str) -> Any:
-    if not fits(value):
-        raise ValueError(complaint)
+def _checked(value: Any, is_valid: Callable[[Any], bool], wanted: str) -> Any:
+    if not is_valid(value):
+        raise ValueError(wanted)
     return value
 
 
 def describe(kind: Any) -> str:
-    """A type in words, for messages and the documentation."""
+    """Return a type in words, for messages and the documentation."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(describe(each) for each in arguments)
@@ -209,7 +268,13 @@ def describe(kind: Any) -> str:
         return "class" if arguments[0] is Any else f"{arguments[0].__name__} class"
     if origin is Mapping:
         return "dict"
-    names = {bool: "True or False", types.NoneType: "None", Any: "object", str: "str", int: "int"}
+    names = {
+        bool: "True or False",
+        types.NoneType: "None",
+        Any: "object",
+        str: "str",
+        int: "int",
+    }
     return names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
@@ -217,28 +282,28 @@ _types: dict[type[Settings], Mapping[str, Any]] = {}
 
 
 def types_of(group: type[Settings]) -> Mapping[str, Any]:
-    """The declared types of a group's fields, looked up once in a process."""
+    """Return the declared types of a group's fields, which are looked up once."""
     if group not in _types:
         _types[group] = typing.get_type_hints(group)
     return _types[group]
 
 
 def declarations(group: type[Settings]) -> list[Declaration]:
-    """What a group declares, in its order."""
-    hints = types_of(group)
+    """Return what a group declares, in its order."""
+    kinds = types_of(group)
     return [
         Declaration(
             key=PREFIX + field.name.upper(),
-            kind=describe(hints[field.name]),
-            default=field.metadata["default_text"] or spell(field.metadata["default"]),
+            kind=describe(kinds[field.name]),
+            default=field.metadata["default_text"] or format_value(field.metadata["default"]),
             help=field.metadata["help"],
         )
         for field in dataclasses.fields(group)
     ]
 
 
-def spell(value: Any) -> str:
-    """A setting's value for a person: ``7 days`` instead of ``datetime.timedelta(days=7)``."""
+def format_value(value: Any) -> str:
+    """Return a value as a person writes it: ``7 days``, not ``datetime.timedelta(days=7)``."""
     if isinstance(value, timedelta):
         return duration(value)
     if isinstance(value, tuple):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
 from flask_registration import EmailUserMixin
-from flask_registration.openapi import Description
+from flask_registration.openapi.serving import Description
 
 from .people import define_login
 from .site import PASSWORD, Site, define, mixin_and, text_column

@@ -12,8 +12,8 @@ from flask_jwt_extended import create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
 
-from flask_registration import current_kit
-from flask_registration.users import stamp_mark
+from flask_registration import current_registration
+from flask_registration.users.stamps import stamp_digest
 
 
 class JWTTokens:
@@ -25,7 +25,7 @@ class JWTTokens:
 
     def provide_token(self, user: Any) -> str:
         """A token for this user, bound to the security stamp, so that a new password ends it."""
-        identity = current_kit.users.identifier(user)
+        identity = current_registration.users.identifier(user)
         token: str = create_access_token(identity, additional_claims={"mark": _mark(user)})
         self.issued[identity].add(decode_token(token)["jti"])
         return token
@@ -35,13 +35,13 @@ class JWTTokens:
         claims = _claims(token)
         if claims is None or claims["jti"] in self.revoked:
             return None
-        user = current_kit.users.get(claims["sub"])
+        user = current_registration.users.get(claims["sub"])
         return user if user is not None and claims.get("mark") == _mark(user) else None
 
     def revoke_token(self, user: Any, *, token: str | None = None) -> None:
         """End this token of the user, or all of them."""
         if token is None:
-            self.revoked |= self.issued.pop(current_kit.users.identifier(user), set())
+            self.revoked |= self.issued.pop(current_registration.users.identifier(user), set())
         elif claims := _claims(token):
             self.revoked.add(claims["jti"])
 
@@ -56,4 +56,4 @@ def _claims(token: str) -> dict[str, Any] | None:
 
 
 def _mark(user: Any) -> str:
-    return stamp_mark(current_kit.users.state(user))
+    return stamp_digest(current_registration.users.snapshot(user))

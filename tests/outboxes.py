@@ -11,7 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import select, update
 
 from flask_registration import OutboxMixin
-from flask_registration.cli import registration_cli
+from flask_registration.cli.base import registration_cli
 
 from .site import Site
 

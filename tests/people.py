@@ -21,7 +21,7 @@ from .tables import each_row
 
 #: The reply to whoever is not logged in.
 NOT_AUTHENTICATED = {"detail": "Please log in.", "code": "not-authenticated"}
-LOGIN_INVALID = {"detail": "Login or password invalid.", "code": "login-invalid"}
+LOGIN_INVALID = {"detail": "Incorrect username, e-mail address or password.", "code": "login-invalid"}
 LOGGED_IN = {"detail": "Login successful"}
 LOGGED_OUT = {"detail": "Logout successful"}
 

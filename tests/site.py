@@ -188,7 +188,7 @@ class State:
         return {"bind": self.site.db.engines[table.info.get("bind_key")]}
 
     def _counted(self) -> dict[str, Any]:
-        counters: dict[str, Any] = self.site.app.extensions["registration"].throttles.store._memory._counters
+        counters: dict[str, Any] = self.site.app.extensions["registration"].mailer.cooldown.store._counters
         return counters
 
 

@@ -123,7 +123,7 @@ def test_a_worker_tries_again_and_one_that_is_killed_loses_no_mail(new_site: New
         (delivery,) = server.deliveries
     assert (delivery.recipients, delivery.mail["Message-ID"]) == (["alice@example.com"], message_id)
     assert "flask_registration.send_mail" in said
-    assert "A mail (register) could not be sent at try 1, and is tried again in" in said
+    assert "An e-mail (register) could not be sent at try 1; the next try is in" in said
     for secret in ("alice@example.com", "signature"):
         assert secret not in said
 
@@ -169,7 +169,7 @@ def test_a_mail_that_fails_is_tried_again_and_nobody_is_told(
     with failing(site, 2) as tried, site.hears(mail_failed) as heard:
         assert site.register("alice").status_code == 201
     assert heard == []
-    assert caplog.text.count("and is tried again in") == 2
+    assert caplog.text.count("; the next try is in ") == 2
     assert len(tried) == 3
     assert len({message.msgId for message in tried}) == 1
     assert site.verify().status_code == 200
@@ -208,7 +208,7 @@ def test_a_broker_that_is_down_is_a_mail_that_failed_and_the_reply_stands(
     with mail_failed.connected_to(tell, site.app):
         assert site.register("alice").status_code == 201
         assert told.get(timeout=TIMEOUT) == ("alice", "register")
-    assert "A mail (register) could not be sent." in caplog.text
+    assert "An e-mail (register) could not be sent." in caplog.text
     assert site.users()[0].username == "alice"
 
 
@@ -219,7 +219,7 @@ def test_what_monitors_show_of_a_task_is_no_mail(new_site: NewSite) -> None:
     with site.app.extensions["celery"].connection_for_read() as connection:
         message = connection.SimpleQueue(queue).get(timeout=TIMEOUT)
     assert b"signature" in bytes(message.body)
-    assert (message.headers["argsrepr"], message.headers["kwargsrepr"]) == ("('a mail',)", "{}")
+    assert (message.headers["argsrepr"], message.headers["kwargsrepr"]) == ("('an e-mail',)", "{}")
     assert "alice@example.com" not in str(message.headers)
 
 
@@ -238,7 +238,7 @@ def test_a_mail_that_an_application_sends_by_itself_is_not_handed_on(new_site: N
 
 
 def test_celery_without_an_application_of_celery_s_is_refused(new_site: NewSite) -> None:
-    with pytest.raises(ConfigurationError, match=r'REGISTRATION_MAIL_DISPATCHER: is "celery".*set app.extensions'):
+    with pytest.raises(ConfigurationError, match=r'REGISTRATION_MAIL_DISPATCHER: is "celery".*Set app\.extensions'):
         new_site(MAIL_DISPATCHER="celery")
 
 

@@ -20,8 +20,15 @@ from sqlalchemy import JSON, Boolean, Date, Enum, Integer, String, event, update
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import DEFAULT_FLOWS, Registration, signals, user_deleted, user_registered, user_reset_password
-from flask_registration.cli import registration_cli
+from flask_registration import (
+    DEFAULT_FLOWS,
+    Registration,
+    signals,
+    user_deleted,
+    user_registered,
+    user_reset_password,
+)
+from flask_registration.cli.base import registration_cli
 
 from .conftest import Clock
 from .flows.journeys import (
@@ -55,7 +62,7 @@ ALL_SIGNALS = [value for value in vars(signals).values() if type(value).__name__
 ON_ACCOUNT: dict[str, tuple[list[str], str | None]] = {
     "verify": ([], None),
     "suspend": ([], None),
-    "resume": ([], None),
+    "reactivate": ([], None),
     "set-password": (["--password-stdin"], OTHER_PASSWORD),
 }
 each_on_account = each_row("name", ON_ACCOUNT)
@@ -86,7 +93,10 @@ def refused(site: Site, *arguments: str, typed: str | None = None) -> str:
 
 
 def everything(site: Site) -> list[dict[str, Any]]:
-    return [{each.key: getattr(user, each.key) for each in site.User.__table__.columns} for user in site.users()]
+    return [
+        {each.key: getattr(user, each.key) for each in site.User.__table__.columns}
+        for user in site.users()
+    ]
 
 
 def events(log: Log) -> list[dict[str, Any]]:
@@ -114,12 +124,17 @@ def test_an_account_is_named_by_a_login_its_address_or_its_id(site: Site, name: 
 def test_an_unknown_account_is_told_and_nothing_happens(site: Site, name: str) -> None:
     member(site)
     options, typed = ON_ACCOUNT[name]
-    assert refused(site, name, "bob", *options, typed=typed) == "No account has the login or the e-mail address bob."
+    assert (
+        refused(site, name, "bob", *options, typed=typed)
+        == "No account has the login or the e-mail address bob."
+    )
     assert refused(site, name, "--id", "x", *options, typed=typed) == "No account has the id x."
 
 
 @each_on_account
-def test_a_name_that_several_accounts_have_is_told_with_their_ids(new_site: NewSite, name: str) -> None:
+def test_a_name_that_several_accounts_have_is_told_with_their_ids(
+    new_site: NewSite, name: str
+) -> None:
     site = new_site(
         define=own_model(
             email=lambda: mapped_column(String(254), nullable=False),
@@ -130,7 +145,7 @@ def test_a_name_that_several_accounts_have_is_told_with_their_ids(new_site: NewS
     member(site, "bob", email="us@example.com", id=5)
     options, typed = ON_ACCOUNT[name]
     told = refused(site, name, "us@example.com", *options, typed=typed)
-    assert told == "2 accounts have us@example.com: say which one you mean, --id 3 or --id 5."
+    assert told == "2 accounts have us@example.com. Choose one: --id 3 or --id 5."
 
 
 @each_on_account
@@ -141,17 +156,23 @@ def test_an_account_is_named_in_one_way(site: Site, name: str, named: list[str])
     assert (result.exit_code, "either by LOGIN or by --id" in result.stderr) == (2, True)
 
 
-def test_nothing_that_is_stored_or_typed_reaches_the_terminal_as_a_command(new_site: NewSite) -> None:
+def test_nothing_that_is_stored_or_typed_reaches_the_terminal_as_a_command(
+    new_site: NewSite,
+) -> None:
     site = new_site(
         define=own_model(
-            username=lambda: mapped_column(String(40)), nickname=lambda: mapped_column(String(40), unique=True)
+            username=lambda: mapped_column(String(40)),
+            nickname=lambda: mapped_column(String(40), unique=True),
         ),
         USER_LOGIN_FIELDS=["nickname"],
     )
     member(site, nickname="\x1b[2Jalice\u202e", is_verified=False)
     site.change(site.user(id=1), is_verified=False)
     assert done(site, "verify", "--id", "1") == r"Verified \x1b[2Jalice\u202e (id 1)."
-    assert refused(site, "verify", "\x1b]0;x") == r"No account has the login or the e-mail address \x1b]0;x."
+    assert (
+        refused(site, "verify", "\x1b]0;x")
+        == r"No account has the login or the e-mail address \x1b]0;x."
+    )
 
 
 # Open an account
@@ -160,7 +181,9 @@ CREATE = ("create-user", "--username", "Alice", "--email", "Alice@Example.com")
 STDIN = "--password-stdin"
 
 
-def test_create_user_opens_a_verified_account(database: str, new_site: NewSite, security_log: Log) -> None:
+def test_create_user_opens_a_verified_account(
+    database: str, new_site: NewSite, security_log: Log
+) -> None:
     site = new_site(database)
     with site.hears(*ALL_SIGNALS) as heard:
         told = done(site, *CREATE, "--first-name", "Alice", STDIN, typed=PASSWORD)
@@ -174,7 +197,10 @@ def test_create_user_opens_a_verified_account(database: str, new_site: NewSite, 
         for name in ("user_created", "user_activated")
     ]
     user = row(site)
-    assert {name: user[name] for name in ("username", "username_key", "email", "first_name", "last_name")} == {
+    assert {
+        name: user[name]
+        for name in ("username", "username_key", "email", "first_name", "last_name")
+    } == {
         "username": "Alice",
         "username_key": "alice",
         "email": "alice@example.com",
@@ -196,7 +222,7 @@ def test_create_user_asks_for_the_password_twice_and_shows_nothing(site: Site) -
 def test_create_user_unverified_mails_the_link(site: Site) -> None:
     with site.hears(*ALL_SIGNALS) as heard:
         told = done(site, *CREATE, STDIN, "--unverified", typed=PASSWORD)
-    assert told == "Created Alice (id 1). The mail with the link goes to alice@example.com."
+    assert told == "Created Alice (id 1). A verification link goes to alice@example.com."
     assert [each["signal"] for each in heard] == ["user-registered"]
     assert not has_password(site, PASSWORD)
     assert site.verify().status_code == 200
@@ -205,19 +231,23 @@ def test_create_user_unverified_mails_the_link(site: Site) -> None:
 
 def test_create_user_unverified_without_a_mail_waits_for_verify(site: Site) -> None:
     told = done(site, *CREATE, STDIN, "--unverified", "--no-mail", typed=PASSWORD)
-    assert told == "Created Alice (id 1). It waits for its verification."
+    assert told == "Created Alice (id 1). It is not verified yet."
     assert (site.outbox, has_password(site, PASSWORD)) == ([], False)
     done(site, "verify", "alice")
     assert has_password(site, PASSWORD)
 
 
-def test_create_user_has_an_option_for_each_column_that_an_account_may_begin_with(new_site: NewSite) -> None:
+def test_create_user_has_an_option_for_each_column_that_an_account_may_begin_with(
+    new_site: NewSite,
+) -> None:
     site = new_site(
         define=mixin_and(
             company=lambda: mapped_column(String(10), nullable=False, doc="The company's name."),
             age=lambda: mapped_column(Integer),
             is_admin=lambda: mapped_column(Boolean, default=False),
-            role=lambda: mapped_column(Enum("reader", "writer", name="role"), comment="What they may do."),
+            role=lambda: mapped_column(
+                Enum("reader", "writer", name="role"), comment="What they may do."
+            ),
             born=lambda: mapped_column(Date),
             settings=lambda: mapped_column(JSON),
             unverified=lambda: mapped_column(String(5)),
@@ -226,21 +256,41 @@ def test_create_user_has_an_option_for_each_column_that_an_account_may_begin_wit
     )
     shown = " ".join(done(site, "create-user", "--help").split())
     for option in (
-        "--username TEXT What they log in with. [required]",
+        "--username TEXT The login of the user. [required]",
         "--company TEXT The company's name. [required]",
         "--age INT Sets User.age.",
         "--is-admin / --no-is-admin Sets User.is_admin.",
         "--role [reader|writer] What they may do.",
         "--born YYYY-MM-DD Sets User.born.",
-        "--unverified Let the owner prove",
+        "--unverified Send a link to verify",
     ):
         assert option in shown
-    for column in ("id", "settings", "password-hash", "is-active", "is-verified", "security-stamp", "username-key"):
+    for column in (
+        "id",
+        "settings",
+        "password-hash",
+        "is-active",
+        "is-verified",
+        "security-stamp",
+        "username-key",
+    ):
         assert f"--{column} " not in shown
-    columns = ["--company", "Acme", "--age", "42", "--is-admin", "--role", "writer", "--born", "1990-02-28"]
+    columns = [
+        "--company",
+        "Acme",
+        "--age",
+        "42",
+        "--is-admin",
+        "--role",
+        "writer",
+        "--born",
+        "1990-02-28",
+    ]
     done(site, *CREATE, *columns, STDIN, typed=PASSWORD)
     user = row(site)
-    assert [user[name] for name in ("company", "age", "is_admin", "role", "born", "unverified")] == [
+    assert [
+        user[name] for name in ("company", "age", "is_admin", "role", "born", "unverified")
+    ] == [
         "Acme",
         42,
         True,
@@ -250,13 +300,17 @@ def test_create_user_has_an_option_for_each_column_that_an_account_may_begin_wit
     ]
 
 
-def test_create_user_tells_all_that_is_wrong_with_the_columns_before_it_asks_for_a_password(new_site: NewSite) -> None:
+def test_create_user_tells_all_that_is_wrong_with_the_columns_before_it_asks_for_a_password(
+    new_site: NewSite,
+) -> None:
     columns: dict[str, Callable[[], Any]] = {
         "company": lambda: mapped_column(String(3)),
         "age": lambda: mapped_column(Integer),
     }
     site = new_site(define=mixin_and(**columns))
-    told = refused(site, "create-user", "--username", "alice", "--email", "", "--company", "Acme", "--age", "x")
+    told = refused(
+        site, "create-user", "--username", "alice", "--email", "", "--company", "Acme", "--age", "x"
+    )
     assert told.splitlines() == [
         "--email: This field may not be blank.",
         "--company: Longer than maximum length 3.",
@@ -265,7 +319,7 @@ def test_create_user_tells_all_that_is_wrong_with_the_columns_before_it_asks_for
     told = refused(site, "create-user", "--username", "al ice", "--email", "nobody")
     assert [line.partition(":")[0] for line in told.splitlines()] == ["--username", "--email"]
     told = refused(site, "create-user", "--username", "\ud800", "--email", "a@example.com")
-    assert told == "--username: This text has characters that cannot be stored."
+    assert told == "--username: This text contains unsupported characters."
 
 
 @pytest.mark.databases
@@ -273,12 +327,14 @@ def test_create_user_refuses_what_is_taken(database: str, new_site: NewSite) -> 
     site = new_site(database)
     member(site)
     assert refused(site, *CREATE, STDIN, typed=PASSWORD).splitlines() == [
-        "--username: A user with that username already exists.",
-        "--email: A user with that email already exists.",
+        "--username: This username is already in use.",
+        "--email: This e-mail address is already in use.",
     ]
 
 
-def test_create_user_takes_the_place_of_a_registration_that_nobody_verified(site: Site, clock: Clock) -> None:
+def test_create_user_takes_the_place_of_a_registration_that_nobody_verified(
+    site: Site, clock: Clock
+) -> None:
     site.register("alice", email="squatter@example.com")
     site.outbox.clear()
     clock.advance(8 * 24 * 3600)
@@ -300,14 +356,20 @@ def test_create_user_names_what_is_missing(site: Site, missing: str) -> None:
 def test_create_user_makes_no_account_that_nobody_could_verify(new_site: NewSite) -> None:
     site = new_site(REGISTER_VERIFICATION_ENABLED=False)
     told = refused(site, *CREATE, STDIN, "--unverified", typed=PASSWORD)
-    assert told == "Nobody could verify the account: REGISTRATION_REGISTER_VERIFICATION_ENABLED is off."
+    setting = "REGISTRATION_REGISTER_VERIFICATION_ENABLED"
+    assert told == f"--unverified requires {setting}, which is off."
     with site.hears(*ALL_SIGNALS) as heard:
         done(site, *CREATE, STDIN, typed=PASSWORD)
     assert [each["signal"] for each in heard] == ["user-registered"], "as a registration would"
     site = new_site(define=own_model(email=lambda: mapped_column(String(254), unique=True)))
-    told = refused(site, "create-user", "--username", "alice", STDIN, "--unverified", typed=PASSWORD)
+    told = refused(
+        site, "create-user", "--username", "alice", STDIN, "--unverified", typed=PASSWORD
+    )
     assert told == "An account without an e-mail address cannot be verified."
-    assert done(site, "create-user", "--username", "alice", STDIN, typed=PASSWORD) == "Created alice (id 1)."
+    assert (
+        done(site, "create-user", "--username", "alice", STDIN, typed=PASSWORD)
+        == "Created alice (id 1)."
+    )
 
 
 def test_create_user_works_where_nobody_may_register(new_site: NewSite) -> None:
@@ -322,16 +384,18 @@ def test_create_user_keeps_nothing_where_the_mail_cannot_be_handed_over(new_site
     with broken_mail(site):
         result = run(site, *CREATE, STDIN, "--unverified", typed=PASSWORD)
     assert (result.exit_code, site.users()) == (1, [])
-    assert "The mail could not be sent. Nothing was changed" in result.stderr
+    assert "The e-mail could not be sent. Nothing was changed" in result.stderr
 
 
 def test_create_user_sends_no_mail_to_a_verified_account(site: Site) -> None:
     result = run(site, *CREATE, STDIN, "--no-mail", typed=PASSWORD)
     assert (result.exit_code, site.users()) == (2, [])
-    assert "--no-mail goes with --unverified" in result.stderr
+    assert "--no-mail requires --unverified" in result.stderr
 
 
-def test_create_user_asks_for_the_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_create_user_asks_for_the_application(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FLASK_APP", raising=False)
     result = CliRunner().invoke(registration_cli, ["create-user", "--help"], obj=ScriptInfo())
@@ -358,9 +422,14 @@ def test_verify_marks_the_address_as_proven_and_ends_what_came_before(
     assert [(each["signal"], each["user"].is_verified, each["request"]) for each in heard] == [
         ("user-activated", True, None)
     ]
-    assert events(security_log) == [{"event": "user_activated", "user_id": "1", "command": "registration verify"}]
+    assert events(security_log) == [
+        {"event": "user_activated", "user_id": "1", "command": "registration verify"}
+    ]
     assert not is_in(squatter)
-    assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).get_json() == LINK_INVALID
+    assert (
+        site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).get_json()
+        == LINK_INVALID
+    )
     assert site.verify(link).status_code == 200, "the mailed link may still be opened"
     assert has_password(site, PASSWORD)
     assert mails(site) == []
@@ -370,23 +439,26 @@ def test_verify_of_a_verified_account_changes_nothing(site: Site) -> None:
     member(site)
     client, before = log_in(site), row(site)
     with site.hears(*ALL_SIGNALS) as heard:
-        assert done(site, "verify", "alice") == "alice (id 1) was verified already; nothing was changed."
+        told = done(site, "verify", "alice")
+        assert told == "alice (id 1) is already verified. Nothing was changed."
     assert (heard, row(site)) == ([], before)
     assert is_in(client)
 
 
-def test_verify_refuses_a_suspended_account_and_a_model_that_knows_no_verification(new_site: NewSite) -> None:
+def test_verify_refuses_a_suspended_account_and_a_model_that_knows_no_verification(
+    new_site: NewSite,
+) -> None:
     site = new_site()
     site.register()
     site.outbox.clear()
     site.change(site.user(), is_active=False)
-    assert refused(site, "verify", "alice") == "This account is suspended. Resume it first."
+    assert refused(site, "verify", "alice") == "This account is suspended. Reactivate it first."
     site = new_site(define=own_model(is_verified=lambda: None), REGISTER_VERIFICATION_ENABLED=False)
     member(site)
     assert "REGISTRATION_USER_VERIFICATION_FLAG_FIELD" in refused(site, "verify", "alice")
 
 
-# Suspend and resume
+# Suspend and reactivate
 
 
 @pytest.mark.databases
@@ -402,32 +474,41 @@ def test_suspend_ends_sessions_tokens_and_links_for_good(
     security_log.clear()
     with site.hears(*ALL_SIGNALS) as heard:
         assert done(site, "suspend", "alice") == "Suspended alice (id 1)."
-        assert events(security_log) == [{"event": "user_suspended", "user_id": "1", "command": "registration suspend"}]
+        assert events(security_log) == [
+            {"event": "user_suspended", "user_id": "1", "command": "registration suspend"}
+        ]
         assert not is_in(client)
         assert not is_in(site.app.test_client(), token)
         assert not has_password(site, PASSWORD)
         security_log.clear()
-        assert done(site, "suspend", "alice") == "alice (id 1) was suspended already; nothing was changed."
+        told = done(site, "suspend", "alice")
+        assert told == "alice (id 1) is already suspended. Nothing was changed."
         assert events(security_log) == []
-        assert done(site, "resume", "alice") == "Resumed alice (id 1)."
-        assert events(security_log) == [{"event": "user_resumed", "user_id": "1", "command": "registration resume"}]
+        assert done(site, "reactivate", "alice") == "Reactivated alice (id 1)."
+        assert events(security_log) == [
+            {"event": "user_resumed", "user_id": "1", "command": "registration reactivate"}
+        ]
         assert not is_in(client)
         assert not is_in(site.app.test_client(), token)
-        assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).get_json() == LINK_INVALID
+        assert (
+            site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).get_json()
+            == LINK_INVALID
+        )
         assert site.post("verify-email", new_address).get_json() == LINK_INVALID
-        assert done(site, "resume", "alice") == "alice (id 1) was not suspended; nothing was changed."
+        told = done(site, "reactivate", "alice")
+        assert told == "alice (id 1) is not suspended. Nothing was changed."
     assert {each["signal"] for each in heard} == {"user-login-failed"}
     assert mails(site) == []
     assert has_password(site, PASSWORD)
 
 
-def test_resume_brings_no_session_back_that_sql_of_one_s_own_had_left(site: Site) -> None:
+def test_reactivate_ends_the_sessions_that_a_suspension_by_sql_left(site: Site) -> None:
     member(site)
     client = log_in(site)
     with site.app.app_context():
         site.db.session.execute(update(site.User).values(is_active=False))
         site.db.session.commit()
-    done(site, "resume", "alice")
+    done(site, "reactivate", "alice")
     assert not is_in(client)
 
 
@@ -436,7 +517,7 @@ def test_suspend_leaves_the_old_address_its_way_back(site: Site) -> None:
     undo = move(site, log_in(site), "new@example.com")
     done(site, "suspend", "alice")
     assert site.post("undo-email-change", undo).get_json() == LINK_INVALID
-    done(site, "resume", "alice")
+    done(site, "reactivate", "alice")
     assert site.post("undo-email-change", undo).status_code == 200
 
 
@@ -444,7 +525,8 @@ def test_suspend_leaves_the_old_address_its_way_back(site: Site) -> None:
 def test_a_model_without_is_active_has_only_active_accounts(new_site: NewSite, name: str) -> None:
     site = new_site(define=own_model())
     member(site)
-    assert refused(site, name, "alice") == "User has no column is_active: none of its accounts can be suspended."
+    told = refused(site, name, "alice")
+    assert told == "User has no column is_active, so no account can be suspended."
 
 
 # Another password
@@ -493,11 +575,11 @@ def test_set_password_asks_twice_and_shows_nothing(site: Site) -> None:
     ("typed", "says"),
     [
         ("alice@example.com\n", "This password is too easy to guess"),
-        ("short", "A password needs at least 8 characters."),
-        ("x" * 257, "A password has at most 256 characters."),
-        ("", "Give the password as the one line of stdin."),
-        ("two lines\nof words\n", "Give the password as the one line of stdin."),
-        (f"{OTHER_PASSWORD}\0", "This text has characters that cannot be stored."),
+        ("short", "Use at least 8 characters."),
+        ("x" * 257, "Use at most 256 characters."),
+        ("", "Pass the password as a single line on stdin."),
+        ("two lines\nof words\n", "Pass the password as a single line on stdin."),
+        (f"{OTHER_PASSWORD}\0", "This text contains unsupported characters."),
     ],
     ids=["made of the account", "too short", "too long", "none", "two", "nul"],
 )
@@ -517,8 +599,14 @@ def test_set_password_refuses_what_is_no_text(site: Site) -> None:
 def test_no_password_is_taken_as_an_argument_where_everybody_could_read_it(site: Site) -> None:
     member(site)
     for name in ("set-password", "create-user"):
-        options = [each for each in registration_cli.commands[name].params if "password" in (each.name or "")]
-        assert [(each.name, getattr(each, "is_flag", None)) for each in options] == [("password_stdin", True)]
+        options = [
+            each
+            for each in registration_cli.commands[name].params
+            if "password" in (each.name or "")
+        ]
+        assert [(each.name, getattr(each, "is_flag", None)) for each in options] == [
+            ("password_stdin", True)
+        ]
 
 
 def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(site: Site) -> None:
@@ -528,9 +616,12 @@ def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(site: Site)
     before = row(site)
     done(site, "set-password", "alice", "--password-stdin", typed=OTHER_PASSWORD)
     assert changed(before, row(site)) == {"password_hash", "security_stamp"}
-    done(site, "resume", "alice")
+    done(site, "reactivate", "alice")
     assert site.verify(link).get_json() == LINK_INVALID, "it is of before"
-    assert site.post("login", {"login": "alice", "password": OTHER_PASSWORD}).get_json()["code"] == "not-verified"
+    assert (
+        site.post("login", {"login": "alice", "password": OTHER_PASSWORD}).get_json()["code"]
+        == "not-verified"
+    )
 
 
 def test_set_password_lets_the_owner_try_again_at_once(new_site: NewSite) -> None:
@@ -550,14 +641,14 @@ def test_set_password_keeps_the_old_one_where_the_owner_cannot_be_told(new_site:
     with broken_mail(site), site.hears(user_reset_password) as heard:
         result = run(site, "set-password", "alice", "--password-stdin", typed=OTHER_PASSWORD)
     assert (result.exit_code, heard, row(site)) == (1, [], before)
-    assert "The mail could not be sent. Nothing was changed" in result.stderr
+    assert "The e-mail could not be sent. Nothing was changed" in result.stderr
 
 
 # When others are at it
 
 
 def race(site: Site, change: Callable[[], None], times: int = 1) -> Callable[[], int]:
-    """Let something happen just before a command writes to the users, so often; says how often it did."""
+    """Call a function before a command writes to the users. Return a counter of the calls."""
     happened = 0
 
     def interfere(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -577,13 +668,12 @@ def test_an_account_that_its_owner_changes_at_that_moment_is_looked_at_again(
 ) -> None:
     site = new_site(postgresql_url)
     member(site)
-    site.change(site.user(), is_active=name != "resume", is_verified=name != "verify")
+    site.change(site.user(), is_active=name != "reactivate", is_verified=name != "verify")
 
     def change() -> None:
         with site.db.engine.connect() as other:
-            other.exec_driver_sql(
-                "update users SET security_stamp = 'f0000000000000000000000000000000', last_name = 'L'"
-            )
+            stamp = "f0000000000000000000000000000000"
+            other.exec_driver_sql(f"update users SET security_stamp = '{stamp}', last_name = 'L'")
             other.commit()
 
     happened = race(site, change)
@@ -595,7 +685,9 @@ def test_an_account_that_its_owner_changes_at_that_moment_is_looked_at_again(
     assert row(site)["is_verified"] is True
 
 
-def test_an_account_that_others_change_all_the_time_is_left_alone(new_site: NewSite, postgresql_url: str) -> None:
+def test_an_account_that_others_change_all_the_time_is_left_alone(
+    new_site: NewSite, postgresql_url: str
+) -> None:
     site = new_site(postgresql_url)
     member(site)
     numbers = iter(range(100))
@@ -608,10 +700,12 @@ def test_an_account_that_others_change_all_the_time_is_left_alone(new_site: NewS
     race(site, change, times=100)
     result = run(site, "suspend", "alice")
     assert (result.exit_code, row(site)["is_active"]) == (1, True)
-    assert "being changed by others at this very moment" in result.stderr
+    assert "Other requests are changing this account. Try again." in result.stderr
 
 
-def test_an_account_that_is_deleted_at_that_moment_is_told(new_site: NewSite, postgresql_url: str) -> None:
+def test_an_account_that_is_deleted_at_that_moment_is_told(
+    new_site: NewSite, postgresql_url: str
+) -> None:
     site = new_site(postgresql_url)
     member(site)
 
@@ -622,15 +716,18 @@ def test_an_account_that_is_deleted_at_that_moment_is_told(new_site: NewSite, po
 
     race(site, delete)
     result = run(site, "suspend", "alice")
-    assert (result.exit_code, result.stderr) == (1, "This account has just been deleted.\n")
+    assert (result.exit_code, result.stderr) == (1, "This account was just deleted.\n")
 
 
 def test_without_a_terminal_the_way_to_give_a_password_is_told(site: Site) -> None:
     member(site)
-    for call in (["set-password", "alice"], ["create-user", "--username", "bob", "--email", "bob@example.com"]):
+    for call in (
+        ["set-password", "alice"],
+        ["create-user", "--username", "bob", "--email", "bob@example.com"],
+    ):
         for typed in ("", "correct horse battery staple and more"):
             assert refused(site, *call, typed=typed).splitlines()[-1] == (
-                "There is no terminal to ask at: pipe the password in, with --password-stdin."
+                "There is no terminal for a prompt. Pipe the password in with --password-stdin."
             )
 
 
@@ -639,7 +736,10 @@ def test_an_empty_name_names_nobody(site: Site, name: str) -> None:
     options, typed = ON_ACCOUNT[name]
     for named in ([""], ["--id", ""], ["", "--id", ""]):
         result = run(site, name, *named, *options, typed=typed)
-        assert (result.exit_code, "Name the account, either by LOGIN or by --id." in result.stderr) == (2, True)
+        assert (
+            result.exit_code,
+            "Select the account, either by LOGIN or by --id." in result.stderr,
+        ) == (2, True)
 
 
 # When it cannot work
@@ -669,9 +769,10 @@ def test_tables_that_are_missing_are_told_with_the_cure(
     result = run(site, *call, typed=OTHER_PASSWORD)
     assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
     assert result.stderr.splitlines() == [
-        "Table users is not in the database.",
-        "Table outbox is not in the database.",
-        "  -> run your migrations, with `flask db upgrade` say (or db.create_all(), for a table that is not there)",
+        "Table users is missing in the database.",
+        "Table outbox is missing in the database.",
+        "  -> run your migrations, for example `flask db upgrade` "
+        "(or db.create_all() for a missing table)",
     ]
 
 
@@ -689,18 +790,20 @@ def test_a_database_that_does_not_answer_is_told_with_the_cure(
     Registration(app, user_model=define_user(db), outbox_model=define_outbox(db))
     result = app.test_cli_runner().invoke(registration_cli, call, input=OTHER_PASSWORD)
     assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
-    says, cure = result.stderr.splitlines()
-    assert f"somebody:***@127.0.0.1:{port}/nowhere, and does not answer: " in says
-    assert cure == "  -> start the database, or mend SQLALCHEMY_DATABASE_URI"
+    problem, hint = result.stderr.splitlines()
+    assert f"somebody:***@127.0.0.1:{port}/nowhere. The connection failed: " in problem
+    assert hint == "  -> start the database, or correct SQLALCHEMY_DATABASE_URI"
 
 
 def test_what_else_the_database_says_is_told_in_one_line(site: Site) -> None:
     @event.listens_for(site.User, "before_insert")
     def refuse(mapper: Any, connection: Any, user: Any) -> None:
-        raise ProgrammingError("INSERT", {"password_hash": user.password_hash}, Exception("no right to\ndo that"))
+        raise ProgrammingError(
+            "INSERT", {"password_hash": user.password_hash}, Exception("no right to\ndo that")
+        )
 
     says = refused(site, *CALLS[len(ON_ACCOUNT)], typed=OTHER_PASSWORD)
-    assert says == "The database refused. no right to"
+    assert says == "Database error: no right to"
 
 
 @each_row("days", ["-1", "36501", "999999999"])
@@ -714,5 +817,5 @@ def test_an_application_without_registration_is_told() -> None:
     result = Flask(__name__).test_cli_runner().invoke(registration_cli, ["suspend", "alice"])
     assert (result.exit_code, result.stderr) == (
         1,
-        "This application has no Registration: call registration.init_app(app).\n",
+        "This application has no Registration. Call registration.init_app(app).\n",
     )

@@ -55,7 +55,7 @@ def test_of_fifty_who_register_one_name_at_once_one_gets_it(server_database: str
     assert Counter(reply.status_code for reply in replies) == {201: 1, 400: THREADS - 1}
     for reply in replies:
         if reply.status_code == 400:
-            assert reply.get_json() == {"username": ["A user with that username already exists."]}
+            assert reply.get_json() == {"username": ["This username is already in use."]}
     (user,) = site.users()
     (winner,) = (reply.get_json() for reply in replies if reply.status_code == 201)
     assert user.email == winner["email"]
@@ -94,7 +94,7 @@ def test_where_addresses_are_no_secret_one_gets_it_and_the_others_are_told(
     replies = at_once(lambda number: site.register(f"user{number}", email="shared@example.com"))
     assert Counter(reply.status_code for reply in replies) == {201: 1, 400: THREADS - 1}
     assert {str(reply.get_json()) for reply in replies if reply.status_code == 400} == {
-        str({"email": ["A user with that email already exists."]})
+        str({"email": ["This e-mail address is already in use."]})
     }
     assert len(site.users()) == len(site.outbox) == 1
 
@@ -148,7 +148,7 @@ class GivesWay:
             raise self._error
 
 
-def gave_way(site: Site) -> list[BaseException]:
+def is_serialization_failure(site: Site) -> list[BaseException]:
     """What this database's driver raises when a transaction has to give way to another."""
     if "postgresql" in site.app.config["SQLALCHEMY_DATABASE_URI"]:
         return [psycopg.errors.DeadlockDetected("deadlock"), psycopg.errors.SerializationFailure("serialization")]
@@ -162,7 +162,7 @@ def gave_way(site: Site) -> list[BaseException]:
 @each_row("times", [1, 3])
 def test_a_registration_is_tried_again_after(number: int, times: int, server_database: str, new_site: NewSite) -> None:
     site = new_site(server_database)
-    database = GivesWay(site, "INSERT", gave_way(site)[number], times)
+    database = GivesWay(site, "INSERT", is_serialization_failure(site)[number], times)
     assert site.register("alice").status_code == 201
     assert database.left == 0
     assert [user.username for user in site.users()] == ["alice"]
@@ -174,7 +174,7 @@ def test_a_registration_is_tried_again_after(number: int, times: int, server_dat
 def test_a_verification_is_tried_again_after(number: int, server_database: str, new_site: NewSite) -> None:
     site = new_site(server_database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     site.register("alice")
-    database = GivesWay(site, "UPDATE", gave_way(site)[number], 1)
+    database = GivesWay(site, "UPDATE", is_serialization_failure(site)[number], 1)
     assert site.verify().status_code == 200
     assert database.left == 0
     assert site.users()[0].is_verified
@@ -185,7 +185,7 @@ def test_a_database_that_gives_way_again_and_again_is_not_asked_for_ever(
     server_database: str, new_site: NewSite
 ) -> None:
     site = new_site(server_database, config={"PROPAGATE_EXCEPTIONS": False})
-    database = GivesWay(site, "INSERT", gave_way(site)[0], 100)
+    database = GivesWay(site, "INSERT", is_serialization_failure(site)[0], 100)
     reply = site.register("alice")
     assert database.left == 100 - 4
     database.left = 0

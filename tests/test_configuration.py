@@ -22,8 +22,14 @@ from marshmallow import Schema, fields
 from sqlalchemy import Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import ConfigurationError, EmailUserMixin, Registration, UserMixin, VerificationLink
-from flask_registration.cli import registration_cli
+from flask_registration import (
+    ConfigurationError,
+    EmailUserMixin,
+    Registration,
+    UserMixin,
+    VerificationLink,
+)
+from flask_registration.cli.base import registration_cli
 
 from .site import CONFIG, Site, define, define_user, mixin_and, own_model, text_column, text_of
 from .tables import each_row
@@ -54,14 +60,14 @@ def configured(
 
 
 def problems(*args: Any, **kwargs: Any) -> dict[str, str]:
-    """The problems of such an application, each with its cure; the message has them all."""
+    """The problems of such an application, each with its hint; the message has them all."""
     with pytest.raises(ConfigurationError) as caught:
         configured(*args, **kwargs)
     found = caught.value.problems
-    for name, cure in found:
-        assert f"{name}: {cure}" in str(caught.value)
+    for name, text in found:
+        assert f"{name}: {text}" in str(caught.value)
     assert (f"{len(found)} problems" if len(found) != 1 else "1 problem ") in str(caught.value)
-    return {problem.setting: problem.cure for problem in found}
+    return {problem.setting: problem.text for problem in found}
 
 
 def test_a_good_configuration_has_no_problem() -> None:
@@ -137,8 +143,8 @@ def test_no_verification_needs_no_url_no_address_no_mail_and_no_flag() -> None:
     found = problems({}, model)
     assert list(found) == ["REGISTRATION_USER_EMAIL_FIELD", "REGISTRATION_USER_VERIFICATION_FLAG_FIELD"]
     assert "User has no column" in found["REGISTRATION_USER_EMAIL_FIELD"]
-    cure = "switch REGISTRATION_REGISTER_VERIFICATION_ENABLED off"
-    assert cure in found["REGISTRATION_USER_VERIFICATION_FLAG_FIELD"]
+    hint = "set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False."
+    assert hint in found["REGISTRATION_USER_VERIFICATION_FLAG_FIELD"]
 
 
 def test_no_address_that_mails_come_from() -> None:
@@ -239,7 +245,7 @@ def test_a_column_that_must_have_a_value_but_that_nobody_sets() -> None:
     model = mixin_and(company=text_column(nullable=False))
     found = problems({}, model)
     assert list(found) == ["User.company"]
-    assert "give it a default, or add it to REGISTRATION_USER_PUBLIC_FIELDS" in found["User.company"]
+    assert "Give it a default, or add it to REGISTRATION_USER_PUBLIC_FIELDS." in found["User.company"]
     hidden = {"REGISTRATION_USER_PUBLIC_FIELDS": ["company"], "REGISTRATION_USER_HIDDEN_FIELDS": ["company"]}
     assert list(problems(hidden, model)) == ["User.company"]
 
@@ -273,7 +279,7 @@ TEMPLATES = "REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES"
         pytest.param({"subject": "no/subject.txt", "body": "no/body.txt"}, "'no/body.txt'", id="are not there"),
         pytest.param(
             {"subject": "registration/register/subject.txt", "html_body": "no/body.html"},
-            "names the template 'no/body.html', which there is not",
+            "template 'no/body.html' not found. Create it or correct the name.",
             id="are there but for one",
         ),
         pytest.param({"body": "registration/register/body.txt"}, "needs 'subject'", id="have no subject"),
@@ -305,7 +311,7 @@ def test_auto_login_by_a_link_that_works_again_and_again() -> None:
     )
     found = problems({auto_login: True})
     assert list(found) == [auto_login]
-    assert f"set {once} = True" in found[auto_login]
+    assert f"Set {once} = True as well." in found[auto_login]
     configured({auto_login: True, once: True})
 
 
@@ -331,7 +337,7 @@ def test_an_unknown_setting_is_told_with_the_nearest_one_where(key: str, near: s
 def test_a_setting_of_a_flow_that_is_off_is_told_with_the_flow() -> None:
     key = "REGISTRATION_VERIFY_REGISTRATION_SUCCESS_URL"
     assert problems({key: "/welcome"}) == {
-        key: "belongs to the flow verification_redirects, which is off: "
+        key: "belongs to the flow verification_redirects, which is not mounted: "
         "pass flows=[*DEFAULT_FLOWS, verification_redirects.flow] to Registration."
     }
 
@@ -596,7 +602,7 @@ def test_a_callable_or_a_class_may_be_its_import_string(new_site: Callable[..., 
     site = new_site(
         VERIFICATION_URL_BUILDER="tests.test_configuration.build_url",
         REGISTER_OUTPUT_SCHEMA_CLASS="tests.test_configuration:GreetingSchema",
-        PASSWORD_VALIDATORS=["flask_registration.passwords.long_enough"],
+        PASSWORD_VALIDATORS=["flask_registration.auth.passwords.long_enough"],
     )
     assert site.register("alice", password="12345678").get_json() == {"greeting": "Welcome, alice!"}
     assert "https://example.com/verify-registration/?ticket=" in text_of(site.read())
@@ -854,7 +860,15 @@ def test_the_table_of_settings_names_what_the_command_prints_and_needs_no_applic
     table = invoke(lambda: Flask("bare"), "settings", "--markdown")
     assert table.exit_code == 0
     keys = {line.split("`")[1] for line in table.output.splitlines() if line.startswith("| `")}
-    assert keys == set(settings_printed(invoke(configured, "settings").output))
+    # An application has no settings of an optional package until one of them asks for the package.
+    asked_for = {
+        "REGISTRATION_OUTBOX_LEASE": 60,
+        "REGISTRATION_PROBLEM_TYPES_URL": "https://example.com/problems/",
+    }
+    printed = settings_printed(invoke(lambda: configured(asked_for), "settings").output)
+    assert keys == set(printed)
+    without = settings_printed(invoke(configured, "settings").output)
+    assert set(printed) - set(without) == {*asked_for, "REGISTRATION_OUTBOX_RETENTION"}
     assert "| `REGISTRATION_PASSWORD_MIN_LENGTH` | 8 |" in table.output
 
 
@@ -882,13 +896,33 @@ def test_a_setting_prints_as_a_person_would_say_it() -> None:
 @each_row(
     ("settings", "key", "says"),
     [
-        pytest.param({"URL_PREFIX": "accounts"}, "URL_PREFIX", "starts with a slash", id="a prefix without a slash"),
-        pytest.param({"URL_PREFIX": "/<tenant>"}, "URL_PREFIX", "starts with a slash", id="a prefix with a variable"),
-        pytest.param({"PASSWORD_HASHER": 5}, "PASSWORD_HASHER", "give a pwdlib hasher", id="a number for a hasher"),
-        pytest.param({"PASSWORD_MIN_LENGTH": 257}, "PASSWORD_MIN_LENGTH", "more than 256", id="no password is so long"),
-        pytest.param({"PASSWORD_MIN_STRENGTH": 5}, "PASSWORD_MIN_STRENGTH", "more than 4", id="no password so strong"),
-        pytest.param({"MAIL_THREADS": 0}, "MAIL_THREADS", "no mail would leave", id="no thread that sends"),
-        pytest.param({"MAIL_TIMEOUT": 0}, "MAIL_TIMEOUT", "no time to connect", id="no time for the mail server"),
+        pytest.param({"URL_PREFIX": "accounts"}, "URL_PREFIX", "begins with a slash", id="a prefix without a slash"),
+        pytest.param({"URL_PREFIX": "/<tenant>"}, "URL_PREFIX", "begins with a slash", id="a prefix with a variable"),
+        pytest.param({"PASSWORD_HASHER": 5}, "PASSWORD_HASHER", "Set a pwdlib hasher", id="a number for a hasher"),
+        pytest.param(
+            {"PASSWORD_MIN_LENGTH": 257},
+            "PASSWORD_MIN_LENGTH",
+            "is 257, but must be at most 256.",
+            id="no password is so long",
+        ),
+        pytest.param(
+            {"PASSWORD_MIN_STRENGTH": 5},
+            "PASSWORD_MIN_STRENGTH",
+            "is 5, but must be at most 4.",
+            id="no password so strong",
+        ),
+        pytest.param(
+            {"MAIL_THREADS": 0},
+            "MAIL_THREADS",
+            "is 0, but must be at least 1.",
+            id="no thread that sends",
+        ),
+        pytest.param(
+            {"MAIL_TIMEOUT": 0},
+            "MAIL_TIMEOUT",
+            "is 0, but must be at least 0.001 seconds.",
+            id="no time for the mail server",
+        ),
         pytest.param(
             {"LOGIN_AUTHENTICATE_SESSION": False},
             "LOGIN_AUTHENTICATE_SESSION",

@@ -7,9 +7,8 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from flask_registration.cooldown import Cooldown
-from flask_registration.counters import Counters
-from flask_registration.stores import Store
+from flask_registration.mail.limits import Cooldown, LimitStore
+from flask_registration.throttling.storage import SharedLimitStore
 
 from .conftest import Clock
 from .tables import each_row
@@ -17,7 +16,7 @@ from .tables import each_row
 
 def cooldown_of(period: timedelta) -> Cooldown:
     """A cooldown in the memory of the process."""
-    return Cooldown(Store(Flask("tests.site"), None, in_tests=True), period)
+    return Cooldown(SharedLimitStore(Flask("tests.site"), None, in_tests=True), period)
 
 
 @each_row(
@@ -70,9 +69,9 @@ def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
         assert cooldown.admit(f"{name}@example.com")
     clock.advance(60)
     assert cooldown.admit("first@example.com")
-    for number in range(Counters.CAPACITY - 1):
+    for number in range(LimitStore.CAPACITY - 1):
         assert cooldown.admit(f"{number}@example.com")
     assert not cooldown.admit("first@example.com")
     assert cooldown.admit("one-more@example.com")
     assert cooldown.admit("first@example.com")
-    assert not cooldown.admit(f"{Counters.CAPACITY - 2}@example.com")
+    assert not cooldown.admit(f"{LimitStore.CAPACITY - 2}@example.com")

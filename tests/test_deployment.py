@@ -149,7 +149,7 @@ def test_a_registration_by_browser_ends_in_a_verified_account(
     with smtp_server() as smtp:
         deployment = deploy(smtp)
         page.goto(re.sub(r"http://[^/]+", deployment.url, link))
-        page.get_by_role("button", name="Confirm my address").click()
+        page.get_by_role("button", name="Confirm my e-mail address").click()
         page.get_by_role("status").get_by_text("Your address is confirmed").wait_for()
         page.context.close()
     assert _verified(postgresql_url, "alice")

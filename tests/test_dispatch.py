@@ -21,7 +21,7 @@ from sqlalchemy import event
 from werkzeug.test import EnvironBuilder
 
 from flask_registration import mail_failed, user_activated, user_registered
-from flask_registration.dispatch import MAILS_PER_THREAD
+from flask_registration.mail.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
 from .site import PASSWORD, Site, whole
@@ -283,7 +283,7 @@ def test_a_mail_that_fails_is_logged_and_announced_and_the_reply_stands(
     assert failure == {"app": site.app, "user": "alice", "template": "register"}
     assert (type(error), str(error)) == (OSError, "the mail server's own trouble")
     assert (request is not None) == testing
-    assert "A mail (register) could not be sent." in caplog.text
+    assert "An e-mail (register) could not be sent." in caplog.text
     assert "the mail server's own trouble" in caplog.text
     user = site.user(username="alice")
     assert (user.is_active, user.is_verified) == (True, False)
@@ -375,7 +375,7 @@ def test_inline_a_failure_is_a_503_and_nothing_is_kept(inline: Site, caplog: pyt
         reply = inline.register("alice")
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "60")
     assert reply.get_json() == {
-        "detail": "The mail could not be sent. Nothing was changed; please try again in a minute.",
+        "detail": "The e-mail could not be sent. Nothing was changed. Please try again in a minute.",
         "code": "mail-unavailable",
     }
     assert (inline.users(), heard) == ([], [])

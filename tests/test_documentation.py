@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import logging
@@ -32,22 +33,33 @@ from flask_registration import (
     signals,
     user_activated,
 )
-from flask_registration.cli import registration_cli, settings_table
-from flask_registration.events import CATALOGUE
-from flask_registration.extension import ROOMS
+from flask_registration.cli.base import registration_cli
+from flask_registration.cli.configuration import settings_table
+from flask_registration.extension import SETTINGS_GROUPS, extra_settings
 from flask_registration.flows import verification_redirects
-from flask_registration.links import LinkSettings
-from flask_registration.mail import default_templates
+from flask_registration.flows.default import EXTRAS
+from flask_registration.mail.composer import default_templates
 from flask_registration.openapi.serving import DEFAULT_PATH
-from flask_registration.settings import declarations
+from flask_registration.security_log import EVENTS_IN_ORDER
+from flask_registration.settings import PREFIX, declarations
 
-from .pages import PAGES, ROOT, RunPage, blocks, log_in, member, read, register, taken_answers_like_free, url_in
+from .pages import (
+    PAGES,
+    ROOT,
+    RunPage,
+    blocks,
+    log_in,
+    member,
+    read,
+    register,
+    taken_answers_like_free,
+    url_in,
+)
 from .site import PASSWORD, Site, parameters
 from .tables import each_row
 
-SETTINGS = [
-    declaration for group in (*(flow.group for flow in DEFAULT_FLOWS), *ROOMS) for declaration in declarations(group)
-]
+GROUPS = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings(EXTRAS))
+SETTINGS = [declaration for group in GROUPS for declaration in declarations(group)]
 OTHER_PASSWORD = "another good long phrase of words"
 
 
@@ -82,7 +94,11 @@ def test_the_quickstart_works(run: RunPage) -> None:
     assert b"verify-registration" in app.test_client().get("/confirm?user_id=1").data
     with app.app_context():
         page.seed()
-        assert page.db.session.scalars(page.db.select(page.User).filter_by(username="bob")).one().is_verified
+        assert (
+            page.db.session.scalars(page.db.select(page.User).filter_by(username="bob"))
+            .one()
+            .is_verified
+        )
     log_in(app.test_client(), "bob", "another horse battery")
 
 
@@ -95,7 +111,11 @@ def test_the_quickstart_works(run: RunPage) -> None:
             {"username", "email", "first_name", "last_name", "company"},
         ),
         ("Member", {}, {"email", "first_name", "last_name"}),
-        ("Customer", {"nickname": "alice", "address": "alice@example.com"}, {"nickname", "address"}),
+        (
+            "Customer",
+            {"nickname": "alice", "address": "alice@example.com"},
+            {"nickname", "address"},
+        ),
         ("Guest", {}, {"username", "email", "first_name", "last_name"}),
         ("Subscriber", {}, {"email"}),
     ],
@@ -113,7 +133,12 @@ def test_the_models_of_the_documentation_register(
         (user,) = page.db.session.scalars(page.db.select(home.User))
         assert not getattr(user, "is_admin", False)
     client = app.test_client()
-    assert client.post("/accounts/verify-registration/", json=parameters(url_in(outbox[0]))).status_code == 200
+    assert (
+        client.post(
+            "/accounts/verify-registration/", json=parameters(url_in(outbox[0]))
+        ).status_code
+        == 200
+    )
     (field,) = getattr(home.User, "LOGIN_FIELDS", ["username"])
     log_in(client, reply.get_json()[field])
     assert set(client.get("/accounts/profile/").get_json()) > shown
@@ -121,7 +146,9 @@ def test_the_models_of_the_documentation_register(
 
 def test_a_rule_and_a_hasher_of_one_s_own(run: RunPage) -> None:
     page, home = run("docs/passwords.md"), run("docs/customizing.md")
-    app = home.create_app(REGISTRATION_PASSWORD_VALIDATORS=page.RULES, REGISTRATION_PASSWORD_HASHER=page.HASHER)
+    app = home.create_app(
+        REGISTRATION_PASSWORD_VALIDATORS=page.RULES, REGISTRATION_PASSWORD_HASHER=page.HASHER
+    )
     weak = "Open Sesame, said the forty thieves"
     reply, _ = register(app, password=weak, password_confirm=weak)
     assert reply.get_json() == {"password": ["Forty thieves know this one."]}
@@ -172,7 +199,10 @@ def test_the_receivers_of_the_documentation_are_told(
     finally:
         user_activated.disconnect(page.open_a_workspace)
         mail_failed.disconnect(page.ring_the_bell)
-    assert caplog.messages == ["A workspace for alice.", "The mail 'register' for None is lost: no route"]
+    assert caplog.messages == [
+        "A workspace for alice.",
+        "The mail 'register' for None is lost: no route",
+    ]
 
 
 def test_the_tests_of_the_documentation_pass(pytester: pytest.Pytester) -> None:
@@ -182,9 +212,12 @@ def test_the_tests_of_the_documentation_pass(pytester: pytest.Pytester) -> None:
         path = pytester.path / (block.caption or others / "conftest.py")
         path.write_text(block.text, "utf-8")
     shutil.copy(pytester.path / "test_shop.py", others / "test_others.py")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "error::pytest.PytestWarning")
+    result = pytester.runpytest_inprocess(
+        "-p", "no:cacheprovider", "-W", "error::pytest.PytestWarning"
+    )
     count = {
-        path.name: len(re.findall(r"^def test_", path.read_text("utf-8"), re.M)) for path in pytester.path.glob("*.py")
+        path.name: len(re.findall(r"^def test_", path.read_text("utf-8"), re.M))
+        for path in pytester.path.glob("*.py")
     }
     result.assert_outcomes(passed=sum(count.values()) + count["test_shop.py"])
 
@@ -203,7 +236,12 @@ def test_customizing_the_answers(run: RunPage) -> None:
     reply, _ = register(page.create_app(REGISTRATION_REGISTER_OUTPUT_SCHEMA_CLASS=page.Welcome))
     assert reply.get_json() == {"name": "alice", "next": "Look into your mailbox."}
     app = page.create_app(REGISTRATION_SUCCESS_RESPONSE_BUILDER=page.enveloped)
-    assert app.test_client().post("/accounts/resend-verification/", json={"login": "x"}).get_json()["ok"] is True
+    assert (
+        app.test_client()
+        .post("/accounts/resend-verification/", json={"login": "x"})
+        .get_json()["ok"]
+        is True
+    )
 
 
 def test_customizing_the_login(run: RunPage) -> None:
@@ -222,7 +260,10 @@ def test_customizing_the_login(run: RunPage) -> None:
     assert client.post("/accounts/login/", json={"card": "4711"}).status_code == 200
     assert client.get("/accounts/profile/").get_json()["username"] == "alice"
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:
-        replies = [client.post("/accounts/send-reset-password-link/", json={"card": card}) for card in ("4712", "4711")]
+        replies = [
+            client.post("/accounts/send-reset-password-link/", json={"card": card})
+            for card in ("4712", "4711")
+        ]
     assert replies[0].get_json() == replies[1].get_json()
     assert [mail.recipients for mail in outbox] == [["alice@example.com"]]
 
@@ -230,8 +271,14 @@ def test_customizing_the_login(run: RunPage) -> None:
 def test_customizing_the_profile(run: RunPage) -> None:
     page = run("docs/customizing.md")
     client = member(page, page.create_app(REGISTRATION_PROFILE_SCHEMA_CLASS=page.OwnProfile))
-    assert set(client.get("/accounts/profile/").get_json()) == {"username", "first_name", "member_since"}
-    reply = client.patch("/accounts/profile/", json={"first_name": "Alice", "username": "bob", "last_name": "L"})
+    assert set(client.get("/accounts/profile/").get_json()) == {
+        "username",
+        "first_name",
+        "member_since",
+    }
+    reply = client.patch(
+        "/accounts/profile/", json={"first_name": "Alice", "username": "bob", "last_name": "L"}
+    )
     assert (reply.get_json()["first_name"], reply.get_json()["username"]) == ("Alice", "alice")
     assert set(client.put("/accounts/profile/", json={}).get_json()) == {"first_name"}
 
@@ -241,7 +288,9 @@ def test_customizing_templates(run: RunPage) -> None:
     _, (mail,) = register(page.create_app())
     assert mail.subject == "Hello alice, one more click"
     assert "That is my address" in (mail.html or "")
-    _, (mail,) = register(page.create_app(REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES=page.HELLO))
+    _, (mail,) = register(
+        page.create_app(REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES=page.HELLO)
+    )
     assert mail.subject == "Hello alice@example.com"
     assert "\nhttps://example.com/verify-registration/?user_id=1&timestamp=" in (mail.body or "")
     app = page.create_app(REGISTRATION_VERIFICATION_TEMPLATES_SELECTOR=page.by_language)
@@ -253,7 +302,11 @@ def test_say_in_a_template_of_one_s_own(run: RunPage) -> None:
     page = run("docs/customizing.md")
     app = page.create_app()
     client = member(page, app)
-    body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    body = {
+        "old_password": PASSWORD,
+        "password": OTHER_PASSWORD,
+        "password_confirm": OTHER_PASSWORD,
+    }
     app.extensions["mail"].suppress = True
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:
         assert client.post("/accounts/change-password/", json=body).status_code == 200
@@ -262,11 +315,18 @@ def test_say_in_a_template_of_one_s_own(run: RunPage) -> None:
 
 def test_the_language_of_a_user_and_other_words(run: RunPage) -> None:
     page = run("docs/languages.md")
-    (command,) = re.findall(r"^\.venv/bin/(pybabel compile .*)$", read("docs/languages.md"), re.MULTILINE)
+    (command,) = re.findall(
+        r"^\.venv/bin/(pybabel compile .*)$", read("docs/languages.md"), re.MULTILINE
+    )
     cast(Any, CommandLineInterface()).run(command.split())
     app = page.create_app()
-    refused = app.test_client().post("/accounts/login/", json={"login": "alice", "password": "wrong"})
-    assert refused.get_json() == {"detail": "Das passt nicht zusammen. Bitte noch einmal.", "code": "login-invalid"}
+    refused = app.test_client().post(
+        "/accounts/login/", json={"login": "alice", "password": "wrong"}
+    )
+    assert refused.get_json() == {
+        "detail": "Das passt nicht zusammen. Bitte noch einmal.",
+        "code": "login-invalid",
+    }
     _, (mail,) = register(app, headers={"Accept-Language": "en"}, language="fr")
     assert '<html lang="fr">' in (mail.html or "")
     _, (mail,) = register(app, username="bob", email="bob@example.com")
@@ -278,13 +338,21 @@ def test_customizing_the_mail(run: RunPage) -> None:
     page = run("docs/customizing.md")
     _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_URL_BUILDER=page.as_path))
     assert re.search(r"https://example\.com/verify-registration/1/\d+/[\w-]+\s", mail.body or "")
-    context = page.with_help(None, "a@b.example", {"verification_url": "x"}, notification_type=1, notification_method=1)
+    context = page.with_help(
+        None, "a@b.example", {"verification_url": "x"}, notification_type=1, notification_method=1
+    )
     assert set(context) == {"user", "email", "help", "verification_url"}
-    _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_TEMPLATE_CONTEXT_BUILDER=page.with_help))
+    _, (mail,) = register(
+        page.create_app(REGISTRATION_VERIFICATION_TEMPLATE_CONTEXT_BUILDER=page.with_help)
+    )
     assert "verification_url" not in mail.subject
-    _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_TEMPLATE_RENDERER=page.in_plain_words))
+    _, (mail,) = register(
+        page.create_app(REGISTRATION_VERIFICATION_TEMPLATE_RENDERER=page.in_plain_words)
+    )
     assert (mail.subject, mail.html) == ("Welcome", None)
-    _, mails = register(page.create_app(REGISTRATION_REGISTER_VERIFICATION_EMAIL_SENDER=page.by_pigeon))
+    _, mails = register(
+        page.create_app(REGISTRATION_REGISTER_VERIFICATION_EMAIL_SENDER=page.by_pigeon)
+    )
     assert (mails, page.sent[0][0]) == ([], "alice")
     _, mails = register(page.create_app(REGISTRATION_MAIL_DISPATCHER=page.enqueue))
     assert (mails, len(page.queue)) == ([], 1)
@@ -293,7 +361,9 @@ def test_customizing_the_mail(run: RunPage) -> None:
 def test_customizing_with_decorators(run: RunPage) -> None:
     page = run("docs/customizing.md")
     page.NIGHT = True
-    reply, _ = register(page.create_app(REGISTRATION_NOT_AUTHENTICATED_DECORATORS=[page.closed_at_night]))
+    reply, _ = register(
+        page.create_app(REGISTRATION_NOT_AUTHENTICATED_DECORATORS=[page.closed_at_night])
+    )
     assert (reply.status_code, reply.get_json()["code"]) == (403, "forbidden")
 
 
@@ -301,11 +371,17 @@ def test_a_flow_of_one_s_own(run: RunPage) -> None:
     page = run("docs/customizing.md")
     register(page.app)
     with page.app.app_context():
-        url = page.newsletter.unsubscribe_url(page.db.session.scalars(page.db.select(page.User)).one())
+        url = page.newsletter.unsubscribe_url(
+            page.db.session.scalars(page.db.select(page.User)).one()
+        )
     client, link = page.app.test_client(), parameters(url)
-    assert client.post("/accounts/unsubscribe/", json=link).get_json() == {"detail": "You have left the newsletter"}
+    assert client.post("/accounts/unsubscribe/", json=link).get_json() == {
+        "detail": "You have left the newsletter"
+    }
     with page.app.app_context():
-        assert page.db.session.scalars(page.db.select(page.User)).one().first_name == "Former reader"
+        assert (
+            page.db.session.scalars(page.db.select(page.User)).one().first_name == "Former reader"
+        )
     reply = client.post("/accounts/verify-registration/", json=link)
     assert reply.get_json()["code"] == "signature-invalid"
 
@@ -351,7 +427,9 @@ def test_sessions_in_views_of_one_s_own(run: RunPage) -> None:
     with app.app_context():
         page.log_out_everywhere(page.db.session.scalars(page.db.select(page.User)).one())
     assert client.get("/accounts/profile/").status_code == 401
-    columns = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", read("docs/sessions.md"), re.MULTILINE)))
+    columns = re.findall(
+        r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", read("docs/sessions.md"), re.MULTILINE))
+    )
     assert {"user_id", *columns} == set(page.Login.__table__.columns.keys())
 
 
@@ -363,7 +441,13 @@ def test_a_profile_of_one_s_own(run: RunPage) -> None:
     changes = {"city": "Ulm", "plan": "gold", "username": "bob", "email": "bob@example.com"}
     for method in ("PATCH", "PUT", "POST"):
         reply = client.open("/accounts/profile/", method=method, json=changes)
-        profile = {"id": 1, "username": "alice", "email": "alice@example.com", "city": "Ulm", "plan": "free"}
+        profile = {
+            "id": 1,
+            "username": "alice",
+            "email": "alice@example.com",
+            "city": "Ulm",
+            "plan": "free",
+        }
         assert reply.get_json() == profile
     assert client.delete("/accounts/profile/").status_code == 204
     with app.app_context():
@@ -376,8 +460,13 @@ def test_hashes_of_another_make_are_replaced(run: RunPage) -> None:
     home = run("docs/customizing.md")
     app = home.create_app()
     member(home, app)
-    digest = base64.b64encode(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b"salt", 1000)).decode()
-    werkzeug = [generate_password_hash(PASSWORD), generate_password_hash(PASSWORD, "pbkdf2:sha256:1000")]
+    digest = base64.b64encode(
+        hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b"salt", 1000)
+    ).decode()
+    werkzeug = [
+        generate_password_hash(PASSWORD),
+        generate_password_hash(PASSWORD, "pbkdf2:sha256:1000"),
+    ]
     for foreign in [
         *werkzeug,
         f"pbkdf2_sha256$1000$salt${digest}",
@@ -407,7 +496,10 @@ def test_pages_behind_the_links(run: RunPage) -> None:
     form = dict(rows)[path.partition("?")[0]]
     reply = client.post(form, data=parameters(url), headers={"Origin": "https://elsewhere.example"})
     assert reply.status_code == 400
-    assert client.post(form, data={**parameters(url), "signature": "x"}).headers["Location"] == "/sorry"
+    assert (
+        client.post(form, data={**parameters(url), "signature": "x"}).headers["Location"]
+        == "/sorry"
+    )
     assert client.post(form, data=parameters(url)).headers["Location"] == "/welcome"
     log_in(client, "alice")
 
@@ -420,15 +512,30 @@ def test_a_change_of_address_is_taken_back_whatever_came_after_it(run: RunPage) 
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:
         for email in ("thief@example.com", "den@example.com"):
             assert thief.post("/accounts/register-email/", json={"email": email}).status_code == 200
-            assert thief.post("/accounts/verify-email/", json=parameters(url_in(outbox[-1]))).status_code == 200
-        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+            assert (
+                thief.post(
+                    "/accounts/verify-email/", json=parameters(url_in(outbox[-1]))
+                ).status_code
+                == 200
+            )
+        body = {
+            "old_password": PASSWORD,
+            "password": OTHER_PASSWORD,
+            "password_confirm": OTHER_PASSWORD,
+        }
         assert thief.post("/accounts/change-password/", json=body).status_code == 200
         assert thief.post("/accounts/logout/", json={"everywhere": True}).status_code == 200
         log_in(thief, "alice", OTHER_PASSWORD)
-        notices = [mail for mail in outbox if "was changed" in (mail.subject or "") and "https://" in (mail.body or "")]
+        notices = [
+            mail
+            for mail in outbox
+            if "was changed" in (mail.subject or "") and "https://" in (mail.body or "")
+        ]
         undo = [parameters(url_in(mail)) for mail in notices]
         assert [link["email"] for link in undo] == ["alice@example.com"]
-        replies = [app.test_client().post("/accounts/undo-email-change/", json=link) for link in undo]
+        replies = [
+            app.test_client().post("/accounts/undo-email-change/", json=link) for link in undo
+        ]
         assert [reply.status_code for reply in replies] == [200]
     assert thief.get("/accounts/profile/").status_code == 401
 
@@ -439,7 +546,9 @@ def test_a_change_of_address_is_taken_back_whatever_came_after_it(run: RunPage) 
 def test_the_readme_lists_every_endpoint() -> None:
     listed = {
         (method, path.replace("<id>", "<login_id>"))
-        for methods, path in re.findall(r"^\| ([A-Z, ]+) `(/\S+)` \|", read("README.md"), re.MULTILINE)
+        for methods, path in re.findall(
+            r"^\| ([A-Z, ]+) `(/\S+)` \|", read("README.md"), re.MULTILINE
+        )
         for method in methods.split(", ")
     }
     endpoints = (endpoint for flow in DEFAULT_FLOWS for endpoint in flow.endpoints)
@@ -448,15 +557,17 @@ def test_the_readme_lists_every_endpoint() -> None:
 
 
 def test_every_mail_is_documented_with_its_templates() -> None:
-    listed = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", read("docs/mail.md"), re.MULTILINE)
-    assert sorted(listed) == sorted(kind.value for kind in NotificationType)
     folder = ROOT / "flask_registration" / "templates"
-    rows = {
-        row[0]: "has a link" in row[1] for row in re.findall(r"^\| `(\w+)` \|(.*)$", read("docs/mail.md"), re.MULTILINE)
-    }
-    for kind in NotificationType:
-        text = (folder / default_templates(kind)["text_body"]).read_text("utf-8")
-        assert rows[kind.value] == ("verification_url" in text), kind
+    examples = [example for flow in DEFAULT_FLOWS for example in flow.examples]
+    assert sorted(each.name for each in examples) == sorted(kind.value for kind in NotificationType)
+    rows = ["| template | to | when |", "| --- | --- | --- |"]
+    for each in examples:
+        name = default_templates(NotificationType(each.name))["text_body"]
+        has_link = "verification_url" in (folder / name).read_text("utf-8")
+        link = "; has a link" if has_link else ""
+        rows.append(f"| `{each.name}` | {each.to} | {each.when}{link} |")
+    table = read("docs/mail.md").split("<!-- mails -->")[1].split("<!-- /mails -->")[0].strip()
+    assert table == "\n".join(rows)
 
 
 def test_every_signal_is_documented() -> None:
@@ -467,28 +578,36 @@ def test_every_signal_is_documented() -> None:
 
 def test_every_command_is_documented_with_its_help(site: Site) -> None:
     page = read("docs/commands.md")
-    listed = re.findall(r"^\| \[`([\w-]+)`\]\(#\1\) \| .* \| `flask registration \1[^`]*` \|$", page, re.MULTILINE)
-    assert sorted(listed) == sorted(registration_cli.commands)
+    listed = re.findall(
+        r"^\| \[`([\w-]+)`\]\(#\1\) \| .* \| `flask registration \1[^`]*` \|$", page, re.MULTILINE
+    )
+    commands = registration_cli.commands
+    assert [name for name in commands if commands[name].hidden] == ["resume"]
+    assert sorted(listed) == sorted(commands.keys() - {"resume"})
     sections = re.findall(r"^## ([\w-]+)\n+```text\n(.*?)```$", page, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in sections] == listed
     for name, text in sections:
         shown = site.app.test_cli_runner().invoke(
             registration_cli, [name, "--help"], prog_name="flask registration", terminal_width=80
         )
-        assert text == shown.output, f"docs/commands.md: put what {name} --help says into its section."
+        assert text == shown.output, (
+            f"docs/commands.md: put what {name} --help says into its section."
+        )
 
 
 def test_every_event_is_documented() -> None:
     rows = ["| event | level | when | details |", "| --- | --- | --- | --- |"]
-    for each in CATALOGUE:
+    for each in EVENTS_IN_ORDER:
         details = "; ".join(f"`{name}`: {what}" for name, what in each.details.items())
-        rows.append(f"| `{each.name}` | {logging.getLevelName(each.level)} | {each.when} | {details} |")
+        rows.append(
+            f"| `{each.name}` | {logging.getLevelName(each.level)} | {each.when} | {details} |"
+        )
     table = read("docs/events.md").split("<!-- events -->")[1].split("<!-- /events -->")[0].strip()
     assert table == "\n".join(rows)
 
 
 def test_the_security_log_goes_to_a_file_of_its_own(run: RunPage, site: Site) -> None:
-    logger = logging.getLogger("flask_registration.events")
+    logger = logging.getLogger("flask_registration.security_log")
     before = (logger.level, logger.handlers[:])
     page = run("docs/events.md")
     try:
@@ -522,10 +641,16 @@ def test_the_settings_of_the_redirects_are_listed() -> None:
 
 def test_the_links_for_front_ends() -> None:
     rows = re.findall(
-        r"^\| [^|`]+ \| `(REGISTRATION_\w+)` \| .* \| `(/\S+)` \|$", read("docs/frontend.md"), re.MULTILINE
+        r"^\| [^|`]+ \| `(REGISTRATION_\w+)` \| .* \| `(/\S+)` \|$",
+        read("docs/frontend.md"),
+        re.MULTILINE,
     )
-    assert sorted(row[0] for row in rows) == sorted(declaration.key for declaration in declarations(LinkSettings))
-    assert {row[1] for row in rows} <= {endpoint.path for flow in DEFAULT_FLOWS for endpoint in flow.endpoints}
+    fields = [field for group in GROUPS for field in dataclasses.fields(group)]
+    pages = [PREFIX + field.name.upper() for field in fields if field.metadata.get("page")]
+    assert sorted(row[0] for row in rows) == sorted(pages)
+    assert {row[1] for row in rows} <= {
+        endpoint.path for flow in DEFAULT_FLOWS for endpoint in flow.endpoints
+    }
 
 
 def redirect_settings() -> set[str]:
@@ -545,7 +670,8 @@ def test_one_command_runs_and_one_tests(heading: str, ending: str) -> None:
 def test_the_settings_table_is_up_to_date() -> None:
     table = read("README.md").split("<!-- settings -->")[1].split("<!-- /settings -->")[0].strip()
     assert table == settings_table().strip(), (
-        "README.md: put the output of `flask registration settings --markdown` between the markers of `## Settings`."
+        "README.md: put the output of `flask registration settings --markdown` "
+        "between the markers of `## Settings`."
     )
 
 
@@ -597,15 +723,25 @@ def test_the_code_of_a_flow_that_is_switched_off(new_site: Callable[..., Site]) 
 
 
 def test_every_code_is_documented_and_no_other() -> None:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, APIError)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, APIError)
+    ]
     http = {(404, "not-found"), *((status, code) for status, code, _ in ASKED)}
     assert errors_page() == http | {(error.status, error.code) for error in kinds}
-    raised = {error for flow in DEFAULT_FLOWS for endpoint in flow.endpoints for error in endpoint.raises}
+    raised = {
+        error for flow in DEFAULT_FLOWS for endpoint in flow.endpoints for error in endpoint.errors
+    }
     assert raised <= set(kinds)
 
 
 def test_every_claim_about_security_has_a_test() -> None:
-    rows = [row for row in re.findall(r"^\| (.*) \|$", read("docs/security.md"), re.MULTILINE) if "---" not in row]
+    rows = [
+        row
+        for row in re.findall(r"^\| (.*) \|$", read("docs/security.md"), re.MULTILINE)
+        if "---" not in row
+    ]
     claims = [row for row in rows if row != "claim | test"]
     assert len(claims) > 50
     for row in claims:
@@ -619,11 +755,15 @@ def test_every_picture_is_there_and_shown() -> None:
     shown = {
         (ROOT / page).parent.joinpath(name).resolve()
         for page in PAGES
-        for name in re.findall(r"(?:!\[[^\]]+\]\(|^`{3}\{image\} )([\w./-]+)", read(page), re.MULTILINE)
+        for name in re.findall(
+            r"(?:!\[[^\]]+\]\(|^`{3}\{image\} )([\w./-]+)", read(page), re.MULTILINE
+        )
     }
     assert shown == set((ROOT / "docs" / "screenshots").iterdir())
     for picture in shown:
-        assert picture.stat().st_size < 200 * 1024, "a picture of that size belongs into no repository"
+        assert picture.stat().st_size < 200 * 1024, (
+            "a picture of that size belongs into no repository"
+        )
 
 
 def test_the_changelog_has_this_version() -> None:

@@ -14,12 +14,27 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def test_no_page_moves_sideways_on_a_phone_or_needs_another_site(browser: Browser, tmp_path: Path) -> None:
+def test_no_page_moves_sideways_on_a_phone_or_needs_another_site(
+    browser: Browser, tmp_path: Path
+) -> None:
     html = tmp_path / "html"
-    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-d", str(tmp_path / "read"), "docs", str(html)]
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-b",
+        "html",
+        "-d",
+        str(tmp_path / "read"),
+        "docs",
+        str(html),
+    ]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    paths = sorted({*html.glob("*.html")} - {html / "404.html"})  # which has its style where a server has it
+    paths = sorted(
+        {*html.glob("*.html")} - {html / "404.html"}
+    )  # which has its style where a server has it
     assert len(paths) > 30
     wide = {}
     with window(browser, paths[0].as_uri(), tmp_path.as_uri()) as page:

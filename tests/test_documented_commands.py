@@ -18,12 +18,22 @@ from .pages import PAGES, ROOT, blocks, read
 from .tables import each_row
 
 #: What is not ours to check, but for the spelling.
-OF_THE_SYSTEM = {"cd", "cp", "createdb", "createuser", "curl", "docker", "export", "install", "mkdir"}
+OF_THE_SYSTEM = {
+    "cd",
+    "cp",
+    "createdb",
+    "createuser",
+    "curl",
+    "docker",
+    "export",
+    "install",
+    "mkdir",
+}
 OF_THE_SYSTEM |= {"npm", "npx", "pass", "pip", "systemctl"}
 
 
 def typed(page: str) -> Iterator[list[str]]:
-    """Each command of the page's shell blocks, as words; those of a pipe and of a chain one by one."""
+    """Each command of the page's shell blocks as words, also those in a pipe or a chain."""
     for block in blocks(read(page)):
         if block.info == "sh":
             for line in block.text.replace("\\\n", " ").splitlines():
@@ -53,7 +63,9 @@ def check(command: list[str], folder: Path) -> None:
     if name == "sudo":
         check(arguments[2:] if arguments[0] == "-u" else arguments, folder)
     elif name in ("python", "python3"):
-        assert arguments[0] != "-m" or find_spec(arguments[1].partition("=")[0]), f"no module {arguments[1]}"
+        assert arguments[0] != "-m" or find_spec(arguments[1].partition("=")[0]), (
+            f"no module {arguments[1]}"
+        )
     elif name == "flask":
         check_flask(arguments)
     elif "/bin/" in program:
@@ -74,7 +86,12 @@ def check_flask(arguments: list[str]) -> None:
             option = word.partition("=")[0]
             found = [each for each in group.params if option in (*each.opts, *each.secondary_opts)]
             assert found or word == "--help", f"{group.name} has no option {option}"
-            if found and isinstance(found[0], click.Option) and not found[0].is_flag and "=" not in word:
+            if (
+                found
+                and isinstance(found[0], click.Option)
+                and not found[0].is_flag
+                and "=" not in word
+            ):
                 arguments = arguments[1:]
         elif isinstance(group, click.Group):
             command = group.get_command(click.Context(group), word)

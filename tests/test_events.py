@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_registration.events import CATALOGUE, LOGIN_FAIL, THROTTLED, USER_CREATED, USER_UPDATED, record
+from flask_registration.security_log import EVENTS_IN_ORDER, LOGIN_FAIL, THROTTLED, USER_CREATED, USER_UPDATED, record
 
 #: What ends a line, writes over one, colours it, hides it or turns it round in some terminal, editor or log viewer.
 TRICKS = "\r\n\x00\x08\x1b[2K\x1b]0;x\x07\x7f\x85\x9b\u200b\u2028\u2029\u202e\u2066\ufeff\ud800\U000e0041"
@@ -83,9 +83,9 @@ def test_a_detail_that_the_event_does_not_declare_is_refused_at_every_level() ->
 
 
 def test_every_event_has_a_name_of_its_own_and_says_when() -> None:
-    names = [event.name for event in CATALOGUE]
+    names = [event.name for event in EVENTS_IN_ORDER]
     assert len(set(names)) == len(names) > 20
-    for event in CATALOGUE:
+    for event in EVENTS_IN_ORDER:
         assert event.level in (logging.INFO, logging.WARNING)
         assert event.when
         assert all(event.details.values())

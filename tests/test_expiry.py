@@ -1,4 +1,4 @@
-"""A registration that nobody verifies makes room again, and ``flask registration purge`` removes it."""
+"""Expired registrations give way to new ones; ``flask registration purge`` deletes them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sqlalchemy import DateTime, ForeignKey, Integer, event, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from flask_registration import DEFAULT_FLOWS, UserMixin, user_deleted, user_registered
-from flask_registration.cli import registration_cli
-from flask_registration.models import utc_now
+from flask_registration.cli.base import registration_cli
+from flask_registration.users.mixins import utc_now
 
 from .conftest import Clock
 from .flows.journeys import AT_ONCE, OTHER_PASSWORD, at_once, forged, has_password
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.databases
 NewSite = Callable[..., Site]
 
 WEEK = 7 * 24 * 3600
-REFUSED = {"username": ["A user with that username already exists."]}
+REFUSED = {"username": ["This username is already in use."]}
 
 
 def purge(site: Site, *options: str) -> list[str]:
@@ -40,8 +40,8 @@ def purge(site: Site, *options: str) -> list[str]:
     return result.output.splitlines()
 
 
-NOTHING = ["0 registrations that nobody verified"]
-ONE_GONE = ["1 registration that nobody verified removed"]
+NOTHING = ["0 unverified registrations"]
+ONE_GONE = ["1 unverified registration removed"]
 NO_LOGINS = ["0 expired logins"]
 
 
@@ -111,7 +111,9 @@ def test_a_name_is_free_again_too(database: str, new_site: NewSite, clock: Clock
     assert [user.username for user in site.users()] == ["ALICE"]
 
 
-def test_two_expired_registrations_make_room_for_one(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_two_expired_registrations_make_room_for_one(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database)
     site.register("alice", email="first@example.com")
     site.register("second", email="alice@example.com")
@@ -120,7 +122,9 @@ def test_two_expired_registrations_make_room_for_one(database: str, new_site: Ne
     assert [user.email for user in site.users()] == ["alice@example.com"]
 
 
-def test_nothing_goes_while_one_of_the_values_is_really_taken(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_nothing_goes_while_one_of_the_values_is_really_taken(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database)
     site.register("squatter", email="alice@example.com")
     account(site, "alice", email="first@example.com")
@@ -176,7 +180,9 @@ def test_a_model_that_does_not_know_when_somebody_joined_keeps_them(
     assert [user.username for user in site.users()] == ["squatter"]
 
 
-def test_without_enumeration_protection_it_makes_room_as_well(new_site: NewSite, clock: Clock) -> None:
+def test_without_enumeration_protection_it_makes_room_as_well(
+    new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(PREVENT_ENUMERATION=False)
     site.register("squatter", email="owner@example.com")
     assert site.register("owner").status_code == 400
@@ -192,7 +198,9 @@ def test_of_many_who_replace_an_expired_registration_one_does_and_all_get_the_sa
     clock.advance(WEEK + 1)
     site.outbox.clear()
     with site.hears(user_deleted, user_registered) as heard:
-        replies = at_once(lambda number: site.register(f"owner{number}", email="owner@example.com"), 8)
+        replies = at_once(
+            lambda number: site.register(f"owner{number}", email="owner@example.com"), 8
+        )
     assert {reply.status_code for reply in replies} == {201}
     assert sorted(each["signal"] for each in heard) == ["user-deleted", "user-registered"]
     assert len(site.users()) == 1
@@ -231,7 +239,9 @@ def with_workspaces(new_site: NewSite, database: str, *, cascade: bool) -> Site:
     return site
 
 
-def test_rows_that_go_with_an_account_go_with_it(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_rows_that_go_with_an_account_go_with_it(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = with_workspaces(new_site, database, cascade=True)
     clock.advance(WEEK + 1)
     assert purge(site) == ONE_GONE
@@ -248,7 +258,10 @@ def test_an_account_that_other_rows_need_stays_and_its_owner_is_told(
         assert site.register("owner").status_code == 201
         assert {user.username for user in site.users()} == {"squatter", "other"}
         assert "choose your password" in text_of(site.read())
-        assert purge(site)[0] == "1 registration that nobody verified removed, 1 kept: in use, or no longer expired"
+        assert (
+            purge(site)[0]
+            == "1 unverified registration removed, 1 kept: in use, or no longer expired"
+        )
     assert [each["user"].username for each in heard] == ["other"]
     assert [user.username for user in site.users()] == ["squatter"]
 
@@ -260,7 +273,9 @@ def test_sessions_that_are_rows_do_not_keep_an_account(
     site = new_site(database, login_model=login_model)
     site.register("squatter", email="owner@example.com")
     with site.app.test_request_context():
-        site.app.extensions["registration"].logins.begin(site.db.session.query(site.User).one(), "token", commit=True)
+        site.app.extensions["registration"].logins.begin(
+            site.db.session.query(site.User).one(), "token", commit=True
+        )
     clock.advance(WEEK + 1)
     assert site.register("owner").status_code == 201
     assert [user.username for user in site.users()] == ["owner"]
@@ -289,7 +304,9 @@ def when(site: Site, start: str, act: Callable[[], None]) -> Iterator[list[str]]
         event.remove(engine, "before_cursor_execute", listen)
 
 
-def test_a_verification_that_is_faster_keeps_its_account(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_a_verification_that_is_faster_keeps_its_account(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database)
     site.register("squatter", email="owner@example.com")
     clock.advance(WEEK + 1)
@@ -300,14 +317,21 @@ def test_a_verification_that_is_faster_keeps_its_account(database: str, new_site
 
     with site.app.app_context():
         engine = site.db.engine
-    with when(site, "UPDATE users SET is_verified", verify) as done, site.hears(user_deleted) as heard:
-        assert purge(site) == ["0 registrations that nobody verified removed, 1 kept: in use, or no longer expired"]
+    with (
+        when(site, "UPDATE users SET is_verified", verify) as done,
+        site.hears(user_deleted) as heard,
+    ):
+        assert purge(site) == [
+            "0 unverified registrations removed, 1 kept: in use, or no longer expired"
+        ]
     assert done
     assert heard == []
     assert site.user(username="squatter").is_verified
 
 
-def test_a_registration_that_is_gone_already_is_no_error(sqlite_url: str, new_site: NewSite, clock: Clock) -> None:
+def test_a_registration_that_is_gone_already_is_no_error(
+    sqlite_url: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(sqlite_url)
     site.register("squatter", email="owner@example.com")
     clock.advance(WEEK + 1)
@@ -317,7 +341,7 @@ def test_a_registration_that_is_gone_already_is_no_error(sqlite_url: str, new_si
 
     # The other command runs between the look for what has expired and the first removal.
     with when(site, "SELECT users.username", remove) as done:
-        assert purge(site)[0].startswith("0 registrations that nobody verified removed")
+        assert purge(site)[0].startswith("0 unverified registrations removed")
     assert done
     assert site.users() == []
 
@@ -325,7 +349,9 @@ def test_a_registration_that_is_gone_already_is_no_error(sqlite_url: str, new_si
 # The command
 
 
-def test_it_removes_what_has_expired_and_announces_that(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_it_removes_what_has_expired_and_announces_that(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database, login_model=define_login)
     for name in ("old", "older"):
         site.register(name)
@@ -333,9 +359,9 @@ def test_it_removes_what_has_expired_and_announces_that(database: str, new_site:
     client = log_in(site, "member")
     clock.advance(WEEK + 1)
     site.register("young")
-    assert purge(site, "--dry-run") == ["2 registrations that nobody verified", "0 expired logins"]
+    assert purge(site, "--dry-run") == ["2 unverified registrations", "0 expired logins"]
     with site.hears(user_deleted) as heard:
-        assert purge(site) == ["2 registrations that nobody verified removed", "0 expired logins"]
+        assert purge(site) == ["2 unverified registrations removed", "0 expired logins"]
     assert [each["user"].username for each in heard] == ["old", "older"]
     assert [each["request"] for each in heard] == [None, None]
     assert {user.username for user in site.users()} == {"member", "young"}
@@ -343,7 +369,9 @@ def test_it_removes_what_has_expired_and_announces_that(database: str, new_site:
     assert client.get("/accounts/profile/").status_code == 200
 
 
-def test_it_removes_logins_that_have_expired_and_no_others(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_it_removes_logins_that_have_expired_and_no_others(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database, login_model=define_login)
     account(site, "member")
     log_in(site, "member")
@@ -357,7 +385,9 @@ def test_it_removes_logins_that_have_expired_and_no_others(database: str, new_si
     assert len(logins(site)) == 1
 
 
-def test_older_than_keeps_what_expired_a_short_while_ago(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_older_than_keeps_what_expired_a_short_while_ago(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database)
     site.register("squatter")
     clock.advance(WEEK + 3 * 24 * 3600)
@@ -366,13 +396,15 @@ def test_older_than_keeps_what_expired_a_short_while_ago(database: str, new_site
     assert purge(site, "--older-than", "3") == ONE_GONE
 
 
-def test_it_works_in_batches(new_site: NewSite, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flask_registration.cli.purge.BATCH", 2)
+def test_it_works_in_batches(
+    new_site: NewSite, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_registration.cli.maintenance.BATCH", 2)
     site = new_site()
     for number in range(5):
         site.register(f"squatter{number}")
     clock.advance(WEEK + 1)
-    assert purge(site)[0] == "5 registrations that nobody verified removed"
+    assert purge(site)[0] == "5 unverified registrations removed"
     assert site.users() == []
 
 
@@ -386,7 +418,9 @@ def test_times_are_utc_whatever_the_zone_of_the_session(
 
     site = new_site(
         database,
-        define=own_model(date_joined=lambda: mapped_column(DateTime(timezone=zoned), default=joined)),
+        define=own_model(
+            date_joined=lambda: mapped_column(DateTime(timezone=zoned), default=joined)
+        ),
         config={"SQLALCHEMY_ENGINE_OPTIONS": session_far_east(database)},
     )
     site.register("squatter")
@@ -404,10 +438,14 @@ def session_far_east(database: str) -> dict[str, Any]:
     return {}
 
 
-def test_on_a_terminal_it_shows_how_far_it_is(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_it_shows_how_far_it_is(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.register("squatter")
     clock.advance(WEEK + 1)
-    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
+    monkeypatch.setattr(
+        "click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False
+    )
     output = "\n".join(purge(site))
     assert "100%" in output
-    assert output.endswith("1 registration that nobody verified removed")
+    assert output.endswith("1 unverified registration removed")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flask_registration.resets import RESET
+from flask_registration.flows.reset_password import RESET
 
 from .fuzz import bodies, links
 from .tables import each_row
@@ -38,14 +38,14 @@ def test_a_run_that_finds_nothing_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_link_that_opens_but_was_never_mailed_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flask_registration.links.Signer.verify_signature", lambda *_: True)
+    monkeypatch.setattr("flask_registration.auth.links.Signer.verify_signature", lambda *_: True)
     forged = {**links.MAILED[RESET], "signature": "A" * 43}
     with pytest.raises(AssertionError):
         links.run(b"\1" + json.dumps(forged).encode())
 
 
 def test_a_body_that_is_no_text_for_a_database_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flask_registration.web._safe", lambda value: True)
+    monkeypatch.setattr("flask_registration.http.bodies.is_safe", lambda value: True)
     kinds = [(number, *bodies.kind_of(number)) for number in range(256)]
     number = next(each for each, kind, schema in kinds if kind == bodies.TYPES[0] and "remember" in schema.fields)
     with pytest.raises(AssertionError):

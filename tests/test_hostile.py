@@ -18,9 +18,8 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from flask_registration.endpoint import Endpoint
-from flask_registration.flow import METHODS
-from flask_registration.web import LinkSchema
+from flask_registration.http.bodies import LinkSchema
+from flask_registration.http.flow import METHODS, Endpoint
 
 from .conftest import site_maker
 from .people import bearer
@@ -32,8 +31,12 @@ from .world import ENDPOINTS, PAGES, SETTINGS, World, define_login
 EXAMPLES = int(os.environ.get("TEST_HOSTILE_EXAMPLES", "120"))
 SEED = int(os.environ.get("TEST_SEED") or random.randrange(2**32))
 
-LOADING = [name for name, each in ENDPOINTS.items() if each.loads]
-LINKS = [name for name in LOADING if isinstance(loads := ENDPOINTS[name].loads, type) and issubclass(loads, LinkSchema)]
+LOADING = [name for name, each in ENDPOINTS.items() if each.request]
+LINKS = [
+    name
+    for name in LOADING
+    if isinstance(request := ENDPOINTS[name].request, type) and issubclass(request, LinkSchema)
+]
 DONE = (200, 201, 204)
 
 
@@ -282,7 +285,7 @@ def random_bodies(draw: st.DrawFn, right: dict[str, Any], fields: list[str]) -> 
 
 def test_any_json_gets_an_answer(world: World) -> None:
     print(f"TEST_SEED={SEED}")
-    endpoints = [endpoint for endpoint in world.endpoints if endpoint.loads]
+    endpoints = [endpoint for endpoint in world.endpoints if endpoint.request]
     answered: set[tuple[str, int]] = set()
 
     @seed(SEED)
@@ -306,7 +309,7 @@ def test_any_json_gets_an_answer(world: World) -> None:
 
 @on_sqlite
 def test_any_bytes_get_an_answer(world: World) -> None:
-    endpoints = [endpoint for endpoint in world.endpoints if endpoint.loads]
+    endpoints = [endpoint for endpoint in world.endpoints if endpoint.request]
     bytes_ = st.binary(max_size=200) | st.text(max_size=50).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
     @seed(SEED)

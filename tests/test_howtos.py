@@ -37,7 +37,10 @@ def test_a_model_that_was_there_registers_and_logs_in(home: Home) -> None:
     reply, (mail,) = register(app, mail="alice@example.com", discount=100, mail_is_proven=True)
     assert reply.get_json() == {"mail": "alice@example.com"}
     client = app.test_client()
-    assert client.post("/accounts/verify-registration/", json=parameters(url_in(mail))).status_code == 200
+    assert (
+        client.post("/accounts/verify-registration/", json=parameters(url_in(mail))).status_code
+        == 200
+    )
     log_in(client, "alice@example.com")
     with app.app_context():
         shop = import_module("shop")
@@ -49,7 +52,10 @@ def test_people_log_in_by_address(home: Home) -> None:
     app = home("docs/email-only.md", "members", "Member")
     _, (mail,) = register(app, email="Alice@Example.com")
     client = app.test_client()
-    assert client.post("/accounts/verify-registration/", json=parameters(url_in(mail))).status_code == 200
+    assert (
+        client.post("/accounts/verify-registration/", json=parameters(url_in(mail))).status_code
+        == 200
+    )
     for field in ("email", "login"):
         body = {field: "ALICE@example.com", "password": PASSWORD}
         assert app.test_client().post("/accounts/login/", json=body).status_code == 200
@@ -72,7 +78,9 @@ def test_fields_are_what_their_columns_and_lists_say(home: Home) -> None:
     client = app.test_client()
     client.post("/accounts/verify-registration/", json=parameters(url_in(mail)))
     log_in(client, "alice")
-    changed = client.patch("/accounts/profile/", json={"company": "Other", "plan": "free", "is_admin": True}).get_json()
+    changed = client.patch(
+        "/accounts/profile/", json={"company": "Other", "plan": "free", "is_admin": True}
+    ).get_json()
     assert (changed["company"], changed["plan"]) == ("Other", "gold")
     with app.app_context():
         users = import_module("users")
@@ -85,8 +93,12 @@ def test_a_schema_of_one_s_own_takes_a_code_and_terms(run: RunPage) -> None:
     with app.app_context():
         page.db.create_all()
     assert set(register(app, code="spring")[0].get_json()) == {"terms"}
-    assert register(app, code="spring", terms=False)[0].get_json() == {"terms": ["Please accept the terms."]}
-    assert register(app, code="x", terms=True)[0].get_json() == {"code": ["Nobody has given out that code."]}
+    assert register(app, code="spring", terms=False)[0].get_json() == {
+        "terms": ["Please accept the terms."]
+    }
+    assert register(app, code="x", terms=True)[0].get_json() == {
+        "code": ["Nobody has given out that code."]
+    }
     weak, _ = register(app, code="partner", terms=True, password="password")
     assert set(weak.get_json()) == {"password"}
     reply, mails = register(app, code="partner", terms=True, plan="platinum")
@@ -107,7 +119,9 @@ def test_mails_are_in_one_s_own_words_and_frame(run: RunPage) -> None:
     _, (mail,) = register(app)
     assert "Example Books" in (mail.html or "")
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:
-        reply = app.test_client().post("/accounts/send-reset-password-link/", json={"login": "alice"})
+        reply = app.test_client().post(
+            "/accounts/send-reset-password-link/", json={"login": "alice"}
+        )
     assert (reply.status_code, outbox[0].subject) == (200, "A new key for Example Books")
     assert "The link is good for 1 day, and once." in outbox[0].body
     assert "&amp;timestamp=" in outbox[0].html
@@ -131,7 +145,9 @@ def test_a_mobile_app_lives_by_tokens(run: RunPage) -> None:
 
     def ask(method: str, endpoint: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {phone.token}"} if phone.token else {}
-        return phone.client.open(f"/accounts/{endpoint}/", method=method, json=body, headers=headers)
+        return phone.client.open(
+            f"/accounts/{endpoint}/", method=method, json=body, headers=headers
+        )
 
     ask("POST", "verify-registration", parameters(url_in(mail)))
     reply = ask("POST", "login", {"login": "alice", "password": PASSWORD})

@@ -16,10 +16,10 @@ from marshmallow import Schema, fields, validate
 from werkzeug.test import TestResponse
 
 from flask_registration import ConfigurationError
-from flask_registration.catalogues import DOMAIN, catalogue_path, shipped
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
+from flask_registration.i18n.languages import DOMAIN, catalog_path, shipped
 
-from .catalogues import compiled
+from .catalogs import compiled
 from .site import Site, html_of, text_of
 from .tables import each_row
 
@@ -27,16 +27,16 @@ NewSite = Callable[..., Site]
 
 #: A language that we do not ship: every text is the English one between marks.
 ESPERANTO = {
-    "Login or password invalid.": "Ne estas tia konto.",
+    "Incorrect username, e-mail address or password.": "Ne estas tia konto.",
     "This field is required.": "Mankas.",
     "Login successful": "Vi ensalutis",
     "A username has at most {count} character.": ("Nomo havas maksimume {count} signon.", "Nomo: {count} signoj."),
     "Longer than maximum length {max}.": "Pli longa ol {max}.",
     "{count} day": ("{count} tago", "{count} tagoj"),
-    "The link is good for {valid_for}.": "La ligilo validas {valid_for}.",
+    "This link expires in {valid_for}.": "La ligilo validas {valid_for}.",
     "Welcome to {site_name}!": "Bonvenon ĉe {site_name}!",
     "Confirm your e-mail address for {site_name}": "Konfirmu vian adreson por {site_name}",
-    "You have an account at {site_name} already": "Vi jam havas konton ĉe {site_name}",
+    "You already have an account at {site_name}": "Vi jam havas konton ĉe {site_name}",
     "Confirm your e-mail address": "Konfirmu vian adreson",
 }
 PLURALS = {
@@ -45,20 +45,20 @@ PLURALS = {
 }
 
 
-def write_catalogue(folder: Path, code: str, texts: Mapping[str, Any]) -> None:
-    """Compile a catalogue of the application's own."""
-    catalogue = Catalog(locale=code, domain=DOMAIN)
+def write_catalog(folder: Path, code: str, texts: Mapping[str, Any]) -> None:
+    """Compile a catalog of the application's own."""
+    catalog = Catalog(locale=code, domain=DOMAIN)
     for text, said in texts.items():
-        catalogue.add((text, PLURALS[text]) if text in PLURALS else text, said)
-    path = catalogue_path(folder, code)
+        catalog.add((text, PLURALS[text]) if text in PLURALS else text, said)
+    path = catalog_path(folder, code)
     path.parent.mkdir(parents=True)
-    path.write_bytes(compiled(catalogue))
+    path.write_bytes(compiled(catalog))
 
 
 @pytest.fixture
 def esperanto(new_site: NewSite, tmp_path: Path) -> NewSite:
-    """Make applications that speak Esperanto too, from a catalogue of their own."""
-    write_catalogue(tmp_path, "eo", ESPERANTO)
+    """Make applications that speak Esperanto too, from a catalog of their own."""
+    write_catalog(tmp_path, "eo", ESPERANTO)
 
     def make(**settings: Any) -> Site:
         own = {"LANGUAGES": ["en", "eo"], "TRANSLATION_DIRECTORIES": [str(tmp_path)]}
@@ -98,7 +98,7 @@ def test_a_reply_is_in_the_language_that_the_client_asks_for(
     esperanto: NewSite, header: str | None, language: str
 ) -> None:
     reply = refused(esperanto(), header)
-    text = {"en": "Login or password invalid.", "eo": "Ne estas tia konto."}[language]
+    text = {"en": "Incorrect username, e-mail address or password.", "eo": "Ne estas tia konto."}[language]
     assert reply.get_json() == {"detail": text, "code": "login-invalid"}
     assert reply.headers["Content-Language"] == language
 
@@ -156,13 +156,13 @@ def test_a_text_without_a_translation_stays_english(esperanto: NewSite) -> None:
 
 
 def test_an_application_words_our_english_otherwise(new_site: NewSite, tmp_path: Path) -> None:
-    write_catalogue(tmp_path, "en", {"Login or password invalid.": "Who are you?"})
+    write_catalog(tmp_path, "en", {"Incorrect username, e-mail address or password.": "Who are you?"})
     reply = refused(new_site(TRANSLATION_DIRECTORIES=[str(tmp_path)]))
     assert reply.get_json() == {"detail": "Who are you?", "code": "login-invalid"}
 
 
 def test_a_translation_with_other_values_in_it_does_no_harm(new_site: NewSite, tmp_path: Path) -> None:
-    write_catalogue(
+    write_catalog(
         tmp_path, "eo", {"Longer than maximum length {max}.": "{wrong} {0}", "Welcome to {site_name}!": "{site.x}"}
     )
     site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)])
@@ -225,7 +225,7 @@ def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: 
         site.register("alice")
         site.change(site.user(username="alice"), is_active=account != "suspended")
     reply = site.post("login", {"login": "alice", "password": "wrong"})
-    assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == ("Login or password invalid.", "en")
+    assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == ("Incorrect username, e-mail address or password.", "en")
 
 
 @each_row("header", ["en", "de", "sv, ja;q=0.5"])
@@ -358,7 +358,7 @@ def test_an_applications_own_validator_speaks_by_flask_babel(esperanto: NewSite)
 
 
 def test_a_translation_is_text_in_html_too(new_site: NewSite, tmp_path: Path) -> None:
-    write_catalogue(tmp_path, "eo", {"Welcome to {site_name}!": "Jes & ne, **{site_name}** <script>"})
+    write_catalog(tmp_path, "eo", {"Welcome to {site_name}!": "Jes & ne, **{site_name}** <script>"})
     site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)], SITE_NAME="Tom & Jerry")
     site.register("alice")
     assert "Jes &amp; ne, <strong>Tom &amp; Jerry</strong> &lt;script&gt;" in html_of(site.read())
@@ -383,8 +383,10 @@ def test_lines_in_korean_break_between_words_only(new_site: NewSite, language: s
 # Configuration
 
 
-def test_a_language_without_a_catalogue_is_a_configuration_error(new_site: NewSite) -> None:
-    with pytest.raises(ConfigurationError, match=r"REGISTRATION_LANGUAGES: names 'tlh', which has no catalogue: .*en"):
+def test_a_language_without_a_catalog_is_a_configuration_error(new_site: NewSite) -> None:
+    missing = "REGISTRATION_LANGUAGES: names 'tlh', which has no catalog. Remove it, or add a catalog."
+    available = " Available languages: en, ar, "
+    with pytest.raises(ConfigurationError, match=re.escape(missing + available)):
         new_site(LANGUAGES=["en", "tlh"])
-    with pytest.raises(ConfigurationError, match=r"REGISTRATION_LANGUAGES: is empty: name one"):
+    with pytest.raises(ConfigurationError, match=r"REGISTRATION_LANGUAGES: is empty\. Name at least one"):
         new_site(LANGUAGES=[])

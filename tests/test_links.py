@@ -14,7 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import String, event, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flask_registration import Purpose, current_kit, user_activated
+from flask_registration import Purpose, current_registration, user_activated
 
 from .conftest import Clock
 from .site import PASSWORD, Site, html_of, text_of, whole
@@ -139,7 +139,7 @@ def test_a_link_for_another_purpose_is_forged_though_it_is_bound_to_the_same(sit
     invite = Purpose("invite", binds=lambda user: (user.email,))
     with site.app.app_context():
         user = site.db.session.scalars(select(site.User)).one()
-        link = current_kit.links.sign(invite, user, "https://example.com/")
+        link = current_registration.links.sign(invite, user, "https://example.com/")
     assert site.verify(dict(link.params)).get_json() == LINK_INVALID
     assert site.verify().status_code == 200
 

@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
-from flask_registration.cli import registration_cli
-from flask_registration.mail import NotificationType
-from flask_registration.models import as_utc, utc_now
+from flask_registration.cli.base import registration_cli
+from flask_registration.mail.composer import NotificationType
+from flask_registration.users.mixins import as_utc, utc_now
 
 from .conftest import Clock
 from .model import BAD_LINK, DAY, PERIODS, REFUSED, Account, Model, Thing, need

@@ -16,7 +16,7 @@ from flask_mail import Message
 from sqlalchemy import select
 
 from flask_registration import mail_failed
-from flask_registration.html_text import html_to_text
+from flask_registration.mail.message import html_to_text
 
 from .conftest import Clock
 from .site import PASSWORD, Site, html_of, links_of, parameters, text_of
@@ -43,7 +43,7 @@ def test_a_mail_has_a_text_and_an_html_part_that_say_the_same(site: Site) -> Non
     assert [part.get_content_charset() for part in mail.walk() if not part.is_multipart()] == ["utf-8"] * 2
     for words in (text_of(mail), " ".join(html_to_text(html_of(mail)).split())):
         assert "Welcome to example.com!" in words
-        assert "The link is good for 7 days." in words
+        assert "This link expires in 7 days." in words
         assert "alice@example.com" in words
 
 
@@ -88,7 +88,7 @@ def test_the_mail_about_a_taken_address_has_both_parts_and_no_link(site: Site, c
     clock.advance(60)
     site.register("mallory", email="alice@example.com")
     mail = site.read()
-    assert mail["Subject"] == "You have an account at example.com already"
+    assert mail["Subject"] == "You already have an account at example.com"
     assert (mail["To"], mail["Auto-Submitted"]) == ("alice@example.com", "auto-generated")
     assert links_of(mail) == []
     assert "alice@example.com" in text_of(mail)
@@ -437,7 +437,7 @@ def test_the_reply_stands_when_the_mail_server_is_in_trouble(
         troubled = Troubled(new_site(config=server.config(), MAIL_TIMEOUT=0.2))
     (error,) = troubled.errors
     assert isinstance(error, OSError)  # smtplib's are OSErrors too
-    assert "A mail (register) could not be sent." in caplog.text
+    assert "An e-mail (register) could not be sent." in caplog.text
     assert PASSWORD not in caplog.text
     assert "signature=" not in caplog.text
 

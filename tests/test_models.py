@@ -104,7 +104,7 @@ def define_columns_with_other_names(db: SQLAlchemy) -> Any:
         __tablename__ = "users"
         number: Mapped[int] = mapped_column("user_number", primary_key=True)
         username: Mapped[str] = mapped_column("user_name", String(30), unique=True)
-        address: Mapped[str] = mapped_column("mail_address", String(254), unique=True)
+        address: Mapped[str] = mapped_column("recipient_address", String(254), unique=True)
         secret: Mapped[str] = mapped_column("hash", String(255))
         proven: Mapped[bool] = mapped_column("is_proven", default=False)
         stamp: Mapped[str] = mapped_column("random_bits", String(64))
@@ -241,7 +241,7 @@ def test_a_taken_name_is_refused_with(kind: Kind, new_site: NewSite) -> None:
     else:
         assert (reply.status_code, reply.get_json()) == (
             400,
-            {"username": ["A user with that username already exists."]},
+            {"username": ["This username is already in use."]},
         )
     assert len(site.users()) == 1
 
@@ -757,7 +757,7 @@ def test_usernames_are_the_same_whatever_the(first: str, second: str, new_site: 
         site = new_site()
         assert site.register(one, email="one@example.com").status_code == 201
         reply = site.register(other, email="other@example.com")
-        assert reply.get_json() == {"username": ["A user with that username already exists."]}
+        assert reply.get_json() == {"username": ["This username is already in use."]}
         assert [user.username for user in site.users()] == [one]
 
 
@@ -774,7 +774,7 @@ def test_usernames_are_the_same_or_not_on_each_database(database: str, new_site:
     for name in ("Mike", "MIKE", "ｍｉｋｅ", "MÍKE", "strasse", "STRASSE"):
         assert (name, site.register(name, email="new@example.com").get_json()) == (
             name,
-            {"username": ["A user with that username already exists."]},
+            {"username": ["This username is already in use."]},
         )
     assert len(site.users()) == 7
     clock.advance(61)

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from flask_registration import Registration
-from flask_registration.cli import registration_cli
+from flask_registration.cli.base import registration_cli
 
 from .pages import RunPage, log_in, read, url_in
 from .site import parameters
@@ -45,9 +45,10 @@ DJANGO = "docs/from-django-rest-registration.md"
 
 #: What Django 5.2 makes of its model.
 DJANGO_TABLE = """
-CREATE TABLE auth_user (id {key}, password varchar(128) NOT NULL, last_login {time} NULL, is_superuser bool NOT NULL,
-username varchar(150) NOT NULL UNIQUE, first_name varchar(150) NOT NULL, last_name varchar(150) NOT NULL,
-email varchar(254) NOT NULL, is_staff bool NOT NULL, is_active bool NOT NULL, date_joined {time} NOT NULL)
+CREATE TABLE auth_user (id {key}, password varchar(128) NOT NULL, last_login {time} NULL,
+is_superuser bool NOT NULL, username varchar(150) NOT NULL UNIQUE,
+first_name varchar(150) NOT NULL, last_name varchar(150) NOT NULL, email varchar(254) NOT NULL,
+is_staff bool NOT NULL, is_active bool NOT NULL, date_joined {time} NOT NULL)
 """
 DJANGO_TYPES = {
     "sqlite": {"key": "integer NOT NULL PRIMARY KEY AUTOINCREMENT", "time": "datetime"},
@@ -60,8 +61,10 @@ DJANGO_TYPES = {
 
 #: What the hashers of Django 5.2 made, with little work, of PASSWORD.
 DJANGO_HASHES = {
-    "PBKDF2PasswordHasher": "pbkdf2_sha256$1000$tBPXEM9SXyXq6zaNWUswL7$jsI8nHU+Oe6zkYJEmoiCWjBiJvImLNwXeQOZK4Jii48=",
-    "PBKDF2SHA1PasswordHasher": "pbkdf2_sha1$1000$VmJJl4BgBrC6f5vhmgJm55$uk2cLWReSr75yPYNxrR8c8qXSvE=",
+    "PBKDF2PasswordHasher": "pbkdf2_sha256$1000$tBPXEM9SXyXq6zaNWUswL7$"
+    "jsI8nHU+Oe6zkYJEmoiCWjBiJvImLNwXeQOZK4Jii48=",
+    "PBKDF2SHA1PasswordHasher": "pbkdf2_sha1$1000$VmJJl4BgBrC6f5vhmgJm55$"
+    "uk2cLWReSr75yPYNxrR8c8qXSvE=",
     "Argon2PasswordHasher": "argon2$argon2id$v=19$m=8,t=1,p=1$Ym5XUDY0NzVWT0hPZnJUSzR1cFByaA"
     "$gauE9daa9Ex8YXw+4xi5XOBiSjOfWSNhRqz063aGfRo",
     "BCryptPasswordHasher": "bcrypt$$2b$04$/yF9VbbaorNuNwnb1wPdteQndkWusIXnXAYpUCtLIs9vVGH2ZAdTm",
@@ -162,13 +165,18 @@ class Moved:
 
     def user(self, email: str) -> Any:
         with self.app.app_context():
-            return self.page.db.session.scalars(self.page.db.select(self.page.User).filter_by(email=email)).one()
+            return self.page.db.session.scalars(
+                self.page.db.select(self.page.User).filter_by(email=email)
+            ).one()
 
     def assert_columns_are_as_declared(self) -> None:
         """A column without a value must be refused where the model says so."""
         with self.app.app_context():
             declared = self.page.User.__table__
-            stored = {column["name"]: column for column in inspect(self.page.db.engine).get_columns(declared.name)}
+            stored = {
+                column["name"]: column
+                for column in inspect(self.page.db.engine).get_columns(declared.name)
+            }
             for column in declared.columns:
                 assert stored[column.name]["nullable"] == column.nullable, column.name
 
@@ -253,12 +261,22 @@ def test_the_users_of_django_log_in_with_their_passwords(run: RunPage, url: str)
     client = moved.client()
     log_in(client, "nowhere", PASSWORD)
     with moved.app.app_context(), moved.app.extensions["mail"].record_messages() as outbox:
-        assert client.post("/accounts/register-email/", json={"email": "here@example.com"}).status_code == 200
-        (link,) = (parameters(url_in(mail)) for mail in outbox if mail.recipients == ["here@example.com"])
+        assert (
+            client.post("/accounts/register-email/", json={"email": "here@example.com"}).status_code
+            == 200
+        )
+        (link,) = (
+            parameters(url_in(mail)) for mail in outbox if mail.recipients == ["here@example.com"]
+        )
         assert moved.client().post("/accounts/verify-email/", json=link).status_code == 200
     assert moved.user("here@example.com").username == "Nowhere"
     fields = {"username": "newcomer", "email": "newcomer@example.com", "password": PASSWORD}
-    assert moved.client().post("/accounts/register/", json={**fields, "password_confirm": PASSWORD}).status_code == 201
+    assert (
+        moved.client()
+        .post("/accounts/register/", json={**fields, "password_confirm": PASSWORD})
+        .status_code
+        == 201
+    )
     assert not moved.user("newcomer@example.com").is_staff
     moved.assert_columns_are_as_declared()
     result = moved.app.test_cli_runner().invoke(registration_cli, ["check", "--database"])
@@ -323,7 +341,9 @@ def test_a_session_of_flask_security_is_none_of_ours(run: RunPage, url: str) -> 
     migrate(page, url)
     client = Moved(page, url).client()
     with client.session_transaction() as session:
-        session.update({"_user_id": row["fs_uniquifier"], "_fresh": True, "fs_cc": "set", "identity.id": "1"})
+        session.update(
+            {"_user_id": row["fs_uniquifier"], "_fresh": True, "fs_cc": "set", "identity.id": "1"}
+        )
     assert client.get("/accounts/profile/").status_code == 401
 
 
@@ -332,7 +352,10 @@ def test_without_the_hmac_hashes_need_no_mark_but_where_letters_have_accents(
     scheme: str, run: RunPage, url: str
 ) -> None:
     page = run(FLASK_SECURITY)
-    rows = [flask_security_user(name, made) for name, made in zip("ab", SINGLE_HASHES[scheme], strict=True)]
+    rows = [
+        flask_security_user(name, made)
+        for name, made in zip("ab", SINGLE_HASHES[scheme], strict=True)
+    ]
     before_flask_security_left(url, rows)
     migrate(page, url)
     with connected(url) as connection:
@@ -347,7 +370,9 @@ def test_without_the_hmac_hashes_need_no_mark_but_where_letters_have_accents(
 def test_a_role_lets_in(run: RunPage) -> None:
     page = run(FLASK_SECURITY)
     moved = Moved(page, "sqlite://")
-    moved.app.add_url_rule("/desk", view_func=page.roles_required("staff", "admin")(lambda: "The desk"))
+    moved.app.add_url_rule(
+        "/desk", view_func=page.roles_required("staff", "admin")(lambda: "The desk")
+    )
     with moved.app.app_context():
         page.db.create_all()
         staff, admin = page.Role(name="staff"), page.Role(name="admin")
@@ -389,7 +414,10 @@ def test_settings_of_the_same_name_are_those_that_a_function_makes(run: RunPage)
     page = run(DJANGO)
     for (name,), rest in rows_of(DJANGO):
         (ours,) = page.ours({name: None})
-        replaced = ("LOGIN_DEFAULT_SESSION_AUTHENTICATION_BACKEND", "USE_NON_FIELD_ERRORS_KEY_FROM_DRF_SETTINGS")
+        replaced = (
+            "LOGIN_DEFAULT_SESSION_AUTHENTICATION_BACKEND",
+            "USE_NON_FIELD_ERRORS_KEY_FROM_DRF_SETTINGS",
+        )
         if name not in (*replaced, "NOT_AUTHENTICATED_PERMISSION_CLASSES"):
             assert rest.startswith(f"`{ours}` |"), name
 
@@ -481,8 +509,8 @@ username_recovery_email_sent
 username_changed
 """
 
-#: Every setting on the page on configuration of Flask-Security 5.9 (docs/configuration.rst), and those that its code
-#: (flask_security/core.py) calls otherwise or alone knows.
+#: Every setting on the page on configuration of Flask-Security 5.9 (docs/configuration.rst), and
+#: those that only its code (flask_security/core.py) has, or has under another name.
 FLASK_SECURITY_SETTINGS = """
 SECURITY_CHANGE_EMAIL_SALT
 SECURITY_CHANGE_SALT

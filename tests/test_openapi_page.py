@@ -42,7 +42,12 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     """The page, whose policy must not keep it from anything."""
     with window(browser, url) as page:
         refused: list[str] = []
-        page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
+        page.on(
+            "console",
+            lambda said: (
+                refused.append(said.text) if "Content Security Policy" in said.text else None
+            ),
+        )
         page.goto(f"{url}docs/")
         yield page
         assert refused == []
@@ -51,7 +56,12 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
 def test_it_shows_every_endpoint_in_a_small_window_too(page: Page, site: Site) -> None:
     from playwright.sync_api import expect
 
-    described = [method for item in describe(site.app)["paths"].values() for method in item if method != "parameters"]
+    described = [
+        method
+        for item in describe(site.app)["paths"].values()
+        for method in item
+        if method != "parameters"
+    ]
     expect(page.locator(".opblock")).to_have_count(len(described))
     assert width(page) == 320
 
@@ -64,7 +74,9 @@ def test_somebody_logs_in_there_and_sees_their_profile(page: Page) -> None:
         block.get_by_role("button").first.click()
         block.get_by_role("button", name="Try it out").click()
         block.get_by_role("button", name="Execute").click()
-        expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+        expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text(
+            "200"
+        )
     expect(block.locator(".live-responses-table")).to_contain_text('"username": "alice"')
 
 

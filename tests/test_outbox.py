@@ -15,7 +15,7 @@ from flask_mail import Message, email_dispatched
 from sqlalchemy import event, text
 
 from flask_registration import ConfigurationError, OutboxMixin, mail_failed
-from flask_registration.dispatch import MAILS_PER_THREAD
+from flask_registration.mail.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
 from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, command, finish, letter, letters, send_mail

@@ -17,7 +17,7 @@ from flask_mail import Message, email_dispatched
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from flask_registration.cli import registration_cli
+from flask_registration.cli.base import registration_cli
 
 from .conftest import Clock
 from .outboxes import OUTBOX, TIMEOUT, NewSite, change_letters, command, letter, letters, send_mail
@@ -36,7 +36,9 @@ def site(new_site: NewSite, database: str) -> Site:
     return new_site(database, MAIL_TRIES=2, **OUTBOX)
 
 
-def test_the_status_counts_by_state_and_tells_why_mails_were_given_up(site: Site, clock: Clock) -> None:
+def test_the_status_counts_by_state_and_tells_why_mails_were_given_up(
+    site: Site, clock: Clock
+) -> None:
     assert command(site, "status").output == "waiting: 0\nsent: 0\ndead: 0\n"
     site.register("alice")
     with broken_mail(site):
@@ -61,7 +63,9 @@ def test_no_command_tells_an_address_or_a_link(site: Site, clock: Clock) -> None
         site.register("alice")
         told = command(site, "status").output
         clock.advance(60)
-        told += send_mail(site) + command(site, "status").output + command(site, "retry-mail").output
+        told += (
+            send_mail(site) + command(site, "status").output + command(site, "retry-mail").output
+        )
     assert not re.search(r"@|https?:|signature|own trouble", told)
 
 
@@ -73,14 +77,16 @@ def test_mail_that_was_given_up_is_tried_anew(site: Site, clock: Clock) -> None:
         assert send_mail(site) == "Sent 0, failed 3."
     site.outbox.clear()
     alice = letters(site)[0]
-    assert command(site, "retry-mail", str(alice.id)).output == "1 mail waits again.\n"
+    assert command(site, "retry-mail", str(alice.id)).output == "1 e-mail waits again.\n"
     assert (letters(site)[0].state, letters(site)[0].tries) == ("waiting", 0)
     assert send_mail(site) == "Sent 1, failed 0."
     assert [message.msgId for message in site.outbox] == [alice.message_id]
-    result = site.app.test_cli_runner().invoke(registration_cli, ["retry-mail", str(alice.id), "4000000000"])
-    assert (result.exit_code, result.stdout) == (1, "0 mails wait again.\n"), "that was sent"
-    assert result.stderr == "2 of these are no mail that was given up; `status` lists those.\n"
-    assert command(site, "retry-mail").output == "2 mails wait again.\n"
+    result = site.app.test_cli_runner().invoke(
+        registration_cli, ["retry-mail", str(alice.id), "4000000000"]
+    )
+    assert (result.exit_code, result.stdout) == (1, "0 e-mails wait again.\n"), "that was sent"
+    assert result.stderr == "No dead e-mail for 2 of these ids. Run `status` for a list.\n"
+    assert command(site, "retry-mail").output == "2 e-mails wait again.\n"
     assert send_mail(site) == "Sent 2, failed 0."
     assert site.verify().status_code == 200
 
@@ -116,19 +122,26 @@ def test_what_waits_is_never_removed(site: Site, clock: Clock) -> None:
 @each_row("name", ["send-mail", "status", "retry-mail"])
 def test_without_an_outbox_there_is_nothing_to(name: str, new_site: NewSite) -> None:
     site = new_site()
-    result = CliRunner().invoke(registration_cli, [name], obj=ScriptInfo(create_app=lambda: site.app))
+    result = CliRunner().invoke(
+        registration_cli, [name], obj=ScriptInfo(create_app=lambda: site.app)
+    )
     assert result.exit_code == 1
-    assert "This application has no outbox: pass outbox_model=Outbox" in result.output
+    assert "This application has no outbox. Pass outbox_model=Outbox" in result.output
 
 
-def test_what_is_left_leaves_after_a_change_of_dispatcher(new_site: NewSite, sqlite_url: str, clock: Clock) -> None:
+def test_what_is_left_leaves_after_a_change_of_dispatcher(
+    new_site: NewSite, sqlite_url: str, clock: Clock
+) -> None:
     with broken_mail(site := new_site(sqlite_url, **OUTBOX)):
         site.register("alice")
     clock.advance(60)
     other = new_site(sqlite_url, **{**OUTBOX, "MAIL_DISPATCHER": "background"})
     assert send_mail(other) == "Sent 1, failed 0."
     other.register("bob")
-    assert [message.recipients for message in other.outbox] == [["alice@example.com"], ["bob@example.com"]]
+    assert [message.recipients for message in other.outbox] == [
+        ["alice@example.com"],
+        ["bob@example.com"],
+    ]
     assert len(letters(other)) == 1
 
 
@@ -145,13 +158,18 @@ def breaking_the_database(site: Site, times: int) -> None:
         event.listen(site.db.engine, "before_cursor_execute", fail)
 
 
-def test_sending_ends_with_an_error_where_the_database_is_in_trouble(new_site: NewSite, sqlite_url: str) -> None:
+def test_sending_ends_with_an_error_where_the_database_is_in_trouble(
+    new_site: NewSite, sqlite_url: str
+) -> None:
     site = new_site(sqlite_url, **OUTBOX)
     breaking_the_database(site, 1)
-    result = CliRunner().invoke(registration_cli, ["send-mail"], obj=ScriptInfo(create_app=lambda: site.app))
+    result = CliRunner().invoke(
+        registration_cli, ["send-mail"], obj=ScriptInfo(create_app=lambda: site.app)
+    )
     assert (result.exit_code, result.output) == (
         1,
-        "The database did not answer just now. Please try again. the database's own trouble\n",
+        "The service is temporarily unavailable. Please try again in a few seconds. "
+        "the database's own trouble\n",
     )
 
 
@@ -186,20 +204,24 @@ def test_watching_sends_what_comes_and_outlives_trouble_with_the_database(
     with email_dispatched.connected_to(look, site.app):
         command(site, "send-mail", "--watch", "--interval", "0.1")
     assert left[0] == "alice@example.com"
-    assert left[1:] in (["bob@example.com"], ["carol@example.com"]), "the mail that is under way is the last one"
+    assert left[1:] in (["bob@example.com"], ["carol@example.com"]), (
+        "the mail that is under way is the last one"
+    )
     assert sorted(row.state for row in letters(site)) == ["sent", "sent", "waiting"]
-    assert "The outbox could not be worked on; its mails stay there." in caplog.text
+    assert "The outbox failed. Its e-mails are kept." in caplog.text
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_watching_process_sends_until_it_is_told_to_stop(new_site: NewSite, postgresql_url: str) -> None:
+def test_a_watching_process_sends_until_it_is_told_to_stop(
+    new_site: NewSite, postgresql_url: str
+) -> None:
     app = f"""
 from tests.outboxes import OUTBOX
 from tests.site import make_site
 
 def create_app():
-    return make_site({postgresql_url!r}, config={{"MAIL_SUPPRESS_SEND": False, "MAIL_SERVER": "localhost",
-                     "MAIL_PORT": 4711}}, **OUTBOX).app
+    config = {{"MAIL_SUPPRESS_SEND": False, "MAIL_SERVER": "localhost", "MAIL_PORT": 4711}}
+    return make_site({postgresql_url!r}, config=config, **OUTBOX).app
 """
     arrived: Queue[str] = Queue()
 
@@ -212,7 +234,8 @@ def create_app():
         code = app.replace("4711", str(server.port)) + (
             "from flask.cli import ScriptInfo\n"
             "from flask_registration.cli import registration_cli\n"
-            "registration_cli(['send-mail', '--watch', '--interval', '0.1'], obj=ScriptInfo(create_app=create_app))\n"
+            "call = ['send-mail', '--watch', '--interval', '0.1']\n"
+            "registration_cli(call, obj=ScriptInfo(create_app=create_app))\n"
         )
         running = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
         try:
@@ -237,7 +260,7 @@ def test_purge_removes_old_mails_and_no_others(site: Site, clock: Clock) -> None
         send_mail(site)
         site.register("carol")
     clock.advance(7 * 24 * 3600 - 1)  # a week after the first, not yet after the second
-    assert "1 old mail of the outbox\n" in command(site, "purge", "--dry-run").output
-    assert "0 old mails of the outbox\n" in command(site, "purge", "--older-than", "1").output
-    assert "1 old mail of the outbox removed\n" in command(site, "purge").output
+    assert "1 old e-mail\n" in command(site, "purge", "--dry-run").output
+    assert "0 old e-mails\n" in command(site, "purge", "--older-than", "1").output
+    assert "1 old e-mail removed\n" in command(site, "purge").output
     assert [row.state for row in letters(site)] == ["dead", "waiting"]

@@ -1,4 +1,4 @@
-"""What is published: the packages hold everything, an index shows them well, and they run without any extra."""
+"""The packages contain everything, an index shows them well, and they run without any extra."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import uv
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "flask_registration"
 
-#: Extras for those who work on the package or test with it; the others are for applications, and in ``all``.
+#: Extras for work on the package or for tests. The others are for applications, and in ``all``.
 FOR_DEVELOPERS = {"all", "dev", "docs", "mutation", "testing"}
 
 #: An account's first minutes in the quick start, from its registration to its profile.
@@ -32,14 +32,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from examples.quickstart.app import create_app, mail
 
-extras = ["apispec", "asgiref", "babel", "bcrypt", "celery", "flask_limiter", "limits", "pytest", "redis"]
+extras = ["apispec", "asgiref", "babel", "bcrypt", "celery", "flask_limiter", "limits", "pytest"]
+extras += ["redis"]
 assert [name for name in extras if find_spec(name)] == []
 client = create_app().test_client()
 reply = client.post("/accounts/login/", json={"login": "alice", "password": "not yet"})
-assert reply.json["detail"].endswith(" falsch."), reply.text  # the catalogue is there
-account = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
+assert reply.json["detail"].endswith(" falsch."), reply.text  # the catalog is there
+password = "correct horse battery staple"
+account = {"username": "alice", "email": "alice@example.com", "password": password}
 with mail.record_messages() as outbox:
-    reply = client.post("/accounts/register/", json={**account, "password_confirm": account["password"]})
+    reply = client.post("/accounts/register/", json={**account, "password_confirm": password})
     assert reply.status_code == 201, reply.text
 link = next(word for word in outbox[0].body.split() if "signature=" in word)
 reply = client.post("/accounts/verify-registration/", json=dict(parse_qsl(urlsplit(link).query)))
@@ -67,7 +69,9 @@ def normal(name: str) -> str:
 
 def done(*command: object, **options: object) -> str:
     """The output of a command that must succeed."""
-    run = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    run = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )  # type: ignore[call-overload]
     assert run.returncode == 0, run.stdout + run.stderr
     return str(run.stdout)
 
@@ -96,14 +100,18 @@ def files_of_the_repository() -> list[str]:
         listed = made_from.read_text("utf-8")
     else:
         pytest.skip("neither a git checkout nor a source distribution")
-    return [name for name in listed.splitlines() if (ROOT / name).is_file() and ".egg-info/" not in name]
+    return [
+        name for name in listed.splitlines() if (ROOT / name).is_file() and ".egg-info/" not in name
+    ]
 
 
 def test_the_packages_contain_everything_and_nothing_else(packages: Path) -> None:
     tracked = {name for name in files_of_the_repository() if not name.startswith((".ci/", ".git"))}
     (sdist,) = packages.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        members = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+        members = {
+            member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()
+        }
     assert {name for name in members if ".egg-info/" not in name} == tracked | {"PKG-INFO"}
     wanted = {name for name in tracked if name.startswith("flask_registration/")}
     assert "flask_registration/py.typed" in wanted
@@ -114,14 +122,26 @@ def test_the_packages_contain_everything_and_nothing_else(packages: Path) -> Non
         about = {name for name in package.namelist() if ".dist-info/" in name}
         assert set(package.namelist()) - about == wanted
         assert any(name.endswith("/licenses/LICENSE") for name in about)
-        (metadata,) = (message_from_bytes(package.read(name)) for name in about if name.endswith("/METADATA"))
+        (metadata,) = (
+            message_from_bytes(package.read(name)) for name in about if name.endswith("/METADATA")
+        )
     assert metadata["License-Expression"] == "BSD-3-Clause"
-    pythons = re.findall(r"Programming Language :: Python :: (3\.\d+)", "\n".join(metadata.get_all("Classifier", [])))
+    pythons = re.findall(
+        r"Programming Language :: Python :: (3\.\d+)", "\n".join(metadata.get_all("Classifier", []))
+    )
     assert metadata["Requires-Python"] == f">={pythons[0]}"
 
 
 def test_an_index_shows_the_packages_as_they_are_meant(packages: Path) -> None:
-    done(sys.executable, "-m", "twine", "check", "--strict", *packages.glob("*.whl"), *packages.glob("*.tar.gz"))
+    done(
+        sys.executable,
+        "-m",
+        "twine",
+        "check",
+        "--strict",
+        *packages.glob("*.whl"),
+        *packages.glob("*.tar.gz"),
+    )
 
 
 def test_the_wheel_runs_where_there_are_no_extras(packages: Path, tmp_path: Path) -> None:
@@ -139,7 +159,10 @@ def test_the_wheel_runs_where_there_are_no_extras(packages: Path, tmp_path: Path
         ignore=shutil.ignore_patterns("__pycache__", "instance"),
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"FLASK_REGISTRATION_MAIL_DISPATCHER": "inline", "FLASK_REGISTRATION_LANGUAGES": '["de"]'}
+    environment |= {
+        "FLASK_REGISTRATION_MAIL_DISPATCHER": "inline",
+        "FLASK_REGISTRATION_LANGUAGES": '["de"]',
+    }
     shown = done(python, "-c", FIRST_MINUTES, cwd=tmp_path, env=environment)
     assert json.loads(shown.splitlines()[-1])["username"] == "alice"
 
@@ -158,7 +181,9 @@ def test_every_dependency_is_used_and_declared() -> None:
                     imported |= {alias.name.partition(".")[0] for alias in node.names}
                 case ast.ImportFrom(module=str(module), level=0):
                     imported.add(module.partition(".")[0])
-                case ast.Call(func=ast.Name(id="find_spec"), args=[ast.Constant(value=str(module))]):
+                case ast.Call(
+                    func=ast.Name(id="find_spec"), args=[ast.Constant(value=str(module))]
+                ):
                     imported.add(module)
     used = {normal(name) for name in imported - sys.stdlib_module_names}
     of_flask = {"click", "jinja2", "markupsafe", "werkzeug"}  # which Flask chooses the versions of

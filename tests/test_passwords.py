@@ -20,7 +20,7 @@ from werkzeug.security import generate_password_hash
 from zxcvbn_rs_py import zxcvbn
 
 from flask_registration import BodySchema, mail_failed, passwords, user_activated, user_registered
-from flask_registration.passwords import password_hash
+from flask_registration.auth.passwords import password_hash
 
 from .site import CHEAP_HASHER, PASSWORD, Site
 from .tables import each_row
@@ -100,7 +100,7 @@ def test_a_password_that_is_too_long_is_neither_normalised_nor_rated_nor_hashed(
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("called for an overlong password")
 
-    monkeypatch.setattr("flask_registration.passwords.zxcvbn", never)
+    monkeypatch.setattr("flask_registration.auth.passwords.zxcvbn", never)
     monkeypatch.setattr(type(CHEAP_HASHER), "hash", never)
     monkeypatch.setattr("unicodedata.normalize", refusing_long_text)
     reply = site.register(**{"password": PASSWORD, "password_confirm": PASSWORD, field: "e\u0301" * length})
@@ -382,7 +382,7 @@ def test_an_application_has_validators_of_its_own_instead(new_site: NewSite) -> 
 
 
 def test_or_beside_ours_each_with_its_complaint(new_site: NewSite) -> None:
-    names = [f"flask_registration.passwords.{name}" for name in ("long_enough", "strong_enough")]
+    names = [f"flask_registration.auth.passwords.{name}" for name in ("long_enough", "strong_enough")]
     site = new_site(PASSWORD_VALIDATORS=[*names, "tests.test_passwords.no_colours"])
     messages = site.register("bob", password="red").get_json()["password"]
     assert messages[0] == "A password needs at least 8 characters."
@@ -587,20 +587,20 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
         replies.append(site.post("register", data=f'{{"password": "{canary}"', content_type="application/json"))
         site.app.extensions["mail"].suppress = False
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("flask_registration.dispatch.TimedConnection.configure_host", unable)
+            patch.setattr("flask_registration.mail.dispatch.TimedConnection.configure_host", unable)
             replies.append(site.register("dave", password=canary))
         site.app.extensions["mail"].suppress = True
     stored = site.user(username="alice").password_hash
     assert len(told) > 10
     assert any(record.exc_info for record in caplog.records)
-    kit = site.app.extensions["registration"]
+    state = site.app.extensions["registration"]
     places = {
         "replies": [reply.get_data(as_text=True) + str(reply.headers) for reply in replies],
         "log": [record.getMessage() for record in caplog.records],
         "formatted log": [caplog.text],
         "signals": told,
         "mails": [site.read(i).as_string() + str(vars(mail)) for i, mail in enumerate(site.outbox)],
-        "reprs": [repr(site.user(username="alice")), repr(kit), repr(kit.passwords)],
+        "reprs": [repr(site.user(username="alice")), repr(state), repr(state.passwords)],
     }
     for secret in (canary, canary[:7], stored, stored.rpartition("$")[2]):
         for place, texts in places.items():

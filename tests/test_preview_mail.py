@@ -16,8 +16,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Date, DateTime, Enum, Integer, String, Uuid
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import DEFAULT_FLOWS, EmailUserMixin, Flow, Kit, NotificationType, Settings, UserMixin
-from flask_registration.cli import registration_cli
+from flask_registration import DEFAULT_FLOWS, EmailUserMixin, Flow, RegistrationState, NotificationType, Settings, UserMixin
+from flask_registration.cli.base import registration_cli
 
 from .flows.journeys import LINK_INVALID, OTHER_PASSWORD, member
 from .flows.test_mails import MAILS, mail_of
@@ -25,7 +25,7 @@ from .pages import read
 from .people import define_uuid_user
 from .site import Site, define, html_of, own_model, parameters, text_of
 from .tables import each_row
-from .test_languages import write_catalogue
+from .test_languages import write_catalog
 
 NewSite = Callable[..., Site]
 Kind = NotificationType
@@ -38,7 +38,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(site: Site, folder: Path, *options: str) -> Result:
-    return site.app.test_cli_runner().invoke(registration_cli, ["preview-mail", str(folder), *options])
+    return site.app.test_cli_runner().invoke(
+        registration_cli, ["preview-mail", str(folder), *options]
+    )
 
 
 def preview(site: Site, folder: Path, *options: str) -> list[str]:
@@ -83,15 +85,19 @@ def test_a_mail_is_the_one_that_leaves(site: Site, folder: Path, kind: Kind) -> 
 
 
 def plain(text: str) -> list[str]:
-    """The words of a mail, without what differs from one person to the other, and so where its lines end."""
+    """The words of an e-mail, without what differs between users, and without line breaks."""
     text = re.sub(r"(https://example\.com/[\w-]+/\?)[^\s\"<]+", r"\1", text.replace("&amp;", "&"))
     return re.sub(r"[\w.]+@[\w.]*example\.com", "somebody", text).split()
 
 
-def test_the_page_says_when_each_mail_leaves_in_the_words_of_the_documentation(site: Site, folder: Path) -> None:
+def test_the_page_says_when_each_mail_leaves_in_the_words_of_the_documentation(
+    site: Site, folder: Path
+) -> None:
     preview(site, folder)
     page = re.sub(r"<[^>]*>", "", index(folder)).replace("&#39;", "'")
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|;]*?)(?:;[^|]*)? \|$", read("docs/mail.md"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([^|]*) \| ([^|;]*?)(?:;[^|]*)? \|$", read("docs/mail.md"), re.MULTILINE
+    )
     assert len(rows) == len(ALL)
     for name, whom, when in rows:
         assert f"{name}, to {whom}: {when.replace('`', '')}" in page
@@ -114,7 +120,9 @@ def test_no_link_is_good_even_where_there_is_such_an_account(new_site: NewSite, 
     (url,) = re.findall(r"^https://\S+", part(folder, "reset_password.txt"), re.MULTILINE)
     link = parameters(url)
     assert link["user_id"] == "1"
-    assert site.post("reset-password", {**link, "password": OTHER_PASSWORD}).get_json() == LINK_INVALID
+    assert (
+        site.post("reset-password", {**link, "password": OTHER_PASSWORD}).get_json() == LINK_INVALID
+    )
 
 
 def test_other_peoples_files_stay_as_they_are(site: Site, folder: Path) -> None:
@@ -123,19 +131,20 @@ def test_other_peoples_files_stay_as_they_are(site: Site, folder: Path) -> None:
     result = run(site, folder)
     assert (result.exit_code, result.stderr) == (
         1,
-        f"{folder} has files of yours: name a new folder, or an empty one.\n",
+        f"{folder} contains other files. Choose a new or an empty folder.\n",
     )
     assert os.listdir(folder) == ["index.html"]
     assert index(folder) == "The front page"
 
 
-def test_its_own_files_are_replaced_and_no_other(site: Site, new_site: NewSite, folder: Path) -> None:
+def test_its_own_files_are_replaced_and_no_other(
+    site: Site, new_site: NewSite, folder: Path
+) -> None:
     preview(site, folder)
     (folder / "notes.txt").write_text("Look at the footer")
-    assert preview(new_site(flows=DEFAULT_FLOWS[:2], PREVENT_ENUMERATION=False), folder) == [
-        "register",
-        "password_changed",
-    ]
+    flows = [flow for flow in DEFAULT_FLOWS if flow.name in ("register", "change_password")]
+    site = new_site(flows=flows, PREVENT_ENUMERATION=False)
+    assert preview(site, folder) == ["register", "password_changed"]
     assert sorted(os.listdir(folder)) == [
         "index.html",
         "notes.txt",
@@ -150,7 +159,7 @@ def test_a_folder_that_cannot_be_written_is_told(site: Site, tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     result = run(site, tmp_path / "file" / "mails")
     assert result.exit_code == 1
-    assert result.stderr.endswith("cannot be written: Not a directory.\n")
+    assert result.stderr.endswith("is not writable: Not a directory.\n")
 
 
 # Which mails leave
@@ -162,7 +171,10 @@ WITHOUT: list[tuple[dict[str, Any], set[Kind]]] = [
     ),
     ({"PREVENT_ENUMERATION": False}, {Kind.REGISTER_AGAIN, Kind.EMAIL_TAKEN}),
     ({"REGISTER_FLOW_ENABLED": False}, {Kind.REGISTER_AGAIN, Kind.EMAIL_TAKEN}),
-    ({"RESET_PASSWORD_VERIFICATION_ENABLED": False}, {Kind.REGISTER_AGAIN, Kind.RESET_PASSWORD_VERIFICATION}),
+    (
+        {"RESET_PASSWORD_VERIFICATION_ENABLED": False},
+        {Kind.REGISTER_AGAIN, Kind.RESET_PASSWORD_VERIFICATION},
+    ),
     ({"PASSWORD_NOTICE_ENABLED": False}, {Kind.PASSWORD_CHANGED}),
     (
         {"REGISTER_EMAIL_VERIFICATION_ENABLED": False},
@@ -199,17 +211,21 @@ def test_templates_see_the_application_and_a_user_with_every_column(
     template = tmp_path / "registration" / "register"
     template.mkdir(parents=True)
     (template / "body.txt").write_text(
-        "{{ user.company }}/{{ user.role }}/{{ user.seats }}/{{ user.is_admin }}/{{ user.born.year > 2000 }}/"
-        "{{ user.seen.year > 2000 }}/{{ user.note }}/"
+        "{{ user.company }}/{{ user.role }}/{{ user.seats }}/{{ user.is_admin }}/"
+        "{{ user.born.year > 2000 }}/{{ user.seen.year > 2000 }}/{{ user.note }}/"
         "{{ current_user.is_authenticated }}/{{ url_for('static', filename='x') }}"
     )
     columns: dict[str, Callable[[], Any]] = {
         "company": lambda: mapped_column(String(4), nullable=False, default="none"),
-        "role": lambda: mapped_column(Enum("reader", "writer", name="role"), nullable=False, default="writer"),
+        "role": lambda: mapped_column(
+            Enum("reader", "writer", name="role"), nullable=False, default="writer"
+        ),
         "seats": lambda: mapped_column(Integer, nullable=False, server_default="5"),
         "is_admin": lambda: mapped_column(Boolean, default=False),
         "born": lambda: mapped_column(Date, nullable=False, default=lambda: date(2001, 1, 1)),
-        "seen": lambda: mapped_column(DateTime, nullable=False, default=lambda: datetime(2002, 1, 1)),
+        "seen": lambda: mapped_column(
+            DateTime, nullable=False, default=lambda: datetime(2002, 1, 1)
+        ),
         "note": lambda: mapped_column(Integer),
     }
     model = define(UserMixin, columns=lambda: {name: make() for name, make in columns.items()})
@@ -218,7 +234,9 @@ def test_templates_see_the_application_and_a_user_with_every_column(
     assert part(folder, "register.txt") == "Exam/writer/None/False/True/True/None/False//static/x"
 
 
-def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(new_site: NewSite, folder: Path) -> None:
+def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(
+    new_site: NewSite, folder: Path
+) -> None:
     columns: dict[str, Callable[[], Any]] = {
         "company": lambda: mapped_column(String(40), nullable=False),
         "seats": lambda: mapped_column(Integer, nullable=False),
@@ -235,7 +253,9 @@ def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(new_site
         return {"user": user, "email": user_address, **data}
 
     model = define(UserMixin, columns=lambda: {name: make() for name, make in columns.items()})
-    site = new_site(define=model, USER_PUBLIC_FIELDS=[*columns], VERIFICATION_TEMPLATE_CONTEXT_BUILDER=build)
+    site = new_site(
+        define=model, USER_PUBLIC_FIELDS=[*columns], VERIFICATION_TEMPLATE_CONTEXT_BUILDER=build
+    )
     assert len(preview(site, folder)) == len(ALL)
     assert told[0][:3] == ["Example", 1, False]
     assert None not in told[0]
@@ -246,11 +266,15 @@ def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(new_site
     [define(EmailUserMixin, LOGIN_FIELDS=["email"]), define_uuid_user, own_model()],
     ids=["users without a name", "users numbered by UUIDs", "a model without a stamp"],
 )
-def test_any_model_will_do(new_site: NewSite, folder: Path, model: Callable[[SQLAlchemy], type[Any]]) -> None:
+def test_any_model_will_do(
+    new_site: NewSite, folder: Path, model: Callable[[SQLAlchemy], type[Any]]
+) -> None:
     assert len(preview(new_site(define=model), folder)) == len(ALL)
 
 
-def test_the_old_address_sees_a_link_only_where_a_change_can_be_taken_back(new_site: NewSite, folder: Path) -> None:
+def test_the_old_address_sees_a_link_only_where_a_change_can_be_taken_back(
+    new_site: NewSite, folder: Path
+) -> None:
     preview(new_site(), folder)
     assert "https://example.com/undo-email-change/?" in part(folder, "email_changed.txt")
     preview(new_site(define=own_model()), folder)
@@ -276,24 +300,30 @@ def test_a_selector_sees_a_request_with_the_language_that_was_asked_for(
     assert not (folder / "register.html").exists()
 
 
-def test_the_mails_are_in_the_language_that_was_asked_for(new_site: NewSite, folder: Path, tmp_path: Path) -> None:
-    write_catalogue(tmp_path, "ar", {"Your password was changed": "تم تغيير كلمة المرور"})
+def test_the_mails_are_in_the_language_that_was_asked_for(
+    new_site: NewSite, folder: Path, tmp_path: Path
+) -> None:
+    write_catalog(tmp_path, "ar", {"Your password was changed": "تم تغيير كلمة المرور"})
     site = new_site(LANGUAGES=["en", "ar"], TRANSLATION_DIRECTORIES=[str(tmp_path)])
     preview(site, folder)
     assert '<html lang="en">' in part(folder, "password_changed.html")
     preview(site, folder, "--language", "ar")
     assert '<html lang="ar" dir="rtl">' in part(folder, "password_changed.html")
     assert "تم تغيير كلمة المرور" in part(folder, "password_changed.html")
-    assert '<pre dir="auto">' in index(folder), "and so a text is read from the side that it is written from"
+    assert '<pre dir="auto">' in index(folder), (
+        "and so a text is read from the side that it is written from"
+    )
 
 
 def test_a_language_that_is_not_offered_is_told(new_site: NewSite, folder: Path) -> None:
     site = new_site(LANGUAGES=["en", "ja", "pt-BR"])
     for tag, told in (("jp", True), ("ja", False), ("ja-JP", False), ("pt", False)):
-        result = site.app.test_cli_runner().invoke(registration_cli, ["preview-mail", str(folder), "--language", tag])
+        result = site.app.test_cli_runner().invoke(
+            registration_cli, ["preview-mail", str(folder), "--language", tag]
+        )
         assert result.exit_code == 0, result.output
-        says = f"No language that is offered is {tag!r}, so our own texts are in en; there are en, ja, pt-BR.\n"
-        assert result.stderr == (says if told else "")
+        warning = f"No language matches {tag!r}, so the default is used. Available: en, ja, pt-BR."
+        assert result.stderr == (f"{warning}\n" if told else "")
 
 
 def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -> None:
@@ -317,10 +347,12 @@ def test_a_renderer_and_a_sender_of_one_s_own(new_site: NewSite, folder: Path) -
     assert 'sandbox="allow-same-origin allow-popups"' in page, "and so no script of a mail runs"
     assert sent == []
     assert not (folder / "reset_password.txt").exists()
-    assert "The application sends this one by its own sender." in page
+    assert "The application sends this e-mail itself." in page
 
 
-def test_a_flow_of_one_s_own_shows_its_mails(new_site: NewSite, folder: Path, tmp_path: Path) -> None:
+def test_a_flow_of_one_s_own_shows_its_mails(
+    new_site: NewSite, folder: Path, tmp_path: Path
+) -> None:
     class Notice(Enumeration):
         INVITATION = "club/invitation"
 
@@ -329,18 +361,20 @@ def test_a_flow_of_one_s_own_shows_its_mails(new_site: NewSite, folder: Path, tm
     templates = {"subject": "invitation.txt", "body": "invitation.txt"}
 
     @flow.examples.add(to="the invited", when="a member invites them")
-    def invitation(kit: Kit, user: Any) -> Any:
-        return kit.mail(Notice.INVITATION, user, to="bob@example.com", templates=templates)
+    def invitation(state: RegistrationState, user: Any) -> Any:
+        return state.mail(Notice.INVITATION, user, to="bob@example.com", templates=templates)
 
     @flow.examples.add(to="the treasurer", when="a fee is due")
-    def fee(kit: Kit, user: Any) -> Any:
-        return invitation(kit, user.treasurer)
+    def fee(state: RegistrationState, user: Any) -> Any:
+        return invitation(state, user.treasurer)
 
     site = new_site(flows=[*DEFAULT_FLOWS, flow], template_folder=str(tmp_path))
     result = run(site, folder)
-    assert (result.exit_code, result.stderr) == (1, "fee could not be made.\n")
+    assert (result.exit_code, result.stderr) == (1, "Not rendered: fee.\n")
     assert part(folder, "club_invitation.txt") == "alice invites you to example.com"
-    assert "club_invitation, to the invited: a member invites them" in re.sub("<[^>]*>", "", index(folder))
+    assert "club_invitation, to the invited: a member invites them" in re.sub(
+        "<[^>]*>", "", index(folder)
+    )
     preview(new_site(), folder)
     assert not (folder / "club_invitation.txt").exists()
 
@@ -352,7 +386,7 @@ def test_a_mail_that_cannot_be_made_is_told_and_the_others_are_there(
     template.mkdir(parents=True)
     (template / "body.txt").write_text("{{ nothing.of.that }}")
     result = run(new_site(template_folder=str(tmp_path)), folder)
-    assert (result.exit_code, result.stderr) == (1, "email_taken could not be made.\n")
+    assert (result.exit_code, result.stderr) == (1, "Not rendered: email_taken.\n")
     assert "UndefinedError: 'nothing' is undefined" in result.stdout
     assert "UndefinedError: &#39;nothing&#39; is undefined" in index(folder)
     assert len(list(folder.glob("*.txt"))) == len(ALL) - 1

@@ -17,8 +17,9 @@ from werkzeug.exceptions import Conflict, HTTPException
 from werkzeug.test import TestResponse
 
 import flask_registration
-from flask_registration import BodySchema, Message, codes
+from flask_registration import BodySchema, Message
 from flask_registration.errors import DatabaseUnavailable
+from flask_registration.http import schemas
 
 from .flows.journeys import ask_move
 from .people import account, log_in
@@ -453,6 +454,6 @@ def test_every_code_of_a_field_is_documented_and_no_other() -> None:
     }
     source = "".join(path.read_text("utf-8") for path in root.rglob("*.py"))
     declared = set(re.findall(r'\bcode="([\w-]+)"', source))
-    declared |= {code for names in codes.VALIDATORS.values() for code in names.values()}
-    declared |= {"required", "null", "unknown", "too-large", "wrong-length", *codes.KEYS.values()}
+    declared |= {code for names in schemas.VALIDATORS.values() for code in names.values()}
+    declared |= {"required", "null", "unknown", "too-large", "wrong-length", *schemas.KEYS.values()}
     assert listed == declared

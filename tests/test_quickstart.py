@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIRM = "Confirm my address"
+CONFIRM = "Confirm my e-mail address"
 NEW_PASSWORD = "a quite different battery of horses"
 WITH_FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -306,7 +306,7 @@ def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
         enter(page, "Log in", login="alice", password="")
         assert errors(page, "Log in") == {"Password": "This field is required."}
         enter(page, "Log in", login="alice", password="not hers")
-        expect(said(page, "Log in")).to_have_text("Login or password invalid.")
+        expect(said(page, "Log in")).to_have_text("Incorrect username, e-mail address or password.")
         log_in(page, "alice")
         expect(notice(page)).to_be_focused()
         log_in(other, "Alice@Example.com")
@@ -327,9 +327,9 @@ def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
         assert "@" in errors(page, "E-mail address")["New e-mail address"]
         enter(page, "E-mail address", new_email="liddell@example.org")
         expect(said(page, "E-mail address")).to_contain_text("on its way to liddell@example.org")
-        follow(page, quickstart, "liddell@example.org", "Confirm your new e-mail address", "Confirm my new address")
-        page.get_by_role("button", name="Confirm my new address").click()
-        expect(said(page, "Confirm your new address")).to_have_text("Your account has its new address.")
+        follow(page, quickstart, "liddell@example.org", "Confirm your new e-mail address", "Confirm my new e-mail address")
+        page.get_by_role("button", name="Confirm my new e-mail address").click()
+        expect(said(page, "Confirm your new e-mail address")).to_have_text("Your account has its new address.")
         page.get_by_role("link", name="Back to your account").click()
         expect(section(page, "E-mail address")).to_contain_text("Now it is liddell@example.org.")
         enter(other, "Your profile", last_name="Thief")
@@ -370,7 +370,7 @@ def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
         expect(section(page, "Forgotten your password?")).to_be_visible()
         page.goto(quickstart.url)
         enter(page, "Log in", login="alice.liddell", password=PASSWORD)
-        expect(said(page, "Log in")).to_have_text("Login or password invalid.")
+        expect(said(page, "Log in")).to_have_text("Incorrect username, e-mail address or password.")
         log_in(page, "alice.liddell", NEW_PASSWORD)
         assert quickstart.row("alice.liddell")["last_name"] == "Liddell"
 
@@ -378,12 +378,12 @@ def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
         enter(page, "Delete your account", your_password="")
         assert errors(page, "Delete your account") == {"Your password": "This field may not be blank."}
         enter(page, "Delete your account", your_password=PASSWORD)
-        assert errors(page, "Delete your account") == {"Your password": "This is not your password."}
+        assert errors(page, "Delete your account") == {"Your password": "Incorrect password."}
         enter(page, "Delete your account", your_password=NEW_PASSWORD)
         expect(notice(page)).to_have_text("Your account is deleted.")
         assert quickstart.row("alice.liddell") == {}
         enter(page, "Log in", login="alice.liddell", password=NEW_PASSWORD)
-        expect(said(page, "Log in")).to_have_text("Login or password invalid.")
+        expect(said(page, "Log in")).to_have_text("Incorrect username, e-mail address or password.")
 
 
 def test_a_password_is_changed_here_and_every_other_session_ends(
@@ -397,7 +397,7 @@ def test_a_password_is_changed_here_and_every_other_session_ends(
     enter(page, "Password", old_password="", new_password="", new_password_confirm="")
     assert len(errors(page, "Password")) == 3
     enter(page, "Password", old_password="not it", new_password=NEW_PASSWORD, new_password_confirm=NEW_PASSWORD)
-    assert errors(page, "Password") == {"Old password": "Old password is not correct."}
+    assert errors(page, "Password") == {"Old password": "Incorrect password."}
     enter(page, "Password", old_password=PASSWORD, new_password="password", new_password_confirm="password")
     assert errors(page, "Password").keys() == {"New password"}
     enter(page, "Password", old_password=PASSWORD, new_password=NEW_PASSWORD, new_password_confirm=NEW_PASSWORD)
@@ -441,16 +441,16 @@ def test_a_change_of_address_is_taken_back(page: Page, other: Page, quickstart: 
     quickstart.open_account("una")
     log_in(page, "una")
     enter(page, "E-mail address", new_email="thief@example.org")
-    follow(page, quickstart, "thief@example.org", "Confirm your new e-mail address", "Confirm my new address")
-    page.get_by_role("button", name="Confirm my new address").click()
-    expect(said(page, "Confirm your new address")).to_have_text("Your account has its new address.")
+    follow(page, quickstart, "thief@example.org", "Confirm your new e-mail address", "Confirm my new e-mail address")
+    page.get_by_role("button", name="Confirm my new e-mail address").click()
+    expect(said(page, "Confirm your new e-mail address")).to_have_text("Your account has its new address.")
     assert quickstart.row("una")["email"] == "thief@example.org"
 
     follow(
-        other, quickstart, "una@example.com", "Your e-mail address for Quickstart was changed", "Take the change back"
+        other, quickstart, "una@example.com", "Your e-mail address for Quickstart was changed", "Undo this change"
     )
-    other.get_by_role("button", name="Take the change back").click()
-    expect(said(other, "Take the change back")).to_contain_text("has its old address back")
+    other.get_by_role("button", name="Undo this change").click()
+    expect(said(other, "Undo this change")).to_contain_text("has its old address back")
     assert quickstart.row("una")["email"] == "una@example.com"
     enter(other, "Forgotten your password?", login="una")
     quickstart.mail_to("una@example.com", "Choose a new password")
@@ -468,10 +468,10 @@ def test_the_password_is_asked_for_when_the_login_is_not_fresh(browser: Browser,
         password = section(page, "E-mail address").get_by_label("Your password")
         expect(password).to_be_hidden()
         enter(page, "E-mail address", new_email="rea@example.org")
-        expect(said(page, "E-mail address")).to_have_text("Please confirm this with your password.")
+        expect(said(page, "E-mail address")).to_have_text("Please enter your password to continue.")
         expect(password).to_be_focused()
         enter(page, "E-mail address", your_password="not it")
-        assert errors(page, "E-mail address") == {"Your password": "This is not your password."}
+        assert errors(page, "E-mail address") == {"Your password": "Incorrect password."}
         enter(page, "E-mail address", your_password=PASSWORD)
         expect(said(page, "E-mail address")).to_contain_text("on its way to rea@example.org")
         expect(password).to_be_hidden()
@@ -484,7 +484,7 @@ def test_a_username_that_is_taken_is_told_at_its_field(page: Page, quickstart: Q
 
     assert quickstart.register("bertha") == 201
     fill(page, username="Bertha", email="b@example.com", password=PASSWORD, password_confirm=PASSWORD)
-    expect(error_at(page, "username")).to_have_text("A user with that username already exists.")
+    expect(error_at(page, "username")).to_have_text("This username is already in use.")
 
 
 def test_the_page_says_the_same_whoever_asks_for_another_mail(page: Page, quickstart: Quickstart) -> None:
@@ -500,8 +500,8 @@ def test_the_page_says_the_same_whoever_asks_for_another_mail(page: Page, quicks
     ("query", "message"),
     [
         pytest.param("?user_id=1&timestamp=1&signature=forged", "This link is not valid.", id="a forged link"),
-        pytest.param("?user_id=1", "This link is not complete.", id="half a link"),
-        pytest.param("", "This link is not complete.", id="no link"),
+        pytest.param("?user_id=1", "This link is incomplete. Copy the whole link from the e-mail.", id="half a link"),
+        pytest.param("", "This link is incomplete. Copy the whole link from the e-mail.", id="no link"),
     ],
 )
 def test_a_bad_link_says_so_and_offers_another(page: Page, quickstart: Quickstart, query: str, message: str) -> None:

@@ -21,15 +21,15 @@ from flask_registration import (
     ConfigurationError,
     Flow,
     announce,
-    current_kit,
+    current_registration,
     mail_failed,
     user_activated,
     user_registered,
 )
 from flask_registration.errors import APIError
-from flask_registration.flow import success
+from flask_registration.http.flow import success
 from flask_registration.settings import Settings, SettingsReader, setting
-from flask_registration.userfields import UserFields
+from flask_registration.users.fields import UserFields
 
 from .conftest import Clock
 from .site import PASSWORD, Site, define_user
@@ -136,7 +136,7 @@ def test_a_mail_that_fails_is_announced(site: Site, monkeypatch: pytest.MonkeyPa
     def unable(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("flask_registration.dispatch.TimedConnection.send", unable)
+    monkeypatch.setattr("flask_registration.mail.dispatch.TimedConnection.send", unable)
     ear = Ear(site, "SELECT 1")
     site.app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     with mail_failed.connected_to(ear, site.app):
@@ -208,7 +208,7 @@ def test_a_receiver_that_raises_is_logged_and_stops_neither_the_others_nor_the_r
     assert site.users()[0].is_verified
     records = [record for record in caplog.records if record.exc_info]
     assert [record.getMessage() for record in records] == [
-        f"A receiver of {name} raised; what it was told stands."
+        f"A receiver of the signal {name} raised an exception."
         for name in ("user-registered", "user-registered", "user-activated", "user-activated")
     ]
     assert {str(record.exc_info[1]) for record in records if record.exc_info} == {"bad 1 raises", "bad 2 raises"}
@@ -296,11 +296,11 @@ class InviteSettings(Settings):
 
 
 class InvitationsUsedUp(APIError):
-    """Nobody else may come."""
+    """All invitations are used."""
 
     status = 409
     code = "invitations-used-up"
-    text = "Nobody else may come."
+    text = "All invitations are used."
 
 
 class InviteSchema(Schema):
@@ -308,24 +308,24 @@ class InviteSchema(Schema):
 
 
 user_invited = Namespace().signal("user-invited")
-invite_flow: Flow[InviteSettings] = Flow("invite", InviteSettings, mails=lambda settings: False)
+invite_flow: Flow[InviteSettings] = Flow("invite", InviteSettings, sends_mail=lambda settings: False)
 
 
 @invite_flow.post(
-    "/invite/", loads=InviteSchema, raises=[InvitationsUsedUp], enabled=lambda settings: settings.invite_enabled
+    "/invite/", request=InviteSchema, errors=[InvitationsUsedUp], enabled=lambda settings: settings.invite_enabled
 )
 def invite_view(data: dict[str, str]) -> ResponseReturnValue:
     """Invite somebody."""
-    if current_kit.users.find("username", data["username"]):
+    if current_registration.users.find("username", data["username"]):
         raise InvitationsUsedUp
-    current_kit.commit(signal=user_invited, user=None)
+    current_registration.commit(signal=user_invited, user=None)
     return success(f"{invite_flow.settings.invite_greeting}, {data['username']}!", 202, seats=3)
 
 
 async def count_view() -> ResponseReturnValue:
     """Count users, in a coroutine and without a body."""
     await asyncio.sleep(0)
-    return {"count": len(current_kit.users.find("username", "alice"))}
+    return {"count": len(current_registration.users.find("username", "alice"))}
 
 
 invite_flow.post("/count/")(count_view)
@@ -357,7 +357,7 @@ def test_an_applications_own_flow_has_endpoints_settings_errors_and_signals(new_
     reply = site.post("invite", {"username": "ALICE"})
     assert (reply.status_code, reply.get_json()) == (
         409,
-        {"detail": "Nobody else may come.", "code": "invitations-used-up"},
+        {"detail": "All invitations are used.", "code": "invitations-used-up"},
     )
     assert site.post("invite", {}).get_json().keys() == {"username"}
     assert site.post("invite", data="username=alice").status_code == 415
@@ -398,7 +398,7 @@ def test_an_applications_own_code_may_use_the_kit(site: Site) -> None:
     @site.app.get("/count/<name>")
     def count(name: str) -> ResponseReturnValue:
         assert request.endpoint == "count"
-        return {"count": len(current_kit.users.find("username", name))}
+        return {"count": len(current_registration.users.find("username", name))}
 
     site.register("alice")
     client = site.app.test_client()

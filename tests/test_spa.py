@@ -153,14 +153,14 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
     enter(page, "Send it again", **{"E-mail address": "alice@example.com"})
     expect(said(page)).to_contain_text("If this account is waiting")
     page.goto(spa.link_to("alice@example.com", "Confirm your e-mail address"))
-    enter(page, "Confirm my address")
+    enter(page, "Confirm my e-mail address")
     expect(main).to_contain_text("Your address is confirmed")
     expect(page).to_have_url(f"{spa.url}/verify-registration/")
 
     # Log in, here and elsewhere
     main.get_by_role("link", name="Log in").click()
     enter(page, "Log in", **{login: "alice", "Password": "not hers"})
-    expect(said(page)).to_have_text("Login or password invalid.")
+    expect(said(page)).to_have_text("Incorrect username, e-mail address or password.")
     enter(page, "Log in", Password=PASSWORD)
     expect(said(page)).to_have_text("You are logged in.")
     assert page.evaluate("document.cookie") == "", "no script can read the session"
@@ -182,7 +182,7 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
         # Change the password, which ends the other session
         go(page, "Password")
         enter(page, "Change password", **{"Old password": "not it", "New password": NEW_PASSWORD})
-        expect(error(page, "Old password")).to_have_text("Old password is not correct.")
+        expect(error(page, "Old password")).to_have_text("Incorrect password.")
         enter(page, "Change password", **{"Old password": PASSWORD, "New password": NEW_PASSWORD})
         expect(said(page)).to_contain_text("Your password is changed")
         expect(page.get_by_label("New password")).to_have_value("")
@@ -192,21 +192,21 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
     # Move to another address, with the password, since no login counts as fresh here
     go(page, "Address")
     enter(page, "Change address", **{"New e-mail address": "liddell@example.org"})
-    expect(said(page)).to_have_text("Please confirm this with your password.")
+    expect(said(page)).to_have_text("Please enter your password to continue.")
     expect(page.get_by_label("Your password")).to_be_focused()
     enter(page, "Change address", **{"Your password": "not it"})
-    expect(error(page, "Your password")).to_have_text("This is not your password.")
+    expect(error(page, "Your password")).to_have_text("Incorrect password.")
     enter(page, "Change address", **{"Your password": NEW_PASSWORD})
     expect(said(page)).to_contain_text("on its way to liddell@example.org")
     page.goto(spa.link_to("liddell@example.org", "Confirm your new e-mail address"))
-    enter(page, "Confirm my new address")
+    enter(page, "Confirm my new e-mail address")
     expect(main).to_contain_text("Your account has its new address.")
     page.get_by_role("link", name="Back to your account").click()
     expect(main).to_contain_text("Now it is liddell@example.org.")
 
     # Take that back, and choose a new password
     page.goto(spa.link_to("alice@example.com", "Your e-mail address for Two Origins was changed"))
-    enter(page, "Take the change back")
+    enter(page, "Undo this change")
     expect(main).to_contain_text("has its old address back")
     page.get_by_role("link", name="Choose a new password").click()
     enter(page, "Send me a link", **{login: "alice.liddell"})
@@ -231,11 +231,11 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
     log_in(page, "alice.liddell")
     go(page, "Delete")
     enter(page, "Delete my account", **{"Your password": NEW_PASSWORD})
-    expect(error(page, "Your password")).to_have_text("This is not your password.")
+    expect(error(page, "Your password")).to_have_text("Incorrect password.")
     enter(page, "Delete my account", **{"Your password": PASSWORD})
     expect(said(page)).to_have_text("Your account is deleted.")
     enter(page, "Log in", **{login: "alice.liddell", "Password": PASSWORD})
-    expect(said(page)).to_have_text("Login or password invalid.")
+    expect(said(page)).to_have_text("Incorrect username, e-mail address or password.")
 
 
 def test_the_front_end_says_what_it_cannot_do_and_fits_on_a_phone(page: Page, spa: Spa) -> None:
@@ -246,10 +246,10 @@ def test_the_front_end_says_what_it_cannot_do_and_fits_on_a_phone(page: Page, sp
         page.get_by_role("heading", level=1).wait_for()
         assert width(page) <= 320, path
     page.goto(f"{spa.url}/verify-registration/?user_id=1")
-    enter(page, "Confirm my address")
-    expect(said(page)).to_contain_text("This link is not complete.")
+    enter(page, "Confirm my e-mail address")
+    expect(said(page)).to_contain_text("This link is incomplete. Copy the whole link from the e-mail.")
     page.goto(f"{spa.url}/verify-registration/?user_id=1&timestamp=1&signature=forged")
-    enter(page, "Confirm my address")
+    enter(page, "Confirm my e-mail address")
     expect(said(page)).to_contain_text("This link is not valid.")
     page.get_by_role("link", name="Ask for a new link").click()
     page.route("**/accounts/**", lambda route: route.abort())

@@ -12,8 +12,8 @@ from flask import Flask
 from flask_limiter import Limiter
 
 from flask_registration import user_logged_in
-from flask_registration.counters import Counters, Limit
-from flask_registration.stores import LOG_PAUSE, PAUSE, default_options
+from flask_registration.mail.limits import Limit, LimitStore
+from flask_registration.throttling.storage import LOG_PAUSE, PAUSE, default_options
 
 from .conftest import Clock
 from .flows.journeys import at_once, log_in, member
@@ -271,8 +271,8 @@ def messages(records: list[logging.LogRecord]) -> list[str]:
     return [record.getMessage() for record in records]
 
 
-DOWN = "The storage of throttles (redis) does not answer; each process counts for itself."
-BACK = "The storage of throttles (redis) answers again."
+DOWN = "The storage of rate limits (redis) is unavailable; each process counts for itself."
+BACK = "The storage of rate limits (redis) is available again."
 
 
 @pytest.fixture
@@ -307,7 +307,8 @@ def test_a_cluster_that_is_down_at_the_start_keeps_nobody_from_starting(
     url = f"redis+cluster://127.0.0.1:{free_port()}"
     caplog.set_level(logging.DEBUG, "tests.site")
     site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url})
-    assert [each for each in caplog.messages if each.startswith("The storage of throttles is not there yet: Redis")]
+    not_yet = "The storage of rate limits is not available yet: Redis"
+    assert [each for each in caplog.messages if each.startswith(not_yet)]
     with logged(site) as records:
         assert asked(site) == UNTIL_THREE
     assert messages(records) == [DOWN.replace("redis", "redis+cluster")]
@@ -431,9 +432,9 @@ def test_a_clear_that_fails_is_told_as_well(wire: Wire, redis_store: Redis, new_
 
 
 def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
-    counters = Counters()
+    counters = LimitStore()
     limit = Limit(1, 60)
-    for number in range(Counters.CAPACITY + 1):
-        assert counters.hit(str(number), limit) is None
-    assert counters.hit("1", limit) == 60
-    assert counters.hit("0", limit) is None
+    for number in range(LimitStore.CAPACITY + 1):
+        assert counters.hit("test", str(number), limit) is None
+    assert counters.hit("test", "1", limit) == 60
+    assert counters.hit("test", "0", limit) is None

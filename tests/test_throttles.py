@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from flask_registration import DEFAULT_FLOWS, Flow, UserNotFound, success
 from flask_registration.flows import verification_redirects
 from flask_registration.settings import Settings
-from flask_registration.throttles import Throttling
+from flask_registration.state import ThrottlingStatus
 
 from .conftest import Clock
 from .faults.database import Faults, deadlock
@@ -33,7 +33,7 @@ NewSite = Callable[..., Site]
 
 ON = {"RATELIMIT_ENABLED": True}
 THROTTLED = {"detail": "Too many requests. Please wait a little before you try again.", "code": "throttled"}
-LOGIN_INVALID = {"detail": "Login or password invalid.", "code": "login-invalid"}
+LOGIN_INVALID = {"detail": "Incorrect username, e-mail address or password.", "code": "login-invalid"}
 SETTING = "REGISTRATION_THROTTLES"
 ROOT = Path(__file__).parent.parent
 
@@ -170,8 +170,8 @@ def test_a_forgotten_proxyfix_is_told_once(new_site: NewSite, caplog: pytest.Log
     for _ in range(3):
         guess(site, headers={"X-Forwarded-For": "198.51.100.1"})
     assert [message for message in caplog.messages if "Fix" in message] == [
-        "A client was throttled whose requests were forwarded by a proxy. If the proxy is yours, all clients count as "
-        "one: set up werkzeug.middleware.proxy_fix.ProxyFix."
+        "A client was throttled whose requests a proxy had forwarded. If the proxy is yours, "
+        "all clients count as one: set up werkzeug.middleware.proxy_fix.ProxyFix."
     ]
 
 
@@ -548,8 +548,8 @@ def without_flask_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, None)
 
 
-def describe(site: Site) -> Throttling:
-    found: Throttling = site.app.extensions["registration"].throttles.describe()
+def describe(site: Site) -> ThrottlingStatus:
+    found: ThrottlingStatus = site.app.extensions["registration"].throttles.status()
     return found
 
 
@@ -597,7 +597,7 @@ def test_asking_for_some_without_flask_limiter_is_an_error(new_site: NewSite) ->
     ],
 )
 def test_it_can_be_told_whether_there_are_any(
-    settings: dict[str, Any], config: dict[str, Any], described: Throttling, new_site: NewSite
+    settings: dict[str, Any], config: dict[str, Any], described: ThrottlingStatus, new_site: NewSite
 ) -> None:
     assert describe(new_site(config={**ON, **config}, **settings)) == described
 
@@ -612,7 +612,7 @@ class CodeSchema(Schema):
 def own_flow(**options: Any) -> Flow[Settings]:
     flow = Flow("own", Settings)
 
-    @flow.post("/own/", loads=CodeSchema, **options)
+    @flow.post("/own/", request=CodeSchema, **options)
     def own_view(data: dict[str, str]) -> Any:
         return success("Fine")
 
@@ -626,7 +626,7 @@ def test_an_endpoint_of_one_s_own_is_named_in_the_setting(new_site: NewSite) -> 
 
 
 def test_it_may_have_limits_of_its_own_and_say_what_names_the_account(new_site: NewSite) -> None:
-    flow = own_flow(throttles={"account": "1/minute"}, account=lambda kit, data: [data["code"]])
+    flow = own_flow(throttles={"account": "1/minute"}, account=lambda state, data: [data["code"]])
     site = limited(new_site, {}, flows=[*DEFAULT_FLOWS, flow])
     assert not refused(site.post("own", {"code": "1"}))
     assert not refused(site.post("own", {"code": "2"}))
@@ -636,7 +636,7 @@ def test_it_may_have_limits_of_its_own_and_say_what_names_the_account(new_site: 
 def test_without_a_limit_it_is_not_asked_what_names_the_account(new_site: NewSite) -> None:
     asked: list[Any] = []
 
-    def account(kit: Any, data: Any) -> list[str]:
+    def account(state: Any, data: Any) -> list[str]:
         asked.append(data)
         return []
 
@@ -648,7 +648,7 @@ def test_without_a_limit_it_is_not_asked_what_names_the_account(new_site: NewSit
 
 
 def test_without_that_it_can_have_no_limit_of_an_account(new_site: NewSite) -> None:
-    with pytest.raises(Exception, match=r" do: its requests name no account: give 'client' alone\."):
+    with pytest.raises(Exception, match=r": its requests name no account; set 'client' only\."):
         limited(new_site, {"own": {"account": "1/minute"}}, flows=[*DEFAULT_FLOWS, own_flow()])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token
 
-from flask_registration import current_kit
+from flask_registration import current_registration
 
 from .conftest import Clock
 from .people import (
@@ -204,7 +204,7 @@ def test_a_signed_token_does_not_carry_the_security_stamp_nor_the_hash(new_site:
     user = account(site)
     token = token_of(site)
     with site.app.app_context():
-        carried = str(current_kit.tokens._serializer().loads(token))  # type: ignore[attr-defined]
+        carried = str(current_registration.tokens._serializer().loads(token))  # type: ignore[attr-defined]
     assert user.security_stamp not in carried
     assert user.password_hash not in carried
 
@@ -257,14 +257,14 @@ class MemoryTokens:
 
     def provide_token(self, user: Any) -> str:
         token = secrets.token_urlsafe()
-        self.users[token] = current_kit.users.identifier(user)
+        self.users[token] = current_registration.users.identifier(user)
         return token
 
     def find_user(self, token: str) -> Any | None:
-        return current_kit.users.get(self.users[token]) if token in self.users else None
+        return current_registration.users.get(self.users[token]) if token in self.users else None
 
     def revoke_token(self, user: Any, *, token: str | None = None) -> None:
-        own = current_kit.users.identifier(user)
+        own = current_registration.users.identifier(user)
         self.users = {each: key for each, key in self.users.items() if key != own or token not in (None, each)}
 
 
@@ -406,9 +406,9 @@ def test_a_json_web_token_for_something_else_is_nobodys(jwt: Site, make: Callabl
 def test_a_refresh_token_is_no_token_of_ours_even_with_the_mark(jwt: Site) -> None:
     account(jwt)
     with jwt.app.app_context():
-        user = current_kit.users.get("1")
+        user = current_registration.users.get("1")
         assert user is not None
-        claims = {"mark": token_claims(jwt, current_kit.tokens.provide_token(user))["mark"]}
+        claims = {"mark": token_claims(jwt, current_registration.tokens.provide_token(user))["mark"]}
         refresh = create_refresh_token("1", additional_claims=claims)
         access = create_access_token("1", additional_claims=claims)
     assert accepts(jwt, access)

@@ -1,4 +1,4 @@
-"""The catalogues that we ship: whole, in every language, and of every text that there is."""
+"""The catalogs that we ship: whole, in every language, and of every text that there is."""
 
 from __future__ import annotations
 
@@ -33,18 +33,23 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.types import TypeEngine
-from werkzeug.exceptions import BadRequest, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    BadRequest,
+    InternalServerError,
+    MethodNotAllowed,
+    RequestEntityTooLarge,
+)
 from zxcvbn_rs_py import Suggestion
 from zxcvbn_rs_py import Warning as Hint
 
-from flask_registration.catalogues import OURS, SOURCE, catalogue_path, shipped
-from flask_registration.cli import registration_cli
+from flask_registration.cli.base import registration_cli
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
-from flask_registration.library_texts import MARSHMALLOW, MARSHMALLOW_TEMPLATES, WERKZEUG, ZXCVBN
-from flask_registration.schemas import column_field
-from flask_registration.web import NULL, REQUIRED
+from flask_registration.http.bodies import NULL, REQUIRED
+from flask_registration.http.schemas import column_field
+from flask_registration.i18n.languages import TRANSLATIONS, SOURCE, catalog_path, shipped
+from flask_registration.i18n.messages import MARSHMALLOW, MARSHMALLOW_TEMPLATES, WERKZEUG, ZXCVBN
 
-from .catalogues import compiled, extracted, po_path, read, updated, written
+from .catalogs import compiled, extracted, po_path, read, updated, written
 from .pages import read as page
 from .site import Site, html_of, text_of
 from .tables import each_row
@@ -66,11 +71,11 @@ def forms(texts: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
 
 
 def messages(code: str) -> list[Message]:
-    """The entries of a catalogue without its header."""
+    """The entries of a catalog without its header."""
     return [message for message in read(code) if message.id]
 
 
-# The catalogues
+# The catalogs
 
 
 def test_there_are_all_languages_of_the_documentation() -> None:
@@ -80,37 +85,37 @@ def test_there_are_all_languages_of_the_documentation() -> None:
 
 
 @in_every_language
-def test_a_catalogue_is_up_to_date(code: str) -> None:
-    """None is missing, none is unused: ``python -m tests.catalogues`` would change nothing."""
+def test_a_catalog_is_up_to_date(code: str) -> None:
+    """None is missing, none is unused: ``python -m tests.catalogs`` would change nothing."""
     assert {message.id for message in messages(code)} == {message.id for message in english() if message.id}
     assert po_path(code).read_text("utf-8") == written(code, updated(code))
 
 
 @in_every_language
-def test_a_catalogue_is_compiled(code: str) -> None:
-    assert catalogue_path(OURS, code).read_bytes() == compiled(read(code))
+def test_a_catalog_is_compiled(code: str) -> None:
+    assert catalog_path(TRANSLATIONS, code).read_bytes() == compiled(read(code))
 
 
 @in_every_language
 def test_every_text_is_translated(code: str) -> None:
-    catalogue = read(code)
+    catalog = read(code)
     assert [message.id for message in messages(code) if not all(forms(message.string)) or message.fuzzy] == []
-    assert (catalogue.fuzzy, dict(catalogue.obsolete)) == (False, {})
+    assert (catalog.fuzzy, dict(catalog.obsolete)) == (False, {})
     same = [text for message in messages(code) for text in forms(message.string) if text in forms(message.id)]
     assert [text for text in same if len(text.split()) > 2] == []
 
 
 @in_every_language
 def test_a_text_has_the_plural_forms_of_its_language(code: str) -> None:
-    catalogue, category = read(code), Locale.parse(code).plural_form
-    form = c2py(catalogue.plural_expr)
+    catalog, category = read(code), Locale.parse(code).plural_form
+    form = c2py(catalog.plural_expr)
     pairs = {(category(number), form(number)) for number in range(1000)}  # from a million on some have one more
     categories, numbers = (set(each) for each in zip(*pairs, strict=True))
     assert len(pairs) == len(categories), "numbers that are alike in the Unicode CLDR have different forms"
     assert len(numbers) in (len(categories), 1), "numbers that differ in the Unicode CLDR have the same form"
-    assert numbers == set(range(catalogue.num_plurals))
+    assert numbers == set(range(catalog.num_plurals))
     counted = [message for message in messages(code) if message.pluralizable]
-    assert {len(forms(message.string)) for message in counted} == {catalogue.num_plurals}
+    assert {len(forms(message.string)) for message in counted} == {catalog.num_plurals}
     assert {len(forms(message.string)) for message in messages(code) if not message.pluralizable} == {1}
 
 
@@ -172,7 +177,7 @@ def test_somebody_registers_and_fails_to_log_in(new_site: NewSite, code: str) ->
     assert (refused.status_code, refused.get_json()["code"]) == (400, "login-invalid")
     assert {verified.headers["Content-Language"], refused.headers["Content-Language"]} == {tag}
     assert verified.get_json()["detail"] != "User verified successfully"
-    assert refused.get_json()["detail"] != "Login or password invalid."
+    assert refused.get_json()["detail"] != "Incorrect username, e-mail address or password."
 
 
 @in_every_language

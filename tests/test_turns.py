@@ -184,4 +184,5 @@ def test_no_turns_at_all_are_a_problem(new_site: NewSite) -> None:
     with pytest.raises(ConfigurationError) as refused:
         new_site(PASSWORD_HASH_CONCURRENCY=0)
     (problem,) = refused.value.problems
-    assert problem == ("REGISTRATION_PASSWORD_HASH_CONCURRENCY", "is 0, so that nobody could log in: give 1 or more.")
+    setting = "REGISTRATION_PASSWORD_HASH_CONCURRENCY"
+    assert problem == (setting, "is 0, but must be at least 1.")

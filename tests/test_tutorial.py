@@ -1,4 +1,4 @@
-"""The tutorial's application: its own tests, its tables, and the whole of it behind nginx, in a browser."""
+"""The tutorial's application: its tests, its tables, and all of it behind nginx, in a browser."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ class Club:
                 path.write_text(block.text, "utf-8")
 
     def environment(self) -> dict[str, str]:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "COV_"))}
+        plain = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("FLASK_", "COV_"))
+        }
         return {**plain, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def run(self, *command: str) -> str:
@@ -61,7 +65,9 @@ class Club:
         path = self.folder / "deploy" / "club.env"
         text = path.read_text("utf-8")
         for name, value in values.items():
-            text, found = re.subn(rf"^FLASK_{name}=.*$", f"FLASK_{name}={value}", text, flags=re.MULTILINE)
+            text, found = re.subn(
+                rf"^FLASK_{name}=.*$", f"FLASK_{name}={value}", text, flags=re.MULTILINE
+            )
             assert found == 1, name
         path.write_text(text, "utf-8")
 
@@ -78,7 +84,9 @@ def test_its_own_tests_pass(club: Club) -> None:
 @contextmanager
 def running(club: Club, *command: str) -> Iterator[None]:
     with (club.folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=club.folder, env=club.environment(), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=club.folder, env=club.environment(), stdout=log, stderr=log
+        )
     try:
         yield
     finally:
@@ -103,8 +111,12 @@ def deployed(club: Club, mail_port: int) -> Iterator[str]:
     for command in (["init"], ["migrate", "-m", "Members and their logins"], ["upgrade"]):
         club.run("flask", "--env-file", "deploy/club.env", "db", *command)
     unit = (club.folder / "deploy" / "club.service").read_text("utf-8")
-    (line,) = re.findall(r"^ExecStart=/srv/club/.venv/bin/(.*)$", unit.replace("\\\n", " "), re.MULTILINE)
-    gunicorn, *arguments = shlex.split(line.replace("/run/club/", f"{club.folder}/").replace("()", "\\(\\)"))
+    (line,) = re.findall(
+        r"^ExecStart=/srv/club/.venv/bin/(.*)$", unit.replace("\\\n", " "), re.MULTILINE
+    )
+    gunicorn, *arguments = shlex.split(
+        line.replace("/run/club/", f"{club.folder}/").replace("()", "\\(\\)")
+    )
     environment = (club.folder / "deploy" / "club.env").read_text("utf-8").split()
     certificate = make_certificate(club.folder, host="127.0.0.1")
     site = (club.folder / "deploy" / "club.conf").read_text("utf-8")
@@ -122,7 +134,8 @@ def deployed(club: Club, mail_port: int) -> Iterator[str]:
     kept = "".join(f"{kind}_temp_path {club.folder}/{kind};" for kind in TEMPORARY)
     owner = "user root; " if os.geteuid() == 0 else ""  # or its workers may not enter our folder
     configuration.write_text(
-        f"{owner}daemon off; pid {club.folder}/nginx.pid; error_log {club.folder}/error.log; events {{}}\n"
+        f"{owner}daemon off; pid {club.folder}/nginx.pid; "
+        f"error_log {club.folder}/error.log; events {{}}\n"
         f"http {{ access_log off; {kept}\n{site} }}\n",
         "utf-8",
     )
@@ -131,7 +144,9 @@ def deployed(club: Club, mail_port: int) -> Iterator[str]:
         running(club, str(NGINX), "-e", f"{club.folder}/error.log", "-c", str(configuration)),
     ):
         until = time.monotonic() + TIMEOUT
-        while not (club.folder / "gunicorn.sock").exists() or not (club.folder / "nginx.pid").exists():
+        while (
+            not (club.folder / "gunicorn.sock").exists() or not (club.folder / "nginx.pid").exists()
+        ):
             assert time.monotonic() < until, (club.folder / "log").read_text("utf-8")
             time.sleep(0.05)
         yield f"https://127.0.0.1:{port}"
@@ -181,5 +196,9 @@ def test_a_member_comes_in_by_the_pages_of_the_deployed_club(club: Club, browser
         form.locator("button").click()
         form.get_by_text("a mail is on its way").wait_for()
         visitor.close()
-        report = club.run("flask", "--env-file", "deploy/club.env", "registration", "check", "--database")
-        assert re.findall(r"^(?:warning|error): (\S+)", report, re.MULTILINE) == ["RATELIMIT_STORAGE_URI"]
+        report = club.run(
+            "flask", "--env-file", "deploy/club.env", "registration", "check", "--database"
+        )
+        assert re.findall(r"^(?:warning|error): (\S+)", report, re.MULTILINE) == [
+            "RATELIMIT_STORAGE_URI"
+        ]

@@ -14,9 +14,10 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
-from flask_registration.endpoint import Endpoint
 from flask_registration.flows import verification_redirects
-from flask_registration.web import LinkSchema
+from flask_registration.http.bodies import LinkSchema
+from flask_registration.http.flow import Endpoint
+from flask_registration.http.schemas import schema_of
 
 from .people import bearer, log_in
 from .site import PASSWORD, Site, define
@@ -144,13 +145,11 @@ class World:
         return [*names, "password", "password_confirm"] if isinstance(schema, LinkSchema) else names
 
     def schema(self, endpoint: Endpoint[Any]) -> Schema | None:
-        if endpoint.loads is None or isinstance(endpoint.loads, type):
-            return endpoint.loads() if endpoint.loads else None
+        if endpoint.request is None or isinstance(endpoint.request, type):
+            return endpoint.request() if endpoint.request else None
         with self.site.app.app_context():
-            kit = self.site.app.extensions["registration"]
-            made = kit.schema(endpoint.loads)
-            assert isinstance(made, Schema)
-            return made
+            state = self.site.app.extensions["registration"]
+            return schema_of(state, endpoint.request)
 
     def body(self, name: str) -> dict[str, Any]:
         """A right body; nothing for an endpoint that nobody has described here yet."""
@@ -182,7 +181,7 @@ class World:
         headers = dict(options.pop("headers", {}))
         if endpoint.login_required and not {"Authorization", "Cookie"} & headers.keys():
             headers["Cookie"] = f"session={state.cookie}"
-        if not {"json", "data", "input_stream"} & options.keys() and endpoint.loads:
+        if not {"json", "data", "input_stream"} & options.keys() and endpoint.request:
             options["json"] = self.body(name)
         client = self.site.app.test_client(use_cookies=False)
         self.now, self.wrote = None, False  # until we know

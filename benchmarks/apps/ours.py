@@ -8,8 +8,17 @@ from flask import Flask
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
 
-from benchmarks.workload import LOGGED_IN, PAGE, PASSWORD, Orders, Request, Surroundings, name, prepare_in_process
-from flask_registration import Registration, UserMixin, current_kit
+from benchmarks.workload import (
+    LOGGED_IN,
+    PAGE,
+    PASSWORD,
+    Orders,
+    Request,
+    Surroundings,
+    name,
+    prepare_in_process,
+)
+from flask_registration import Registration, UserMixin, current_registration
 from flask_registration.flows.register import VERIFY
 
 from . import common
@@ -29,7 +38,7 @@ def create_app() -> Flask:
     app = common.make_app(__name__, surroundings)
     app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = PAGE
     app.config["REGISTRATION_PASSWORD_HASHER"] = common.make_hasher(surroundings)
-    if find_spec("flask_registration.throttles"):
+    if find_spec("flask_registration.throttling"):
         app.config["REGISTRATION_THROTTLES"] = False  # one client asks for everybody here
     app.config["REGISTRATION_MAIL_COOLDOWN"] = 0  # with few users each of them is asked about time and again
     db.init_app(app)
@@ -47,9 +56,9 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
         links = []
         for number in orders.verifying() or [orders.users + 1]:
             pending = db.session.get(User, number)
-            links.append(dict(current_kit.links.sign(VERIFY, pending, PAGE).params))
+            links.append(dict(current_registration.links.sign(VERIFY, pending, PAGE).params))
         tokens = [
-            current_kit.tokens.provide_token(db.session.get(User, n))
+            current_registration.tokens.provide_token(db.session.get(User, n))
             for n in range(1, LOGGED_IN + 1)
             if n <= orders.users
         ]

@@ -1,4 +1,4 @@
-"""Users without usernames, and no front end: the address is the login, and mailed links lead to pages that exist."""
+"""Users log in with the e-mail address. Without a front end, links lead to the package's pages."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def create_app(**settings: Any) -> Flask:
     """Make the application."""
     app = Flask(__name__)
     app.config.from_mapping(
-        SECRET_KEY=secrets.token_hex(),  # another one at each start, which ends sessions and links: set your own
+        # Set your own: a new key at each start ends all sessions and links.
+        SECRET_KEY=secrets.token_hex(),
         SQLALCHEMY_DATABASE_URI="sqlite:///email_only.sqlite",
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
         REGISTRATION_SITE_NAME="E-mail only",
         REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/accounts/verify-registration/",
-        REGISTRATION_VERIFY_REGISTRATION_SUCCESS_URL="/welcome",  # the other pages say themselves how it went
+        REGISTRATION_VERIFY_REGISTRATION_SUCCESS_URL="/welcome",  # the other pages show the result
     )
     app.config.from_prefixed_env()  # FLASK_SECRET_KEY sets SECRET_KEY, and so on
     app.config.update(settings)
@@ -49,7 +50,7 @@ def create_app(**settings: Any) -> Flask:
 
     @app.get("/welcome")
     def welcome() -> str:
-        return "Your address is confirmed. Now log in."
+        return "Your e-mail address is confirmed. Now log in."
 
     @app.get("/hello")
     @login_required  # type: ignore[untyped-decorator]  # Flask-Login ships no types
@@ -61,4 +62,6 @@ def create_app(**settings: Any) -> Flask:
 
 def print_mail(app: Flask, message: Message, **_: Any) -> None:
     """Print a mail; it is called by the thread that sends."""
-    print(f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True)
+    print(
+        f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True
+    )

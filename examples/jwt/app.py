@@ -18,13 +18,21 @@ from jwt import PyJWTError
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flask_registration import DEFAULT_FLOWS, Registration, UserMixin, current_kit, next_stamp
+from flask_registration import (
+    DEFAULT_FLOWS,
+    Registration,
+    UserMixin,
+    current_registration,
+    next_stamp,
+)
 from flask_registration.flows import verification_redirects
 
 db = SQLAlchemy()
 mail = Mail()
 jwt = JWTManager()
-registration = Registration(flows=[*DEFAULT_FLOWS, verification_redirects.flow])  # so that mailed links lead somewhere
+registration = Registration(
+    flows=[*DEFAULT_FLOWS, verification_redirects.flow]
+)  # so that mailed links lead somewhere
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
@@ -41,13 +49,19 @@ class JWTs:
     """What ``REGISTRATION_AUTH_TOKEN_MANAGER_CLASS`` provides."""
 
     def provide_token(self, user: User, *, fresh: bool = True) -> str:
-        token: str = create_access_token(str(user.id), fresh=fresh, additional_claims={"stamp": digest_of_stamp(user)})
+        token: str = create_access_token(
+            str(user.id), fresh=fresh, additional_claims={"stamp": digest_of_stamp(user)}
+        )
         return token
 
     def find_user(self, token: str) -> Any | None:
         claims = self.read(token)
-        user: Any = current_kit.users.get(claims["sub"]) if claims else None
-        return user if user is not None and claims and claims.get("stamp") == digest_of_stamp(user) else None
+        user: Any = current_registration.users.get(claims["sub"]) if claims else None
+        return (
+            user
+            if user is not None and claims and claims.get("stamp") == digest_of_stamp(user)
+            else None
+        )
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
         claims = self.read(token) if token else None
@@ -66,7 +80,9 @@ class JWTs:
             claims: dict[str, Any] = decode_token(token)
         except (PyJWTError, JWTExtendedException):
             return None
-        good = claims["type"] == "access" and claims.get("jti")  # without that nobody could revoke it
+        good = claims["type"] == "access" and claims.get(
+            "jti"
+        )  # without that nobody could revoke it
         return claims if good and db.session.get(Revoked, claims["jti"]) is None else None
 
 
@@ -79,7 +95,8 @@ def create_app(**settings: Any) -> Flask:
     """Make the application."""
     app = Flask(__name__)
     app.config.from_mapping(
-        SECRET_KEY=secrets.token_hex(),  # another one at each start, which ends tokens and links: set your own
+        # Set your own: a new key at each start ends all tokens and links.
+        SECRET_KEY=secrets.token_hex(),
         SQLALCHEMY_DATABASE_URI="sqlite:///jwt.sqlite",
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
@@ -110,4 +127,6 @@ def create_app(**settings: Any) -> Flask:
 
 def print_mail(app: Flask, message: Message, **_: Any) -> None:
     """Print a mail; it is called by the thread that sends."""
-    print(f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True)
+    print(
+        f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True
+    )

@@ -26,14 +26,17 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQL
     invited_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
 
 
-registration = Registration(user_model=User, flows=[*DEFAULT_FLOWS, verification_redirects.flow, invitations.flow])
+registration = Registration(
+    user_model=User, flows=[*DEFAULT_FLOWS, verification_redirects.flow, invitations.flow]
+)
 
 
 def create_app(**settings: Any) -> Flask:
     """Make the application."""
     app = Flask(__name__)
     app.config.from_mapping(
-        SECRET_KEY=secrets.token_hex(),  # another one at each start, which ends sessions and links: set your own
+        # Set your own: a new key at each start ends all sessions and links.
+        SECRET_KEY=secrets.token_hex(),
         SQLALCHEMY_DATABASE_URI="sqlite:///own_workflow.sqlite",
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
@@ -77,4 +80,6 @@ def tell(app: Flask, user: User, inviter: User, **_: Any) -> None:
 
 def print_mail(app: Flask, message: Message, **_: Any) -> None:
     """Print a mail; it is called by the thread that sends."""
-    print(f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True)
+    print(
+        f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True
+    )

@@ -1,6 +1,6 @@
-"""Invitations: somebody with an account invites an address; whoever opens the link in the mail gets an account.
+"""Invitations: a user invites an e-mail address, and the link in the e-mail opens an account.
 
-This file is the whole journey. Copy it and its templates to an application of your own.
+This file is the whole flow. Copy it and its templates to an application of your own.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from flask_registration import (
     BodySchema,
     EmailLinkSchema,
     Flow,
-    Kit,
     LinkExpired,
     LinkInvalid,
     Purpose,
+    RegistrationState,
     Settings,
     SettingsReader,
     SignedLink,
     SuccessSchema,
     announce,
     create_user,
-    current_kit,
+    current_registration,
     load_body,
     setting,
     success,
@@ -60,10 +60,10 @@ class Notice(Enum):
     INVITATION = "invitation"
 
 
-flow = Flow("invitations", InvitationSettings, mails=lambda settings: True, needs_email=True)
+flow = Flow("invitations", InvitationSettings, sends_mail=lambda settings: True, needs_email=True)
 
-#: Bound to nothing more than the security stamp of who invites: a new password of theirs takes invitations back, and so
-#: does a suspension. An invitation is used up when there is an account with its address.
+#: Bound to the security stamp of the user who invites: a new password or a suspension of that user
+#: revokes all invitations. An invitation is used when there is an account with its e-mail address.
 INVITE = Purpose("invitation", binds=lambda inviter: ())
 
 invitation_accepted = Namespace().signal("invitation-accepted")  # user, request, inviter
@@ -80,43 +80,46 @@ class InviteSchema(BodySchema):
 
 @flow.post(
     "/invite/",
-    loads=InviteSchema,
-    returns=SuccessSchema,
+    request=InviteSchema,
+    response=SuccessSchema,
     login_required=True,
     throttles={"client": "30/hour", "account": "20/day"},
 )
 def invite_view(inviter: Any, data: dict[str, str]) -> ResponseReturnValue:
     """Mail an invitation. The answer is the same whether or not somebody has the address."""
-    invite(current_kit, flow.settings, inviter, data["email"])
+    invite(current_registration, flow.settings, inviter, data["email"])
     return success("The invitation is on its way")
 
 
-def invite(kit: Kit, settings: InvitationSettings, inviter: Any, address: str) -> None:
+def invite(
+    state: RegistrationState, settings: InvitationSettings, inviter: Any, address: str
+) -> None:
     """Mail an invitation.
 
     :raises marshmallow.ValidationError: this is no address.
     """
-    email = kit.users.build({"email": address})["email"]
-    kit.commit(invitation_mail(kit, settings, inviter, email))
+    email = state.users.build({"email": address})["email"]
+    state.commit(invitation_mail(state, settings, inviter, email))
 
 
-def invitation_mail(kit: Kit, settings: InvitationSettings, inviter: Any, email: str) -> Any:
+def invitation_mail(
+    state: RegistrationState, settings: InvitationSettings, inviter: Any, email: str
+) -> Any:
     """The mail with the link, to the address that is invited."""
-    link = kit.links.sign(INVITE, inviter, settings.invitation_url, email)
-    return kit.mail(
+    return state.mail(
         Notice.INVITATION,
         inviter,
         to=email,
         templates=settings.invitation_email_templates,
-        verification_url=kit.composer.url(link),
+        verification_url=state.links.url(INVITE, inviter, settings.invitation_url, email),
         days=settings.invitation_period.days,
     )
 
 
 @flow.examples.add(to="the address that is invited", when="somebody with an account invites it")
-def example_of_an_invitation(kit: Kit, inviter: Any) -> Any:
+def example_of_an_invitation(state: RegistrationState, inviter: Any) -> Any:
     """What ``flask registration preview-mail`` shows of it."""
-    return invitation_mail(kit, flow.settings, inviter, "bob@example.com")
+    return invitation_mail(state, flow.settings, inviter, "bob@example.com")
 
 
 # Accept
@@ -137,30 +140,35 @@ class JoinedSchema(SuccessSchema):
 
 @flow.post(
     "/join/",
-    loads=EmailLinkSchema,
-    returns=JoinedSchema,
+    request=EmailLinkSchema,
+    response=JoinedSchema,
     status=201,
-    raises=[LinkInvalid, LinkExpired],
+    errors=[LinkInvalid, LinkExpired],
     throttles={"client": "30/minute"},
 )
 def join_view(link: SignedLink) -> ResponseReturnValue:
     """Open an account with the parameters of an invitation."""
-    user = join(current_kit, flow.settings, link, lambda: load_body(JoinSchema))
+    user = join(current_registration, flow.settings, link, lambda: load_body(JoinSchema))
     return success("Welcome", 201, username=user.username)
 
 
-def join(kit: Kit, settings: InvitationSettings, link: SignedLink, chosen: Callable[[], dict[str, Any]]) -> Any:
-    """Open the account of somebody who was invited. Their address needs no other proof: the link was mailed to it.
+def join(
+    state: RegistrationState,
+    settings: InvitationSettings,
+    link: SignedLink,
+    chosen: Callable[[], dict[str, Any]],
+) -> Any:
+    """Open the account of an invited person. The link verifies the e-mail address.
 
-    :param chosen: called once the link has proven itself; before that nothing else in the body is looked at.
+    :param chosen: loads the other fields of the request body; called after the link was verified.
     :raises LinkInvalid: forged, for something else, or taken back.
     :raises LinkExpired: older than ``REGISTRATION_INVITATION_PERIOD``.
-    :raises marshmallow.ValidationError: a name or a password that will not do, or a taken one; the link is still good.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
     """
     inviter: Any
-    inviter, _ = kit.links.open(INVITE, link, settings.invitation_period)
-    user = create_user(kit, **chosen(), email=link.email, invited_by_id=inviter.id)
-    kit.commit(signal=user_registered, user=user)
+    inviter, _ = state.links.open(INVITE, link, settings.invitation_period)
+    user = create_user(state, **chosen(), email=link.email, invited_by_id=inviter.id)
+    state.commit(signal=user_registered, user=user)
     announce(user_activated, user=user)
     announce(invitation_accepted, user=user, inviter=inviter)
     return user
@@ -173,5 +181,6 @@ def join(kit: Kit, settings: InvitationSettings, link: SignedLink, chosen: Calla
 def check(settings: InvitationSettings, fields: object, reader: SettingsReader) -> None:
     """An invitation must lead somewhere, whatever host a request names."""
     if not settings.invitation_url.startswith(("https://", "http://")):
-        cure = f"is {settings.invitation_url!r}: give the absolute URL of the page behind an invitation."
-        reader.problem("REGISTRATION_INVITATION_URL", cure)
+        hint = "give the absolute URL of the page behind an invitation."
+        text = f"is {settings.invitation_url!r}: {hint}"
+        reader.problem("REGISTRATION_INVITATION_URL", text)

@@ -1,4 +1,4 @@
-"""The application of every host, all of it from the environment; README.md beside this file lists what it reads."""
+"""The application of every host. README.md lists the environment variables that it reads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TrustedProxy:
 
 
 def create_app() -> Flask:
-    """Make the application; ``FLASK_`` and the name of any setting in the environment overrides what is here."""
+    """Make the application. ``FLASK_`` and the name of a setting override it."""
     public_url = os.environ["PUBLIC_URL"].rstrip("/")
     secure = public_url.startswith("https://")
     app = Flask(__name__)
@@ -68,7 +68,9 @@ def create_app() -> Flask:
         REMEMBER_COOKIE_SAMESITE="Lax",
         SQLALCHEMY_DATABASE_URI=os.environ["DATABASE_URL"],
         SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_size": int(os.environ.get("THREADS", "4")),  # no thread waits for another's connection
+            "pool_size": int(
+                os.environ.get("THREADS", "4")
+            ),  # no thread waits for another's connection
             "max_overflow": 4,  # the threads that hand mail over
             "pool_pre_ping": True,  # a database that was restarted fails no request
             "connect_args": {"prepare_threshold": None},  # so that PgBouncer may stand between
@@ -78,7 +80,9 @@ def create_app() -> Flask:
         CELERY={
             "broker_url": os.environ["BROKER_URL"],
             "broker_connection_retry_on_startup": True,
-            "broker_transport_options": {"visibility_timeout": 3600},  # Redis only; longer than any wait for a retry
+            "broker_transport_options": {
+                "visibility_timeout": 3600
+            },  # Redis only; longer than any wait for a retry
             "task_default_queue": "flask-registration-production",
             "worker_hijack_root_logger": False,
         },

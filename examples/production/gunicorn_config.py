@@ -9,6 +9,8 @@ bind = os.environ.get("BIND", "0.0.0.0:8000")
 worker_class = "gthread"
 workers = int(os.environ.get("WORKERS", "2"))
 threads = int(os.environ.get("THREADS", "4"))
-keepalive = 75  # seconds; longer than nginx keeps a connection, so that it is never gunicorn that hangs up
+keepalive = (
+    75  # seconds; longer than nginx keeps a connection, so that it is never gunicorn that hangs up
+)
 forwarded_allow_ips = ""  # the application itself decides whom it believes
 control_socket_disable = True

@@ -1,4 +1,4 @@
-"""For run.sh: ``create`` the database with its tables, or ``drop`` it, and what there is in the other servers."""
+"""For run.sh: ``create`` the database with its tables, or ``drop`` it and other servers' data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def main(action: str) -> None:
     engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     name = engine.dialect.identifier_preparer.quote(str(url.database))
     with engine.connect() as connection:
-        there = connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": url.database})
+        there = connection.scalar(
+            text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": url.database}
+        )
         if action == "create" and not there:
             connection.execute(text(f"CREATE DATABASE {name}"))
         if action == "drop":

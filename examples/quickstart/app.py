@@ -1,4 +1,4 @@
-"""One small application with accounts: ``flask --app examples/quickstart/app.py run --debug`` serves it."""
+"""A small application with accounts: ``flask --app examples/quickstart/app.py run --debug``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQL
 
 
 class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]
-    """A session or a token; without this model there is no list of them, and a copied cookie outlives its logout."""
+    """A session or a token, stored so that it can be listed, and revoked by a logout."""
 
 
 def create_app(instance_path: str | None = None) -> Flask:
@@ -31,7 +31,9 @@ def create_app(instance_path: str | None = None) -> Flask:
 
     :param instance_path: the absolute path of the folder for the database and the secret key.
     """
-    app = Flask(__name__, instance_path=instance_path or str(Path(__file__).resolve().parent / "instance"))
+    app = Flask(
+        __name__, instance_path=instance_path or str(Path(__file__).resolve().parent / "instance")
+    )
     app.config.from_mapping(
         SQLALCHEMY_DATABASE_URI="sqlite:///quickstart.sqlite",
         MAIL_DEFAULT_SENDER=("Quickstart", "no-reply@example.com"),
@@ -53,7 +55,9 @@ def create_app(instance_path: str | None = None) -> Flask:
         db.create_all()
 
     @app.get("/")
-    @app.get("/verify-registration/")  # where mailed links lead; the other three are derived from the first
+    @app.get(
+        "/verify-registration/"
+    )  # where mailed links lead; the other three are derived from the first
     @app.get("/reset-password/")
     @app.get("/verify-email/")
     @app.get("/undo-email-change/")

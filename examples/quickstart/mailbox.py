@@ -1,6 +1,7 @@
-"""A mailbox for development: prints mails on the terminal instead of sending them, and shows them at ``/mailbox/``.
+"""A mailbox for development: prints e-mails, does not send them, and shows them at ``/mailbox/``.
 
-Copy it to an application of your own, with its template, and call :func:`init_app` after ``mail.init_app(app)``.
+Copy it and its template to your application, and call :func:`init_app` after
+``mail.init_app(app)``.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def create_app(**settings: Any) -> Flask:
     app = Flask(__name__)
     app.config.from_mapping(
         FRONTEND_URL="http://127.0.0.1:5173",  # its origin, without a slash at the end
-        SECRET_KEY=secrets.token_hex(),  # another one at each start, which ends sessions and links: set your own
+        # Set your own: a new key at each start ends all sessions and links.
+        SECRET_KEY=secrets.token_hex(),
         SQLALCHEMY_DATABASE_URI="sqlite:///spa.sqlite",
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
@@ -69,4 +70,6 @@ def create_app(**settings: Any) -> Flask:
 
 def print_mail(app: Flask, message: Message, **_: Any) -> None:
     """Print a mail; it is called by the thread that sends."""
-    print(f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True)
+    print(
+        f"\nTo: {message.recipients[0]}\nSubject: {message.subject}\n\n{message.body}", flush=True
+    )

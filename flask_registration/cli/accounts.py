@@ -1,77 +1,100 @@
-"""What the commands about accounts share: whom they are about, a password, and what went wrong."""
+"""The commands for accounts."""
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
+from typing import Any
 
 import click
 from marshmallow import ValidationError
+from sqlalchemy import Boolean, Date, DateTime, Enum, String
+from sqlalchemy.types import TypeEngine
 
-from ..administration import account_name, find_account
 from ..errors import APIError, DatabaseUnavailable, RegistrationError
-from ..kit import Kit
-from ..retries import retrying
-from ..users import User
-from ..web import UNSAFE
-from .base import fail, load, printable, why
-
-T = TypeVar("T")
+from ..flows.register import verification_settings
+from ..http.bodies import UNSAFE
+from ..http.schemas import account_columns_schema
+from ..settings import PREFIX
+from ..state import RegistrationState
+from ..users.fields import UserFields
+from ..users.store import User
+from ..users.transaction import with_retries
+from .administration import (
+    account_name,
+    create_user,
+    find_account,
+    personal_values,
+    reactivate,
+    set_password,
+    suspend,
+    verify,
+)
+from .base import database_message, fail, load, printable, registration_cli
 
 
 def names_account(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take ``LOGIN`` or ``--id``, as ``login`` and ``identifier``."""
-    by_id = click.option("--id", "identifier", metavar="ID", help="Name the account by its id instead.")
+    """Add ``LOGIN`` and ``--id`` to a command, as ``login`` and ``identifier``."""
+    about = "Select the account by its id instead."
+    by_id = click.option("--id", "identifier", metavar="ID", help=about)
     return click.argument("login", required=False)(by_id(command))
 
 
 def check_names(context: click.Context, login: str | None, identifier: str | None) -> None:
-    """Make sure that an account is named, in one way.
+    """Check that a command received either ``LOGIN`` or ``--id``.
 
-    :raises click.UsageError: it is not.
+    :raises click.UsageError: it received none or both.
     """
     if bool(login) == bool(identifier):
-        raise click.UsageError("Name the account, either by LOGIN or by --id.", context)
+        raise click.UsageError("Select the account, either by LOGIN or by --id.", context)
 
 
 @contextmanager
-def accounts(context: click.Context) -> Generator[Kit]:
-    """The kit of the application, within its context; what goes wrong is told, and ends the command."""
-    app, kit = load(context)
+def accounts(context: click.Context) -> Generator[RegistrationState]:
+    """Return the registration state, within an application context. Errors end the command."""
+    app, state = load(context)
     with app.app_context():
         try:
-            yield kit
+            yield state
         except ValidationError as error:
-            fail("\n".join(complaints(error, set(kit.fields.columns) - {kit.fields.password})))
+            columns = set(state.fields.columns) - {state.fields.password}
+            fail("\n".join(error_messages(error, columns)))
         except DatabaseUnavailable:
-            raise  # which the group of commands tells
+            raise  # the command group reports it
         except APIError as error:
-            fail(f"{error.detail}{why(error.__cause__)}")
+            fail(f"{error.detail}{database_message(error.__cause__)}")
         except RegistrationError as error:
             fail(printable(str(error)))
 
 
 def on_account(
-    context: click.Context, login: str | None, identifier: str | None, action: Callable[[Kit, User], T]
-) -> tuple[str, T]:
-    """Do this with the account that is named; returns what that is called, and what the action returned."""
+    context: click.Context,
+    login: str | None,
+    identifier: str | None,
+    action: Callable[[RegistrationState, User], bool],
+    done: str,
+    unchanged: str,
+) -> None:
+    """Run an action on the selected account, and print whether it has changed the account."""
     check_names(context, login, identifier)
-    with accounts(context) as kit:
+    with accounts(context) as state:
 
-        def work() -> tuple[str, T]:
-            user = find_account(kit, login, identifier=identifier)
-            return account_name(kit, user), action(kit, user)
+        def work() -> tuple[str, bool]:
+            user = find_account(state, login, identifier=identifier)
+            return account_name(state, user), action(state, user)
 
-        name, returned = retrying(work, kit.users.rollback)
-        return printable(name), returned
+        name, is_done = with_retries(work, state.users.rollback)
+    text = f"{done} {name}." if is_done else f"{name} {unchanged}. Nothing was changed."
+    click.echo(printable(text))
 
 
 def ask_password(check: Callable[[str], None], *, from_stdin: bool) -> str:
-    """A new password, typed twice without being shown, until it passes the check; or the one line of stdin.
+    """Prompt twice for a new password until it passes the check, or read it from stdin.
 
-    :raises marshmallow.ValidationError: that of stdin does not pass.
+    :raises marshmallow.ValidationError: the password on stdin does not pass.
     """
     if from_stdin:
         return _password_of_stdin(check)
@@ -80,7 +103,7 @@ def ask_password(check: Callable[[str], None], *, from_stdin: bool) -> str:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        fail("There is no terminal to ask at: pipe the password in, with --password-stdin.")
+        fail("There is no terminal for a prompt. Pipe the password in with --password-stdin.")
 
 
 def _prompted_password(check: Callable[[str], None]) -> str:
@@ -89,9 +112,9 @@ def _prompted_password(check: Callable[[str], None]) -> str:
         try:
             _check_password(password, check)
         except ValidationError as error:
-            click.secho("\n".join(complaints(error)), err=True, fg="red")
+            click.secho("\n".join(error_messages(error)), err=True, fg="red")
             continue
-        if click.prompt("The same again", hide_input=True) == password:
+        if click.prompt("Repeat for confirmation", hide_input=True) == password:
             return password
         click.secho("The two passwords do not match.", err=True, fg="red")
 
@@ -102,30 +125,209 @@ def _password_of_stdin(check: Callable[[str], None]) -> str:
     except UnicodeDecodeError:
         fail("The password on stdin is not UTF-8.")
     if not password or "\n" in password:
-        fail("Give the password as the one line of stdin.")
+        fail("Pass the password as a single line on stdin.")
     _check_password(password, check)
     return password
 
 
 def _check_password(password: str, check: Callable[[str], None]) -> None:
     if UNSAFE.search(password):
-        raise ValidationError({"password": ["This text has characters that cannot be stored."]})
+        raise ValidationError({"password": ["This text contains unsupported characters."]})
     check(password)
 
 
-def complaints(error: ValidationError, columns: Collection[str] = ()) -> list[str]:
-    """What marshmallow complains of, a line each.
+def error_messages(error: ValidationError, columns: Collection[str] = ()) -> list[str]:
+    """Return the messages of a validation error, one per line.
 
     :param columns: the fields that are options of the command.
     """
-    messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
+    fields = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
     return [
-        printable(f"{option(name)}: {text}" if name in columns else str(text))
-        for name, texts in messages.items()
-        for text in (texts if isinstance(texts, list) else [texts])
+        printable(f"{option(name)}: {message}" if name in columns else str(message))
+        for name, messages in fields.items()
+        for message in (messages if isinstance(messages, list) else [messages])
     ]
 
 
 def option(name: str) -> str:
-    """A column as an option."""
+    """Return the option of a column."""
     return f"--{name.replace('_', '-')}"
+
+
+#: The prefix of a column's parameter, which keeps it apart from the command's own parameters.
+COLUMN = "column_"
+
+
+class CreateUserCommand(click.Command):
+    """A command with an option for each column of the user model that an account can start with."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own = super().get_params(ctx)
+        key = f"{__name__}.options"
+        if key not in ctx.meta:
+            _, state = load(ctx)
+            reserved = {name for each in own for name in (*each.opts, *each.secondary_opts)}
+            fields = account_columns_schema(state.fields)().fields.items()
+            options = [_option(state.fields, name, field.required) for name, field in fields]
+            ctx.meta[key] = [
+                each for each in options if reserved.isdisjoint([*each.opts, *each.secondary_opts])
+            ]
+        return [*ctx.meta[key], *own]
+
+
+def _option(fields: UserFields, name: str, required: bool) -> click.Option:
+    column, switch = fields.columns[name], option(name)
+    is_flag = isinstance(column.type, Boolean)
+    names = [f"{switch}/--no-{switch[2:]}" if is_flag else switch, COLUMN + name]
+    about = column.doc or column.comment or _about(fields, name)
+    more = {"is_flag": True, "default": None} if is_flag else {"metavar": _metavar(column.type)}
+    return click.Option(names, required=required, help=about, **more)
+
+
+def _metavar(kind: TypeEngine[Any]) -> str:
+    if isinstance(kind, Enum):
+        return f"[{'|'.join(kind.enums)}]"
+    if isinstance(kind, (Date, DateTime)):
+        return "YYYY-MM-DD" if isinstance(kind, Date) else "YYYY-MM-DDTHH:MM"
+    return "TEXT" if isinstance(kind, String) else kind.python_type.__name__.upper()
+
+
+def _about(fields: UserFields, name: str) -> str:
+    if name == fields.email:
+        return "The e-mail address."
+    if name in fields.login:
+        return "The login of the user."
+    return f"Sets {fields.model.__name__}.{name}."
+
+
+password_stdin_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from stdin instead of prompting."
+)
+
+
+@registration_cli.command("create-user", cls=CreateUserCommand)
+@click.option("--unverified", is_flag=True, help="Send a link to verify the e-mail address.")
+@click.option("--no-mail", is_flag=True, help="With --unverified: do not send the e-mail.")
+@password_stdin_option
+@click.pass_context
+def create_user_command(
+    context: click.Context, /, unverified: bool, no_mail: bool, password_stdin: bool, **given: Any
+) -> None:
+    """Create an account.
+
+    The first options are the columns of your model that an account can start with. The command
+    prompts for the password twice and does not show it. The e-mail address is verified, unless you
+    pass --unverified. Then the user gets the same e-mail as after a registration.
+    """
+    if no_mail and not unverified:
+        text = "--no-mail requires --unverified: a verified account gets no e-mail."
+        raise click.UsageError(text, context)
+    with accounts(context) as state:
+        if unverified and verification_settings(state) is None:
+            fail(f"--unverified requires {PREFIX}REGISTER_VERIFICATION_ENABLED, which is off.")
+        columns = {
+            name.removeprefix(COLUMN): value for name, value in given.items() if value is not None
+        }
+        values = _columns(state, columns)
+        check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
+        password = ask_password(check, from_stdin=password_stdin)
+        mail = unverified and not no_mail
+        user = with_retries(
+            lambda: create_user(state, values, password, verified=not unverified, mail=mail),
+            state.users.rollback,
+        )
+        name, email = account_name(state, user), state.users.snapshot(user).email
+    if mail:
+        click.echo(printable(f"Created {name}. A verification link goes to {email}."))
+    else:
+        waits = " It is not verified yet." if unverified else ""
+        click.echo(printable(f"Created {name}.{waits}"))
+
+
+def _columns(state: RegistrationState, given: dict[str, Any]) -> dict[str, Any]:
+    """Validate and normalize the values of columns.
+
+    :raises marshmallow.ValidationError: with the errors of all columns.
+    """
+    message = "This text contains unsupported characters."
+    unsafe = {
+        name: [message]
+        for name, value in given.items()
+        if isinstance(value, str) and UNSAFE.search(value)
+    }
+    if unsafe:
+        raise ValidationError(unsafe)
+    loaded: dict[str, Any] = account_columns_schema(state.fields)().load(given)
+    return state.users.build(loaded)
+
+
+@registration_cli.command("verify")
+@names_account
+@click.pass_context
+def verify_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+    """Mark the e-mail address of an account as verified.
+
+    LOGIN is the login or the e-mail address of the user. As with the link in the e-mail, all
+    earlier sessions, tokens and other links become invalid. The person who registered knows the
+    password, so make sure first that the address belongs to them.
+    """
+    on_account(context, login, identifier, verify, "Verified", "is already verified")
+
+
+@registration_cli.command("suspend")
+@names_account
+@click.pass_context
+def suspend_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+    """Suspend an account.
+
+    LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
+    account become invalid permanently. Only the link that undoes an e-mail change works again after
+    the account is reactivated. The user is not notified.
+    """
+    on_account(context, login, identifier, suspend, "Suspended", "is already suspended")
+
+
+@registration_cli.command("reactivate")
+@names_account
+@click.pass_context
+def reactivate_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+    """Reactivate a suspended account.
+
+    LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
+    sessions, tokens and links stay invalid, except the link that undoes an e-mail change.
+    """
+    on_account(context, login, identifier, reactivate, "Reactivated", "is not suspended")
+
+
+#: The earlier name of ``reactivate``, for scripts that use it.
+hidden_alias = copy.copy(reactivate_command)
+hidden_alias.hidden = True
+registration_cli.add_command(hidden_alias, "resume")
+
+
+@registration_cli.command("set-password")
+@names_account
+@password_stdin_option
+@click.pass_context
+def set_password_command(
+    context: click.Context, login: str | None, identifier: str | None, password_stdin: bool
+) -> None:
+    """Replace the password of an account.
+
+    LOGIN is the login or the e-mail address of the user. The command prompts for the password twice
+    and does not show it. The password must pass the password policy. All sessions, tokens and links
+    of the account become invalid, except the link that undoes an e-mail change. The user is
+    notified by e-mail. A suspended account stays suspended, and a pending one pending.
+    """
+    check_names(context, login, identifier)
+    with accounts(context) as state:
+        user = find_account(state, login, identifier=identifier)
+        name, key = account_name(state, user), state.users.identifier(user)
+        check = partial(state.passwords.check, user_inputs=personal_values(state, user))
+        state.users.rollback()  # release the connection during the prompt
+        password = ask_password(check, from_stdin=password_stdin)
+        with_retries(
+            lambda: set_password(state, find_account(state, None, identifier=key), password),
+            state.users.rollback,
+        )
+    click.echo(f"Set the password of {printable(name)}.")

@@ -1,4 +1,4 @@
-"""Replace a known password."""
+"""Change a known password."""
 
 from __future__ import annotations
 
@@ -8,65 +8,85 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 
-from ..accounts import replace_password
+from ..auth.sessions import session_kept_on_failure
 from ..errors import MailUnavailable, NotAuthenticated
-from ..events import PASSWORD_CHANGE_FAIL
-from ..flow import Flow, success
-from ..kit import Kit
-from ..mail import NotificationType
-from ..messages import Message
-from ..replies import renewal_reply
-from ..schemas import new_password_schema, password_field
-from ..sessions import session_kept_on_failure
+from ..http.bodies import renewal_response
+from ..http.flow import Flow, success
+from ..http.schemas import new_password_schema, password_field
+from ..i18n.messages import Message
+from ..mail.composer import MailSettings, NotificationType
+from ..mail.message import Mail
+from ..security_log import PASSWORD_CHANGE_FAIL
 from ..settings import Settings, setting
 from ..signals import user_changed_password
-from ..users import User
+from ..state import RegistrationState
+from ..users.store import User
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChangePasswordSettings(Settings):
-    """Changing a password."""
+    """Password change."""
 
-    change_password_schema_password_confirm: bool = setting(True, "Whether the body needs `password_confirm`.")
+    change_password_schema_password_confirm: bool = setting(
+        True, "Whether the request body requires `password_confirm`."
+    )
 
 
 flow: Flow[ChangePasswordSettings] = Flow("change_password", ChangePasswordSettings)
 
 
-def change_password_schema(kit: Kit) -> Schema:
-    """The old password and the new one."""
-    confirm = kit.group(ChangePasswordSettings).change_password_schema_password_confirm
+def change_password_schema(state: RegistrationState) -> Schema:
+    """Return the schema of the old password and the new one."""
+    confirm = state.group(ChangePasswordSettings).change_password_schema_password_confirm
     return new_password_schema(password_confirm=confirm, old_password=password_field())()
 
 
 @flow.post(
     "/change-password/",
-    loads=change_password_schema,
-    returns=renewal_reply,
-    raises=[MailUnavailable],
+    request=change_password_schema,
+    response=renewal_response,
+    errors=[MailUnavailable],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
 def change_password_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
-    """Change one's own password. Every other session and token ends; this one goes on under a new id."""
-    login = change_password(flow.kit, user, data["old_password"], data["password"])
+    """Change the current user's password. Every other session and token ends; this one goes on under a new id."""
+    login = change_password(flow.state, user, data["old_password"], data["password"])
     return success("Password changed successfully", **login)
 
 
-def change_password(kit: Kit, user: User, old_password: str, password: str) -> dict[str, Any]:
-    """Change a password, and tell the owner; returns what the reply shall carry.
+def change_password(
+    state: RegistrationState, user: User, old_password: str, password: str
+) -> dict[str, Any]:
+    """Change a password and notify the user. Return fields of the response.
 
-    :raises marshmallow.ValidationError: not the old password, or a new one that does not pass the policy.
-    :raises NotAuthenticated: the account was changed or suspended this very moment.
+    :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the policy.
+    :raises NotAuthenticated: the account was changed or suspended at the same moment.
     """
-    seen = kit.users.state(user)
-    right, _ = kit.passwords.verify(old_password, seen.password_hash)
-    if not right:
-        kit.record(PASSWORD_CHANGE_FAIL, user)
-        raise ValidationError(Message("Old password is not correct.", code="wrong-password"), "old_password")
-    if not replace_password(kit, user, seen, password):
+    seen = state.users.snapshot(user)
+    is_right, _ = state.passwords.verify(old_password, seen.password_hash)
+    if not is_right:
+        state.record(PASSWORD_CHANGE_FAIL, user)
+        raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
+    if not state.replace_password(user, seen, password):
         raise NotAuthenticated
     with session_kept_on_failure():
-        login = kit.identity.renew(user, fresh=True)
-        kit.commit(*kit.notice(NotificationType.PASSWORD_CHANGED, user), signal=user_changed_password, user=user)
+        login = state.sessions.renew(user, fresh=True)
+        notices = state.notice(NotificationType.PASSWORD_CHANGED, user)
+        state.commit(*notices, signal=user_changed_password, user=user)
     return login
+
+
+def _is_notified(state: RegistrationState) -> bool:
+    is_enabled = state.group(MailSettings).password_notice_enabled
+    return is_enabled and state.fields.email is not None
+
+
+@flow.examples.add(
+    name="password_changed",
+    to="the account's e-mail address",
+    when="the password was changed or reset",
+    enabled=_is_notified,
+)
+def _password_changed_example(state: RegistrationState, user: User) -> Mail:
+    return state.mail(NotificationType.PASSWORD_CHANGED, user)

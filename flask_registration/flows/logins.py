@@ -1,4 +1,4 @@
-"""See where one is logged in, and log out there. Only with a login model."""
+"""List the sessions and tokens of the current user, and revoke them. Needs a login model."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
+from ..auth.sessions import request_token, session_secret
+from ..auth.tokens import Kind
 from ..errors import LoginNotFound
-from ..events import LOGIN_REVOKED
-from ..flow import Flow
-from ..kit import Kit
-from ..logins import Kind
-from ..schemas import ModelSchema, column_field
-from ..sessions import request_token, session_secret
+from ..http.flow import Flow
+from ..http.schemas import ModelSchema, column_field
+from ..security_log import LOGIN_REVOKED
 from ..settings import Settings
-from ..users import User
+from ..state import RegistrationState
+from ..users.store import User
 
 flow: Flow[Settings] = Flow("logins", Settings, needs_logins=True)
 
 
 class LoginSchema(ModelSchema):
-    """A login as its owner sees it."""
+    """A session or token as its user sees it."""
 
     kind: fields.String = fields.String(validate=validate.OneOf(get_args(Kind)))
     ip_address: fields.String = fields.String(allow_none=True)
@@ -33,42 +33,43 @@ class LoginSchema(ModelSchema):
     current: fields.Boolean = fields.Boolean()
 
 
-def logins_schema(kit: Kit) -> Schema:
-    """A list of logins, each with the key of its row."""
-    keys = [] if kit.logins is None else [kit.logins.columns["id"]]
-    return LoginSchema.from_dict({key.name: column_field(key) for key in keys}, name="Login")(many=True)
+def logins_schema(state: RegistrationState) -> Schema:
+    """Return the schema of a list of logins, each with the key of its row."""
+    keys = [] if state.logins is None else [state.logins.columns["id"]]
+    columns = {key.name: column_field(key) for key in keys}
+    return LoginSchema.from_dict(columns, name="Login")(many=True)
 
 
-@flow.get("/logins/", returns=logins_schema, login_required=True)
+@flow.get("/logins/", response=logins_schema, login_required=True)
 def logins_view(user: User) -> ResponseReturnValue:
-    """List one's own sessions and tokens, the one that was used last first."""
-    return jsonify(logins(flow.kit, user, request_token() or session_secret()))
+    """List the current user's sessions and tokens, the last used first."""
+    return jsonify(logins(flow.state, user, request_token() or session_secret()))
 
 
-def logins(kit: Kit, user: User, secret: str | None) -> list[dict[str, Any]]:
-    """The logins of a user.
+def logins(state: RegistrationState, user: User, secret: str | None) -> list[dict[str, Any]]:
+    """Return the sessions and tokens of a user.
 
-    :param secret: that of the login that asks, which is marked ``current``.
+    :param secret: the secret of the current login, which is marked ``current``.
     """
-    store = kit.logins
+    store = state.logins
     if store is None:
         return []
     return [store.describe(login, current=store.is_it(login, secret)) for login in store.of(user)]
 
 
-@flow.delete("/logins/<login_id>/", status=204, raises=[LoginNotFound], login_required=True)
+@flow.delete("/logins/<login_id>/", status=204, errors=[LoginNotFound], login_required=True)
 def revoke_login_view(user: User, login_id: str) -> ResponseReturnValue:
-    """End one of one's own sessions or tokens."""
-    revoke_login(flow.kit, user, login_id)
+    """Revoke a session or token of the current user."""
+    revoke_login(flow.state, user, login_id)
     return Response(status=204)
 
 
-def revoke_login(kit: Kit, user: User, login_id: str) -> None:
-    """End a login.
+def revoke_login(state: RegistrationState, user: User, login_id: str) -> None:
+    """Revoke a session or token.
 
-    :raises LoginNotFound: the user has none of this number.
+    :raises LoginNotFound: the user has none with this id.
     """
-    if kit.logins is None or not kit.logins.end(user, login_id):
+    if state.logins is None or not state.logins.end(user, login_id):
         raise LoginNotFound
-    kit.commit()
-    kit.record(LOGIN_REVOKED, user, login=login_id)
+    state.commit()
+    state.record(LOGIN_REVOKED, user, login=login_id)

@@ -1,4 +1,4 @@
-"""Read, change, delete one's own account."""
+"""Read, change and delete the current user's account."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
-from ..accounts import reauthenticate, refusal
-from ..errors import AccountInUse, FieldTaken, NotAuthenticated, ReauthenticationRequired
-from ..events import USER_UPDATED
-from ..flow import Flow
-from ..kit import Kit
-from ..schemas import password_field, profile_schema
-from ..sessions import forget_session
+from ..auth.sessions import forget_session
+from ..errors import AccountInUse, DuplicateValue, NotAuthenticated, ReauthenticationRequired
+from ..http.accounts import duplicate_error
+from ..http.bodies import BodySchema
+from ..http.flow import Flow
+from ..http.schemas import password_field, profile_schema, schema_of
+from ..security_log import USER_UPDATED
 from ..settings import Settings, setting
 from ..signals import user_deleted
-from ..users import User, next_stamp
-from ..web import BodySchema
+from ..state import RegistrationState
+from ..users.stamps import next_stamp
+from ..users.store import User
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,13 @@ class ProfileSettings(Settings):
     """The profile."""
 
     profile_schema_class: type[Schema] | None = setting(
-        None, "The marshmallow schema that shows a profile and loads changes to it.", default_text="made from the model"
+        None,
+        "The marshmallow schema that shows a profile and loads changes to it.",
+        default_text="made from the model",
     )
     profile_deleter: Callable[..., None] | None = setting(
         None,
-        "Called in place of deleting the row, to anonymise it say: `deleter(user, *, request, **kwargs)`. "
+        "Called instead of deleting the row, for example to anonymize it: `deleter(user, *, request, **kwargs)`. "
         "The account is suspended and its sessions, tokens and links end either way.",
         default_text="the row is deleted",
     )
@@ -40,27 +43,28 @@ class ProfileSettings(Settings):
 
 flow: Flow[ProfileSettings] = Flow("profile", ProfileSettings)
 
-#: A change tells whether a username is taken.
+#: A change reveals whether a username is in use.
 CHANGES = {"account": "30/minute;300/hour"}
 
 
-def own_schema(kit: Kit) -> Schema:
-    """The application's schema, or the one made from its model."""
-    return (kit.group(ProfileSettings).profile_schema_class or profile_schema(kit.fields))()
+def full_schema(state: RegistrationState) -> Schema:
+    """Return the application's schema, or the one made from its model."""
+    return (state.group(ProfileSettings).profile_schema_class or profile_schema(state.fields))()
 
 
-def partial_schema(kit: Kit) -> Schema:
-    """The same, for changes that name only what they change."""
-    return (kit.group(ProfileSettings).profile_schema_class or profile_schema(kit.fields))(partial=True)
+def partial_schema(state: RegistrationState) -> Schema:
+    """Return the same schema for changes of some fields."""
+    schema = state.group(ProfileSettings).profile_schema_class or profile_schema(state.fields)
+    return schema(partial=True)
 
 
 # Read
 
 
-@flow.get("/profile/", returns=own_schema, login_required=True)
+@flow.get("/profile/", response=full_schema, login_required=True)
 def profile_view(user: User) -> ResponseReturnValue:
-    """Read one's own profile."""
-    profile: dict[str, Any] = flow.kit.schema(own_schema).dump(user)
+    """Return the current user's profile."""
+    profile: dict[str, Any] = schema_of(flow.state, full_schema).dump(user)
     return profile
 
 
@@ -70,42 +74,50 @@ def profile_view(user: User) -> ResponseReturnValue:
 @flow.endpoint(
     "/profile/",
     methods=["PUT", "POST"],
-    loads=own_schema,
-    returns=own_schema,
+    request=full_schema,
+    response=full_schema,
     login_required=True,
     throttles=CHANGES,
 )
 def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
-    """Change one's own profile, naming every field that must have a value."""
-    return update_profile(flow.kit, user, data)
+    """Change the current user's profile. All mandatory fields are required."""
+    return update_profile(flow.state, user, data)
 
 
 @flow.endpoint(
-    "/profile/", methods=["PATCH"], loads=partial_schema, returns=own_schema, login_required=True, throttles=CHANGES
+    "/profile/",
+    methods=["PATCH"],
+    request=partial_schema,
+    response=full_schema,
+    login_required=True,
+    throttles=CHANGES,
 )
 def update_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
-    """Change some fields of one's own profile."""
-    return update_profile(flow.kit, user, data)
+    """Change some fields of the current user's profile."""
+    return update_profile(flow.state, user, data)
 
 
-def update_profile(kit: Kit, user: User, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the fields that changed, and no others; returns the profile. The address moves by ``register-email`` only.
+def update_profile(state: RegistrationState, user: User, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the changed fields and no others. Return the profile.
 
-    :raises marshmallow.ValidationError: a name that will not do or is taken.
-    :raises NotAuthenticated: the account was suspended or its sessions were ended this very moment.
+    The e-mail address does not change here; see ``register-email``.
+
+    :raises marshmallow.ValidationError: a field is invalid or a duplicate.
+    :raises NotAuthenticated: the account was suspended or its sessions ended at the same moment.
     """
-    fixed = {kit.fields.email, *kit.fields.system}
-    values = kit.users.build({name: data[name] for name in data if name in kit.fields.columns and name not in fixed})
+    fixed = {state.fields.email, *state.fields.system}
+    names = [name for name in data if name in state.fields.columns and name not in fixed]
+    values = state.users.build({name: data[name] for name in names})
     changes = {name: value for name, value in values.items() if getattr(user, name) != value}
     try:
-        if changes and not kit.users.change(user, kit.users.state(user), changes):
+        if changes and not state.users.change(user, state.users.snapshot(user), changes):
             raise NotAuthenticated
-    except FieldTaken as taken:
-        raise refusal(kit, taken, discreet=False) from None
-    profile: dict[str, Any] = kit.schema(own_schema).dump(user)
-    kit.commit()
+    except DuplicateValue as duplicate:
+        raise duplicate_error(state, duplicate) from None
+    profile: dict[str, Any] = schema_of(state, full_schema).dump(user)
+    state.commit()
     if changes:
-        kit.record(USER_UPDATED, user, fields=list(changes))
+        state.record(USER_UPDATED, user, fields=list(changes))
     return profile
 
 
@@ -120,41 +132,47 @@ class DeleteProfileSchema(BodySchema):
 
 @flow.delete(
     "/profile/",
-    loads=DeleteProfileSchema,
+    request=DeleteProfileSchema,
     status=204,
-    raises=[ReauthenticationRequired, AccountInUse],
+    errors=[ReauthenticationRequired, AccountInUse],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
 def delete_profile_view(user: User, data: dict[str, str]) -> ResponseReturnValue:
-    """Delete one's own account."""
-    delete_profile(flow.kit, flow.settings, user, data.get("password"), request)
+    """Delete the current user's account."""
+    delete_profile(flow.state, flow.settings, user, data.get("password"), request)
     forget_session()
     return Response(status=204)
 
 
-def delete_profile(kit: Kit, settings: ProfileSettings, user: User, password: str | None, request: Any) -> None:
-    """Delete the account, or let the application anonymise it; its sessions, tokens and links end.
+def delete_profile(
+    state: RegistrationState,
+    settings: ProfileSettings,
+    user: User,
+    password: str | None,
+    request: Any,
+) -> None:
+    """Delete the account, or let the application anonymize it. Its sessions, tokens and links end.
 
-    :param request: for the application's own ``PROFILE_DELETER``.
-    :raises marshmallow.ValidationError: not the password.
-    :raises ReauthenticationRequired: no password, and the login is not fresh.
-    :raises AccountInUse: other rows need this one.
-    :raises NotAuthenticated: the account was suspended, changed or deleted this very moment.
+    :param request: passed to ``PROFILE_DELETER``.
+    :raises marshmallow.ValidationError: the password is wrong.
+    :raises ReauthenticationRequired: there is no password, and the login is not fresh.
+    :raises AccountInUse: other rows refer to this one.
+    :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
     """
-    seen = kit.users.state(user)
-    reauthenticate(kit, user, password)
-    changes: dict[str, Any] = {"password_hash": seen.password_hash}  # as it is: of two deletions, one has the row
+    seen = state.users.snapshot(user)
+    state.reauthenticate(user, password)
+    changes: dict[str, Any] = {"password_hash": seen.password_hash}  # of two deletions one locks it
     if settings.profile_deleter:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
-    if not kit.users.change(user, seen, changes):
+    if not state.users.change(user, seen, changes):
         raise NotAuthenticated
-    kit.identity.end_logins(user)
+    state.sessions.end_logins(user)
     if settings.profile_deleter:
         settings.profile_deleter(user, request=request)
     else:
         try:
-            kit.users.delete(user)
-        except FieldTaken:
+            state.users.delete(user)
+        except DuplicateValue:
             raise AccountInUse from None
-    kit.commit(signal=user_deleted, user=user)
+    state.commit(signal=user_deleted, user=user)

@@ -1,239 +1,415 @@
-"""Open an account, prove the address, ask for the mail again."""
+"""Register an account, verify its e-mail address, and resend the verification e-mail."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
-from ..accounts import account_names, account_schema, link_names, log_in, named_users, new_user, refusal
-from ..errors import FieldTaken, LinkExpired, LinkInvalid, MailUnavailable, UserWithoutEmailNonverifiable
-from ..events import REGISTRATION_TAKEN, VERIFICATION_REQUEST
-from ..flow import Flow, success
-from ..kit import Kit
-from ..links import LinkSettings, Purpose, SignedLink, check_page
-from ..mail import Mail, NotificationType
-from ..models import utc_now
-from ..pending import RegisterSettings, add, is_pending, registered_reply, verified_reply
-from ..resets import can_reset, reset_link
-from ..schemas import register_schema
-from ..sessions import session_kept_on_failure
-from ..settings import PREFIX, SettingsReader, spell
-from ..signals import announce, user_activated, user_logged_in, user_registered
-from ..userfields import UserFields
-from ..users import User, stamp_of_proof, unproven
-from ..web import LinkSchema, SuccessSchema
+from ..auth.links import Purpose, SignedLink, check_page
+from ..auth.sessions import session_kept_on_failure
+from ..checks import Finding, warning
+from ..errors import (
+    DuplicateValue,
+    LinkExpired,
+    LinkInvalid,
+    MailUnavailable,
+    UserWithoutEmailNonverifiable,
+)
+from ..http.accounts import (
+    account_names,
+    account_schema,
+    add_account,
+    duplicate_error,
+    find_users,
+    link_names,
+    new_user,
+)
+from ..http.bodies import LinkSchema, SuccessSchema, login_response, renewal_response
+from ..http.flow import Flow, success
+from ..http.schemas import profile_schema, register_schema, schema_of
+from ..mail.composer import NotificationType, default_templates
+from ..mail.message import Mail
+from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
+from ..settings import PREFIX, Settings, SettingsReader, format_value, setting
+from ..signals import user_activated, user_logged_in, user_registered
+from ..state import RegistrationState
+from ..users.fields import UserFields
+from ..users.mixins import utc_now
+from ..users.stamps import rotate_on_verification, verification_part
+from ..users.store import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterSettings(Settings):
+    """Registration and verification."""
+
+    register_flow_enabled: bool = setting(True, "Whether registration is open.")
+    register_schema_class: type[Schema] | None = setting(
+        None,
+        "The marshmallow schema of the request body of a registration.",
+        default_text="made from the model",
+    )
+    register_schema_password_confirm: bool = setting(
+        True, "Whether the default schema requires `password_confirm`."
+    )
+    register_output_schema_class: type[Schema] | None = setting(
+        None,
+        "The marshmallow schema of the response to a registration.",
+        default_text="the profile",
+    )
+    register_verification_enabled: bool = setting(
+        True, "Whether the user must verify the e-mail address before the account can be used."
+    )
+    register_verification_email_sender: Callable[..., None] | None = setting(
+        None,
+        "Sends the verification e-mail instead of the extension: "
+        "`sender(request, user, *, verification_url, **kwargs)`.",
+        default_text="the extension's own",
+    )
+    register_verification_period: timedelta = setting(
+        timedelta(days=7), "How long a verification link is valid."
+    )
+    register_verification_one_time_use: bool = setting(
+        False,
+        "If true, a verification link can be used only once. If false, using it again returns 200.",
+    )
+    register_verification_email_templates: Mapping[str, str] = setting(
+        default_templates(NotificationType.REGISTER_VERIFICATION),
+        "The templates of the verification e-mail.",
+    )
+    register_verification_auto_login: bool = setting(
+        False,
+        "Whether verification logs the user in. Needs `REGISTER_VERIFICATION_ONE_TIME_USE`.",
+    )
+    prevent_enumeration: bool = setting(
+        True,
+        "If true, a registration with an e-mail address in use returns the same response as any other, and the owner "
+        "of the address receives an e-mail.",
+    )
 
 
 def _is_verifying(settings: RegisterSettings) -> bool:
     return settings.register_verification_enabled
 
 
-flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, mails=_is_verifying)
+flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, sends_mail=_is_verifying)
 
-#: Ends with everything that ends links, but for the proof itself: it may be opened again.
-VERIFY = Purpose("register", binds=lambda user: (user.email, unproven(user.security_stamp)), stamped=False)
+#: Becomes invalid like other links, but not by its own use: it can be opened again.
+VERIFY = Purpose(
+    "register",
+    binds=lambda user: (user.email, verification_part(user.security_stamp)),
+    stamped=False,
+)
 
 
-# Open an account
+def verification_settings(state: RegistrationState) -> RegisterSettings | None:
+    """Return the verification settings, or None if verification is disabled."""
+    settings = state.settings.get(RegisterSettings)
+    if isinstance(settings, RegisterSettings) and _is_verifying(settings):
+        return settings
+    return None
 
 
-def registration_schema(kit: Kit) -> Schema:
-    """The application's schema, or the one made from its model."""
-    settings = kit.group(RegisterSettings)
-    made = register_schema(kit.fields, password_confirm=settings.register_schema_password_confirm)
+def expired_before(settings: RegisterSettings, grace: timedelta = timedelta(0)) -> datetime:
+    """Return the time before which an unverified registration has expired.
+
+    :param grace: for how long it must have been expired.
+    """
+    return utc_now() - settings.register_verification_period - grace
+
+
+# Register
+
+
+def registration_schema(state: RegistrationState) -> Schema:
+    """Return the application's schema, or the one made from its model."""
+    settings = state.group(RegisterSettings)
+    made = register_schema(state.fields, password_confirm=settings.register_schema_password_confirm)
     return (settings.register_schema_class or made)()
+
+
+def registered_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response: the profile, without the key if it would reveal an account."""
+    settings = state.group(RegisterSettings)
+    is_hidden = settings.register_verification_enabled and settings.prevent_enumeration
+    made = profile_schema(state.fields, with_key=not is_hidden)
+    return (settings.register_output_schema_class or made)()
 
 
 @flow.post(
     "/register/",
-    loads=registration_schema,
-    returns=registered_reply,
+    request=registration_schema,
+    response=registered_response,
     status=201,
-    raises={UserWithoutEmailNonverifiable: _is_verifying, MailUnavailable: _is_verifying},
+    errors={UserWithoutEmailNonverifiable: _is_verifying, MailUnavailable: _is_verifying},
     enabled=lambda settings: settings.register_flow_enabled,
     throttles={"client": "30/minute;100/hour"},
     account=account_names,
 )
 def register_view(data: dict[str, Any]) -> ResponseReturnValue:
-    """Register, and get a mail with a link that proves the address."""
-    return register(flow.kit, flow.settings, data), 201
+    """Register, and receive an e-mail with a link that verifies the e-mail address."""
+    return register(flow.state, flow.settings, data), 201
 
 
-def register(kit: Kit, settings: RegisterSettings, data: Mapping[str, Any]) -> Any:
-    """Open an account; returns what the reply shows of it.
+def register(state: RegistrationState, settings: RegisterSettings, data: Mapping[str, Any]) -> Any:
+    """Create an account. Return the fields of the response.
 
-    With ``PREVENT_ENUMERATION`` a taken address does the same work and gets the same reply as a free one.
+    With ``PREVENT_ENUMERATION`` an e-mail address in use causes the same work and the same response.
 
-    :raises marshmallow.ValidationError: a name, an address or a password that will not do, or a taken name.
-    :raises UserWithoutEmailNonverifiable: nobody to send the link to.
-    :raises MailUnavailable: with the ``"inline"`` dispatcher; there is no account then.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
+    :raises UserWithoutEmailNonverifiable: there is no e-mail address to verify.
+    :raises MailUnavailable: with the ``"inline"`` dispatcher; no account is created.
     """
     verification = settings.register_verification_enabled
-    discreet = verification and settings.prevent_enumeration
-    user = new_user(kit, data, verified=not verification)
-    address = kit.users.state(user).email
-    if verification and not address:
+    hide_email = verification and settings.prevent_enumeration
+    user = new_user(state, data, verified=not verification)
+    if verification and not state.users.snapshot(user).email:
         raise UserWithoutEmailNonverifiable
-    profile = kit.schema(registered_reply)
-    reply = profile.dump(user) if discreet else None
+    schema = schema_of(state, registered_response)
+    response = schema.dump(user) if hide_email else None
     try:
-        gone = add(kit, settings, user, look_first=discreet)
-    except FieldTaken as taken:
-        kit.record(REGISTRATION_TAKEN, taken.owner, fields=taken.fields)
-        if not (discreet and taken.fields == (kit.fields.email,) and taken.owner):
-            raise refusal(kit, taken, discreet=discreet) from None
-        seen = kit.users.state(taken.owner)  # a row is written as it is: a commit of nothing would tell by its time
-        unchanged = {"password_hash": seen.password_hash}
-        kit.users.change(taken.owner, seen, unchanged, expecting={"is_active": seen.is_active})
-        kit.users.get(kit.users.identifier(taken.owner))  # as long as what the ORM does beside an INSERT
-        kit.commit(taken_mail(kit, taken.owner))
-        return reply
-    reply = reply or profile.dump(user)
-    mails = [verification_mail(kit, settings, user)] if verification else []
-    kit.commit(*mails, gone=gone, signal=user_registered, user=user)
-    return reply
+        before = expired_before(settings) if verification else None
+        displaced = add_account(state, user, expired_before=before, look_first=hide_email)
+    except DuplicateValue as duplicate:
+        state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
+        is_email_only = duplicate.fields == (state.fields.email,) and duplicate.owner
+        if not (hide_email and is_email_only):
+            raise duplicate_error(state, duplicate, hide_email=hide_email) from None
+        _equalize_write(state, duplicate.owner)
+        state.commit(duplicate_mail(state, duplicate.owner))
+        return response
+    response = response or schema.dump(user)
+    mails = [verification_mail(state, user)] if verification else []
+    state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
+    return response
 
 
-# Prove the address
+def _equalize_write(state: RegistrationState, owner: User) -> None:
+    """Write a row as it is and read it: the time of a commit must not reveal an account."""
+    seen = state.users.snapshot(owner)
+    unchanged = {"password_hash": seen.password_hash}
+    state.users.change(owner, seen, unchanged, expecting={"is_active": seen.is_active})
+    state.users.get(state.users.identifier(owner))  # as long as what the ORM does after an INSERT
+
+
+# Verify
+
+
+def verified_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response; with auto-login it is that of a login."""
+    is_login = state.group(RegisterSettings).register_verification_auto_login
+    return login_response(state) if is_login else renewal_response(state)
 
 
 @flow.post(
     "/verify-registration/",
-    loads=LinkSchema,
-    returns=verified_reply,
-    raises=[LinkInvalid, LinkExpired],
+    request=LinkSchema,
+    response=verified_response,
+    errors=[LinkInvalid, LinkExpired],
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
     account=link_names,
 )
 def verify_registration_view(link: SignedLink) -> ResponseReturnValue:
-    """Prove an address with the parameters of a mailed link."""
-    login = verify_registration(flow.kit, flow.settings, link)
+    """Verify an e-mail address with the parameters of a link."""
+    login = verify_registration(flow.state, flow.settings, link)
     return success("User verified successfully", **login)
 
 
-def verify_registration(kit: Kit, settings: RegisterSettings, link: SignedLink) -> dict[str, Any]:
-    """Mark the address as proven, and announce it; returns what the reply shall carry.
+def verify_registration(
+    state: RegistrationState, settings: RegisterSettings, link: SignedLink
+) -> dict[str, Any]:
+    """Mark the e-mail address as verified and send the signal. Return fields of the response.
 
-    Whatever came before the proof is nobody's: every session, token and other link ends, but the session that proves.
+    Every earlier session, token and other link ends, except the session of this request.
 
-    :raises LinkInvalid: forged, for something else, suspended, sent to another address, or used where it works once.
+    :raises LinkInvalid: forged, of another purpose, of a suspended account, sent to another e-mail address,
+        or used where a link works once.
     :raises LinkExpired: older than ``REGISTRATION_REGISTER_VERIFICATION_PERIOD``.
     """
-    user, seen = kit.links.open(VERIFY, link, settings.register_verification_period)
+    user, seen = state.links.open(VERIFY, link, settings.register_verification_period)
     once = settings.register_verification_one_time_use
     if seen.is_verified and not once:
         return {}
-    asking = kit.identity.user_or_none()
+    current_user = state.sessions.user_or_none()
     auto_login = settings.register_verification_auto_login
-    changes: dict[str, Any] = {"is_verified": True, "security_stamp": stamp_of_proof(seen.security_stamp)}
+    changes: dict[str, Any] = {
+        "is_verified": True,
+        "security_stamp": rotate_on_verification(seen.security_stamp),
+    }
     if auto_login:
         changes["last_login"] = utc_now()
-    if not kit.users.change(user, seen, changes, expecting={"is_verified": False}):
-        kit.users.rollback()
-        if once or not kit.links.open(VERIFY, link, settings.register_verification_period)[1].is_verified:
+    if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
+        state.users.rollback()
+        period = settings.register_verification_period
+        if once or not state.links.open(VERIFY, link, period)[1].is_verified:
             raise LinkInvalid(user_id=link.user_id)
-        return {}  # it was opened twice at once
-    kit.identity.end_logins(user)
+        return {}  # two requests used it at the same time
+    state.sessions.end_logins(user)
     if seen.email:
-        kit.mailer.cooldown.forget(seen.email)
+        state.mailer.cooldown.forget(seen.email)
     if auto_login:
-        login = log_in(kit, user, fresh=False, signal=user_activated)
-        announce(user_logged_in, user=user)
+        login = state.log_in(user, fresh=False, signal=user_activated)
+        state.announce(user_logged_in, user=user)
         return login
     with session_kept_on_failure():
-        login = kit.identity.renew(user, fresh=False) if asking is user else {}
-        kit.commit(signal=user_activated, user=user)
+        login = state.sessions.renew(user, fresh=False) if current_user is user else {}
+        state.commit(signal=user_activated, user=user)
     return login
 
 
-# Ask for the mail again
+# Resend the verification e-mail
 
 
 @flow.post(
     "/resend-verification/",
-    loads=account_schema,
-    returns=SuccessSchema,
+    request=account_schema,
+    response=SuccessSchema,
     enabled=_is_verifying,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
 def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
-    """Ask for the verification mail again. The answer is the same whoever asks, for whomever."""
-    resend_verification(flow.kit, flow.settings, data)
-    return success("If this account is waiting for verification, a new mail is on its way")
+    """Resend the verification e-mail. The response does not reveal whether the account exists."""
+    resend_verification(flow.state, data)
+    return success("If this account is waiting for verification, a new e-mail is on its way")
 
 
-def resend_verification(kit: Kit, settings: RegisterSettings, data: Mapping[str, str]) -> None:
-    """Mail a new link to the stored address of a pending account; nothing happens for any other."""
-    named = named_users(kit, data)
-    pending = next((user for user in named if is_pending(kit, user)), None)
-    kit.record(VERIFICATION_REQUEST, pending)
+def resend_verification(state: RegistrationState, data: Mapping[str, str]) -> None:
+    """Send a new link to the e-mail address of a pending account. Do nothing for any other account."""
+    named = find_users(state, data)
+    pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
+    state.record(VERIFICATION_REQUEST, pending)
     if pending is None:
-        kit.pretend(lambda user: verification_mail(kit, settings, user), next(iter(named), None))
+        placeholder = next(iter(named), None)
+        state.equalize_timing(lambda user: verification_mail(state, user), placeholder)
         return
-    with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
-        kit.commit(verification_mail(kit, settings, pending))
+    with suppress(MailUnavailable):  # logged; the response must not reveal the account
+        state.commit(verification_mail(state, pending))
 
 
-# Mails
+# E-mails
 
 
-def verification_mail(kit: Kit, settings: RegisterSettings, user: User) -> Mail:
-    """The mail with the link, to the address that the account has."""
-    return kit.mail(
+@flow.examples.add(
+    name="register",
+    to="the account's e-mail address",
+    when="after a registration, and after `resend-verification`",
+    enabled=lambda state: verification_settings(state) is not None,
+)
+def verification_mail(state: RegistrationState, user: User) -> Mail:
+    """Compose the e-mail with the verification link."""
+    settings = state.group(RegisterSettings)
+    is_hidden = settings.register_flow_enabled and settings.prevent_enumeration
+    return state.mail(
         NotificationType.REGISTER_VERIFICATION,
         user,
         templates=settings.register_verification_email_templates,
         sender=settings.register_verification_email_sender,
-        verification_url=kit.composer.url(kit.links.sign(VERIFY, user, kit.pages.register_page)),
-        valid_for=spell(settings.register_verification_period),
-        can_register=settings.register_flow_enabled and settings.prevent_enumeration and can_reset(kit),
+        verification_url=state.links.url(VERIFY, user, state.pages["register_verification_url"]),
+        valid_for=format_value(settings.register_verification_period),
+        can_register=is_hidden and state.provided("reset_link") is not None,
     )
 
 
-def taken_mail(kit: Kit, owner: User) -> Mail:
-    """What the owner of an address is told when somebody registers with it again.
+def duplicate_mail(state: RegistrationState, owner: User) -> Mail:
+    """Compose the e-mail to the owner of an e-mail address that is registered again.
 
-    Where nobody has proven the address, nobody knows whose password the account has: its owner may choose another.
+    The password of a pending account may be another person's, so the owner may choose a new one.
     """
-    if is_pending(kit, owner) and can_reset(kit):
-        return kit.mail(NotificationType.REGISTER_AGAIN, owner, **reset_link(kit, owner))
-    return kit.mail(NotificationType.EMAIL_TAKEN, owner)
+    reset_link = state.provided("reset_link")
+    if reset_link and state.users.snapshot(owner).is_pending:
+        return state.mail(NotificationType.REGISTER_AGAIN, owner, **reset_link(state, owner))
+    return state.mail(NotificationType.EMAIL_TAKEN, owner)
 
 
-# What must be so at start-up
+def _hides_duplicates(state: RegistrationState) -> bool:
+    settings = verification_settings(state)
+    return bool(settings and settings.register_flow_enabled and settings.prevent_enumeration)
+
+
+@flow.examples.add(
+    name="register_again",
+    to="the owner of the e-mail address",
+    when="someone registers with it again before it was verified",
+    enabled=lambda state: _hides_duplicates(state) and state.provided("reset_link") is not None,
+)
+def _register_again_example(state: RegistrationState, user: User) -> Mail:
+    link = state.provided("reset_link")
+    return state.mail(NotificationType.REGISTER_AGAIN, user, **(link(state, user) if link else {}))
+
+
+@flow.examples.add(
+    name="email_taken",
+    to="the owner of the e-mail address",
+    when="someone registers with it although it is verified, or the account is suspended",
+    enabled=_hides_duplicates,
+)
+def _email_taken_example(state: RegistrationState, user: User) -> Mail:
+    return state.mail(NotificationType.EMAIL_TAKEN, user)
+
+
+# Checks
 
 
 @flow.check
 def check(settings: RegisterSettings, fields: UserFields | None, reader: SettingsReader) -> None:
-    """A registration must be able to end in a verified account."""
+    """Check that a registration can end in a verified account."""
     if settings.register_verification_enabled:
-        url = reader.read(LinkSettings).register_page
-        check_page(reader, "REGISTER_VERIFICATION_URL", url)
-        if fields and fields.email is None:
-            reader.problem(
-                PREFIX + "USER_EMAIL_FIELD", f"is missing: {fields.model.__name__} has no column for an address."
-            )
-        if fields and fields.verified is None:
-            reader.problem(
-                PREFIX + "USER_VERIFICATION_FLAG_FIELD",
-                f"names no column of {fields.model.__name__}: add a boolean one, or switch "
-                f"{PREFIX}REGISTER_VERIFICATION_ENABLED off.",
-            )
-    if settings.register_verification_auto_login and not settings.register_verification_one_time_use:
+        check_page(reader, "REGISTER_VERIFICATION_URL")
+        _check_columns(fields, reader)
+    if (
+        settings.register_verification_auto_login
+        and not settings.register_verification_one_time_use
+    ):
         reader.problem(
             PREFIX + "REGISTER_VERIFICATION_AUTO_LOGIN",
-            f"logs in whoever opens the link: set {PREFIX}REGISTER_VERIFICATION_ONE_TIME_USE = True as well.",
+            "logs in everyone who opens the link. "
+            f"Set {PREFIX}REGISTER_VERIFICATION_ONE_TIME_USE = True as well.",
         )
     if fields and settings.register_flow_enabled and not settings.register_schema_class:
-        for name in fields.unsettable:
+        for name in fields.required_without_default:
             reader.problem(
                 f"{fields.model.__name__}.{name}",
-                f"must not be NULL and has no default, but no registration sets it: give it a default, or add it to "
-                f"{PREFIX}USER_PUBLIC_FIELDS.",
+                "must not be NULL and has no default, and a registration does not set it. Give it a default, or "
+                f"add it to {PREFIX}USER_PUBLIC_FIELDS.",
             )
+
+
+def _check_columns(fields: UserFields | None, reader: SettingsReader) -> None:
+    if fields and fields.email is None:
+        name = fields.model.__name__
+        text = f"names no column: {name} has no column for an e-mail address."
+        reader.problem(PREFIX + "USER_EMAIL_FIELD", text)
+    if fields and fields.verified is None:
+        reader.problem(
+            PREFIX + "USER_VERIFICATION_FLAG_FIELD",
+            f"names no column of {fields.model.__name__}. Add a boolean column, or set "
+            f"{PREFIX}REGISTER_VERIFICATION_ENABLED = False.",
+        )
+
+
+@flow.deployment_check
+def enumeration(settings: RegisterSettings) -> Iterator[Finding]:
+    """Report settings that reveal who has an account."""
+    if not settings.register_flow_enabled:
+        return
+    if not settings.register_verification_enabled:
+        yield warning(
+            PREFIX + "REGISTER_VERIFICATION_ENABLED",
+            "is False: a client can register another person's e-mail address, and a duplicate one is refused, which "
+            "reveals who has an account.",
+            f"{PREFIX}REGISTER_VERIFICATION_ENABLED = True",
+        )
+    elif not settings.prevent_enumeration:
+        yield warning(
+            PREFIX + "PREVENT_ENUMERATION",
+            "is False: a registration with a duplicate e-mail address is refused, which reveals who has an account.",
+            f"{PREFIX}PREVENT_ENUMERATION = True",
+        )

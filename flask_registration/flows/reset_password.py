@@ -1,177 +1,302 @@
-"""Replace a forgotten password."""
+"""Reset a forgotten password with a link from an e-mail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
-from ..accounts import account_names, account_schema, link_names, login_names, named_users, replace_password
+from ..auth.links import Purpose, SignedLink, check_page
+from ..checks import Finding, warning
 from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
-from ..events import PASSWORD_RESET_REQUEST
-from ..flow import Flow, load_body, success
-from ..kit import Kit
-from ..links import LinkSettings, SignedLink, check_page
-from ..mail import Mail, NotificationType
-from ..resets import ResetPasswordSettings, purpose, reset_link
-from ..schemas import new_password_schema
-from ..settings import PREFIX, SettingsReader
-from ..signals import announce, user_activated, user_reset_password
-from ..userfields import UserFields
-from ..users import User, new_stamp
-from ..web import LinkSchema, SuccessSchema
+from ..http.accounts import account_names, account_schema, find_users, link_names, login_names
+from ..http.bodies import LinkSchema, SuccessSchema
+from ..http.flow import Flow, load_body, success
+from ..http.schemas import new_password_schema
+from ..mail.composer import NotificationType, default_templates
+from ..mail.message import Mail
+from ..security_log import PASSWORD_RESET_REQUEST
+from ..settings import PREFIX, Settings, SettingsReader, format_value, setting
+from ..signals import user_activated, user_reset_password
+from ..state import RegistrationState
+from ..users.fields import UserFields
+from ..users.stamps import new_stamp
+from ..users.store import User
+
+#: The maximum lifetime of a link (NIST SP 800-63B-4 section 4.2.1.2).
+MAX_PERIOD = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetPasswordSettings(Settings):
+    """Password reset."""
+
+    reset_password_verification_url: str | None = setting(
+        None,
+        "The page that asks for the new password.",
+        page="reset-password/",
+        beside="REGISTER_VERIFICATION_URL",
+    )
+    reset_password_verification_enabled: bool = setting(
+        True, "Whether users can reset a forgotten password by e-mail."
+    )
+    send_reset_password_link_schema_class: type[Schema] | None = setting(
+        None,
+        "The marshmallow schema of the request body that asks for a link.",
+        default_text="`login` or a login field",
+    )
+    send_reset_password_link_user_finder: Callable[..., Any] | None = setting(
+        None,
+        "Finds the user: `finder(data, **kwargs)` returns a user or raises `UserNotFound`.",
+        default_text="by the login fields",
+    )
+    send_reset_password_link_schema_use_email: bool = setting(
+        False, "Whether the default schema and finder accept `email` too."
+    )
+    reset_password_fail_when_user_not_found: bool = setting(
+        False,
+        "If true, asking for a reset link for an unknown user returns 400 `user-not-found`. "
+        "This reveals who has an account.",
+    )
+    reset_password_verification_email_sender: Callable[..., None] | None = setting(
+        None,
+        "Sends the e-mail instead of the extension: "
+        "`sender(request, user, *, verification_url, **kwargs)`.",
+        default_text="the extension's own",
+    )
+    reset_password_verification_period: timedelta = setting(
+        timedelta(days=1),
+        "How long a link is valid; NIST SP 800-63B-4 section 4.2.1.2 allows at most a day.",
+    )
+    reset_password_verification_one_time_use: bool = setting(
+        True, "Whether a link can be used only once."
+    )
+    reset_password_verification_email_templates: Mapping[str, str] = setting(
+        default_templates(NotificationType.RESET_PASSWORD_VERIFICATION),
+        "The templates of the e-mail.",
+    )
+    reset_password_schema_password_confirm: bool = setting(
+        False, "Whether a reset requires `password_confirm`."
+    )
 
 
 def _is_enabled(settings: ResetPasswordSettings) -> bool:
     return settings.reset_password_verification_enabled
 
 
-flow: Flow[ResetPasswordSettings] = Flow("reset_password", ResetPasswordSettings, mails=_is_enabled, needs_email=True)
+flow: Flow[ResetPasswordSettings] = Flow(
+    "reset_password", ResetPasswordSettings, sends_mail=_is_enabled, needs_email=True
+)
+
+RESET = Purpose("reset-password", binds=lambda user: (user.email, user.password_hash))
+RESET_AGAIN = Purpose("reset-password-again", binds=lambda user: (user.email,), stamped=False)
+
+
+def purpose(settings: ResetPasswordSettings) -> Purpose:
+    """Return the purpose of a link. A link that works once is bound to everything that a reset changes."""
+    return RESET if settings.reset_password_verification_one_time_use else RESET_AGAIN
+
+
+@flow.provides("reset_link", enabled=_is_enabled)
+def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables of an e-mail with a reset link."""
+    settings = state.group(ResetPasswordSettings)
+    page = state.pages["reset_password_verification_url"]
+    return {
+        "verification_url": state.links.url(purpose(settings), user, page),
+        "valid_for": format_value(settings.reset_password_verification_period),
+        "one_time_use": settings.reset_password_verification_one_time_use,
+    }
 
 
 # Ask for the link
 
 
-def asking_schema(kit: Kit) -> Schema:
-    """The application's schema, or one that names an account."""
-    settings = kit.group(ResetPasswordSettings)
+def request_schema(state: RegistrationState) -> Schema:
+    """Return the application's schema, or one that names an account."""
+    settings = state.group(ResetPasswordSettings)
     if settings.send_reset_password_link_schema_class:
         return settings.send_reset_password_link_schema_class()
-    return account_schema(kit, with_email=settings.send_reset_password_link_schema_use_email)
+    with_email = settings.send_reset_password_link_schema_use_email
+    return account_schema(state, with_email=with_email)
 
 
 @flow.post(
     "/send-reset-password-link/",
-    loads=asking_schema,
-    returns=SuccessSchema,
-    raises={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
+    request=request_schema,
+    response=SuccessSchema,
+    errors={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
 def send_reset_password_link_view(data: dict[str, Any]) -> ResponseReturnValue:
-    """Ask for a mail with a link to a new password. The answer is the same whoever asks, for whomever."""
-    send_reset_password_link(flow.kit, flow.settings, data)
+    """Ask for an e-mail with a link to reset the password. The response does not reveal whether the account exists."""
+    send_reset_password_link(flow.state, flow.settings, data)
     if flow.settings.reset_password_fail_when_user_not_found:
         return success("Reset link sent")
     return success("Reset link sent if the user exists in database")
 
 
-def send_reset_password_link(kit: Kit, settings: ResetPasswordSettings, data: Mapping[str, Any]) -> None:
-    """Mail a link to the stored address of an account that is not suspended.
+def send_reset_password_link(
+    state: RegistrationState, settings: ResetPasswordSettings, data: Mapping[str, Any]
+) -> None:
+    """Send a link to the e-mail address of an account that is not suspended.
 
     :raises UserNotFound: there is none; only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
     """
     user = None
     try:
-        find = settings.send_reset_password_link_user_finder or (lambda data: find_named(kit, data))
-        user = find(data)
-        state = kit.users.state(user)
-        if not (state.is_active and state.email):
+        find = settings.send_reset_password_link_user_finder
+        user = find(data) if find else find_named(state, data)
+        seen = state.users.snapshot(user)
+        if not (seen.is_active and seen.email):
             raise UserNotFound
     except UserNotFound:
-        kit.record(PASSWORD_RESET_REQUEST, None)
+        state.record(PASSWORD_RESET_REQUEST, None)
         if settings.reset_password_fail_when_user_not_found:
             raise UserNotFound from None
-        kit.pretend(lambda nobody: reset_mail(kit, settings, nobody), user)
+        state.equalize_timing(lambda placeholder: reset_mail(state, placeholder), user)
         return
-    kit.record(PASSWORD_RESET_REQUEST, user)
-    with suppress(MailUnavailable):  # logged and announced; a reply would tell that there is such an account
-        kit.commit(reset_mail(kit, settings, user))
+    state.record(PASSWORD_RESET_REQUEST, user)
+    with suppress(MailUnavailable):  # logged; the response must not reveal the account
+        state.commit(reset_mail(state, user))
 
 
-def find_named(kit: Kit, data: Mapping[str, Any]) -> User:
-    """The user whom a body names.
+def find_named(state: RegistrationState, data: Mapping[str, Any]) -> User:
+    """Return the user that a request body names.
 
-    :raises UserNotFound: it names none.
+    :raises UserNotFound: there is none.
     """
-    user = next(iter(named_users(kit, data)), None)
+    user = next(iter(find_users(state, data)), None)
     if user is None:
         raise UserNotFound
     return user
 
 
-def reset_mail(kit: Kit, settings: ResetPasswordSettings, user: User) -> Mail:
-    """The mail with the link, to the address that the account has."""
-    return kit.mail(
+@flow.examples.add(
+    name="reset_password",
+    to="the account's e-mail address",
+    when="the user asks for a new password",
+    enabled=lambda state: state.provided("reset_link") is not None,
+)
+def reset_mail(state: RegistrationState, user: User) -> Mail:
+    """Compose the e-mail with the reset link."""
+    settings = state.group(ResetPasswordSettings)
+    return state.mail(
         NotificationType.RESET_PASSWORD_VERIFICATION,
         user,
         templates=settings.reset_password_verification_email_templates,
         sender=settings.reset_password_verification_email_sender,
-        **reset_link(kit, user),
+        **reset_link(state, user),
     )
 
 
 # Set the new password
 
 
-def reset_password_schema(kit: Kit) -> Schema:
-    """The new password, which is looked at only after the link has proven itself."""
-    confirm = kit.group(ResetPasswordSettings).reset_password_schema_password_confirm
+def reset_password_schema(state: RegistrationState) -> Schema:
+    """Return the schema of the new password, which is loaded after the link was verified."""
+    confirm = state.group(ResetPasswordSettings).reset_password_schema_password_confirm
     return new_password_schema(password_confirm=confirm)()
 
 
 @flow.post(
     "/reset-password/",
-    loads=LinkSchema,
-    loads_later=reset_password_schema,
-    returns=SuccessSchema,
-    raises=[LinkInvalid, LinkExpired, MailUnavailable],
+    request=LinkSchema,
+    request_after_link=reset_password_schema,
+    response=SuccessSchema,
+    errors=[LinkInvalid, LinkExpired, MailUnavailable],
     enabled=_is_enabled,
     throttles={"client": "60/minute"},
     account=link_names,
 )
 def reset_password_view(link: SignedLink) -> ResponseReturnValue:
-    """Set a new password with the parameters of a mailed link."""
+    """Set a new password with the parameters of a link."""
 
     def new_password() -> str:
         password: str = load_body(reset_password_schema)["password"]
         return password
 
-    reset_password(flow.kit, flow.settings, link, new_password)
+    reset_password(flow.state, flow.settings, link, new_password)
     return success("Reset password successful")
 
 
 def reset_password(
-    kit: Kit, settings: ResetPasswordSettings, link: SignedLink, new_password: Callable[[], str]
+    state: RegistrationState,
+    settings: ResetPasswordSettings,
+    link: SignedLink,
+    new_password: Callable[[], str],
 ) -> None:
-    """Set a new password; every session, token and link of the account ends, and its address is proven.
+    """Set a new password. All sessions, tokens and links end, and the e-mail address is verified.
 
-    :param new_password: called once the link has proven itself.
-    :raises LinkInvalid: forged, for something else, used, unknown or suspended.
+    :param new_password: called after the link was verified.
+    :raises LinkInvalid: forged, of another purpose, used, of an unknown or suspended account.
     :raises LinkExpired: older than ``REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD``.
-    :raises marshmallow.ValidationError: the password does not pass the policy; the link is still good.
+    :raises marshmallow.ValidationError: the password does not pass the policy; the link stays valid.
     """
-    user, seen = kit.links.open(purpose(settings), link, settings.reset_password_verification_period)
+    period = settings.reset_password_verification_period
+    user, seen = state.links.open(purpose(settings), link, period)
     changes: dict[str, Any] = {"is_verified": True}
-    if not seen.is_verified:  # whoever was there before the owner is not to take anything back
+    if not seen.is_verified:  # an earlier user of the account must not undo anything
         changes["security_stamp"] = new_stamp()
-    if not replace_password(kit, user, seen, new_password(), **changes):
+    if not state.replace_password(user, seen, new_password(), **changes):
         raise LinkInvalid(user_id=link.user_id)
     if seen.email:
-        kit.mailer.cooldown.forget(seen.email)
-    names = login_names(kit, user)
-    kit.commit(*kit.notice(NotificationType.PASSWORD_CHANGED, user), signal=user_reset_password, user=user)
-    kit.throttles.clear_account("login", names)
+        state.mailer.cooldown.forget(seen.email)
+    names = login_names(state, user)
+    notices = state.notice(NotificationType.PASSWORD_CHANGED, user)
+    state.commit(*notices, signal=user_reset_password, user=user)
+    state.throttles.clear_account("login", names)
     if not seen.is_verified:
-        announce(user_activated, user=user)
+        state.announce(user_activated, user=user)
 
 
-# What must be so at start-up
+# Checks
 
 
 @flow.check
-def check(settings: ResetPasswordSettings, fields: UserFields | None, reader: SettingsReader) -> None:
-    """A link must lead somewhere, and to one account."""
+def check(
+    settings: ResetPasswordSettings, fields: UserFields | None, reader: SettingsReader
+) -> None:
+    """Check that a link has a page, and that an e-mail address names one account."""
     if not settings.reset_password_verification_enabled:
         return
-    check_page(reader, "RESET_PASSWORD_VERIFICATION_URL", reader.read(LinkSettings).reset_password_page)
-    if settings.send_reset_password_link_schema_use_email and fields and fields.email not in fields.unique:
+    check_page(reader, "RESET_PASSWORD_VERIFICATION_URL")
+    use_email = settings.send_reset_password_link_schema_use_email
+    if use_email and fields and fields.email not in fields.unique:
         reader.problem(
             PREFIX + "SEND_RESET_PASSWORD_LINK_SCHEMA_USE_EMAIL",
-            f"finds users by {fields.model.__name__}.{fields.email}, which is not unique: "
-            "declare it with mapped_column(..., unique=True).",
+            f"finds users by {fields.model.__name__}.{fields.email}, which is not unique. "
+            "Declare it with mapped_column(..., unique=True).",
+        )
+
+
+@flow.deployment_check
+def reset_links(settings: ResetPasswordSettings) -> Iterator[Finding]:
+    """Report settings that reveal accounts, or keep reset links valid for long."""
+    if settings.reset_password_fail_when_user_not_found:
+        yield warning(
+            PREFIX + "RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
+            "is True: asking for a reset link reveals who has an account.",
+            f"{PREFIX}RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND = False",
+        )
+    if not settings.reset_password_verification_enabled:
+        return
+    if settings.reset_password_verification_period > MAX_PERIOD:
+        yield warning(
+            PREFIX + "RESET_PASSWORD_VERIFICATION_PERIOD",
+            f"is {format_value(settings.reset_password_verification_period)}; NIST allows a day.",
+            f"{PREFIX}RESET_PASSWORD_VERIFICATION_PERIOD = 86400",
+        )
+    if not settings.reset_password_verification_one_time_use:
+        yield warning(
+            PREFIX + "RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
+            "is False: anyone who finds a used link can set the password again.",
+            f"{PREFIX}RESET_PASSWORD_VERIFICATION_ONE_TIME_USE = True",
         )

@@ -1,5 +1,5 @@
-"""The API description: OpenAPI, from the declarations that the views run on."""
+"""The API description: OpenAPI, made from the declarations that the views run on."""
 
-from .serving import Description, OpenAPISettings, check, serve
+from .serving import Description, extra
 
-__all__ = ["Description", "OpenAPISettings", "check", "serve"]
+__all__ = ["Description", "extra"]

@@ -1,13 +1,13 @@
-"""Where an application shows its description: the document, and a page that makes it readable.
+"""Serve the API description and a page that shows it.
 
-Nothing here imports what makes the document, which a request for it does, once.
+The modules that make the document are imported by the first request for it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -15,23 +15,32 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple
 
-from flask import Blueprint, Flask, Response, make_response, render_template, request, send_from_directory
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    make_response,
+    render_template,
+    request,
+    send_from_directory,
+)
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from ..flow import METHODS
-from ..kit import Kit, current_kit
-from ..settings import PREFIX, Settings, SettingsReader, setting
-from ..web import WebSettings
+from ..http.flow import METHODS
+from ..http.responses import HTTPSettings
+from ..settings import PREFIX, Settings, setting
+from ..state import Extra, RegistrationState, Setup, current_registration
 
-EXTRA = "pip install 'Flask-Registration[openapi]'"
+INSTALL = "pip install 'Flask-Registration[openapi]'"
 DEFAULT_PATH = "/openapi.json"
 DEFAULT_PAGE_PATH = "/docs/"
 
-#: Swagger UI styles what it draws by itself; it needs no script but its own.
+#: The content security policy of the page: Swagger UI sets inline styles, but no inline scripts.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'"
 )
 SWAGGER_ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 OWN_ASSETS = ("page.css", "page.js")
@@ -43,42 +52,44 @@ class OpenAPISettings(Settings):
 
     openapi_path: str | Literal[False] | None = setting(
         None,
-        "Where under the prefix the OpenAPI description is; False: nowhere. Needs the extra `openapi`.",
-        default_text="`/openapi.json`; nowhere without the extra `openapi`",
+        "Path of the API description under the prefix; False: none. Needs the extra `openapi`.",
+        default_text="`/openapi.json`; none without the extra `openapi`",
     )
     openapi_page_path: str | Literal[False] | None = setting(
         None,
-        "Where under the prefix a page shows it and lets people try it out; False: nowhere.",
-        default_text="`/docs/` in debug mode, else nowhere",
+        "Path of a page under the prefix that shows the description; False: none.",
+        default_text="`/docs/` in debug mode, else none",
     )
     openapi_editor: Callable[..., Any] | None = setting(
-        None, "Has the last word on the description: `editor(document)` returns it, changed as you like."
+        None,
+        "Changes the description: `editor(document)` returns the new one.",
     )
 
 
 class Description:
-    """One application's description, made when somebody asks for it for the first time."""
+    """The description of an application, made by the first request for it."""
 
-    def __init__(self, app: Flask, kit: Kit) -> None:
+    def __init__(self, app: Flask, state: RegistrationState) -> None:
         self._app = app
-        self._kit = kit
+        self._state = state
         self._lock = Lock()
         self._served: tuple[str, bytes] | None = None
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The description, as its editor leaves it."""
+        """Return the description, with the changes of ``REGISTRATION_OPENAPI_EDITOR``."""
         from .document import describe
 
         with self._app.app_context():
-            document = describe(self._app, self._kit)
-            editor = self._kit.group(OpenAPISettings).openapi_editor
+            document = describe(self._app, self._state)
+            editor = self._state.group(OpenAPISettings).openapi_editor
             edited = editor(document) if editor else document
-            plain: dict[str, Any] = json.loads(json.dumps(edited, default=str))  # lazy texts are read now
+            # Translates lazy strings within the application context.
+            plain: dict[str, Any] = json.loads(json.dumps(edited, default=str))
             return plain
 
     def as_json(self, root: str) -> bytes:
-        """The description where the application is mounted at ``root``."""
+        """Return the description of the application that is mounted at ``root``."""
         with self._lock:
             if self._served is None or self._served[0] != root:
                 document = self.document
@@ -88,52 +99,55 @@ class Description:
             return self._served[1]
 
 
-class Places(NamedTuple):
-    """Where the description and the page are, if anywhere."""
+class Paths(NamedTuple):
+    """The paths of the description and the page; None if not served."""
 
     document: str | None
     page: str | None
 
 
-def places(app: Flask, settings: OpenAPISettings) -> Places:
-    """Where the settings want them, or where they are by default."""
+def served_paths(app: Flask, settings: OpenAPISettings) -> Paths:
+    """Return the paths from the settings, or the default ones."""
     document, page = settings.openapi_path, settings.openapi_page_path
     if document is None and find_spec("apispec"):
         document = DEFAULT_PATH
     if page is None and document and app.debug and find_spec("flask_swagger_ui"):
         page = DEFAULT_PAGE_PATH
-    return Places(document or None, page or None)
+    return Paths(document or None, page or None)
 
 
-def check(app: Flask, reader: SettingsReader, taken: Iterable[str]) -> None:
-    """Note what is wrong with where the description shall be.
-
-    :param taken: the paths of endpoints.
-    """
+def prepare(setup: Setup) -> None:
+    """Check the paths of the description and the page."""
+    reader = setup.reader
     settings = reader.read(OpenAPISettings)
-    asked = {"OPENAPI_PATH": settings.openapi_path, "OPENAPI_PAGE_PATH": settings.openapi_page_path}
-    needs = {"OPENAPI_PATH": "apispec", "OPENAPI_PAGE_PATH": "flask_swagger_ui"}
-    paths = [path.rstrip("/") for path in taken]
-    for name, path in asked.items():
+    requirements = [
+        ("OPENAPI_PATH", settings.openapi_path, "apispec"),
+        ("OPENAPI_PAGE_PATH", settings.openapi_page_path, "flask_swagger_ui"),
+    ]
+    used = [endpoint.path.rstrip("/") for flow in setup.flows for endpoint in flow.endpoints]
+    for name, path, package in requirements:
         if not path:
             continue
-        if not find_spec(needs[name]):
-            reader.problem(PREFIX + name, f"needs {needs[name]}, which is not installed: {EXTRA}.")
+        if not find_spec(package):
+            reader.problem(PREFIX + name, f"needs {package}, which is not installed: {INSTALL}.")
         if not re.fullmatch(r"(/[\w.~-]+)+/?", path):
-            reader.problem(PREFIX + name, f"is {path!r}: give a path that starts with a slash, like {DEFAULT_PATH!r}.")
-        elif path.rstrip("/") in paths:
-            reader.problem(PREFIX + name, f"is {path!r}, where there is an endpoint already: give another path.")
-        paths.append(path.rstrip("/"))
+            hint = f"Set a path that begins with a slash, for example {DEFAULT_PATH!r}."
+            reader.problem(PREFIX + name, f"is {path!r}. {hint}")
+        elif path.rstrip("/") in used:
+            text = f"is {path!r}, which is the path of an endpoint. Set another path."
+            reader.problem(PREFIX + name, text)
+        used.append(path.rstrip("/"))
     if settings.openapi_page_path and settings.openapi_path is False:
         reader.problem(
-            PREFIX + "OPENAPI_PAGE_PATH", f"shows the description, which there is not: take {PREFIX}OPENAPI_PATH off."
+            PREFIX + "OPENAPI_PAGE_PATH",
+            f"shows the description, which is switched off. Remove {PREFIX}OPENAPI_PATH.",
         )
 
 
-def serve(blueprint: Blueprint, app: Flask, kit: Kit) -> None:
-    """Put the description and the page on the blueprint, where they are wanted."""
-    where = places(app, kit.group(OpenAPISettings))
-    description = Description(app, kit)
+def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
+    """Add the description and the page to the blueprint, if they are served."""
+    paths = served_paths(app, state.group(OpenAPISettings))
+    description = Description(app, state)
 
     def openapi() -> ResponseReturnValue:
         response = Response(description.as_json(request.script_root), mimetype="application/json")
@@ -141,42 +155,53 @@ def serve(blueprint: Blueprint, app: Flask, kit: Kit) -> None:
         response.add_etag()
         return response.make_conditional(request)
 
-    decorators = kit.group(WebSettings).not_authenticated_decorators
-    if where.document:
-        _add(blueprint, where.document, openapi, decorators)
-    if where.document and where.page:
-        _add(blueprint, where.page, openapi_page, decorators)
-        _add(blueprint, f"{where.page.rstrip('/')}/<name>", openapi_asset, decorators)
+    decorators = state.group(HTTPSettings).not_authenticated_decorators
+    if paths.document:
+        _add(blueprint, paths.document, openapi, decorators)
+    if paths.document and paths.page:
+        _add(blueprint, paths.page, openapi_page, decorators)
+        _add(blueprint, f"{paths.page.rstrip('/')}/<name>", openapi_asset, decorators)
 
 
 def openapi_page() -> ResponseReturnValue:
-    """The page, which fetches the description."""
-    response = make_response(
-        render_template("registration/page/openapi.html", site_name=current_kit.composer.site_name)
-    )
+    """Return the page. Its script loads the description."""
+    site_name = current_registration.composer.site_name
+    page = render_template("registration/page/openapi.html", site_name=site_name)
+    response = make_response(page)
     response.headers["Content-Security-Policy"] = POLICY
     return response
 
 
 def openapi_asset(name: str) -> ResponseReturnValue:
-    """What the page is made of: Swagger UI's files, and two of ours."""
-    if name in OWN_ASSETS:
-        return send_from_directory(Path(__file__).parent, name, max_age=3600)
-    if name not in SWAGGER_ASSETS:
+    """Return a file of the page: one of Swagger UI, or one of our own."""
+    folder = Path(__file__).parent
+    if name in SWAGGER_ASSETS:
+        found = find_spec("flask_swagger_ui")
+        folder = Path((found and found.origin) or "").parent / "dist"
+    elif name not in OWN_ASSETS:
         raise NotFound
-    found = find_spec("flask_swagger_ui")
-    return send_from_directory(Path((found and found.origin) or "").parent / "dist", name, max_age=3600)
+    return send_from_directory(folder, name, max_age=3600)
 
 
-def _add(blueprint: Blueprint, path: str, view: Callable[..., Any], decorators: Sequence[Callable[..., Any]]) -> None:
-    """One path for GET, which is answered 405 as JSON for any other method."""
+def _add(
+    blueprint: Blueprint,
+    path: str,
+    view: Callable[..., Any],
+    decorators: Sequence[Callable[..., Any]],
+) -> None:
+    """Add a view for GET at a path, and the JSON error 405 for the other methods."""
     name = view.__name__
+    allowed = ["GET", "HEAD", "OPTIONS"]
 
-    def refuse(**values: Any) -> ResponseReturnValue:
-        raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
+    def not_allowed(**values: Any) -> ResponseReturnValue:
+        raise MethodNotAllowed(allowed)
 
     for decorator in reversed(decorators):
         view = decorator(view)
     blueprint.add_url_rule(path, name, view, methods=["GET"], strict_slashes=False)
-    others = [method for method in METHODS if method not in ("GET", "HEAD", "OPTIONS")]
-    blueprint.add_url_rule(path, f"other_methods_of_{name}", refuse, methods=others, strict_slashes=False)
+    others = [method for method in METHODS if method not in allowed]
+    other_name = f"other_methods_of_{name}"
+    blueprint.add_url_rule(path, other_name, not_allowed, methods=others, strict_slashes=False)
+
+
+extra = Extra(settings=(OpenAPISettings,), prepare=prepare, mount=serve)

@@ -1,13 +1,20 @@
-"""The test kit: a pytest plugin for applications, ``pytest_plugins = ["flask_registration.testing"]`` in a conftest.
+"""A pytest plugin for applications.
 
-It needs pytest, which the rest of the package does not. (PYTEST_DONT_REWRITE: nothing here uses ``assert``, and so a
-conftest may import it before pytest does without a warning.)
+Write ``pytest_plugins = ["flask_registration.testing"]`` in a ``conftest.py``. The plugin needs
+pytest; the rest of the package does not.
+
+PYTEST_DONT_REWRITE: nothing here uses ``assert``, so a ``conftest.py`` may import the plugin before
+pytest does, without a warning.
 """
 
-from .accounts import PASSWORD, Accounts
-from .clock import Clock
-from .fixtures import accounts, registration_app, registration_clock, registration_hasher
-from .hashing import CHEAP_HASHER
+from .accounts import PASSWORD, Accounts, Clock
+from .fixtures import (
+    CHEAP_HASHER,
+    accounts,
+    registration_app,
+    registration_clock,
+    registration_hasher,
+)
 from .outbox import Link, Outbox
 
 __all__ = [

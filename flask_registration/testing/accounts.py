@@ -1,8 +1,9 @@
-"""The accounts of an application under test: opened, logged in, asked."""
+"""The fixture ``accounts``: users, clients and requests of a test."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from difflib import get_close_matches
@@ -13,61 +14,96 @@ from flask.testing import FlaskClient
 from sqlalchemy import inspect
 from werkzeug.test import TestResponse
 
+from ..auth.sessions import LoginSettings
 from ..extension import Registration
-from ..identity import LoginSettings
-from ..kit import Kit
-from ..loaders import adopt_loaders
-from ..pending import RegisterSettings
-from ..users import User
-from ..web import WebSettings
-from .client import new_client
-from .clock import Clock
+from ..flows.register import RegisterSettings
+from ..http.responses import HTTPSettings
+from ..state import RegistrationState
+from ..users.store import User
 from .outbox import Outbox
 from .uniform import compare
 
-#: A password that passes the policy.
+
+class Clock:
+    """A clock in place of ``time.time``, which stands still until a test moves it.
+
+    :ivar now: seconds since the epoch, at first a whole number.
+    """
+
+    def __init__(self) -> None:
+        self.now: float = float(int(time.time()))
+
+    def move(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+    ) -> None:
+        """Move the clock forward, or back by negative values."""
+        self.now += seconds + 60 * (minutes + 60 * (hours + 24 * days))
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def new_client(app: Flask) -> FlaskClient:
+    """Return a client of the application's own class, whose requests share no context.
+
+    With Flask's client, requests share ``flask.g`` if a test holds an application context. Then the
+    user of the first request is logged in for all of them.
+    """
+    base: type[FlaskClient] = app.test_client_class or FlaskClient
+
+    class Client(base):  # type: ignore[misc,valid-type]  # a class made at run time
+        def open(self, *args: Any, **kwargs: Any) -> Any:
+            if self.preserve_context:  # ``with client:`` reads the context afterwards
+                return super().open(*args, **kwargs)
+            return Context().run(super().open, *args, **kwargs)
+
+    client: FlaskClient = Client(app, app.response_class, use_cookies=True)
+    return client
+
+
+#: A password that passes the default policy.
 PASSWORD = "correct horse battery staple"  # noqa: S105 -- of accounts in tests
 
 
 class Accounts:
-    """What the fixture ``accounts`` gives.
+    """The value of the fixture ``accounts``.
 
     :ivar app: the application under test.
-    :ivar outbox: the mails that have left.
-    :ivar password: the password of everybody who is given no other.
+    :ivar outbox: the e-mails that were sent.
+    :ivar password: the password of users that get no other one.
     """
 
     def __init__(self, app: Flask, outbox: Outbox, stop_time: Callable[[], Clock]) -> None:
         self.app = app
         self.outbox = outbox
         self.password = PASSWORD
-        self._kit: Kit = app.extensions["registration"]
+        self._state: RegistrationState = app.extensions["registration"]
         self._db = app.extensions["sqlalchemy"]
         self._stop_time = stop_time
 
     @property
     def clock(self) -> Clock:
-        """The time, which stands still from when this is first asked for until the test ends."""
+        """Return the clock. The time stands still from the first use until the end of the test."""
         return self._stop_time()
 
-    # Asking
+    # Requests
 
     def client(self) -> FlaskClient:
-        """A browser that nobody has used yet."""
+        """Return a new client without cookies."""
         return new_client(self.app)
 
     def url(self, endpoint: str) -> str:
-        """The path of an endpoint: ``"profile"``, say, is at ``/accounts/profile/``.
+        """Return the path of an endpoint, for example ``/accounts/profile/`` for ``"profile"``.
 
-        :raises ValueError: the application has no such endpoint, switched off or not.
+        :raises ValueError: the application has no such endpoint, or it is switched off.
         """
         __tracebackhide__ = True
         path = endpoint.strip("/")
-        there = [each.path.strip("/") for flow in self._kit.flows for each in flow.endpoints]
-        if not any(re.fullmatch(re.sub(r"<.+?>", "[^/]+", known), path) for known in there):
-            nearest = get_close_matches(path, there, n=1, cutoff=0) or ["none"]
-            raise ValueError(f"There is no endpoint {path!r}; the nearest is {nearest[0]!r}.")
-        return f"{self._kit.group(WebSettings).url_prefix}/{path}/"
+        known = [each.path.strip("/") for flow in self._state.flows for each in flow.endpoints]
+        if not any(re.fullmatch(re.sub(r"<.+?>", "[^/]+", each), path) for each in known):
+            nearest = get_close_matches(path, known, n=1, cutoff=0) or ["none"]
+            raise ValueError(f"Endpoint {path!r} not found. The nearest is {nearest[0]!r}.")
+        return f"{self._state.group(HTTPSettings).url_prefix}/{path}/"
 
     def post(
         self,
@@ -77,43 +113,48 @@ class Accounts:
         client: FlaskClient | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> TestResponse:
-        """POST JSON to an endpoint, ``"reset-password"`` say.
+        """Send JSON to an endpoint with POST, for example ``"reset-password"``.
 
-        :param client: who asks; a new client, unless given.
+        :param client: the client that sends the request; by default a new one.
         :raises ValueError: the application has no such endpoint.
         """
         __tracebackhide__ = True
-        return (client or self.client()).post(self.url(endpoint), json=dict(body or {}), headers=dict(headers or {}))
+        sender = client or self.client()
+        url = self.url(endpoint)
+        return sender.post(url, json=dict(body or {}), headers=dict(headers or {}))
 
     def register(self, name: str = "alice", **fields: Any) -> TestResponse:
-        """Register somebody.
+        """Register a user.
 
-        :param name: what stands in every field by which users log in, and in front of ``@example.com`` in the address.
-        :param fields: more of the body, or others than these.
+        :param name: the value of each login field, and the part of the address before
+            ``@example.com``.
+        :param fields: other fields of the request body, or other values.
         """
         body = self._fields(name, fields)
-        if self._kit.group(RegisterSettings).register_schema_password_confirm:
+        if self._state.group(RegisterSettings).register_schema_password_confirm:
             body.setdefault("password_confirm", body["password"])
         return self.post("register", body)
 
     # Without a request
 
     def create_user(self, name: str = "alice", *, verified: bool = True, **fields: Any) -> Any:
-        """Open an account, as ``Registration.create_user`` does, and commit it; returns the user, detached.
+        """Create an account as ``Registration.create_user`` does, commit it, and return the user.
+
+        The user is detached from the database session.
 
         :param name: as for :meth:`register`.
-        :param fields: more columns, or other values than these.
+        :param fields: other columns, or other values.
         """
         return Context().run(self._create_user, self._fields(name, fields), verified)
 
     def login_as(self, user: User, *, fresh: bool = True) -> FlaskClient:
-        """A client that is logged in: by a session, or by a token where logins open none.
+        """Return a client that is logged in by a session, or by a token if logins open no session.
 
-        No password is hashed, nothing is announced, and ``last_login`` stays.
+        This hashes no password, sends no signal, and does not change ``last_login``.
 
-        :param user: a user of the application's model, from whatever database session.
-        :param fresh: whether they have just shown the password.
-        :raises TypeError: this is no user: a name, say.
+        :param user: an instance of the user model, from any database session.
+        :param fresh: whether the user has just entered the password.
+        :raises TypeError: the value is not a user, for example a name.
         :raises ValueError: the user is not in the database, or suspended.
         """
         __tracebackhide__ = True
@@ -122,34 +163,38 @@ class Accounts:
         return client
 
     def token_for(self, user: User) -> str:
-        """A token for the header ``Authorization: Bearer …``; the password has just been shown for it.
+        """Return a fresh token of a user for the header ``Authorization: Bearer …``.
 
-        :raises TypeError: this is no user: a name, say.
+        :raises TypeError: the value is not a user, for example a name.
         :raises ValueError: the user is not in the database, or suspended.
         """
         __tracebackhide__ = True
         return Context().run(self._provide_token, user)
 
-    # What must hold
+    # Assertions
 
-    def assert_uniform_answers(self, *, statements: bool = False, **requests: Callable[[], TestResponse]) -> None:
-        """Make requests, and fail if any answer looks other than the first.
+    def assert_uniform_answers(
+        self, *, statements: bool = False, **requests: Callable[[], TestResponse]
+    ) -> None:
+        """Make requests, and fail if a response differs from the first one.
 
-        Status, headers and body count; not the value of a cookie, and not a text that the request itself has sent.
+        This compares the status, the headers and the response body. It ignores the values of
+        cookies, and the values that the request has sent.
 
-        :param statements: compare which kinds of statements the database got, too.
-        :param requests: each by a name for the message: ``nobody=lambda: …, member=lambda: …``.
-        :raises AssertionError: with what differs.
+        :param statements: compare the kinds of SQL statements, too.
+        :param requests: the name of each request and a function that makes it, for example
+            ``unknown=lambda: …, member=lambda: …``.
+        :raises AssertionError: with the differences.
         """
         __tracebackhide__ = True
         compare(self.app, requests, statements=statements)
 
     def _fields(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        fields = self._kit.fields
-        made = {field: name for field in (*fields.login, fields.username) if field}
+        fields = self._state.fields
+        values = {field: name for field in (*fields.login, fields.username) if field}
         if fields.email:
-            made[fields.email] = name if "@" in name else f"{name}@example.com"
-        return {**made, "password": self.password, **given}
+            values[fields.email] = name if "@" in name else f"{name}@example.com"
+        return {**values, "password": self.password, **given}
 
     def _create_user(self, fields: dict[str, Any], verified: bool) -> Any:
         with self.app.app_context():
@@ -161,17 +206,17 @@ class Accounts:
 
     def _log_in(self, client: FlaskClient, user: User, fresh: bool) -> None:
         __tracebackhide__ = True
-        opens_session = self._kit.group(LoginSettings).login_authenticate_session
+        opens_session = self._state.group(LoginSettings).login_authenticate_session
         with self.app.test_request_context(environ_base=client.environ_base):
-            adopt_loaders()  # which requests do, and this is none
+            self._state.sessions.wrap_loaders()  # as the first request does
             stored = self._stored(user)
             if opens_session:
-                self._kit.identity.login(stored, fresh=fresh)
+                self._state.sessions.login(stored, fresh=fresh)
                 kept = dict(session)
             else:
-                token = self._kit.identity.provide_token(stored, fresh=fresh)
+                token = self._state.sessions.provide_token(stored, fresh=fresh)
                 client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-            self._kit.commit()
+            self._state.commit()
         if opens_session:
             with client.session_transaction() as opened:
                 opened.update(kept)
@@ -179,24 +224,26 @@ class Accounts:
     def _provide_token(self, user: User) -> str:
         __tracebackhide__ = True
         with self.app.test_request_context():
-            token = self._kit.identity.provide_token(self._stored(user), fresh=True)
-            self._kit.commit()
+            token = self._state.sessions.provide_token(self._stored(user), fresh=True)
+            self._state.commit()
             return token
 
     def _stored(self, user: User) -> User:
-        """This user in the current database session.
+        """Return a user from the current database session.
 
-        :raises TypeError: this is no user.
-        :raises ValueError: there is none, or it may not be logged in.
+        :raises TypeError: the value is not a user.
+        :raises ValueError: the user is not in the database, or suspended.
         """
         __tracebackhide__ = True
-        model = self._kit.fields.model
+        model = self._state.fields.model
         if not isinstance(user, model):
-            raise TypeError(f"Pass the {model.__name__}, which accounts.create_user() returns, and not {user!r}.")
+            expected = f"the {model.__name__} that accounts.create_user() returns"
+            raise TypeError(f"Pass {expected}; got {user!r}.")
         key = cast(Any, inspect(user)).identity
         stored = key and self._db.session.get(model, key)
+        name = type(user).__name__
         if stored is None:
-            raise ValueError(f"{type(user).__name__} is not in the database: add it and commit first.")
-        if not self._kit.users.state(stored).is_active:
-            raise ValueError(f"{type(user).__name__} {key[0]} is suspended: nobody can be logged in to it.")
+            raise ValueError(f"{name} is not in the database. Add it to the session and commit.")
+        if not self._state.users.snapshot(stored).is_active:
+            raise ValueError(f"{name} {key[0]} is suspended and cannot log in.")
         return cast(User, stored)

@@ -7,31 +7,44 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
-from ..counters import Counters
-from ..kit import Kit
-from .accounts import Accounts
-from .clock import Clock
-from .hashing import CHEAP_HASHER, hash_of_tests
+from ..auth.passwords import PasswordSettings, password_hash
+from ..state import RegistrationState
+from .accounts import Accounts, Clock
 from .outbox import Outbox
+
+#: argon2id with minimal parameters: fast, and not secure.
+CHEAP_HASHER = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def hash_of_tests(state: RegistrationState, hasher: Any) -> PasswordHash | None:
+    """Return a fast hasher in place of the application's argon2id, or None to keep its own.
+
+    A hasher of another algorithm stays, because the application may depend on it.
+    """
+    configured = state.group(PasswordSettings).password_hasher
+    is_argon2 = configured in (None, Argon2Hasher) or type(configured) is Argon2Hasher
+    return password_hash(hasher) if hasher is not None and is_argon2 else None
 
 
 @pytest.fixture
-# Where pytest shows this: define a fixture `app` that returns your Flask application, or override this one.
+# If pytest shows this line: define a fixture `app` that returns your application, or override this.
 def registration_app(app: Flask) -> Flask:
-    """The application under test: the fixture ``app``, unless this is overridden."""
+    """Return the application under test: the fixture ``app``, unless you override this."""
     return app
 
 
 @pytest.fixture
 def registration_hasher() -> Any:
-    """What hashes passwords in place of the application's argon2id; override it with None to hash as in production."""
+    """Return the hasher of tests. Override it with None to hash as in production."""
     return CHEAP_HASHER
 
 
 @pytest.fixture
 def registration_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time, which stands still; ``accounts.clock`` is this."""
+    """Stop the time, and return the clock; ``accounts.clock`` is the same."""
     clock = Clock()
     monkeypatch.setattr("time.time", clock)
     return clock
@@ -44,20 +57,20 @@ def accounts(
     registration_hasher: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Accounts]:
-    """The accounts of the application under test.
+    """Return the accounts of the application under test.
 
-    Until the test ends, the application has ``TESTING`` on, its mail leaves for the outbox only, passwords are hashed
-    so that it takes no time, and what throttles and the pause between two mails have counted is forgotten.
+    Until the end of the test, ``TESTING`` is on, e-mails go to the outbox only, and passwords are
+    hashed fast. Rate limits and the pause between two e-mails start with empty counters.
     """
-    app, kit = registration_app, registration_app.extensions.get("registration")
-    if not isinstance(kit, Kit):
-        pytest.fail("This application has no Registration: call registration.init_app(app).", pytrace=False)
+    app, state = registration_app, registration_app.extensions.get("registration")
+    if not isinstance(state, RegistrationState):
+        text = "This application has no Registration. Call registration.init_app(app)."
+        pytest.fail(text, pytrace=False)
     monkeypatch.setitem(app.config, "TESTING", True)
     if mail := app.extensions.get("mail"):
         monkeypatch.setattr(mail, "suppress", True)
-    monkeypatch.setattr(kit.throttles.store, "_memory", Counters())
-    cheap = hash_of_tests(kit, registration_hasher)
-    if cheap:
-        monkeypatch.setattr(kit.passwords, "_hash", cheap)
+    monkeypatch.setattr(state.mailer.cooldown.store, "_counters", {})
+    if fast := hash_of_tests(state, registration_hasher):
+        monkeypatch.setattr(state.passwords, "_hash", fast)
     with Outbox().recording(app) as outbox:
         yield Accounts(app, outbox, lambda: request.getfixturevalue("registration_clock"))

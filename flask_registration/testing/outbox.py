@@ -1,4 +1,4 @@
-"""The mails of a test."""
+"""The e-mails of a test."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+", re.IGNORECASE)
 
 
 class Link(dict[str, str]):
-    """The parameters of a mailed link, as a front end reads them from its URL: post them back.
+    """The parameters of a link in an e-mail, which a front end sends to the verifying endpoint.
 
-    :ivar url: the page to which it leads, with the parameters.
+    :ivar url: the URL of the page, with the parameters.
     """
 
     def __init__(self, url: str) -> None:
@@ -27,37 +27,40 @@ class Link(dict[str, str]):
 
 
 class Outbox(list[Message]):
-    """The mails that have left, the oldest first; each is Flask-Mail's ``Message``."""
+    """The e-mails that were sent, oldest first. Each is a ``Message`` of Flask-Mail."""
 
     def to(self, address: str) -> list[Message]:
-        """The mails to this address."""
-        return [mail for mail in self if address in mail.send_to]
+        """Return the e-mails to an address."""
+        return [message for message in self if address in message.send_to]
 
     def latest_link(self, to: str | None = None) -> Link:
-        """The link in the latest mail.
+        """Return the link in the latest e-mail.
 
-        :param to: of the mails to this address.
-        :raises AssertionError: there is no mail, or no link in it.
+        :param to: only search the e-mails to this address.
+        :raises AssertionError: there is no e-mail, or it has no link.
         """
         __tracebackhide__ = True
-        mails = self if to is None else self.to(to)
-        whose = "" if to is None else f" to {to}"
-        if not mails:
-            raise AssertionError(f"No mail{whose} has left. {self}")
-        link = next((link for link in links_of(mails[-1]) if "signature" in link), None)
-        if link is None:
-            raise AssertionError(f"The latest mail{whose} has no link with a signature. {self}")
-        return link
+        messages = self if to is None else self.to(to)
+        recipient = "" if to is None else f" to {to}"
+        if not messages:
+            raise AssertionError(f"No e-mail{recipient} was sent. {self}")
+        for link in links_of(messages[-1]):
+            if "signature" in link:
+                return link
+        raise AssertionError(f"The latest e-mail{recipient} has no link with a signature. {self}")
 
     def __str__(self) -> str:
         if not self:
             return "The outbox is empty."
-        lines = [f"  {str(mail.subject)!r} to {', '.join(sorted(map(str, mail.send_to)))}" for mail in self]
-        return "\n".join(["The outbox, the latest mail last:", *lines])
+        lines = [
+            f"  {str(message.subject)!r} to {', '.join(sorted(map(str, message.send_to)))}"
+            for message in self
+        ]
+        return "\n".join(["The outbox, latest e-mail last:", *lines])
 
     @contextmanager
     def recording(self, app: Flask) -> Iterator[Outbox]:
-        """Keep what leaves from this application within the block."""
+        """Record the e-mails that the application sends in the block."""
 
         def keep(sender: Flask, message: Message, **_: Any) -> None:
             self.append(message)
@@ -66,11 +69,11 @@ class Outbox(list[Message]):
             yield self
 
 
-def links_of(mail: Message) -> list[Link]:
-    """Every link of a mail: those of its HTML part first, then what else is in its text."""
+def links_of(message: Message) -> list[Link]:
+    """Return the links of an e-mail: those of its HTML part, then the others of its text."""
     finder = _LinkFinder()
-    finder.feed(mail.html or "")
-    return [Link(url) for url in dict.fromkeys([*finder.found, *URL.findall(mail.body or "")])]
+    finder.feed(message.html or "")
+    return [Link(url) for url in dict.fromkeys([*finder.found, *URL.findall(message.body or "")])]
 
 
 class _LinkFinder(HTMLParser):

@@ -1,4 +1,4 @@
-"""Answers that must look alike, so that nobody learns from them who has an account."""
+"""Compare responses that must not reveal who has an account."""
 
 from __future__ import annotations
 
@@ -13,40 +13,57 @@ from flask import Flask, Response, request, request_finished
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-KIND = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM|SELECT\b.*?\bFROM|\w+)\s*([\w.\"`]*)", re.IGNORECASE | re.DOTALL)
+KIND = re.compile(
+    r"\s*(INSERT INTO|UPDATE|DELETE FROM|SELECT\b.*?\bFROM|\w+)\s*([\w.\"`]*)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
-def compare(app: Flask, requests: Mapping[str, Callable[[], TestResponse]], *, statements: bool) -> None:
-    """Ask, and hold the answers against the first one.
+def compare(
+    app: Flask, requests: Mapping[str, Callable[[], TestResponse]], *, statements: bool
+) -> None:
+    """Make the requests, and compare the responses with the first one.
 
-    :raises AssertionError: with what differs.
+    :raises AssertionError: with the differences.
     """
     __tracebackhide__ = True
     if len(requests) < 2:
-        raise TypeError("Give two requests at the least, each by a name: nobody=lambda: ..., member=lambda: ...")
-    answers = {name: _ask(app, name, make, statements=statements) for name, make in requests.items()}
-    (first, expected), *others = answers.items()
-    for name, answer in others:
-        if answer != expected:
-            lines = difflib.unified_diff(expected, answer, first, name, n=max(len(answer), len(expected)), lineterm="")
-            text = "\n".join(line for line in lines if not line.startswith("@@"))
-            raise AssertionError(f"The answer tells {name!r} from {first!r}:\n{text}")
+        raise TypeError("Pass at least two requests: unknown=lambda: ..., member=lambda: ...")
+    responses = {
+        name: _request(app, name, make, statements=statements) for name, make in requests.items()
+    }
+    (first, expected), *others = responses.items()
+    for name, lines in others:
+        if lines != expected:
+            length = max(len(lines), len(expected))
+            diff = difflib.unified_diff(expected, lines, first, name, n=length, lineterm="")
+            text = "\n".join(line for line in diff if not line.startswith("@@"))
+            raise AssertionError(f"The response to {name!r} differs from {first!r}:\n{text}")
 
 
-def _ask(app: Flask, name: str, make: Callable[[], TestResponse], *, statements: bool) -> list[str]:
-    """An answer as lines of text."""
-    with _bodies(app) as typed, executed(app) as executed_statements:
-        reply = make()
-    if not isinstance(reply, TestResponse):
-        raise TypeError(f"{name!r} must return the answer, not {type(reply).__name__}.")
-    body, is_masked = _body(reply, typed)
-    headers = [_header(*header) for header in reply.headers if not (is_masked and header[0] == "Content-Length")]
+def _request(
+    app: Flask, name: str, make: Callable[[], TestResponse], *, statements: bool
+) -> list[str]:
+    """Make a request, and return the response as lines of text."""
+    with _bodies(app) as sent, executed(app) as executed_statements:
+        response = make()
+    if not isinstance(response, TestResponse):
+        raise TypeError(f"{name!r} must return the response, not {type(response).__name__}.")
+    body, is_masked = _body(response, sent)
+    headers = [
+        _header(*header)
+        for header in response.headers
+        if not (is_masked and header[0] == "Content-Length")
+    ]
     kinds = ["", *map(_kind, executed_statements)] if statements else []
-    return [reply.status, *headers, "", *body, *kinds]
+    return [response.status, *headers, "", *body, *kinds]
 
 
-def _body(reply: TestResponse, typed: Mapping[str, str]) -> tuple[list[str], bool]:
-    """The lines of a body, in which what the client itself has sent is called by its field's name; whether it is."""
+def _body(response: TestResponse, sent: Mapping[str, str]) -> tuple[list[str], bool]:
+    """Return the lines of a response body, and whether a value of the request was masked in it.
+
+    The name of the field replaces a value that the request has sent.
+    """
     is_masked = False
 
     def masked(value: Any) -> Any:
@@ -55,19 +72,19 @@ def _body(reply: TestResponse, typed: Mapping[str, str]) -> tuple[list[str], boo
             return {key: masked(item) for key, item in value.items()}
         if isinstance(value, list):
             return [masked(item) for item in value]
-        if isinstance(value, str) and value.casefold() in typed:
+        if isinstance(value, str) and value.casefold() in sent:
             is_masked = True
-            return f"<{typed[value.casefold()]} as it was sent>"
+            return f"<{sent[value.casefold()]} as it was sent>"
         return value
 
-    if not reply.is_json:
-        return reply.get_data().decode("utf-8", "backslashreplace").split("\n"), False
-    shown = masked(reply.get_json())
+    if not response.is_json:
+        return response.get_data().decode("utf-8", "backslashreplace").split("\n"), False
+    shown = masked(response.get_json())
     return json.dumps(shown, indent=2, ensure_ascii=False).splitlines(), is_masked
 
 
 def _header(name: str, value: str) -> str:
-    """A header; a cookie's value is random and its time passes, so only the rest of it counts."""
+    """Return a header, without the random value and the expiry time of a cookie."""
     if name == "Set-Cookie":
         cookie, *attributes = value.split("; ")
         kept = [each for each in attributes if not each.startswith("Expires=")]
@@ -76,7 +93,7 @@ def _header(name: str, value: str) -> str:
 
 
 def _kind(statement: str) -> str:
-    """What a statement does to which table."""
+    """Return the command and the table of a statement."""
     match = KIND.match(statement)
     if not match:
         return statement
@@ -85,21 +102,23 @@ def _kind(statement: str) -> str:
 
 @contextmanager
 def _bodies(app: Flask) -> Iterator[dict[str, str]]:
-    """The texts that requests send as JSON within the block, each with its field."""
-    typed: dict[str, str] = {}
+    """Record the strings that requests send as JSON in the block, with their field names."""
+    sent: dict[str, str] = {}
 
     def keep(sender: Flask, response: Response, **_: Any) -> None:
         body = request.get_json(silent=True)
         if isinstance(body, dict):
-            typed.update({value.casefold(): name for name, value in body.items() if isinstance(value, str) and value})
+            for name, value in body.items():
+                if isinstance(value, str) and value:
+                    sent[value.casefold()] = name
 
     with request_finished.connected_to(keep, app):
-        yield typed
+        yield sent
 
 
 @contextmanager
 def executed(app: Flask) -> Iterator[list[str]]:
-    """The SQL statements that are executed within the block, on any of the application's databases."""
+    """Record the SQL statements in the block, on all databases of the application."""
     found: list[str] = []
 
     def keep(connection: Any, cursor: Any, statement: str, *_: Any) -> None:

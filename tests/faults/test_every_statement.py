@@ -22,7 +22,7 @@ from .requests import MAILED, NOTHING, REQUESTS, SETTINGS, effects, prepare, ses
 
 pytestmark = pytest.mark.databases
 
-UNAVAILABLE = {"detail": "The database did not answer just now. Please try again.", "code": "database-unavailable"}
+UNAVAILABLE = {"detail": "The service is temporarily unavailable. Please try again in a few seconds.", "code": "database-unavailable"}
 
 each_request = each_row("what", REQUESTS)
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from flask_registration.users import UserState, stamp_mark
+from flask_registration.users.stamps import UserSnapshot, stamp_digest
 
 from ..flows.journeys import OTHER_PASSWORD
 from ..site import PASSWORD, Site, links_of, parameters
@@ -203,8 +203,8 @@ def check_rows(site: Site) -> None:
             assert len(user.security_stamp) == 32
         for login in site.db.session.scalars(select(site.Login)):
             user = users[login.user_id]
-            state = UserState(user.email, user.password_hash, user.is_verified, user.is_active, user.security_stamp)
-            assert login.stamp_mark == stamp_mark(state)
+            state = UserSnapshot(user.email, user.password_hash, user.is_verified, user.is_active, user.security_stamp)
+            assert login.stamp_digest == stamp_digest(state)
             assert user.is_verified
 
 

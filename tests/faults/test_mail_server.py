@@ -24,7 +24,7 @@ from ..tables import each_row
 TIMEOUT = 30  # seconds, for failures only
 
 HELLO = ["220 test", "250 test"]
-TAKEN = [*HELLO, "250 OK", "250 OK", "354 go on", "250 OK"]
+DUPLICATES = [*HELLO, "250 OK", "250 OK", "354 go on", "250 OK"]
 
 
 @contextmanager
@@ -90,17 +90,17 @@ BAD: dict[str, Server] = {
     "says 451 to DATA": lambda: scripted_server(*HELLO, "250 OK", "250 OK", "451 later", "250 OK", "221 bye"),
     "says 421 to DATA": lambda: scripted_server(*HELLO, "250 OK", "250 OK", "421 closing"),
     "hangs up after DATA": lambda: scripted_server(*HELLO, "250 OK", "250 OK", "354 go on", None),
-    "says nothing to the mail": lambda: hanging_server(*TAKEN[:-1]),
-    "says 452 to the mail": lambda: scripted_server(*TAKEN[:-1], "452 full", "250 OK", "221 bye"),
-    "says 554 to the mail": lambda: scripted_server(*TAKEN[:-1], "554 spam", "250 OK", "221 bye"),
-    "says 421 to the mail": lambda: scripted_server(*TAKEN[:-1], "421 closing"),
+    "says nothing to the mail": lambda: hanging_server(*DUPLICATES[:-1]),
+    "says 452 to the mail": lambda: scripted_server(*DUPLICATES[:-1], "452 full", "250 OK", "221 bye"),
+    "says 554 to the mail": lambda: scripted_server(*DUPLICATES[:-1], "554 spam", "250 OK", "221 bye"),
+    "says 421 to the mail": lambda: scripted_server(*DUPLICATES[:-1], "421 closing"),
 }
 
 #: Servers that take it, and are no pleasure.
 TEDIOUS: dict[str, Server] = {
-    "hangs up after it took the mail": lambda: scripted_server(*TAKEN),
-    "says nothing to QUIT": lambda: hanging_server(*TAKEN),
-    "says 421 to QUIT": lambda: scripted_server(*TAKEN, "421 closing"),
+    "hangs up after it took the mail": lambda: scripted_server(*DUPLICATES),
+    "says nothing to QUIT": lambda: hanging_server(*DUPLICATES),
+    "says 421 to QUIT": lambda: scripted_server(*DUPLICATES, "421 closing"),
 }
 
 #: Servers that would never take it, and those that never answer.

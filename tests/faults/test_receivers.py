@@ -30,7 +30,7 @@ def spoil_the_session(sender: Any, **_: Any) -> None:
 def leave_work_undone(sender: Any, *, user: Any, **_: Any) -> None:
     session = sender.extensions["sqlalchemy"].session
     if user is not None and user in session:
-        user.first_name = "Nobody"
+        user.first_name = "Placeholder"
         session.flush()
     raise RuntimeError("the receiver's own trouble")
 

@@ -22,7 +22,7 @@ NewSite = Callable[..., Site]
 
 OTHER_PASSWORD = "a whole new set of words 42"
 
-REAUTHENTICATE = {"detail": "Please confirm this with your password.", "code": "reauthentication-required"}
+REAUTHENTICATE = {"detail": "Please enter your password to continue.", "code": "reauthentication-required"}
 LINK_INVALID = {
     "detail": "This link is not valid. It may have been used already, or been replaced by a newer one.",
     "code": "signature-invalid",
@@ -30,7 +30,7 @@ LINK_INVALID = {
 LINK_EXPIRED = {"detail": "This link has expired. Please ask for a new one.", "code": "signature-expired"}
 EMAIL_VERIFIED = {"detail": "Email verified successfully"}
 EMAIL_UNDONE = {"detail": "Email change undone"}
-EMAIL_TAKEN = {"detail": "This e-mail address is already registered.", "code": "email-already-registered"}
+EMAIL_TAKEN = {"detail": "This e-mail address is already in use.", "code": "email-already-registered"}
 
 #: Sessions as a signed cookie, and as rows.
 BOTH_KINDS_OF_SESSION = each_row(
@@ -121,7 +121,7 @@ def undo_move(site: Site, link: dict[str, Any], client: FlaskClient | None = Non
 def forget_mails(site: Site) -> None:
     """Empty the outbox, and let every address be written to again."""
     site.outbox.clear()
-    site.app.extensions["registration"].throttles.store._memory._counters.clear()
+    site.app.extensions["registration"].throttles.store.clear_memory()
 
 
 def row(site: Site, **where: Any) -> dict[str, Any]:

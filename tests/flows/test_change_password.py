@@ -78,7 +78,7 @@ def test_nobody_changes_a_password_without_being_logged_in(site: Site) -> None:
     ("body", "complaints"),
     [
         pytest.param(
-            {"old_password": "wrong"}, {"old_password": ["Old password is not correct."]}, id="a wrong old one"
+            {"old_password": "wrong"}, {"old_password": ["Incorrect password."]}, id="a wrong old one"
         ),
         pytest.param({"old_password": PASSWORD + " "}, {"old_password"}, id="an old one with a space too many"),
         pytest.param({"old_password": None}, {"old_password": ["This field is required."]}, id="no old one"),
@@ -256,7 +256,7 @@ def test_the_notice_can_be_switched_off(new_site: NewSite) -> None:
 
 
 def test_the_notice_leaves_though_another_mail_has_just_gone_to_the_address(site: Site, clock: Clock) -> None:
-    """Nobody may silence it by asking for other mails first."""
+    """Placeholder may silence it by asking for other mails first."""
     member(site)
     client = log_in(site)
     ask_reset(site)

@@ -20,7 +20,7 @@ from flask_registration import (
     EmailUserMixin,
     UserMixin,
     UserNotFound,
-    current_kit,
+    current_registration,
     user_activated,
     user_logged_in,
     user_logged_out,
@@ -52,7 +52,7 @@ NewSite = Callable[..., Site]
 LoginModel = Callable[[Any], type[Any]] | None
 
 NOT_VERIFIED = {
-    "detail": "Please confirm your e-mail address first. We can send you the mail again.",
+    "detail": "Please confirm your e-mail address first. Check your inbox, or ask for a new confirmation e-mail.",
     "code": "not-verified",
 }
 SIGNALS = (user_logged_in, user_login_failed, user_logged_out, user_activated)
@@ -484,7 +484,7 @@ class PinSchema(Schema):
 
 def by_card(data: dict[str, Any], **kwargs: Any) -> Any:
     """An application's own way to find who logs in."""
-    user = next(iter(current_kit.users.find("username", data["card"])), None)
+    user = next(iter(current_registration.users.find("username", data["card"])), None)
     if user is None or data["pin"] != 1234:
         raise UserNotFound
     return user
@@ -896,7 +896,7 @@ def test_a_logout_everywhere_that_cannot_be_is_told_and_ends_nothing(new_site: N
     with site.hears(*SIGNALS) as heard:
         reply = site.post("logout", {"everywhere": True}, client=client)
     assert reply.status_code == 400
-    assert reply.get_json() == {"everywhere": ["Other sessions cannot be ended here."]}
+    assert reply.get_json() == {"everywhere": ["This application cannot log out other sessions."]}
     assert heard == []
     assert knows(site, client)
     assert site.post("logout", {}, client=client).status_code == 200

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.databases
 NewSite = Callable[..., Site]
 
 TOKENS = {"LOGIN_RETRIEVE_TOKEN": True}
-NOT_FOUND = {"detail": "There is no such login.", "code": "not-found"}
+NOT_FOUND = {"detail": "This session does not exist.", "code": "not-found"}
 
 KINDS: dict[str, tuple[Any, Any]] = {
     "numbers as text": (define_user, define_login),
@@ -103,7 +103,7 @@ def test_the_list_shows_one_s_own_logins_and_which_one_asks(peopled: Site) -> No
     assert {each["id"] for each in listed(bob)}.isdisjoint(each["id"] for each in mine)
     text = client.get("/accounts/logins/", headers=agent).text
     assert token not in text
-    assert not any(row.digest in text or row.stamp_mark in text for row in logins(peopled))
+    assert not any(row.digest in text or row.stamp_digest in text for row in logins(peopled))
 
 
 def test_its_times_have_a_zone(peopled: Site) -> None:
@@ -141,7 +141,7 @@ def test_a_login_that_is_dead_is_not_on_the_list(alone: Site) -> None:
     first, second, third = logins(alone)
     past = datetime.now(timezone.utc) - timedelta(seconds=5)
     change_login(alone, second, expires_at=past)
-    change_login(alone, third, stamp_mark="0" * 32)
+    change_login(alone, third, stamp_digest="0" * 32)
     assert [each["id"] for each in listed(client)] == [first.id]
 
 

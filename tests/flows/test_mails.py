@@ -10,7 +10,7 @@ from typing import Any
 from flask import template_rendered
 
 from flask_registration import NotificationMethod, NotificationType
-from flask_registration.html_text import html_to_text
+from flask_registration.mail.message import html_to_text
 
 from ..people import account
 from ..site import PASSWORD, Site, html_of, links_of, mixin_and, text_column, text_of, whole

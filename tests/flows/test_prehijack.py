@@ -187,8 +187,8 @@ def test_no_session_outlives_the_proof(database: str, new_site: NewSite, session
 def test_no_token_outlives_the_proof(new_site: NewSite, sessions: Any, prove: Any) -> None:
     site = squatted(new_site, LOGIN_RETRIEVE_TOKEN=True, **sessions)
     with site.app.test_request_context():
-        kit = site.app.extensions["registration"]
-        token = kit.tokens.provide_token(site.db.session.query(site.User).one())
+        state = site.app.extensions["registration"]
+        token = state.tokens.provide_token(site.db.session.query(site.User).one())
         site.db.session.commit()
     header = {"Authorization": f"Bearer {token}"}
     assert is_in(site.app.test_client(), header)

@@ -225,7 +225,7 @@ def test_a_taken_name_is_told_in_the_words_of_a_registration(database: str, new_
     member(site)
     member(site, "bob")
     reply = log_in(site).patch(PROFILE, json={"username": "Bob"})
-    assert reply.get_json() == {"username": ["A user with that username already exists."]}
+    assert reply.get_json() == {"username": ["This username is already in use."]}
 
 
 @pytest.mark.databases
@@ -482,12 +482,12 @@ def test_a_token_is_fresh_as_long_as_a_session(new_site: NewSite, clock: Clock, 
 @each_row(
     ("password", "complaint"),
     [
-        pytest.param("wrong", "This is not your password.", id="a wrong one"),
-        pytest.param(PASSWORD + " ", "This is not your password.", id="a space too many"),
+        pytest.param("wrong", "Incorrect password.", id="a wrong one"),
+        pytest.param(PASSWORD + " ", "Incorrect password.", id="a space too many"),
         pytest.param("", "This field may not be blank.", id="an empty one"),
         pytest.param(None, "This field may not be null.", id="null"),
         pytest.param("x" * 257, "A password has at most 256 characters.", id="one that is too long"),
-        pytest.param("a\0b", "This text has characters that cannot be stored.", id="one with a NUL"),
+        pytest.param("a\0b", "This text contains unsupported characters.", id="one with a NUL"),
     ],
 )
 def test_a_wrong_password_deletes_nothing(

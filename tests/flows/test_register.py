@@ -28,7 +28,7 @@ LINK_INVALID = {
     "code": "signature-invalid",
 }
 VERIFIED = {"detail": "User verified successfully"}
-RESENT = {"detail": "If this account is waiting for verification, a new mail is on its way"}
+RESENT = {"detail": "If this account is waiting for verification, a new e-mail is on its way"}
 
 
 def test_a_registration_a_link_and_a_verified_account(site: Site) -> None:
@@ -233,7 +233,7 @@ def test_a_name_that_differs_in_case_or_form_only_is_taken(
     reply = site.register(variant, email="second@example.com")
     assert (reply.status_code, reply.get_json()) == (
         400,
-        {"username": ["A user with that username already exists."]},
+        {"username": ["This username is already in use."]},
     )
     assert len(site.users()) == 1
 
@@ -253,7 +253,7 @@ def test_an_address_that_differs_in_case_only_is_taken(database: str, new_site: 
     site = new_site(database, PREVENT_ENUMERATION=False)
     site.register("alice")
     reply = site.register("mallory", email=variant)
-    assert (reply.status_code, reply.get_json()) == (400, {"email": ["A user with that email already exists."]})
+    assert (reply.status_code, reply.get_json()) == (400, {"email": ["This e-mail address is already in use."]})
     assert [user.username for user in site.users()] == ["alice"]
 
 
@@ -295,7 +295,7 @@ def test_an_address_that_a_lax_collation_takes_for_anothers_is_refused_and_the_o
     site.register("mike", email="mike@example.com")
     clock.advance(60)
     reply = site.register("mallory", email="mike@exämple.com")
-    assert (reply.status_code, reply.get_json()) == (400, {"email": ["A user with that email already exists."]})
+    assert (reply.status_code, reply.get_json()) == (400, {"email": ["This e-mail address is already in use."]})
     assert (len(site.outbox), len(site.users())) == (1, 1)
 
 
@@ -376,14 +376,14 @@ def test_a_taken_name_is_refused_and_then_nothing_is_said_of_the_address(new_sit
         answers.append((whole(reply), hasher.calls, len(site.outbox)))
     assert answers[0] == answers[1]
     assert answers[0][0][0] == "400 BAD REQUEST"
-    assert answers[0][0][2] == b'{"username":["A user with that username already exists."]}\n'
+    assert answers[0][0][2] == b'{"username":["This username is already in use."]}\n'
     assert answers[0][2] == 0
 
 
 def test_without_prevent_enumeration_a_taken_address_is_refused_and_nobody_is_told(new_site: NewSite) -> None:
     site, _ = owner_of_an_address(new_site, owned=True, PREVENT_ENUMERATION=False)
     reply = site.register("stranger", email="owner@example.com")
-    assert (reply.status_code, reply.get_json()) == (400, {"email": ["A user with that email already exists."]})
+    assert (reply.status_code, reply.get_json()) == (400, {"email": ["This e-mail address is already in use."]})
     reply = site.register("OWNER", email="owner@example.com")
     assert set(reply.get_json()) == {"username", "email"}
     assert site.outbox == []
@@ -412,7 +412,7 @@ def test_a_duplicate_that_only_the_database_sees_gets_the_plain_refusal(
         replies = list(pool.map(register, range(10)))
     assert sorted(reply.status_code for reply in replies) == [201, *[400] * 9]
     refused = {reply.get_data() for reply in replies if reply.status_code == 400}
-    assert refused == {b'{"username":["A user with that username already exists."]}\n'}
+    assert refused == {b'{"username":["This username is already in use."]}\n'}
     assert (len(site.users()), len(site.outbox)) == (1, 1)
 
 

@@ -53,7 +53,7 @@ SENT = {"detail": "Register email link email sent"}
 MOVED = {"detail": "Email changed successfully"}
 ASKED = ("new@example.com", "Confirm your new e-mail address for example.com")
 NOTICE = ("alice@example.com", "Your e-mail address for example.com was changed")
-TAKEN = ("bob@example.com", "Your address at example.com is in use already")
+DUPLICATES = ("bob@example.com", "Your address at example.com is in use already")
 
 
 def ask(site: Site, client: Any, email: Any = "new@example.com", **more: Any) -> Any:
@@ -104,7 +104,7 @@ def test_a_login_that_is_not_fresh_needs_the_password(site: Site, clock: Clock) 
     assert (reply.status_code, reply.get_json()) == (401, REAUTHENTICATE)
     assert reply.headers["WWW-Authenticate"] == 'Bearer error="insufficient_user_authentication"'
     reply = ask(site, client, password="wrong")
-    assert (reply.status_code, reply.get_json()) == (400, {"password": ["This is not your password."]})
+    assert (reply.status_code, reply.get_json()) == (400, {"password": ["Incorrect password."]})
     assert site.outbox == []
     assert ask(site, client, password=PASSWORD).get_json() == SENT
     assert mails(site) == [ASKED]
@@ -162,7 +162,7 @@ def test_a_taken_address_answers_alike_and_its_owner_is_told_without_a_link(
         assert "bob@example.com" in words
         assert "alice" not in words
         assert "http" not in words.replace("http-equiv", "")
-    assert mails(site) == [TAKEN]
+    assert mails(site) == [DUPLICATES]
     assert (row(site, username="alice"), row(site, username="bob")) == before
 
 
@@ -188,7 +188,7 @@ def test_and_with_inline_mail(new_site: NewSite, monkeypatch: pytest.MonkeyPatch
 
 @each_row("typed", ["alice@example.com", "ALICE@example.com"])
 def test_ones_own_address_is_not_somebody_elses(site: Site, typed: str) -> None:
-    """Nobody with another account has asked for it, so no mail may say so."""
+    """Placeholder with another account has asked for it, so no mail may say so."""
     member(site)
     client = log_in(site)
     reply = ask(site, client, typed)
@@ -246,7 +246,7 @@ def test_within_a_minute_of_another_mail_to_that_address_it_is_silent_and_answer
     assert mails(site) == []
     clock.advance(60)
     assert whole(ask(site, client, "bob@example.com")) == free
-    assert mails(site) == [TAKEN]
+    assert mails(site) == [DUPLICATES]
 
 
 class OwnEmail(Schema):

@@ -217,7 +217,7 @@ def test_without_verification_a_taken_address_is_refused(new_site: NewSite) -> N
     site = new_site(REGISTER_VERIFICATION_ENABLED=False)
     site.register("alice")
     reply = site.register("bob", email="ALICE@example.com")
-    assert (reply.status_code, reply.get_json()) == (400, {"email": ["A user with that email already exists."]})
+    assert (reply.status_code, reply.get_json()) == (400, {"email": ["This e-mail address is already in use."]})
     assert (len(site.users()), site.outbox) == (1, [])
 
 

@@ -141,7 +141,7 @@ def test_a_site_may_tell_strangers_who_has_an_account(new_site: NewSite, name: s
         pytest.param({"email": "alice@example.com"}, {"login": ["This field is required."]}, id="an address"),
         pytest.param({"login": None}, {"login": ["This field may not be null."]}, id="null"),
         pytest.param({"login": ["alice"]}, {"login": ["Not a valid string."]}, id="a list"),
-        pytest.param({"login": "a\0"}, {"login": ["This text has characters that cannot be stored."]}, id="a NUL"),
+        pytest.param({"login": "a\0"}, {"login": ["This text contains unsupported characters."]}, id="a NUL"),
     ],
 )
 def test_a_body_that_names_nobody_is_told_so(site: Site, body: dict[str, Any], complaints: dict[str, Any]) -> None:
@@ -206,8 +206,8 @@ class AskByPhone(Schema):
 
 
 def find_by_phone(data: Any, **kwargs: Any) -> Any:
-    kit = current_app.extensions["registration"]
-    for user in kit.users.find("username", data["phone"]):
+    state = current_app.extensions["registration"]
+    for user in state.users.find("username", data["phone"]):
         return user
     raise UserNotFound
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import UserNotFound, announce, user_logged_in
-from flask_registration.events import CATALOGUE
+from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
 from ..people import add_members_page, bearer, copy_of, define_login, knows
@@ -397,7 +397,7 @@ def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
     """Those of the throttles and of the commands have tests of their own."""
     elsewhere = {"excess_rate_limit_exceeded", "sys_throttle_store_down", "user_suspended", "user_resumed"}
     text = Path(__file__).read_text("utf-8")
-    assert {each.name for each in CATALOGUE if f'"{each.name}"' not in text} <= elsewhere
+    assert {each.name for each in EVENTS_IN_ORDER if f'"{each.name}"' not in text} <= elsewhere
 
 
 @each_row("failure", [OperationalError, ProgrammingError], ids=["answered 503", "answered 500"])

@@ -199,16 +199,16 @@ def test_a_bad_link_leads_to_the_failure_url_or_says_so(
     form = Form(reply.get_data(as_text=True))
     words = {"forged": "This link is not valid.", "expired": "This link has expired."}
     assert (reply.status_code, reply.mimetype, form.forms) == (400, "text/html", 0)
-    assert words.get(bad, "This link is not complete.") in form.words
+    assert words.get(bad, "This link is incomplete. Copy the whole link from the e-mail.") in form.words
     assert not has_worked(site, endpoint)
 
 
 @each_page
 def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> None:
     done = {
-        "verify-registration": "Your address is confirmed.",
-        "verify-email": "Your new address is confirmed.",
-        "reset-password": "Your password is changed. You can log in with it now.",
+        "verify-registration": "Your e-mail address is confirmed.",
+        "verify-email": "Your new e-mail address is confirmed.",
+        "reset-password": "Your password was changed. You can log in with it now.",
     }
     form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
     reply = press(pages, form)
@@ -224,19 +224,19 @@ def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> 
         pytest.param({"password_confirm": "another"}, "The two passwords do not match.", id="two that differ"),
         pytest.param(
             {"password": "short", "password_confirm": "short"},
-            "A password needs at least 8 characters.",
+            "Use at least 8 characters.",
             id="a short one",
         ),
         pytest.param({"password": "password1", "password_confirm": "password1"}, "common", id="one that everybody has"),
         pytest.param({"password": "", "password_confirm": ""}, "This field may not be blank.", id="an empty one"),
         pytest.param(
             {"password": "x" * 257, "password_confirm": "x" * 257},
-            "A password has at most 256 characters.",
+            "Use at most 256 characters.",
             id="an overlong one",
         ),
         pytest.param(
             {"password": "a\0b" * 9, "password_confirm": "a\0b" * 9},
-            "This text has characters that cannot be stored.",
+            "This text contains unsupported characters.",
             id="one with a NUL",
         ),
     ],
@@ -349,7 +349,7 @@ def test_the_json_endpoint_at_the_same_path_works_and_refuses_forms(pages: Site,
 def test_the_address_that_a_form_went_to_is_a_page_too(pages: Site, endpoint: str) -> None:
     reply = pages.app.test_client().get(f"/accounts/{endpoint}/confirm/")
     assert (reply.status_code, reply.mimetype) == (400, "text/html")
-    assert "This link is not complete." in Form(reply.get_data(as_text=True)).words
+    assert "This link is incomplete. Copy the whole link from the e-mail." in Form(reply.get_data(as_text=True)).words
 
 
 @each_page
@@ -464,7 +464,7 @@ def test_a_real_browser_sends_the_form(new_site: NewSite, sqlite_url: str, brows
             browser_page.fill(f"#{name}", OTHER_PASSWORD)
         browser_page.click("button")
         browser_page.wait_for_url(re.compile("confirm"))
-        assert "Your password is changed." in browser_page.inner_text("body")
+        assert "Your password was changed." in browser_page.inner_text("body")
     finally:
         server.shutdown()
         thread.join()

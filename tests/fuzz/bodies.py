@@ -11,8 +11,8 @@ from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from flask_registration.errors import APIError
-from flask_registration.problems import error_response
-from flask_registration.web import WebSettings, load
+from flask_registration.http.bodies import load
+from flask_registration.http.responses import json_error, report_error
 
 from ..conftest import site_maker
 from ..site import PASSWORD
@@ -60,7 +60,7 @@ def run(data: bytes) -> None:
         try:
             loaded = load(schema, LIMIT)
         except (ValidationError, APIError, HTTPException) as error:
-            reply = error_response(error, WebSettings())
+            reply = json_error(report_error(error), "non_field_errors")
             assert reply.status_code in (400, 413, 415), reply.status_code
             json.loads(reply.get_data())
             return

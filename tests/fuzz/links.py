@@ -11,20 +11,20 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from flask_registration.auth.links import Links, Purpose, SignedLink
+from flask_registration.auth.tokens import SignedTokenManager
 from flask_registration.errors import LinkExpired, LinkInvalid
 from flask_registration.flows.register import VERIFY
-from flask_registration.flows.register_email import MOVE
-from flask_registration.links import Links, Purpose, SignedLink
-from flask_registration.moves import UNDO
-from flask_registration.resets import RESET
-from flask_registration.tokens import SignedTokenManager
-from flask_registration.users import UserState, stamp_mark
-from flask_registration.web import EmailLinkSchema, LinkSchema
+from flask_registration.flows.register_email import CHANGE_EMAIL
+from flask_registration.flows.reset_password import RESET
+from flask_registration.flows.undo_email_change import UNDO
+from flask_registration.http.bodies import EmailLinkSchema, LinkSchema
+from flask_registration.users.stamps import UserSnapshot, stamp_digest
 
 from ..site import make_site
 
 WEEK = timedelta(days=7)
-STATE = UserState("alice@example.com", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA", False, True, "0123456789abcdef" * 2)
+STATE = UserSnapshot("alice@example.com", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA", False, True, "0123456789abcdef" * 2)
 site = make_site()
 user = site.User(id=1, username="alice", email=STATE.email, password_hash=STATE.password_hash, is_active=True)
 user.security_stamp = STATE.security_stamp
@@ -40,7 +40,7 @@ class OneUser:
     def identifier(self, user: Any) -> str:
         return "1"
 
-    def state(self, user: Any) -> UserState:
+    def snapshot(self, user: Any) -> UserSnapshot:
         return STATE
 
 
@@ -54,11 +54,11 @@ tokens = SignedTokenManager(keys, store, WEEK)
 schema, email_schema = LinkSchema(), EmailLinkSchema()
 
 #: A link of each purpose as it was mailed.
-PURPOSES: list[Purpose] = [VERIFY, RESET, MOVE, UNDO]
-ABOUT = {MOVE: "new@example.com", UNDO: "old@example.com"}
+PURPOSES: list[Purpose] = [VERIFY, RESET, CHANGE_EMAIL, UNDO]
+ABOUT = {CHANGE_EMAIL: "new@example.com", UNDO: "old@example.com"}
 MAILED = {each: dict(links.sign(each, user, "https://example.com/", ABOUT.get(each)).params) for each in PURPOSES}
 TOKENS = [tokens.provide_token(user), tokens.provide_token(user, fresh=False)]
-SESSION = f"1~{stamp_mark(STATE)}~"
+SESSION = f"1~{stamp_digest(STATE)}~"
 LATEST = int(time.time()) + 60
 
 
@@ -125,6 +125,6 @@ def read_token(text: str) -> None:
 
 def read_session(text: str) -> None:
     with site.app.app_context():
-        identity = site.app.extensions["registration"].identity
-        known = identity.recognise(text, store.get)
+        sessions = site.app.extensions["registration"].sessions
+        known = sessions.load_user(text, store.get)
         assert known is None or text.startswith(SESSION)

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from benchmarks.peers import django_base
-from benchmarks.workload import PASSWORD, Orders, Request, address, name, post, prepare_in_process, registrations
+from benchmarks.workload import (
+    PASSWORD,
+    Orders,
+    Request,
+    address,
+    name,
+    post,
+    prepare_in_process,
+    registrations,
+)
 
 django_base.configure(
     "benchmarks.peers.djoser.urls",

@@ -14,7 +14,12 @@ import aiosmtplib
 from fastapi import Depends, FastAPI
 from fastapi import Request as HTTPRequest
 from fastapi_users import BaseUserManager, FastAPIUsers, IntegerIDMixin, schemas
-from fastapi_users.authentication import AuthenticationBackend, BearerTransport, CookieTransport, JWTStrategy
+from fastapi_users.authentication import (
+    AuthenticationBackend,
+    BearerTransport,
+    CookieTransport,
+    JWTStrategy,
+)
 from fastapi_users.db import SQLAlchemyBaseUserTable, SQLAlchemyUserDatabase
 from fastapi_users.jwt import generate_jwt
 from fastapi_users.password import PasswordHelper

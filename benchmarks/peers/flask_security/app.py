@@ -9,7 +9,13 @@ from typing import Any
 
 from flask import Flask, g, has_app_context, jsonify
 from flask_mail import Mail
-from flask_security import Security, SQLAlchemyUserDatastore, auth_required, current_user, hash_password
+from flask_security import (
+    Security,
+    SQLAlchemyUserDatastore,
+    auth_required,
+    current_user,
+    hash_password,
+)
 from flask_security.confirmable import generate_confirmation_token
 from flask_security.models import fsqla_v3 as fsqla
 from flask_sqlalchemy import SQLAlchemy

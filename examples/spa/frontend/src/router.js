@@ -34,7 +34,7 @@ const router = createRouter({
       props: {
         path: "/verify-registration/",
         text: "One click, and your account is ready.",
-        button: "Confirm my address",
+        button: "Confirm my e-mail address",
         done: "Your address is confirmed, and your account is ready.",
         next: { to: "/login/", text: "Log in" },
         otherwise: { to: "/new-link/", text: "Ask for a new link" },
@@ -45,17 +45,17 @@ const router = createRouter({
       props: {
         path: "/verify-email/",
         text: "One click, and your account has its new address.",
-        button: "Confirm my new address",
+        button: "Confirm my new e-mail address",
         done: "Your account has its new address.",
         next: { to: "/address/", text: "Back to your account" },
         otherwise: { to: "/address/", text: "Ask for a new link" },
       },
     }),
-    page("/undo-email-change/", "Take the change back", ConfirmPage, {
+    page("/undo-email-change/", "Undo this change", ConfirmPage, {
       props: {
         path: "/undo-email-change/",
         text: "Your account gets its old address back, and everybody who is logged in to it is logged out.",
-        button: "Take the change back",
+        button: "Undo this change",
         done: "Your account has its old address back. Now choose a new password, in case somebody knows yours.",
         next: { to: "/forgotten-password/", text: "Choose a new password" },
       },

@@ -1,0 +1,1 @@
+"""Passwords, signed links, sessions and tokens."""

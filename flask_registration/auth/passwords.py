@@ -1,0 +1,310 @@
+"""Check, hash and verify passwords (NIST SP 800-63B-4, OWASP Password Storage Cheat Sheet)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from marshmallow import ValidationError
+from pwdlib import PasswordHash
+from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers.argon2 import Argon2Hasher
+from werkzeug.security import check_password_hash
+from zxcvbn_rs_py import zxcvbn
+
+from ..i18n.messages import Message, Sentences, plural
+from ..settings import PREFIX, Settings, SettingsReader, setting
+
+#: NIST SP 800-63B-4 section 3.1.1.2 requires at least 64.
+PASSWORD_MAX_LENGTH = 256
+
+TOO_LONG = plural(
+    "Use at most {count} character.",
+    "Use at most {count} characters.",
+    PASSWORD_MAX_LENGTH,
+    code="too-long",
+)
+
+#: The part of a password that zxcvbn rates. Its time grows with the square of the length if a
+#: password repeats itself (7 ms for a hundred times "a"). Further characters weaken no password.
+STRENGTH_MAX_LENGTH = 64
+
+#: The highest score of zxcvbn.
+STRONGEST = 4
+
+
+def long_enough(password: str, *, settings: PasswordSettings, **_: Any) -> None:
+    """Check the length of a password in code points (NIST SP 800-63B-4 section 3.1.1.2).
+
+    :raises marshmallow.ValidationError: with the minimum length.
+    """
+    if len(password) < settings.password_min_length:
+        raise ValidationError(
+            plural(
+                "Use at least {count} character.",
+                "Use at least {count} characters.",
+                settings.password_min_length,
+                code="too-short",
+            )
+        )
+
+
+def strong_enough(
+    password: str, *, user_inputs: Sequence[str], settings: PasswordSettings, **_: Any
+) -> None:
+    """Check the strength of a password with zxcvbn, which knows the user's own data.
+
+    :raises marshmallow.ValidationError: with zxcvbn's advice.
+    """
+    inputs = [text[:STRENGTH_MAX_LENGTH] for text in user_inputs if text]
+    estimate = zxcvbn(password[:STRENGTH_MAX_LENGTH], inputs)
+    if int(estimate.score) >= settings.password_min_strength:
+        return
+    advice: list[str] = [Message("This password is too easy to guess.")]
+    if estimate.feedback:
+        if estimate.feedback.warning:
+            advice = [str(estimate.feedback.warning)]
+        advice += map(str, estimate.feedback.suggestions)
+    raise ValidationError(Sentences(advice, code="too-guessable"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordSettings(Settings):
+    """The password policy for registering, changing and resetting."""
+
+    password_validators: tuple[Callable[..., None], ...] = setting(
+        (long_enough, strong_enough),
+        "Functions that check a new password: "
+        "`validator(password, *, user_inputs, settings, **kwargs)` "
+        "raises `marshmallow.ValidationError` with advice.",
+        default_text="length and strength",
+    )
+    password_min_length: int = setting(
+        8,
+        "The minimum length of a password in characters. NIST requires 15 if the password is the "
+        "only factor.",
+        maximum=PASSWORD_MAX_LENGTH,
+    )
+    password_min_strength: int = setting(
+        3, "The minimum zxcvbn score of a password, 0 to 4.", maximum=STRONGEST
+    )
+    password_hasher: Any = setting(
+        None,
+        "The hasher for new passwords: a pwdlib hasher, for example "
+        "`Argon2Hasher(memory_cost=65536)`, or a `pwdlib.PasswordHash`. "
+        "Hashes of other algorithms and parameters are upgraded at the next login.",
+        default_text="argon2id, m=19456 KiB, t=2, p=1",
+    )
+    password_hash_concurrency: int | None = setting(
+        4,
+        "The maximum number of passwords that a process hashes at the same time, each with the "
+        "hasher's memory (19 MiB by default). Other requests wait. `None` removes the limit.",
+        minimum=1,
+    )
+
+
+def check_hasher(reader: SettingsReader) -> None:
+    """Check the type of the hasher."""
+    hasher = reader.read(PasswordSettings).password_hasher
+    if not is_hasher(hasher):
+        text = f"is {hasher!r}. Set a pwdlib hasher or a pwdlib.PasswordHash."
+        reader.problem(PREFIX + "PASSWORD_HASHER", text)
+
+
+class Passwords:
+    """Checks, hashes and verifies passwords.
+
+    :param site: the site's names, which make weak passwords there.
+    """
+
+    def __init__(self, settings: PasswordSettings, site: Sequence[str]) -> None:
+        self._settings = settings
+        self._site = list(site)
+        self._hash = password_hash(settings.password_hasher)
+        self._limit = ConcurrencyLimit(settings.password_hash_concurrency)
+        zxcvbn("a")  # load its dictionaries before the first request (10 ms); "" would not do that
+
+    def check(self, password: str, user_inputs: Sequence[str]) -> None:
+        """Check a new password with all validators.
+
+        :raises marshmallow.ValidationError: with all messages, under ``password``.
+        """
+        password = normalize(password)
+        messages: list[Any] = []
+        inputs = [*user_inputs, *self._site]
+        for validator in self._settings.password_validators:
+            try:
+                validator(password, user_inputs=inputs, settings=self._settings)
+            except ValidationError as error:
+                messages += error.messages
+        if messages:
+            raise ValidationError({"password": messages})
+
+    def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+        """Return whether this is the password, and a new hash if the stored one is outdated.
+
+        :param stored: None takes as long as a hash, so that timing does not reveal who has an
+            account.
+        """
+        try:
+            password = normalize(password)
+        except ValidationError:
+            return False, None
+        with self._limit.acquire():
+            if stored:
+                # An account without a password has another text in place of a hash, such as "!".
+                with suppress(UnknownHashError, ValueError, OverflowError):
+                    return self._hash.verify_and_update(password, stored)
+            self._hash.hash(password)
+            return False, None
+
+    def hash(self, password: str) -> str:
+        """Return the hash of a password.
+
+        :raises marshmallow.ValidationError: it is too long for the hasher; bcrypt's limit is 72
+            bytes.
+        """
+        password = normalize(password)
+        with self._limit.acquire():
+            try:
+                return self._hash.hash(password)
+            except ValueError:
+                message = Message("This password is too long.", code="too-long")
+                raise ValidationError({"password": [message]}) from None
+
+
+def normalize(password: str) -> str:
+    """Return a password in the form NFC (NIST SP 800-63B-4 section 3.1.1.2).
+
+    An ``é`` of one code point equals an ``é`` of two.
+
+    :raises marshmallow.ValidationError: longer than :data:`PASSWORD_MAX_LENGTH`; it is not cut.
+    """
+    if len(password) > PASSWORD_MAX_LENGTH:  # first: normalizing takes quadratic time
+        raise ValidationError({"password": [TOO_LONG]})
+    return unicodedata.normalize("NFC", password)
+
+
+def password_hash(hasher: Any) -> PasswordHash:
+    """Return the pwdlib object for the setting. Its hasher comes first, then all known ones.
+
+    The default parameters are those of OWASP (Password Storage Cheat Sheet, argon2id).
+    """
+    if isinstance(hasher, PasswordHash):
+        return hasher
+    if isinstance(hasher, type):
+        hasher = hasher()
+    argon2 = Argon2Hasher(time_cost=2, memory_cost=19456, parallelism=1)
+    return PasswordHash([hasher or argon2, argon2, *foreign_hashers()])
+
+
+def is_hasher(hasher: Any) -> bool:
+    """Return whether :func:`password_hash` accepts a value."""
+    methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
+    return hasher is None or all(map(callable, methods))
+
+
+def foreign_hashers() -> list[Any]:
+    """Return hashers for hashes of other libraries, which are accepted and upgraded at login."""
+    hashers: list[Any] = [WerkzeugHasher(), DjangoHasher()]
+    if find_spec("bcrypt"):
+        from pwdlib.hashers.bcrypt import BcryptHasher
+
+        class Bcrypt(BcryptHasher):
+            def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+                # bcrypt ignores all but 72 bytes. Since version 5.0 its library raises an error.
+                data = password.encode() if isinstance(password, str) else password
+                return super().verify(data[:72], hash)
+
+        hashers.append(Bcrypt())
+    return hashers
+
+
+class _ForeignHasher:
+    """A hasher that only verifies: pwdlib hashes with its first hasher."""
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        raise TypeError(f"{type(self).__name__} only verifies; the first hasher makes new hashes.")
+
+    def check_needs_rehash(self, hash: str | bytes) -> bool:
+        return True
+
+
+class WerkzeugHasher(_ForeignHasher):
+    """Hashes of ``werkzeug.security.generate_password_hash``: ``scrypt:…`` and ``pbkdf2:…``."""
+
+    @classmethod
+    def identify(cls, hash: str | bytes) -> bool:
+        return _text(hash).startswith(("scrypt:", "pbkdf2:"))
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        try:
+            return check_password_hash(_text(hash), _text(password))
+        except ValueError:  # invalid parameters
+            return False
+
+
+class DjangoHasher(_ForeignHasher):
+    """Hashes of Django: ``pbkdf2_sha256$…``, the default, and the older ``pbkdf2_sha1$…``."""
+
+    @classmethod
+    def identify(cls, hash: str | bytes) -> bool:
+        text = _text(hash)
+        return text.startswith(("pbkdf2_sha256$", "pbkdf2_sha1$")) and text.count("$") == 3
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        algorithm, iterations, salt, digest = _text(hash).split("$")
+        if not iterations.isdecimal() or not 0 < int(iterations) < 2**31:
+            return False
+        algorithm = algorithm.removeprefix("pbkdf2_")
+        secret = _text(password).encode()
+        made = hashlib.pbkdf2_hmac(algorithm, secret, salt.encode(), int(iterations))
+        return hmac.compare_digest(base64.b64encode(made), digest.encode())
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class ConcurrencyLimit:
+    """Limits the number of threads of a process that work at the same time.
+
+    The others wait. They cannot be too many: the server limits the threads of a process.
+
+    :param number: the maximum number of threads; None for no limit.
+    """
+
+    def __init__(self, number: int | None) -> None:
+        self._number = number
+        self._local = threading.local()
+        self._free: dict[int, threading.Semaphore] = {}
+
+    @contextmanager
+    def acquire(self) -> Iterator[None]:
+        """Wait until a thread may work, and count it within the block. Nested blocks count once."""
+        if self._number is None or getattr(self._local, "is_counted", False):
+            yield
+            return
+        with self._semaphore(self._number):
+            self._local.is_counted = True
+            try:
+                yield
+            finally:
+                self._local.is_counted = False
+
+    def _semaphore(self, number: int) -> threading.Semaphore:
+        """Return the semaphore of this process.
+
+        In a forked process, the threads that would release the parent's semaphore do not exist.
+        """
+        semaphore = threading.BoundedSemaphore(number)
+        return self._free.setdefault(os.getpid(), semaphore)

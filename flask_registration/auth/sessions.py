@@ -1,0 +1,380 @@
+"""Sessions over Flask-Login that end with the account's security stamp, and the login of a request."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import flask_login
+from flask import Flask, Request, current_app, g, request, session
+from flask.sessions import SessionMixin
+from werkzeug.datastructures import ImmutableMultiDict
+
+from ..errors import NotAuthenticated
+from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
+from ..settings import Settings, setting
+from ..users.stamps import stamp_digest
+from ..users.store import User, UserStore
+from .tokens import DatedTokenManager, LoginStore, TokenManager
+
+#: Flask-Login's session id as we write it: the user's id, a digest of the security stamp, and the secret of
+#: a row or nothing.
+SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w-]{43}|)", re.DOTALL)
+
+#: The key of the session with the time of the last login with a password.
+LOGIN_TIME = "_registration_login_time"
+
+_wrapping = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginSettings(Settings):
+    """What a login returns, and how long it lasts."""
+
+    login_authenticate_session: bool = setting(
+        True, "Whether a login opens a session, with a cookie."
+    )
+    login_retrieve_token: bool = setting(False, "Whether a login returns a token.")
+    auth_token_manager_class: type[Any] | None = setting(
+        None,
+        "A class that provides, finds and revokes tokens: "
+        "`provide_token(user)`, `find_user(token)`, `revoke_token(user, *, token=None)`.",
+        default_text="rows of the login model if there is one, else signed tokens",
+    )
+    auth_token_period: timedelta = setting(timedelta(days=14), "How long a token is valid.")
+    reauthentication_period: timedelta = setting(
+        timedelta(minutes=15),
+        "How long after a login with a password the user can change the e-mail address or delete the account "
+        "without the password.",
+    )
+
+
+class SessionManager:
+    """Opens sessions, provides tokens, and loads the user of both.
+
+    A session carries a digest of the account's security stamp. A new stamp, a suspension or a deletion ends
+    it with the next request, whichever ``user_loader`` the application has. With a login model the session
+    also carries the secret of a row, so that a copied cookie is invalid after the logout.
+
+    :param current: returns the manager of the current application; one ``LoginManager`` may serve several.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        users: UserStore,
+        settings: LoginSettings,
+        tokens: TokenManager,
+        logins: LoginStore | None,
+        current: Callable[[], SessionManager],
+    ) -> None:
+        self.users = users
+        self._model = users.fields.model
+        self._settings = settings
+        self._tokens = tokens
+        self._logins = logins
+        self._current = current
+        add_user_methods(self._model, users)
+        if not hasattr(app, "login_manager"):
+            flask_login.LoginManager(app)
+        flask_login.user_logged_in.connect(self._bind_session, app)
+        # First of all: the application's own functions may ask for the current user.
+        app.before_request_funcs.setdefault(None, [])[:0] = [
+            drop_unreadable_cookie,
+            self.wrap_loaders,
+        ]
+
+    # The current user
+
+    def user(self) -> User:
+        """Return the current user.
+
+        :raises NotAuthenticated: no user is logged in.
+        """
+        user = self.user_or_none()
+        if user is None:
+            raise NotAuthenticated
+        return user
+
+    def user_or_none(self) -> User | None:
+        """Return the current user, if a user is logged in."""
+        user = cast(Any, flask_login.current_user)._get_current_object()
+        if not isinstance(user, self._model) or not user.is_authenticated:
+            return None  # the application may log in others as well
+        return user if self.users.snapshot(user).is_active else None
+
+    def forget(self) -> None:
+        """Load the current user again at the next use: the account may have changed."""
+        g.pop("_login_user", None)
+        g.pop("_registration_token", None)
+        if self._logins:
+            self._logins.forget_uses()
+
+    def is_fresh(self) -> bool:
+        """Return whether the client has recently shown the password."""
+        token = request_token()
+        if token is not None:
+            is_dated = isinstance(self._tokens, DatedTokenManager)
+            age = cast(DatedTokenManager, self._tokens).age(token) if is_dated else None
+        elif flask_login.login_fresh() and isinstance(session.get(LOGIN_TIME), int | float):
+            age = time.time() - session[LOGIN_TIME]
+        else:
+            age = None
+        period = self._settings.reauthentication_period.total_seconds()
+        return age is not None and 0 <= age <= period
+
+    # Log in and log out
+
+    def login(self, user: User, *, fresh: bool, remember: bool = False) -> dict[str, Any]:
+        """Log in the current client, before the commit. Return the fields to add to the response.
+
+        :param fresh: whether the client has just shown the password.
+        """
+        if self._settings.login_authenticate_session:
+            secret = session_secret()
+            if self._logins and secret:  # it is replaced: a copy of its cookie must become invalid
+                self._logins.drop(secret)
+            self._open_session(user, remember=remember, fresh=fresh)
+            if not remember and has_remember_cookie():
+                session["_remember"] = "clear"  # it is of another user, or older
+            if fresh:
+                session[LOGIN_TIME] = time.time()
+        if self._settings.login_retrieve_token:
+            return {"token": self.provide_token(user, fresh=fresh)}
+        return {}
+
+    def provide_token(self, user: User, *, fresh: bool) -> str:
+        """Return a new token, before the commit.
+
+        :param fresh: whether the client has just shown the password.
+        """
+        if isinstance(self._tokens, DatedTokenManager):
+            return self._tokens.provide_token(user, fresh=fresh)
+        return self._tokens.provide_token(user)
+
+    def renew(self, user: User, *, fresh: bool) -> dict[str, Any]:
+        """Keep the current client logged in after a new security stamp, with a new session id or token.
+
+        :param fresh: whether the client has just shown the password; otherwise a session stays as fresh as
+            it was.
+        """
+        if request_token() is not None:
+            return {"token": self.provide_token(user, fresh=fresh)}
+        was_fresh = flask_login.login_fresh()
+        login_time = time.time() if fresh else session.get(LOGIN_TIME)
+        remember = flask_login.login_remembered()
+        self._open_session(user, remember=remember, fresh=fresh or was_fresh)
+        if login_time is not None:
+            session[LOGIN_TIME] = login_time
+        return {}
+
+    def logout(self, user: User, *, revoke_token: bool) -> None:
+        """Log out the current client, before the commit. A login that is a row ends in any case.
+
+        :param revoke_token: revoke the token of the request, or all tokens of the user if the request came
+            with a session.
+        """
+        token = request_token()
+        secret = token or session_secret()
+        if self._logins and secret:
+            self._logins.end_secret(user, secret)
+        if token is None or self._settings.login_authenticate_session:
+            forget_session()
+            flask_login.logout_user()
+        if revoke_token and self.may_have_token():
+            self._tokens.revoke_token(user, token=token)
+
+    def may_have_token(self) -> bool:
+        """Return whether there can be a token to revoke."""
+        return request_token() is not None or self._settings.login_retrieve_token
+
+    def end_logins(self, user: User) -> None:
+        """Delete all rows of sessions and tokens, and revoke the tokens of the application's own manager.
+
+        All other sessions and tokens end with the security stamp.
+        """
+        if self._logins:
+            self._logins.end_all(user)
+        if self._settings.auth_token_manager_class:
+            self._tokens.revoke_token(user, token=None)
+
+    def _open_session(self, user: User, *, remember: bool, fresh: bool) -> None:
+        """Open a session without the data that an attacker may have planted (OWASP Session Management)."""
+        forget_session()
+        g._registration_commits = True
+        try:
+            flask_login.login_user(user, remember=remember, fresh=fresh)
+        finally:
+            del g._registration_commits
+
+    # What Flask-Login calls
+
+    def wrap_loaders(self) -> None:
+        """Wrap the application's loaders, which may have been set at any time until now."""
+        manager = cast(Any, current_app).login_manager
+        if isinstance(manager.user_callback, SessionLoader):
+            return
+        with _wrapping:
+            load, load_by_request = manager.user_callback, manager.request_callback
+            if not isinstance(load, SessionLoader):
+                manager.request_loader(TokenLoader(load_by_request, self._current))
+                manager.user_loader(SessionLoader(load, self._current))
+
+    def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
+        session.pop(LOGIN_TIME, None)  # of an earlier login: a view of the application may keep it
+        if not isinstance(user, self._model):  # the application may log in others as well
+            return
+        secret = ""
+        if self._logins:  # views of the application do not commit the row
+            commit = "_registration_commits" not in g
+            secret = self._logins.begin(user, "session", commit=commit)
+        loader = cast(Any, current_app).login_manager.user_callback
+        has_loader = not isinstance(loader, SessionLoader) or loader.load is not None
+        identifier = session["_user_id"] if has_loader else self.users.identifier(user)
+        digest = stamp_digest(self.users.snapshot(user))
+        session["_user_id"] = "~".join([identifier, digest, secret])
+
+    def load_user(self, session_id: str, load: Callable[[str], User | None]) -> User | None:
+        """Return the user of a session, unless it has ended."""
+        match = SESSION_ID.fullmatch(session_id)
+        identifier, digest, secret = match.groups() if match else (session_id, "", "")
+        user = load(identifier)
+        if user is None or not isinstance(user, self._model):
+            return user
+        reason = self._invalid_reason(user, digest, secret)
+        if reason:
+            record(SESSION_REFUSED, user_id=self.users.identifier(user), reason=reason)
+        return None if reason else user
+
+    def _invalid_reason(self, user: User, digest: str, secret: str) -> str | None:
+        """Return why a session is invalid; None if it is valid."""
+        seen = self.users.snapshot(user)
+        if not seen.is_active:
+            return "suspended"
+        if not hmac.compare_digest(digest.encode(), stamp_digest(seen).encode()):
+            return "stamp"
+        if self._logins and not self._logins.is_valid(user, secret):
+            return "revoked"
+        return None
+
+    def load_user_of_token(
+        self, token: str | None, otherwise: Callable[[], User | None]
+    ) -> User | None:
+        """Return the user of a token, or else the one that the application's loader finds."""
+        user = self._tokens.find_user(token) if token else None
+        if user is not None and self.users.snapshot(user).is_active:
+            g._registration_token = token
+            return user
+        other = otherwise()
+        if token and other is None:
+            record(TOKEN_REFUSED, user_id=None if user is None else self.users.identifier(user))
+        return other
+
+
+@dataclass(frozen=True)
+class SessionLoader:
+    """A ``user_loader`` that also checks whether the session has ended."""
+
+    load: Callable[[str], User | None] | None
+    current: Callable[[], SessionManager]
+
+    def __call__(self, session_id: str) -> User | None:
+        sessions = self.current()
+        return sessions.load_user(session_id, self.load or sessions.users.get)
+
+
+@dataclass(frozen=True)
+class TokenLoader:
+    """A ``request_loader`` for ``Authorization: Bearer`` and ``Token``, then the application's own."""
+
+    otherwise: Callable[[Request], User | None] | None
+    current: Callable[[], SessionManager]
+
+    def __call__(self, request: Request) -> User | None:
+        authorization = request.authorization
+        is_token = authorization and authorization.type in ("bearer", "token")
+        token = authorization.token if authorization and is_token else None
+        otherwise = self.otherwise or (lambda _: None)
+        return self.current().load_user_of_token(token, lambda: otherwise(request))
+
+
+def add_user_methods(model: type[Any], users: UserStore) -> None:
+    """Add the attributes that Flask-Login needs to a model that has none of its own."""
+    if not hasattr(model, "get_id"):
+        model.get_id = lambda user: users.identifier(user)
+    for name in ("is_active", "is_authenticated", "is_anonymous"):
+        if not hasattr(model, name):
+            setattr(model, name, getattr(flask_login.UserMixin, name))
+
+
+# The session and the token of a request
+
+
+def request_token() -> str | None:
+    """Return the token of this request, if it has a valid one."""
+    token: str | None = g.get("_registration_token")
+    return token
+
+
+def session_secret() -> str | None:
+    """Return the secret of the session's row, if there is one."""
+    return str(session.get("_user_id", "")).rpartition("~")[2] or None
+
+
+def has_remember_cookie() -> bool:
+    """Return whether the client has a remember-me cookie of Flask-Login, valid or not."""
+    return remember_cookie_name() in request.cookies
+
+
+def drop_unreadable_cookie() -> None:
+    """Ignore a remember-me cookie whose signature is not ASCII: Flask-Login raises an error for it."""
+    name = remember_cookie_name()
+    if not request.cookies.get(name, "").rpartition("|")[2].isascii():
+        items = request.cookies.items(multi=True)
+        kept = [(key, value) for key, value in items if key != name]
+        request.cookies = ImmutableMultiDict(kept)
+
+
+def remember_cookie_name() -> str:
+    """Return the name of Flask-Login's remember-me cookie."""
+    return str(current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME))
+
+
+def session_as_it_is() -> Callable[[], None]:
+    """Return a function that restores the session as it is now."""
+    current: SessionMixin = cast(Any, session)._get_current_object()
+    kept, modified = dict(current), current.modified
+
+    def restore() -> None:
+        if dict(current) != kept:
+            current.clear()
+            current.update(kept)
+        current.modified = modified
+
+    return restore
+
+
+@contextmanager
+def session_kept_on_failure() -> Iterator[None]:
+    """Restore the session if the block raises."""
+    restore = session_as_it_is()
+    try:
+        yield
+    except Exception:
+        restore()
+        raise
+
+
+def forget_session() -> None:
+    """Drop everything in the session. A session kept by the server gets a new id."""
+    session.clear()
+    interface: Any = current_app.session_interface
+    if hasattr(interface, "regenerate"):
+        interface.regenerate(session)

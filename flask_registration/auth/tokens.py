@@ -1,0 +1,333 @@
+"""Tokens, and login sessions (sessions and tokens) as rows of the database."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from flask import g, has_request_context, request
+from flask_sqlalchemy import SQLAlchemy
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from sqlalchemy import Column, DateTime, String, delete, select, update
+from sqlalchemy import inspect as sqlalchemy_inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from ..errors import NotAuthenticated
+from ..users.identifiers import parse_identifier
+from ..users.mixins import BIG_KEY, as_utc, utc_now
+from ..users.stamps import next_stamp, stamp_digest
+from ..users.store import User, UserStore
+from .links import is_canonical
+
+Kind = Literal["session", "token"]
+
+#: The precision of the time of the last use. It is not written more often.
+LAST_USE_PRECISION = timedelta(minutes=1)
+
+
+class LoginMixin:
+    """The columns of a session or a token: ``class Login(LoginMixin, db.Model)``.
+
+    ``user_id`` is the user's verification id as text. The application can redeclare it as a foreign
+    key.
+    """
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    user_id: Mapped[Any] = mapped_column(String(255), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    stamp_mark: Mapped[str] = mapped_column(String(32))
+    fresh: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    last_used_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ip_address: Mapped[str | None] = mapped_column(String(45))
+    user_agent: Mapped[str | None] = mapped_column(String(255))
+
+
+class LoginStore:
+    """Stores login sessions, with digests of their secrets. The table alone lets no one log in.
+
+    :param periods: how long a login session of each kind is valid.
+    """
+
+    def __init__(
+        self, db: SQLAlchemy, model: type[Any], users: UserStore, periods: dict[Kind, timedelta]
+    ) -> None:
+        self._db = db
+        self.model = self._model = model
+        self._users = users
+        self._periods = periods
+        self.columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(model).columns
+
+    def begin(self, user: User, kind: Kind, *, fresh: bool = False, commit: bool = False) -> str:
+        """Add a login session. Return its secret, 256 random bits.
+
+        :param fresh: whether the client has just shown the password.
+        :param commit: use a transaction of its own; otherwise the caller commits.
+        """
+        secret, now = secrets.token_urlsafe(32), utc_now()
+        current_request = request if has_request_context() else None
+        login = self._model(
+            user_id=self._key(user),
+            kind=kind,
+            fresh=fresh,
+            digest=_digest(secret),
+            stamp_mark=stamp_digest(self._users.snapshot(user)),
+            created_at=now,
+            expires_at=now + self._periods[kind],
+            last_used_at=now,
+            ip_address=current_request and _printable(current_request.remote_addr, 45),
+            user_agent=current_request and _printable(current_request.user_agent.string, 255),
+        )
+        if commit:
+            bind = self._db.session.get_bind(sqlalchemy_inspect(self._model))
+            with Session(bind, expire_on_commit=False) as session:
+                session.add(login)
+                session.commit()
+        else:
+            self._db.session.add(login)
+            self._db.session.flush()
+        return secret
+
+    def drop(self, secret: str) -> None:
+        """Delete the login session with this secret, of any user, without committing."""
+        self._delete(self._model.digest == _digest(secret))
+
+    def find_user(self, secret: str, kind: Kind) -> User | None:
+        """Return the user of a valid login session."""
+        login = self._find(secret)
+        user = None if login is None else self._users.get(str(login.user_id))
+        return user if user is not None and self._check(login, user, kind) else None
+
+    def is_valid(self, user: User, secret: str) -> bool:
+        """Return whether this user has a valid session with this secret."""
+        login = self._find(secret)
+        is_own = login is not None and login.user_id == self._key(user)
+        return is_own and self._check(login, user, "session")
+
+    def _check(self, login: Any, user: User, kind: Kind) -> bool:
+        """Return whether a login session of this kind is valid, and note its use."""
+        is_current = login.kind == kind and as_utc(login.expires_at) > utc_now()
+        if is_current and login.stamp_mark == stamp_digest(self._users.snapshot(user)):
+            self._note_use(login)
+            return True
+        return False
+
+    def age(self, secret: str) -> float | None:
+        """Return the seconds since the client showed the password for this login session, if so."""
+        login = self._find(secret)
+        if login is None or not login.fresh:
+            return None
+        return (utc_now() - as_utc(login.created_at)).total_seconds()
+
+    def of(self, user: User) -> Sequence[Any]:
+        """Return the user's valid login sessions, the last used one first."""
+        valid = select(self._model).where(
+            self._is_of(user),
+            self._model.expires_at > utc_now(),
+            self._model.stamp_mark == stamp_digest(self._users.snapshot(user)),
+        )
+        return self._db.session.scalars(valid.order_by(self._model.last_used_at.desc())).all()
+
+    def is_it(self, login: Any, secret: str | None) -> bool:
+        """Return whether this login session has this secret."""
+        return secret is not None and login.digest == _digest(secret)
+
+    def describe(self, login: Any, *, current: bool) -> dict[str, Any]:
+        """Return a login session for its user. Times are in UTC, in the format of ISO 8601."""
+        times = {
+            name: as_utc(getattr(login, name)).isoformat()
+            for name in ("created_at", "last_used_at", "expires_at")
+        }
+        seen = {name: getattr(login, name) for name in ("id", "kind", "ip_address", "user_agent")}
+        return {**seen, **times, "current": current}
+
+    def end(self, user: User, login_id: str) -> bool:
+        """Delete a login session of the user, without committing. Return whether it existed."""
+        key = parse_identifier(login_id, self.columns["id"])
+        return key is not None and self._delete(self._is_of(user), self._model.id == key) == 1
+
+    def end_secret(self, user: User, secret: str) -> None:
+        """Delete the user's login session with this secret, without committing."""
+        self._delete(self._is_of(user), self._model.digest == _digest(secret))
+
+    def end_all(self, user: User, *, kind: Kind | None = None) -> None:
+        """Delete the user's login sessions of one kind or of all, without committing."""
+        of_kind = [] if kind is None else [self._model.kind == kind]
+        self._delete(self._is_of(user), *of_kind)
+
+    def expired(self, before: datetime) -> Sequence[Any]:
+        """Return the ids of the login sessions that expired before this time."""
+        expired = select(self._model.id).where(self._model.expires_at < before)
+        return self._db.session.scalars(expired).all()
+
+    def remove(self, ids: Sequence[Any], before: datetime) -> int:
+        """Delete those of these login sessions that expired before this time, without committing.
+
+        Return the number deleted.
+        """
+        return self._delete(self._model.id.in_(ids), self._model.expires_at < before)
+
+    def _is_of(self, user: User) -> Any:
+        return self._model.user_id == self._key(user)
+
+    def _delete(self, *conditions: Any) -> int:
+        statement = delete(self._model).where(*conditions)
+        options = {"synchronize_session": False}
+        result: Any = self._db.session.execute(statement, execution_options=options)
+        return int(result.rowcount)
+
+    def _find(self, secret: str) -> Any:
+        found = select(self._model).where(self._model.digest == _digest(secret))
+        return self._db.session.scalars(found).one_or_none()
+
+    def _note_use(self, login: Any) -> None:
+        now = utc_now()
+        if now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
+            g.setdefault("_registration_last_uses", {})[login.id] = now
+
+    def forget_uses(self) -> None:
+        """Drop the times of use that are noted and not written yet."""
+        g.pop("_registration_last_uses", None)
+
+    def write_uses(self) -> None:
+        """Write the noted times of use, when the connection of the request is free."""
+        mapper = sqlalchemy_inspect(self._model)
+        for login_id, now in g.pop("_registration_last_uses", {}).items():
+            rows = update(self._model).where(self._model.id == login_id)
+            statement = rows.values(last_used_at=now)
+            engine: Any = self._db.session.get_bind(mapper, clause=statement)
+            # A request does not fail because this time was not written.
+            with suppress(SQLAlchemyError), engine.begin() as connection:
+                connection.execute(statement)
+
+    def _key(self, user: User) -> Any:
+        return parse_identifier(self._users.identifier(user), self.columns["user_id"])
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _printable(text: str | None, length: int) -> str | None:
+    return "".join(filter(str.isprintable, text or ""))[:length] or None
+
+
+class TokenManager(Protocol):
+    """The methods of ``REGISTRATION_AUTH_TOKEN_MANAGER_CLASS``. It is made without arguments."""
+
+    def provide_token(self, user: User) -> str:
+        """Return a new token for this user."""
+
+    def find_user(self, token: str) -> User | None:
+        """Return the user of a valid token."""
+
+    def revoke_token(self, user: User, *, token: str | None = None) -> None:
+        """Revoke this token of the user, or all of them."""
+
+
+@runtime_checkable
+class DatedTokenManager(Protocol):
+    """A token manager that knows when the client showed the password for a token.
+
+    For a while, its tokens need no re-authentication.
+    """
+
+    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+        """Return a new token for this user.
+
+        :param fresh: whether the client has just shown the password.
+        """
+
+    def age(self, token: str) -> float | None:
+        """Return the seconds since the client showed the password for this token, if it did."""
+
+
+class SignedTokenManager:
+    """Tokens without a table: signed, expiring, and bound to the account's security stamp.
+
+    A single token cannot be revoked. Revoking changes the stamp, which invalidates every session
+    and token of the user.
+
+    :param keys: returns the keys, at each use. The oldest comes first, and the last one signs.
+    """
+
+    def __init__(
+        self, keys: Callable[[], Sequence[str | bytes]], users: UserStore, period: timedelta
+    ) -> None:
+        self._keys = keys
+        self._users = users
+        self._period = period.total_seconds()
+
+    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+        digest = stamp_digest(self._users.snapshot(user))
+        return self._serializer().dumps([self._users.identifier(user), digest, fresh])
+
+    def find_user(self, token: str) -> User | None:
+        try:
+            identifier, digest, _ = self._load(token, max_age=int(self._period))
+        except BadSignature:
+            return None
+        user = self._users.get(identifier)
+        if user is None or digest != stamp_digest(self._users.snapshot(user)):
+            return None
+        return user
+
+    def revoke_token(self, user: User, *, token: str | None = None) -> None:
+        seen = self._users.snapshot(user)
+        if not self._users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)}):
+            raise NotAuthenticated  # suspended or changed just now: the token may be valid later
+
+    def age(self, token: str) -> float | None:
+        try:
+            (*_, fresh), signed_at = self._load(token, return_timestamp=True)
+        except BadSignature:
+            return None
+        return time.time() - float(signed_at.timestamp()) if fresh else None
+
+    def _load(self, token: str, **options: Any) -> Any:
+        """Return the data of a token.
+
+        :raises itsdangerous.BadSignature: it is forged, expired, or not in the canonical form.
+        """
+        loaded = self._serializer().loads(token, **options)
+        if not is_canonical(token.rpartition(".")[2]):
+            raise BadSignature("The signature is not in its canonical form.")
+        return loaded
+
+    def _serializer(self) -> URLSafeTimedSerializer:
+        keys = [key.encode() if isinstance(key, str) else key for key in self._keys()]
+        return URLSafeTimedSerializer(
+            keys,
+            salt="flask-registration.token",
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+
+class StoredTokenManager:
+    """Tokens as rows of the login model, with a digest only. Each can be revoked on its own."""
+
+    def __init__(self, logins: LoginStore) -> None:
+        self._logins = logins
+
+    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+        return self._logins.begin(user, "token", fresh=fresh)
+
+    def find_user(self, token: str) -> User | None:
+        return self._logins.find_user(token, "token")
+
+    def revoke_token(self, user: User, *, token: str | None = None) -> None:
+        if token is None:
+            self._logins.end_all(user, kind="token")
+        else:
+            self._logins.end_secret(user, token)
+
+    def age(self, token: str) -> float | None:
+        return self._logins.age(token)

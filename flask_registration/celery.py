@@ -1,0 +1,80 @@
+"""Send e-mails by the application's Celery: a task ends only when its e-mail was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task
+from flask import Flask
+
+from .mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, delay, is_final
+from .mail.message import Mail
+from .settings import PREFIX
+from .state import Extra, Setup
+
+#: What Celery, its events and its monitors show instead of an e-mail with its link.
+SHOWN = "('an e-mail',)"
+
+
+def make_task(app: Flask, mailer: Mailer, settings: RetrySettings) -> Any:
+    """Return the task that sends a packed e-mail, and retries it after a failure.
+
+    It is acknowledged when the e-mail was sent: if a worker dies before that, another one sends it.
+    """
+
+    class SendMail(Task):  # type: ignore[misc]  # Celery ships no types
+        name = "flask_registration.send_mail"
+        max_retries = settings.mail_tries
+        acks_late = True
+        reject_on_worker_lost = True
+        ignore_result = True
+
+        def run(self, packed: dict[str, Any]) -> None:
+            mail, tries = Mail.unpacked(packed), self.request.retries + 1
+            with app.app_context():
+                try:
+                    mailer.send(mail)
+                except Exception as error:
+                    if is_final(settings, tries, error):
+                        mailer.report(mail, error)
+                        return
+                    wait = delay(settings, tries)
+                    mailer.report_try(mail, error, tries, wait)
+                    raise self.retry(countdown=wait.total_seconds(), argsrepr=SHOWN) from None
+
+    return SendMail()
+
+
+class CeleryDispatcher(BackgroundDispatcher):
+    """Publishes an e-mail by a thread of the pool after the commit, so that no response waits for the broker.
+
+    An e-mail that the application sends cannot be published; it is sent as by the background dispatcher.
+    """
+
+    def __init__(self, app: Flask, mailer: Mailer, settings: RetrySettings) -> None:
+        super().__init__(app, mailer)
+        self._task = make_task(app, mailer, settings)
+        app.extensions["celery"].register_task(self._task)
+
+    def deliver(self, mail: Mail) -> None:
+        work = self._mailer.send if mail.send_by_application else self._publish
+        self._mailer.send_safely(work, mail)
+
+    def _publish(self, mail: Mail) -> None:
+        self._task.apply_async((mail.packed(),), argsrepr=SHOWN)
+
+
+def prepare(setup: Setup) -> None:
+    """Check that the application has a Celery, and register the dispatcher ``"celery"``."""
+    app, reader = setup.app, setup.reader
+    if "celery" not in app.extensions:
+        reader.problem(
+            PREFIX + "MAIL_DISPATCHER",
+            'is "celery", but the application has none. Set app.extensions["celery"] to it before '
+            "registration.init_app(app).",
+        )
+    retries = reader.read(RetrySettings)
+    setup.dispatchers["celery"] = lambda mailer: CeleryDispatcher(app, mailer, retries)
+
+
+extra = Extra(prepare=prepare)

@@ -1,0 +1,270 @@
+"""The commands for the configuration, the API description and the e-mail preview."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import click
+import jinja2
+from flask import Flask
+
+from ..checks import Finding
+from ..deployment import run_checks
+from ..extension import SETTINGS_GROUPS, extra_settings
+from ..flows.default import DEFAULT_FLOWS, EXTRAS
+from ..http.responses import HTTPSettings
+from ..mail.message import RenderedMail
+from ..openapi.markdown import to_markdown
+from ..openapi.serving import INSTALL, Description
+from ..preview import Example, declared, examples
+from ..settings import PREFIX, Settings, declarations, format_value
+from ..state import RegistrationState
+from .base import fail, load, printable, registration_cli
+
+COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+@registration_cli.command("check")
+@click.option("--mail", is_flag=True, help="Connect to the mail server, too. Sends no e-mail.")
+@click.option("--database", is_flag=True, help="Compare the database with the models, too.")
+@click.option("--strict", is_flag=True, help="Exit with 1 on a warning, too, and print notes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_context
+def check_command(
+    context: click.Context, mail: bool, database: bool, strict: bool, as_json: bool
+) -> None:
+    """Report errors of the configuration and what is insecure in production.
+
+    Exit status 1: the application cannot start, or the check of the mail server or the database
+    failed.
+    """
+    app, state = load(context)
+    with app.app_context():
+        findings = run_checks(app, state, mail_server=mail, database=database)
+    shown = [each for each in findings if strict or each.level != "note"]
+    if as_json:
+        click.echo(json.dumps([each._asdict() for each in shown], indent=2))
+    else:
+        report(shown)
+    levels = {each.level for each in findings}
+    if "error" in levels or (strict and "warning" in levels):
+        raise SystemExit(1)
+
+
+def report(findings: Sequence[Finding]) -> None:
+    """Print the findings, errors first, and how many there are."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    counts = []
+    for level, color in COLORS.items():
+        found = [each for each in findings if each.level == level]
+        for finding in found:
+            text = _wrapped(f"{level}: {finding.subject} {finding.problem}", width, "", "  ")
+            click.echo(click.style(level, fg=color, bold=True) + text.removeprefix(level))
+            click.echo(_wrapped(f"-> {finding.hint}", width, "  ", "     ") + "\n")
+        if found:
+            counts.append(f"{len(found)} {level}{'' if len(found) == 1 else 's'}")
+    click.echo(f"{', '.join(counts)}." if counts else "No problems found.")
+
+
+def _wrapped(text: str, width: int, first: str, then: str) -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+@registration_cli.command("settings")
+@click.option("--markdown", is_flag=True, help="Print Markdown tables. Needs no application.")
+@click.pass_context
+def settings_command(context: click.Context, markdown: bool) -> None:
+    """Print every setting with its value, its default and a description."""
+    if markdown:
+        click.echo(settings_table(), nl=False)
+        return
+    _, state = load(context)
+    for group, values in state.settings.items():
+        if not declarations(group):
+            continue
+        click.secho(f"\n{_title(group).replace('``', '')}", bold=True)
+        for declaration in declarations(group):
+            field = declaration.key.removeprefix(PREFIX).lower()
+            value, default = getattr(values, field), getattr(group(), field)
+            click.echo(f"\n  {declaration.key}")
+            shown = declaration.default if value == default else format_value(value)
+            click.echo(f"    value:   {shown}")
+            click.echo(f"    default: {declaration.default}")
+            click.echo(textwrap.indent(textwrap.fill(declaration.help, 100), "    "))
+
+
+def settings_table() -> str:
+    """Return every setting in Markdown tables, one for each group."""
+    parts = []
+    groups = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings(EXTRAS))
+    for group in filter(declarations, groups):
+        parts.append(f"**{_title(group).rstrip('.').replace('``', '`')}**\n\n")
+        parts.append("| setting | default | what it is for |\n| --- | --- | --- |\n")
+        for key, kind, default, help in declarations(group):
+            about = help.replace("|", r"\|")
+            parts.append(f"| `{key}` | {_cell(default)} | {about} *({kind})* |\n")
+        parts.append("\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _title(group: type[Settings]) -> str:
+    """Return the first line of the docstring of a group of settings."""
+    return (group.__doc__ or "").splitlines()[0]
+
+
+def _cell(default: str) -> str:
+    is_code = default.startswith(("'", "[", "{")) or default in ("True", "False", "None")
+    return f"`{default}`" if is_code else default
+
+
+@registration_cli.command("openapi")
+@click.option(
+    "--output",
+    type=click.File("w", "utf-8", lazy=True),
+    default="-",
+    metavar="FILE",
+    help="Write to this file instead of stdout.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["json", "yaml", "markdown"]),
+    default="json",
+    help="The output format; the default is json.",
+)
+@click.pass_context
+def openapi_command(context: click.Context, output: IO[str], kind: str) -> None:
+    """Print the API description of this application.
+
+    The format is OpenAPI 3.1, and the content follows this configuration. Generate clients and
+    types from it. The Markdown output is a page for people.
+    """
+    app, state = load(context)
+    try:
+        document = Description(app, state).document
+        if kind == "yaml":
+            from apispec.yaml_utils import dict_to_yaml
+
+            text = dict_to_yaml(document, {"allow_unicode": True, "width": 120})
+        elif kind == "markdown":
+            text = to_markdown(document)
+        else:
+            text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    except ModuleNotFoundError as error:
+        fail(f"This command requires {error.name}. Install it: {INSTALL}.")
+    output.write(text)
+
+
+#: Marks a folder that this command made, whose files it may replace.
+MARK = '<meta name="generator" content="flask registration preview-mail">'
+
+
+#: The characters that are replaced in a file name.
+FILE = re.compile(r"[^\w-]")
+
+
+class Shown(NamedTuple):
+    """An e-mail on the index page. Without ``content``, ``problem`` says why it is not shown."""
+
+    name: str
+    whom: str
+    when: str
+    to: str | None
+    sender: str | None
+    content: RenderedMail | None
+    problem: str | None
+
+
+@registration_cli.command("preview-mail")
+@click.argument("folder", default="mail-preview", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--language", metavar="TAG", help="The Accept-Language header of the example request."
+)
+@click.pass_context
+def preview_mail_command(context: click.Context, folder: Path, language: str | None) -> None:
+    """Write every e-mail to HTML files for a preview.
+
+    FOLDER is mail-preview by default. It receives an index.html, and the HTML and the text of each
+    e-mail that this configuration sends. The e-mails contain example data, and the application's
+    templates and hooks render them. The command does not use the database and sends no e-mail. The
+    links are not valid. Exit status 1: an e-mail could not be rendered; the others are written.
+    """
+    app, state = load(context)
+    headers = {"Accept-Language": language} if language else {}
+    with app.test_request_context(f"{state.group(HTTPSettings).url_prefix}/", headers=headers):
+        state.sessions.wrap_loaders()  # a template may ask who is logged in
+        found = [_shown(each) for each in examples(state)]
+    if language and not state.languages.match(language):
+        offered = ", ".join(state.languages.tags)
+        text = f"No language matches {language!r}, so the default is used. Available: {offered}."
+        click.secho(text, err=True, fg="yellow")
+    names = {each.name for each in found}
+    others = [each.name for each in declared(state) if each.name not in names]
+    try:
+        _clear(folder)
+        for each in found:
+            _write(folder, each)
+        (folder / "index.html").write_text(_index(app, state, found, others), "utf-8")
+    except OSError as error:
+        fail(f"{folder} is not writable: {error.strerror or error}.")
+    for each in found:
+        about = each.content.subject if each.content else each.problem or ""
+        click.echo(f"  {each.name:<18} {printable(about)}")
+    count = sum(each.content is not None for each in found)
+    click.echo(f"{count} {'e-mail' if count == 1 else 'e-mails'} in {folder / 'index.html'}")
+    failed = [each.name for each in found if each.problem and each.to is None]
+    if failed:
+        fail(f"Not rendered: {', '.join(failed)}.")
+
+
+def _shown(example: Example) -> Shown:
+    mail, when = example.mail, example.when.replace("`", "")
+    about = (FILE.sub("_", example.name), example.to, when)
+    if mail is None:
+        return Shown(*about, None, None, None, f"{type(example.error).__name__}: {example.error}")
+    if mail.send_by_application:
+        return Shown(*about, mail.to, None, None, "The application sends this e-mail itself.")
+    subject = " ".join(str(mail.content.subject).split())
+    return Shown(*about, mail.to, mail.sender, mail.content._replace(subject=subject), None)
+
+
+def _clear(folder: Path) -> None:
+    """Create the folder, or delete the files of an earlier preview in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / "index.html"
+    page = index.read_text("utf-8", "replace") if index.is_file() else ""
+    if any(folder.iterdir()) and MARK not in page:
+        fail(f"{folder} contains other files. Choose a new or an empty folder.")
+    for name in re.findall(r'<a href="([\w-]+\.(?:html|txt))">', page):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _write(folder: Path, mail: Shown) -> None:
+    """Write the parts of an e-mail, with the mark that tells a browser the encoding of the text."""
+    if mail.content:
+        (folder / f"{mail.name}.txt").write_text(str(mail.content.text_body), "utf-8-sig")
+        if mail.content.html_body:
+            (folder / f"{mail.name}.html").write_text(str(mail.content.html_body), "utf-8-sig")
+
+
+def _index(
+    app: Flask, state: RegistrationState, mails: Sequence[Shown], others: Sequence[str]
+) -> str:
+    loader = jinja2.PackageLoader("flask_registration")
+    environment = jinja2.Environment(loader=loader, autoescape=True)
+    template = environment.get_template("registration/page/mails.html")
+    name = state.composer.site_name
+    return template.render(mark=MARK, site_name=name, app=app.name, mails=mails, others=others)

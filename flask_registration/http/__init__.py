@@ -1,0 +1,1 @@
+"""Flows and endpoints, request bodies, schemas and responses."""

@@ -1,0 +1,223 @@
+"""Find and create accounts by the fields of a request body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, validates_schema
+
+from ..auth.links import SignedLink
+from ..errors import DuplicateValue
+from ..i18n.messages import Message
+from ..signals import user_deleted
+from ..state import RegistrationState
+from ..users.mixins import as_utc
+from ..users.store import User
+from .bodies import REQUIRED, BodySchema, Text
+from .responses import collect_messages
+from .schemas import check_confirmation
+
+DUPLICATES = {
+    "username": Message("This username is already in use.", code="taken"),
+    "email": Message("This e-mail address is already in use.", code="taken"),
+}
+DUPLICATE_FIELD = Message("This {field} is already in use.", code="taken")
+
+# Find
+
+
+def account_schema(state: RegistrationState, *, with_email: bool = True) -> Schema:
+    """Return a schema that names an account by ``login``, a login field, or ``email``."""
+    names = dict.fromkeys(["login", *state.fields.login, *(["email"] if with_email else [])])
+    return _AccountSchema.from_dict({name: Text() for name in names}, name="Account")()
+
+
+class _AccountSchema(BodySchema):
+    @property
+    def alternatives(self) -> Iterable[str]:
+        return self.fields
+
+    @validates_schema
+    def _at_least_one(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if not data:
+            raise ValidationError(REQUIRED, "login")
+
+
+def find_users(state: RegistrationState, data: Mapping[str, str]) -> list[User]:
+    """Return the accounts that a request body names. Every way to find one is tried, found or not."""
+    named = _named(state, data)
+    return [user for name, value in named for user in state.users.find(name, value)]
+
+
+def _named(state: RegistrationState, data: Mapping[str, Any]) -> dict[tuple[str, Any], None]:
+    """Return the fields by which a request body may name an account, with their values."""
+    fields = state.fields
+    named = [(name, data["login"]) for name in fields.login if "login" in data]
+    named += [(name, data[name]) for name in fields.login if name in data]
+    if fields.email and "email" in data:
+        named.append((fields.email, data["email"]))
+    return dict.fromkeys(named)
+
+
+# Names of accounts for rate limits
+
+
+def account_names(state: RegistrationState, data: Any) -> list[str]:
+    """Return the names of the accounts in a request body: one for all spellings, without a look-up.
+
+    A schema of the application may load something without names.
+    """
+    if not isinstance(data, Mapping):
+        return []
+    named = [(name, str(value)) for name, value in _named(state, data)]
+    found = [key for name, value in named if (key := state.users.lookup(name, value))]
+    keys = found or [("", value) for _, value in named]
+    return list(dict.fromkeys(f"{name}={value}" for name, value in keys))
+
+
+def login_names(state: RegistrationState, user: User) -> list[str]:
+    """Return the names by which a user logs in."""
+    values = {name: getattr(user, name) for name in state.fields.login}
+    return account_names(
+        state, {name: value for name, value in values.items() if value is not None}
+    )
+
+
+def link_names(state: RegistrationState, link: SignedLink) -> list[str]:
+    """Return the name of the account of a link."""
+    return [link.user_id]
+
+
+# Create
+
+
+def new_user(state: RegistrationState, data: Mapping[str, Any], *, verified: bool) -> User:
+    """Return a user with normalized fields and a checked password, which is not stored yet.
+
+    :raises marshmallow.ValidationError: with the messages of all fields.
+    """
+    password = data.get("password")
+    if not isinstance(password, str):  # a schema of the application may not have the field
+        raise ValidationError(REQUIRED, "password")
+    values = {name: value for name, value in data.items() if name in state.fields.columns}
+    messages: dict[str, Any] = {}
+    with collect_messages(messages):
+        values = state.users.build(values)
+    with collect_messages(messages):
+        state.passwords.check(password, state.users.inputs(values))
+    with collect_messages(messages):
+        check_confirmation(data)
+    if messages:
+        raise ValidationError(messages)
+    password_hash = state.passwords.hash(password)
+    return state.users.create(values, password_hash=password_hash, verified=verified)
+
+
+def create_user(
+    state: RegistrationState, /, *, password: str, verified: bool = True, **fields: Any
+) -> Any:
+    """Create a user as a registration does, in a flow or outside a request. The caller commits.
+
+    :param fields: any columns of the model, also those that no client may set.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail address.
+    """
+    unknown = [name for name in fields if name not in state.fields.columns]
+    if unknown:
+        raise TypeError(f"{state.fields.model.__name__} has no column {', '.join(unknown)}.")
+    user = new_user(state, {**fields, "password": password}, verified=verified)
+    try:
+        state.users.add(user, savepoint=True)
+    except DuplicateValue as duplicate:
+        raise duplicate_error(state, duplicate) from None
+    return user
+
+
+def duplicate_error(
+    state: RegistrationState, duplicate: DuplicateValue, *, hide_email: bool = False
+) -> ValidationError:
+    """Build the validation error for duplicate values.
+
+    :param hide_email: omit the e-mail address, for enumeration protection.
+    """
+    fields = duplicate.fields
+    shown = [name for name in fields if not (hide_email and name == state.fields.email)]
+    names = shown or fields
+    if not names:
+        message = Message("These values conflict with existing data.", code="conflict")
+        return ValidationError(message)
+    messages = {
+        name: [DUPLICATES.get(name) or DUPLICATE_FIELD.format(field=name.replace("_", " "))]
+        for name in names
+    }
+    return ValidationError(messages)
+
+
+# Expired registrations
+
+
+def add_account(
+    state: RegistrationState,
+    user: User,
+    *,
+    expired_before: datetime | None,
+    look_first: bool = False,
+) -> list[User]:
+    """Store an account without committing. Return the expired registrations that it displaces.
+
+    :param expired_before: unverified registrations before this time have expired; None if none expires.
+    :param look_first: look for duplicates before the INSERT, so that a duplicate takes the same time.
+    :raises DuplicateValue: another account has one of the unique values.
+    """
+    try:
+        if look_first:
+            state.users.check_unique(user)
+        state.users.add(user)
+    except DuplicateValue as duplicate:
+        before, holders = expired_before, list(duplicate.holders)
+        if before is None or not all(has_expired(state, each, before) for each in holders):
+            raise
+        if not all(_delete_pending(state, holder) for holder in holders):
+            state.users.rollback()
+            holders = []
+        state.users.add(user)
+        return holders
+    return []
+
+
+def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
+    """Return whether an account was registered before that time, and neither verified nor used since."""
+    joined = getattr(user, state.fields.joined) if state.fields.joined else None
+    is_unused = getattr(user, "last_login", None) is None
+    is_pending = state.users.snapshot(user).is_pending
+    return is_pending and is_unused and joined is not None and as_utc(joined) < before
+
+
+def remove_expired(state: RegistrationState, identifier: str, before: datetime) -> bool:
+    """Delete a registration that has expired, commit, and send the signal. Return whether it was deleted.
+
+    It stays if it is verified at the same moment, or if other rows refer to it.
+    """
+    user = state.users.get(identifier)
+    is_due = user is not None and has_expired(state, user, before)
+    if not (is_due and _delete_pending(state, user)):
+        state.users.rollback()
+        return False
+    state.users.commit()
+    state.announce(user_deleted, user=user)
+    return True
+
+
+def _delete_pending(state: RegistrationState, user: User) -> bool:
+    # Writing the flag locks the row: a later verification waits, and an earlier one wins.
+    expected = {"is_verified": False, "last_login": None}
+    seen = state.users.snapshot(user)
+    if not state.users.change(user, seen, {"is_verified": False}, expecting=expected):
+        return False
+    state.sessions.end_logins(user)
+    try:
+        state.users.delete(user)
+    except DuplicateValue:
+        return False
+    return True

@@ -1,0 +1,240 @@
+"""Read a request body as JSON, and the base schemas of request bodies and responses."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
+
+from flask import Request, g, request
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+
+from ..auth.links import SignedLink
+from ..auth.sessions import LoginSettings
+from ..errors import LinkInvalid
+from ..i18n.messages import Message
+from ..state import RegistrationState
+
+#: How deep lists and objects in a request body may be nested.
+MAX_DEPTH = 100
+
+#: NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 does not have.
+UNSAFE = re.compile("[\0\ud800-\udfff]")
+
+NOT_JSON = Message("Send JSON, with the header Content-Type: application/json.")
+INVALID_JSON = Message("The request body is not valid JSON in UTF-8.")
+REQUIRED = Message("This field is required.", code="required")
+NULL = Message("This field may not be null.", code="null")
+BLANK = Message("This field may not be blank.", code="blank")
+UNSUPPORTED_CHARACTERS = Message("This text contains unsupported characters.", code="unstorable")
+
+Messages = dict[str, str | list[Any] | dict[Any, Any]]
+
+#: The messages of Django REST framework for missing values, for the fields of all our schemas.
+MESSAGES: Messages = {"required": REQUIRED, "null": NULL}
+
+
+class BodySchema(Schema):
+    """The base of our schemas. It ignores fields that it does not have."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    @property
+    def alternatives(self) -> Iterable[str]:
+        """The fields of which a request body must have at least one."""
+        return ()
+
+
+class SuccessSchema(Schema):
+    """The response of a successful step, unless the application sets ``SUCCESS_RESPONSE_BUILDER``."""
+
+    detail: fields.String = fields.String(required=True)
+
+
+class Text(fields.String):
+    """A string of a request body."""
+
+    default_error_messages: Messages = MESSAGES
+
+
+def not_blank(text: str | None) -> None:
+    """Refuse an empty text.
+
+    :raises marshmallow.ValidationError: the text is empty.
+    """
+    if text == "":
+        raise ValidationError(BLANK)
+
+
+class LinkParameter(fields.Field[str]):
+    """A parameter of a link: text or a whole number, kept as the client sent it."""
+
+    default_error_messages: Messages = {
+        **MESSAGES,
+        "invalid": Message("Not a parameter of a link."),
+    }
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.make_error("invalid")
+        try:
+            text = str(value)
+        except ValueError:  # more digits than Python converts
+            raise self.make_error("invalid") from None
+        if not text:
+            raise self.make_error("required")
+        if len(text) > 512 or not is_safe(text):
+            raise self.make_error("invalid")
+        return text
+
+
+class LinkSchema(BodySchema):
+    """The parameters of a link.
+
+    A missing parameter is an error of its field. Any other error is ``signature-invalid``.
+    """
+
+    user_id: LinkParameter = LinkParameter(required=True)
+    timestamp: LinkParameter = LinkParameter(required=True)
+    signature: LinkParameter = LinkParameter(required=True)
+
+    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
+        """Replace errors of parameters by ``signature-invalid``.
+
+        :raises LinkInvalid: a parameter is present and invalid.
+        """
+        messages = error.messages if isinstance(error.messages, dict) else {}
+        parameters = {
+            name for name, field in self.fields.items() if isinstance(field, LinkParameter)
+        }
+        missing = {REQUIRED, NULL}
+        wrong = parameters.intersection(messages)
+        if any(not missing.intersection(messages[name]) for name in wrong):
+            raise LinkInvalid
+
+    @post_load
+    def _link(self, data: dict[str, str], **kwargs: Any) -> SignedLink:
+        return SignedLink(**data)
+
+
+class EmailLinkSchema(LinkSchema):
+    """The parameters of a link that is about another e-mail address than the account's."""
+
+    email: LinkParameter = LinkParameter(required=True)
+
+
+def login_response(state: RegistrationState) -> Schema:
+    """Return the schema of a login's response, with the token if logins return one."""
+    has_token = state.group(LoginSettings).login_retrieve_token
+    fields_: dict[str, Any] = {"token": fields.String(required=True)} if has_token else {}
+    return SuccessSchema.from_dict(fields_, name="LoggedIn")()
+
+
+def renewal_response(state: RegistrationState) -> Schema:
+    """Return the schema of a step that ends other logins: a new token if the client sent one."""
+    return SuccessSchema.from_dict({"token": fields.String()}, name="Renewed")()
+
+
+def load(schema: Schema, max_length: int) -> Any:
+    """Load the request body with a schema.
+
+    :param max_length: the maximum length of the request body in bytes.
+    :raises marshmallow.ValidationError: it is no JSON object, or the schema refuses it.
+    :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
+    """
+    if request.method == "DELETE" and not request.content_length:  # which no form can send
+        return schema.load({})
+    form = g.get("_registration_body")
+    body = read_json(max_length) if form is None else form
+    if not isinstance(body, dict):
+        message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
+        raise ValidationError(message)
+    _check_characters(schema, body)
+    try:
+        return schema.load(body)
+    except ValidationError as error:
+        error.kwargs["schema"] = schema  # the pointers of problem details depend on it
+        raise
+
+
+def _check_characters(schema: Schema, body: dict[str, Any]) -> None:
+    unsafe = [key for key in body if not is_safe(body[key])]
+    if not unsafe:
+        return
+    names = {field.data_key or name for name, field in schema.fields.items()}
+    messages = {key: [UNSUPPORTED_CHARACTERS] for key in unsafe if key in names}
+    if messages:
+        error = ValidationError(cast(Any, messages))
+        schema.handle_error(error, body, many=False)
+        raise error
+
+
+@contextmanager
+def form_as_body(body: Mapping[str, Any]) -> Iterator[None]:
+    """Use a form of our own pages as the request body."""
+    g._registration_body = body
+    try:
+        yield
+    finally:
+        del g._registration_body
+
+
+def read_json(max_length: int) -> Any:
+    """Return the request body, which must be JSON with its media type.
+
+    A form of another site cannot send that (OWASP CSRF Prevention Cheat Sheet).
+
+    :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
+    """
+    current: Request = cast(Any, request)._get_current_object()  # a proxy looks it up each time
+    if not current.is_json:
+        raise UnsupportedMediaType(NOT_JSON)
+    limit = current.max_content_length
+    current.max_content_length = max_length if limit is None else min(limit, max_length)
+    data = current.get_data()
+    if len(data) > max_length:  # it was read before the limit was set
+        raise RequestEntityTooLarge
+    try:
+        return _DECODER.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise BadRequest(INVALID_JSON) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def is_safe(value: Any) -> bool:
+    """Return whether every database can store a value.
+
+    It has no NUL and no half of a surrogate pair, and is not nested deeper than :data:`MAX_DEPTH`.
+    """
+    if isinstance(value, str):
+        return not UNSAFE.search(value)
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if any(isinstance(each, str) and UNSAFE.search(each) for each in level):
+            return False
+        dicts = [each for each in level if isinstance(each, dict)]
+        level = [item for each in level if isinstance(each, list) for item in each]
+        level += [item for each in dicts for item in (*each.keys(), *each.values())]
+        if not level:
+            return True
+    return False

@@ -1,0 +1,249 @@
+"""Responses: success, errors, common headers, and the language that they are in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, cast
+
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, ValidationError
+from marshmallow.exceptions import SCHEMA
+from sqlalchemy.exc import StatementError
+from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.utils import import_string
+
+from ..errors import APIError, DatabaseUnavailable
+from ..i18n.languages import Language, Languages, load_language, shipped
+from ..security_log import DATABASE_UNAVAILABLE, record
+from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..state import current_registration
+from ..users.transaction import UNAVAILABLE, unavailable
+
+#: The media type of problem details (RFC 9457).
+PROBLEM = "application/problem+json"
+
+#: The code of an error that is about fields, and of a field's error without a code of its own.
+INVALID = "invalid"
+
+
+def success_response(
+    message: str, status: int, extra_data: Mapping[str, Any] | None
+) -> ResponseReturnValue:
+    """Return the default response of a successful step: ``{"detail": message}`` and more fields."""
+    return jsonify({"detail": message, **(extra_data or {})}), status
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTTPSettings(Settings):
+    """What all endpoints have in common."""
+
+    url_prefix: str = setting("/accounts", "The path of the endpoints.")
+    non_field_errors_key: str = setting(
+        "non_field_errors", "The key of errors that concern a whole request body."
+    )
+    success_response_builder: Callable[..., Any] = setting(
+        success_response,
+        "Makes the response of a successful step: `builder(message, status, extra_data)`.",
+    )
+    not_authenticated_decorators: tuple[Callable[..., Any], ...] = setting(
+        (), "Decorators, the outermost first, around every endpoint that needs no login."
+    )
+    max_content_length: int = setting(
+        65536, "The maximum length of a request body in bytes; a longer one returns 413."
+    )
+
+
+def check_url_prefix(reader: SettingsReader) -> None:
+    """Check that the prefix is a path."""
+    prefix = reader.read(HTTPSettings).url_prefix
+    if not re.fullmatch(r"((/[^/<>]+)+/?)?|/", prefix):
+        text = f'is {prefix!r}. Set a path that begins with a slash, for example "/accounts".'
+        reader.problem(PREFIX + "URL_PREFIX", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageSettings(Settings):
+    """The languages of responses and e-mails."""
+
+    languages: tuple[str, ...] = setting(
+        shipped(),
+        "The languages that are offered; the first one is the fallback. "
+        'A site in German only sets `["de"]`.',
+        default_text="English and all languages with a catalog",
+    )
+    locale_selector: Callable[..., Any] | None = setting(
+        None,
+        "Chooses the language: `selector(*, request, user, **kwargs)` returns a tag such as "
+        '`"de"`, or None for the default. `user` is the owner of the account that an e-mail is about; for a '
+        "response it is None.",
+        default_text="Flask-Babel's, else the header `Accept-Language`",
+    )
+    translation_directories: tuple[str, ...] = setting(
+        ("translations",),
+        "Directories, relative to the application's root path, with catalogs that take precedence: "
+        "`de/LC_MESSAGES/flask_registration.mo`.",
+    )
+
+
+def make_languages(app: Flask, reader: SettingsReader) -> Languages | None:
+    """Load the languages that the settings offer; a language without a catalog is a problem."""
+    settings = reader.read(LanguageSettings)
+    directories = [Path(app.root_path, name) for name in settings.translation_directories]
+    offered: dict[str, Language] = {}
+    for name in settings.languages:
+        language = load_language(name.replace("-", "_"), directories)
+        if language is None:
+            reader.problem(
+                PREFIX + "LANGUAGES",
+                f"names {name!r}, which has no catalog. Remove it, or add a catalog. "
+                f"Available languages: {', '.join(shipped())}.",
+            )
+        else:
+            offered[name] = language
+    if not settings.languages:
+        text = 'is empty. Name at least one language, for example ["en"].'
+        reader.problem(PREFIX + "LANGUAGES", text)
+    return Languages(offered, settings.locale_selector) if offered else None
+
+
+def translate(text: Any) -> Any:
+    """Translate a text, or a structure of texts, into the language of the response."""
+    return current_registration.languages.for_response().translate_all(text)
+
+
+# Errors
+
+
+class ErrorReport(NamedTuple):
+    """An error before it has a format.
+
+    :ivar detail: the text, translated.
+    :ivar messages: for an error about fields, their messages, not translated yet.
+    :ivar schema: the schema that these fields belong to, if it is known.
+    """
+
+    status: int
+    code: str
+    detail: str | None
+    headers: Sequence[tuple[str, str]] = ()
+    messages: Mapping[str, Any] | None = None
+    schema: Schema | None = None
+
+
+def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details: str) -> None:
+    """Return the errors of our endpoints as JSON; the application's other routes keep their own.
+
+    :param problem_details: the import string of the function that makes problem details.
+    """
+
+    def respond(error: Exception) -> ResponseReturnValue:
+        report = report_error(error)
+        if PROBLEM in request.headers.get("Accept", "").lower():
+            response: Response | None = import_string(problem_details)(report)
+            if response is not None:
+                return response
+        return json_error(report, settings.non_field_errors_key)
+
+    def handle_database_error(error: Exception) -> ResponseReturnValue:
+        reported = error if isinstance(error, DatabaseUnavailable) else unavailable(error)
+        cause = reported.__cause__ or error
+        current_app.logger.error("The database is not available.", exc_info=cause)
+        record(DATABASE_UNAVAILABLE, error=type(cause).__name__)
+        return respond(reported)
+
+    def hide_parameters(error: StatementError) -> NoReturn:
+        error.hide_parameters = True  # Flask logs it, and it may contain a password hash
+        raise error
+
+    # Each status by itself too: Flask prefers the application's handler of a status to ours for all.
+    kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException]
+    for kind in (*kinds, *default_exceptions):
+        blueprint.register_error_handler(kind, respond)
+    blueprint.register_error_handler(DatabaseUnavailable, handle_database_error)
+    for failure in UNAVAILABLE:  # from outside our views, for example an application's decorator
+        blueprint.register_error_handler(failure, handle_database_error)
+    blueprint.register_error_handler(StatementError, hide_parameters)
+
+
+def report_error(error: Exception) -> ErrorReport:
+    """Return what an error says, whatever its class."""
+    if isinstance(error, ValidationError):
+        schema = error.kwargs.get("schema")
+        return ErrorReport(400, INVALID, None, messages=by_field(error), schema=schema)
+    if isinstance(error, APIError):
+        headers = list(error.headers.items())
+        return ErrorReport(error.status, error.code, translate(error.detail), headers)
+    http = cast(HTTPException, error)
+    headers = [(name, value) for name, value in http.get_headers() if name != "Content-Type"]
+    return ErrorReport(http.code or 500, code_of(http), translate(http.description), headers)
+
+
+def json_error(report: ErrorReport, non_field_errors_key: str) -> Response:
+    """Return an error in the format of django-rest-registration."""
+    if report.messages is None:
+        response = jsonify(detail=report.detail, code=report.code)
+    else:
+        key = non_field_errors_key
+        texts = translate(report.messages).items()
+        response = jsonify({key if name == SCHEMA else name: text for name, text in texts})
+    response.status_code = report.status
+    response.headers.extend(report.headers)
+    return response
+
+
+def by_field(error: ValidationError) -> dict[str, Any]:
+    """Return the messages of an error by field."""
+    if isinstance(error.messages, dict):
+        return error.messages
+    return {error.field_name: error.messages}
+
+
+@contextmanager
+def collect_messages(messages: dict[str, Any]) -> Iterator[None]:
+    """Keep the messages of a ``ValidationError``, so that a response can have all of them."""
+    try:
+        yield
+    except ValidationError as error:
+        messages |= by_field(error)
+
+
+def code_of(error: HTTPException) -> str:
+    """Return the code of an HTTP error."""
+    return "throttled" if error.code == 429 else (error.name or "error").lower().replace(" ", "-")
+
+
+# Headers
+
+
+def add_response_headers(blueprint: Blueprint, languages: Languages) -> None:
+    """Add the common headers to every response of our endpoints, errors included."""
+
+    @blueprint.after_request
+    def add_headers(response: Any) -> Any:
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        varies = ["Accept"] if response.status_code >= 400 else []
+        if language := languages.used():
+            headers["Content-Language"] = language.tag
+            varies += [] if languages.is_one else ["Accept-Language"]
+        # Always the cookie: a template that reads the session would reveal that an e-mail is sent.
+        complete(response, headers, [*varies, "Cookie"])
+        return response
+
+
+def complete(response: Response, headers: Mapping[str, str], varies: Sequence[str]) -> None:
+    """Add the headers that a response lacks, and names to its ``Vary``."""
+    present = {name.lower() for name, _ in response.headers}
+    if "vary" in present:
+        values = response.headers.getlist("Vary")
+        known = [name.strip() for value in values for name in value.split(",")]
+        lower = {name.lower() for name in known}
+        added = [name for name in varies if name.lower() not in lower]
+        response.headers["Vary"] = ", ".join([*known, *added])
+    wanted = {**headers, "Vary": ", ".join(varies)}
+    missing = {name: value for name, value in wanted.items() if name.lower() not in present}
+    response.headers.extend(missing)

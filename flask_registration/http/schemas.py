@@ -1,0 +1,300 @@
+"""Make schemas from the application's user model, and add codes to the messages of all schemas."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    Text,
+    Unicode,
+    Uuid,
+)
+
+from ..auth.passwords import PASSWORD_MAX_LENGTH, TOO_LONG
+from ..i18n.messages import Coded, Message
+from ..state import RegistrationState
+from ..users.fields import UserFields, has_default
+from ..users.identifiers import integer_bits
+from ..users.mixins import as_utc
+from .bodies import MESSAGES, BodySchema, not_blank
+from .bodies import Text as TextField
+
+#: The schema of a request body or a response, or a function that makes it from the state.
+SchemaFactory = type[Schema] | Callable[[RegistrationState], Schema]
+
+
+def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:
+    """Return the schema of a factory, with codes. It is made once for each application."""
+    if factory not in state.schemas:
+        schema = factory() if isinstance(factory, type) else factory(state)
+        state.schemas[factory] = with_codes(schema)
+    found: Schema = state.schemas[factory]
+    return found
+
+
+class ZonedDateTime(fields.DateTime):
+    """A time in UTC, for a column with ``timezone=True``. SQLite and MariaDB drop the zone."""
+
+    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> Any:
+        return super()._serialize(value and as_utc(value), *args, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        moment: datetime = super()._deserialize(value, *args, **kwargs)
+        try:
+            return as_utc(moment)
+        except OverflowError:  # before year 1 or after year 9999 in UTC
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
+
+
+#: The fields of the most frequent column types.
+PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
+    BigInteger: fields.Integer,
+    Boolean: fields.Boolean,
+    Date: fields.Date,
+    DateTime: fields.DateTime,
+    Integer: fields.Integer,
+    SmallInteger: fields.Integer,
+    String: fields.String,
+    Text: fields.String,
+    Unicode: fields.String,
+    Uuid: fields.UUID,
+}
+
+#: The types whose values fit on one line. Types derived from them, such as ``Enum``, do as well.
+LINES = (Boolean, Date, DateTime, Integer, Numeric, String, Uuid)
+
+
+class ModelSchema(BodySchema):
+    """A schema whose fields are all attributes of the model."""
+
+
+def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
+    """Return the schema of a user's profile. Fields that the user cannot change are read-only.
+
+    :param with_key: include the primary key.
+    """
+    names = [name for name in user.shown if with_key or name != user.pk]
+    declared: dict[str, Any] = {name: _field(user, name) for name in names}
+    for name in set(names) - set(user.editable):
+        declared[name].dump_only = True
+    if not with_key:  # shown before the row exists, without the defaults that the database sets
+        for name in names:
+            declared[name].allow_none |= user.columns[name].server_default is not None
+    return ModelSchema.from_dict(declared, name="Profile" if with_key else "Registered")
+
+
+def register_schema(user: UserFields, *, password_confirm: bool) -> type[Schema]:
+    """Return the schema of a registration, which validates the columns' lengths and types."""
+    declared: dict[str, Any] = {name: _field(user, name) for name in user.writable}
+    for name in user.login:
+        declared[name].required = True
+        declared[name].allow_none = False
+    return BodySchema.from_dict({**declared, **_passwords(password_confirm)}, name="Registration")
+
+
+def account_columns_schema(user: UserFields) -> type[Schema]:
+    """Return the schema of what an administrator may set for a new account.
+
+    It has the columns whose values fit on one line, except those that the extension sets.
+    """
+    others = [name for name in user.columns if name not in user.system]
+    declared: dict[str, Any] = {
+        name: _field(user, name)
+        for name in dict.fromkeys([*user.writable, *others])
+        if isinstance(user.columns[name].type, LINES)
+    }
+    for name in user.login:
+        declared[name].required = True
+    return BodySchema.from_dict(declared, name="AccountColumns")
+
+
+def new_password_schema(*, password_confirm: bool, **declared: Any) -> type[Schema]:
+    """Return the schema of a request body with a new password and other fields.
+
+    :param password_confirm: require the password twice.
+    """
+    return _NewPassword.from_dict({**declared, **_passwords(password_confirm)}, name="NewPassword")
+
+
+def password_field(*, required: bool = True, new: bool = False) -> fields.Field[Any]:
+    """Return the field of a password. It limits the length before other code uses the password.
+
+    :param new: whether the policy for new passwords applies.
+    """
+    validators: list[Any] = [not_blank, validate.Length(max=PASSWORD_MAX_LENGTH, error=TOO_LONG)]
+    metadata = {"format": "password", "is_new": new}
+    return TextField(required=required, load_only=True, validate=validators, metadata=metadata)
+
+
+def check_confirmation(data: Mapping[str, Any]) -> None:
+    """Compare the two passwords of a request body, if it has two.
+
+    :raises marshmallow.ValidationError: they differ.
+    """
+    password = data.get("password")
+    if data.get("password_confirm", password) != password:
+        message = Message("The two passwords do not match.", code="mismatch")
+        raise ValidationError({"password_confirm": [message]})
+
+
+class _NewPassword(BodySchema):
+    @validates_schema
+    def _passwords_match(self, data: dict[str, Any], **kwargs: Any) -> None:
+        check_confirmation(data)
+
+
+def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
+    names = ["password", "password_confirm"] if confirm else ["password"]
+    return {name: password_field(new=True) for name in names}
+
+
+def _field(user: UserFields, name: str) -> fields.Field[Any]:
+    """Return the field for a column, with the limits of the databases."""
+    column = user.columns[name]
+    field = column_field(column)
+    if name in (*user.login, user.email):
+        field.validators.insert(0, not_blank)
+    if name == user.email:
+        field.metadata = {**field.metadata, "format": "email"}
+    elif name == user.username:
+        field.metadata = {**field.metadata, "description": user.username_rule}
+    if isinstance(column.type, Integer):
+        bits = integer_bits(column.type)
+        field.validators.append(validate.Range(-(2**bits), 2**bits - 1))
+    if isinstance(column.type, DateTime):
+        field.validators.append(_check_time)
+    return field
+
+
+def column_field(column: Column[Any]) -> fields.Field[Any]:
+    """Return the field of marshmallow-sqlalchemy for a column.
+
+    The package is imported for rare types only. It imports three dialects of SQLAlchemy, which
+    takes 5 MiB, and a third of the time to import the extension.
+    """
+    has_zone = isinstance(column.type, DateTime) and column.type.timezone  # a TIMESTAMP's too
+    plain = ZonedDateTime if has_zone else PLAIN.get(type(column.type))
+    if plain is not None:
+        length = getattr(column.type, "length", None)
+        return plain(
+            required=not (column.nullable or has_default(column)),
+            allow_none=bool(column.nullable),
+            validate=[] if length is None else [validate.Length(max=length)],
+            error_messages=MESSAGES,
+        )
+    from marshmallow_sqlalchemy import ModelConverter
+
+    field: fields.Field[Any] = ModelConverter().column2field(column, error_messages=MESSAGES)
+    return field
+
+
+def _check_time(value: datetime | None) -> None:
+    """Raise an error for a time that does not exist in UTC: drivers cannot read it back."""
+    try:
+        if value is not None and value.tzinfo is not None:
+            value.astimezone(UTC)
+    except OverflowError:
+        raise ValidationError(Message("Not a valid datetime.")) from None
+
+
+#: The codes for keys of marshmallow's messages. The code of another key is its name with dashes.
+KEYS = {
+    "format": "invalid",
+    "invalid_awareness": "invalid",
+    "invalid_ip": "invalid",
+    "invalid_ip_interface": "invalid",
+    "invalid_utf8": "invalid",
+    "invalid_uuid": "invalid",
+    "special": "invalid",
+    "type": "invalid",
+    "validator_failed": "invalid",
+}
+
+#: The codes of marshmallow's validators, by the attribute with the message.
+VALIDATORS: dict[type[validate.Validator], dict[str, str]] = {
+    validate.Length: {
+        "message_min": "too-short",
+        "message_max": "too-long",
+        "message_all": "wrong-length",
+        "message_equal": "wrong-length",
+    },
+    validate.Range: {
+        "message_min": "too-small",
+        "message_max": "too-large",
+        "message_all": "out-of-range",
+    },
+    validate.OneOf: {"error": "not-a-choice"},
+    validate.ContainsOnly: {"error": "not-a-choice"},
+}
+
+
+def with_codes(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Schema:
+    """Add codes to the messages of a schema, and return it. Its class does not change.
+
+    :param within: the classes of the schemas around it; a recursive schema gets codes once.
+    """
+    schema.error_messages = _coded(schema.error_messages)
+    for field in schema.fields.values():
+        _give_codes(field, within | {type(schema)})
+    return schema
+
+
+def _give_codes(field: fields.Field[Any], within: frozenset[type[Schema]]) -> None:
+    field.error_messages = _coded(field.error_messages)
+    if isinstance(field, fields.Enum):
+        unknown = Coded(field.error_messages["unknown"])
+        field.error_messages["unknown"] = unknown.coded("not-a-choice")
+    field.validators = [_with_code(validator) for validator in field.validators]
+    if isinstance(field, fields.Nested) and type(field.schema) not in within:
+        with_codes(field.schema, within)
+    for part in _parts(field):
+        _give_codes(part, within)
+
+
+def _parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:
+    """Return the fields inside a list, a tuple or a dictionary. Each schema has its own copies."""
+    if isinstance(field, fields.Dict):
+        return [part for part in (field.key_field, field.value_field) if part is not None]
+    if isinstance(field, fields.Tuple):
+        return field.tuple_fields
+    return [field.inner] if isinstance(field, fields.List) else []
+
+
+def _coded(messages: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _text(text, KEYS.get(key, key.replace("_", "-"))) if isinstance(text, str) else text
+        for key, text in messages.items()
+    }
+
+
+def _with_code(validator: Any) -> Any:
+    codes = VALIDATORS.get(type(validator))
+    if codes is None:
+        return validator
+    coded = copy.copy(validator)
+    for name, code in codes.items():
+        if text := getattr(coded, name, None):
+            setattr(coded, name, _text(text, code))
+    has_limits = isinstance(coded, validate.Length | validate.Range)
+    if has_limits and coded.error:  # one message for both limits
+        ends = {"message_min": coded.min, "message_max": coded.max}
+        named = [name for name, end in ends.items() if end is not None]
+        coded.error = _text(coded.error, codes[named[0] if len(named) == 1 else "message_all"])
+    return coded
+
+
+def _text(text: str, code: str) -> Coded:
+    return (text if isinstance(text, Coded) else Coded(text)).coded(code)

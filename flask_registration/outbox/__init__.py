@@ -1,0 +1,5 @@
+"""Queue e-mails in the database."""
+
+from .store import extra
+
+__all__ = ["extra"]

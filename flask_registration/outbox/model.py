@@ -1,0 +1,37 @@
+"""The columns of the outbox."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, String, Text
+from sqlalchemy.dialects.mysql import DATETIME, MEDIUMTEXT
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..users.identifiers import EMAIL_MAX_LENGTH
+from ..users.mixins import BIG_KEY, exact_string
+
+#: A time with microseconds; MySQL rounds to seconds by default.
+_TIME = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+_LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+
+
+class OutboxMixin:
+    """The columns of a queued e-mail: ``class Outbox(OutboxMixin, db.Model)``.
+
+    ``content`` is the whole e-mail, with its link, until it is sent. ``due_at`` is the time from
+    which a sender may claim it; NULL if it is not to be sent.
+    """
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    message_id: Mapped[str] = mapped_column(String(320), unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    template: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str] = mapped_column(String(255))
+    recipient: Mapped[str] = mapped_column(exact_string(EMAIL_MAX_LENGTH))
+    content: Mapped[str | None] = mapped_column(_LONG_TEXT)
+    tries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(_TIME)
+    due_at: Mapped[datetime | None] = mapped_column(_TIME, index=True)
+    finished_at: Mapped[datetime | None] = mapped_column(_TIME)

@@ -1,0 +1,413 @@
+"""The outbox: e-mails are queued with their cause, and sent after the commit until they succeed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Update, delete, func, insert, select, update
+from sqlalchemy import inspect as sqlalchemy_inspect
+
+from ..mail.composer import MailSettings
+from ..mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, delay, describe, is_final
+from ..mail.message import Mail
+from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..state import Extra, Setup
+from ..users.identifiers import EMAIL_MAX_LENGTH
+from ..users.mixins import as_utc
+from ..users.transaction import with_retries
+
+WAITING, SENT, DEAD = "waiting", "sent", "dead"
+
+#: The state of rows for timing equalization. Their e-mail is never sent.
+PLACEHOLDER = "decoy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxSettings(Settings):
+    """The outbox."""
+
+    outbox_lease: timedelta = setting(
+        timedelta(minutes=5),
+        "How long a sender locks an e-mail. If it was not sent by then, another sender sends it. "
+        "Sending an e-mail must never take longer.",
+    )
+    outbox_retention: timedelta = setting(
+        timedelta(days=7), "How long to keep the row of an e-mail that was sent or finally failed."
+    )
+
+
+T = TypeVar("T")
+
+DEAD_LETTERS_SHOWN = 20
+PURGED_AT_ONCE = 500
+
+
+class Claim(NamedTuple):
+    """An e-mail that is locked for this sender until the lease ends.
+
+    :ivar tries: the number of this try.
+    """
+
+    mail: Mail
+    tries: int
+
+
+class DeadLetter(NamedTuple):
+    """An e-mail that finally failed, without its content and recipient."""
+
+    id: int
+    template: str
+    user_id: str
+    error: str
+    tries: int
+    given_up: datetime
+
+
+class Status(NamedTuple):
+    """The content of the outbox.
+
+    :ivar counts: the number of rows in each state.
+    :ivar waiting: how long the oldest queued e-mail has been waiting, if there is one.
+    :ivar dead: the latest dead letters, at most :data:`DEAD_LETTERS_SHOWN`.
+    """
+
+    counts: dict[str, int]
+    waiting: timedelta | None
+    dead: list[DeadLetter]
+
+
+class OutboxStore:
+    """Stores e-mails until they are sent.
+
+    All methods except :meth:`add` and :meth:`add_placeholder` use a transaction of their own.
+    """
+
+    def __init__(self, db: SQLAlchemy, model: type[Any], settings: OutboxSettings) -> None:
+        self._db = db
+        self.model = self._model = model
+        self._settings = settings
+        # Built once, since building it takes longer than running it.
+        self._insert = insert(sqlalchemy_inspect(model).local_table)
+
+    def add(self, mail: Mail) -> None:
+        """Queue an e-mail in the transaction of its cause."""
+        content = json.dumps(mail.packed())
+        self._add(mail, state=WAITING, content=content, due_at=_now(), finished_at=None)
+
+    def add_placeholder(self, mail: Mail) -> None:
+        """Write a row of the same size, which is never sent, and which the next purge removes."""
+        size = len(json.dumps(mail.packed()))
+        over = _now() - self._settings.outbox_retention
+        self._add(mail, state=PLACEHOLDER, content=" " * size, due_at=None, finished_at=over)
+
+    def _add(self, mail: Mail, **columns: Any) -> None:
+        row = {
+            "message_id": mail.message_id,
+            "template": mail.template[:64],
+            "user_id": mail.user_id[:255],
+            "recipient": mail.to[:EMAIL_MAX_LENGTH],
+            "created_at": _now(),
+            **columns,
+        }
+        self._db.session.execute(self._insert, row)
+
+    # Sending
+
+    def claim(self, mail: Mail) -> Claim | None:
+        """Claim an e-mail that no sender has claimed yet."""
+        is_claimed = self._do(lambda connection: self._take(connection, mail.message_id, 0))
+        return Claim(mail, 1) if is_claimed else None
+
+    def claim_due(self, by: float) -> Claim | None:
+        """Claim the e-mail that has been due for the longest time. Return None if none is due.
+
+        :param by: seconds since the epoch.
+        """
+        while found := self._do(lambda connection: self._find_and_take(connection, _time(by))):
+            claim, is_claimed = found
+            if is_claimed:  # else another sender was faster; some databases cannot skip its row
+                return claim
+        return None
+
+    def _find_and_take(self, connection: Connection, by: datetime) -> tuple[Claim, bool] | None:
+        model = self._model
+        is_due = (model.due_at <= by, model.state == WAITING)
+        due = select(model.message_id, model.tries, model.content).where(*is_due)
+        due = due.order_by(model.due_at).limit(1)
+        if _skips_locked(connection):
+            due = due.with_for_update(skip_locked=True)
+        row = connection.execute(due).first()
+        if row is None:
+            return None
+        claim = Claim(Mail.unpacked(json.loads(row.content)), row.tries + 1)
+        return claim, self._take(connection, row.message_id, row.tries)
+
+    def _take(self, connection: Connection, message_id: str, tries: int) -> bool:
+        until = _now() + self._settings.outbox_lease
+        statement = self._update(message_id, tries).values(tries=tries + 1, due_at=until)
+        return connection.execute(statement).rowcount == 1
+
+    def sent(self, claim: Claim) -> None:
+        """Store that an e-mail was sent, and drop its content."""
+        values = {
+            "state": SENT,
+            "content": None,
+            "error": None,
+            "due_at": None,
+            "finished_at": _now(),
+        }
+        self._run(self._update(claim.mail.message_id).values(values))
+
+    def requeue(self, claim: Claim, error: str, delay: timedelta) -> None:
+        """Schedule another try, unless another sender has claimed the e-mail by now."""
+        self._fail(claim, error=error[:255], due_at=_now() + delay)
+
+    def mark_dead(self, claim: Claim, error: str) -> bool:
+        """Store that an e-mail finally failed. Return False if another sender has claimed it."""
+        return self._fail(claim, state=DEAD, error=error[:255], due_at=None, finished_at=_now())
+
+    def _fail(self, claim: Claim, **values: Any) -> bool:
+        return self._run(self._update(claim.mail.message_id, claim.tries).values(values)) == 1
+
+    def _update(self, message_id: str, tries: int | None = None) -> Update:
+        """Return the UPDATE of an e-mail, if it waits after this number of tries."""
+        model = self._model
+        statement = update(model).where(model.message_id == message_id)
+        if tries is None:
+            return statement
+        return statement.where(model.state == WAITING, model.tries == tries)
+
+    def _do(self, work: Callable[[Connection], T]) -> T:
+        """Call a function in a transaction of its own. Retry it if the database requires that."""
+        engine: Any = self._db.session.get_bind(sqlalchemy_inspect(self._model))
+        if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
+            engine = engine.execution_options(isolation_level="READ COMMITTED")
+
+        def once() -> T:
+            with engine.begin() as connection:
+                return work(connection)
+
+        return with_retries(once, lambda: None)
+
+    # Maintenance
+
+    def status(self) -> Status:
+        """Return the number of e-mails in each state, and the latest dead letters."""
+        model = self._model
+        states = select(model.state, func.count(), func.min(model.created_at)).group_by(model.state)
+        dead = select(
+            model.id, model.template, model.user_id, model.error, model.tries, model.finished_at
+        ).where(model.state == DEAD)
+        latest = dead.order_by(model.finished_at.desc(), model.id.desc()).limit(DEAD_LETTERS_SHOWN)
+
+        def look(connection: Connection) -> Status:
+            rows = connection.execute(states).all()
+            oldest = {state: created_at for state, _, created_at in rows}.get(WAITING)
+            letters = connection.execute(latest).all()
+            return Status(
+                counts={state: number for state, number, _ in rows},
+                waiting=oldest and _now() - as_utc(oldest),
+                dead=[DeadLetter._make([*row[:-1], as_utc(row[-1])]) for row in letters],
+            )
+
+        return self._do(look)
+
+    def retry(self, ids: Sequence[int]) -> int:
+        """Queue dead letters again, these or else all. Return their number."""
+        model = self._model
+        statement = update(model).where(model.state == DEAD)
+        if ids:
+            statement = statement.where(model.id.in_(ids))
+        values = {"state": WAITING, "tries": 0, "due_at": _now(), "finished_at": None}
+        return self._run(statement.values(values))
+
+    def purge(self) -> int:
+        """Delete rows that finished ``REGISTRATION_OUTBOX_RETENTION`` ago. Return their number."""
+        count = 0
+        while ids := self.expired(limit=PURGED_AT_ONCE):
+            count += self.remove(ids)
+        return count
+
+    def expired(
+        self, grace: timedelta = timedelta(0), *, limit: int | None = None
+    ) -> Sequence[int]:
+        """Return the keys of the rows that :meth:`purge` would delete.
+
+        :param grace: keep rows for this time in addition.
+        """
+        old = select(self._model.id).where(self._is_old(grace)).limit(limit)
+        return self._do(lambda connection: connection.execute(old).scalars().all())
+
+    def remove(self, ids: Sequence[int], grace: timedelta = timedelta(0)) -> int:
+        """Delete those of these rows that are still expired. By key, to lock no other row."""
+        return self._run(delete(self._model).where(self._model.id.in_(ids), self._is_old(grace)))
+
+    def _is_old(self, grace: timedelta) -> Any:
+        kept_since = _now() - self._settings.outbox_retention - grace
+        return self._model.finished_at <= kept_since
+
+    def _run(self, statement: Any) -> int:
+        return self._do(lambda connection: connection.execute(statement).rowcount)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _now() -> datetime:
+    return _time(time.time())
+
+
+def _skips_locked(connection: Connection) -> bool:
+    """Return whether the database can skip locked rows. If not, one UPDATE of several succeeds."""
+    dialect: Any = connection.dialect
+    if dialect.name in ("mysql", "mariadb"):
+        return bool(dialect.server_version_info >= ((10, 6) if dialect.is_mariadb else (8,)))
+    return bool(dialect.name == "postgresql")
+
+
+class LeaseExpired(Exception):
+    """The senders of this e-mail never reported its outcome."""
+
+
+class OutboxSender:
+    """Sends queued e-mails. Any number of senders may work in any number of processes.
+
+    An e-mail is claimed in one short transaction and sent outside of any. Its outcome is written
+    in another one. A process that dies in between leaves a claim that expires. So an e-mail may be
+    sent twice, but is never lost.
+    """
+
+    def __init__(
+        self, app: Flask, mailer: Mailer, store: OutboxStore, settings: RetrySettings
+    ) -> None:
+        self._app = app
+        self._mailer = mailer
+        self._settings = settings
+        self.store = store
+
+    def send(self, mail: Mail) -> None:
+        """Send an e-mail, unless another sender has claimed it."""
+        with self._app.app_context():
+            claim = self.store.claim(mail)
+            if claim:
+                self._send(claim)
+
+    def send_one(self, due_by: float | None = None) -> bool | None:
+        """Send the e-mail that has been due for the longest time.
+
+        Return whether it was sent, or None if none is due.
+
+        :param due_by: seconds since the epoch; now by default.
+        """
+        with self._app.app_context():  # with a database session that is closed afterwards
+            claim = self.store.claim_due(time.time() if due_by is None else due_by)
+            return claim and self._send(claim)
+
+    def _send(self, claim: Claim) -> bool:
+        try:
+            if claim.tries > self._settings.mail_tries:
+                raise LeaseExpired
+            self._mailer.send(claim.mail)
+        except Exception as error:
+            self._fail(claim, error)
+            return False
+        self.store.sent(claim)
+        return True
+
+    def _fail(self, claim: Claim, error: Exception) -> None:
+        if is_final(self._settings, claim.tries, error):
+            if self.store.mark_dead(claim, describe(error)):
+                self._mailer.report(claim.mail, error)
+            return
+        wait = delay(self._settings, claim.tries)
+        self.store.requeue(claim, describe(error), wait)
+        self._mailer.report_try(claim.mail, error, claim.tries, wait)
+
+
+class OutboxDispatcher(BackgroundDispatcher):
+    """Queues an e-mail in the transaction of its cause. A thread pool sends it after the commit.
+
+    If the pool is full, or the process exits, another sender sends it. An e-mail that the
+    application sends cannot be queued. It is sent as by the background dispatcher.
+    """
+
+    def __init__(self, app: Flask, mailer: Mailer, sender: OutboxSender) -> None:
+        super().__init__(app, mailer)
+        self._sender = sender
+
+    def before_commit(self, mail: Mail) -> None:
+        if not mail.send_by_application:
+            self._sender.store.add(mail)
+
+    def equalize_timing(self, mail: Mail) -> None:
+        super().equalize_timing(mail)
+        self._sender.store.add_placeholder(mail)
+
+    def _send_later(self, mail: Mail) -> None:
+        self._submit(mail)
+
+    def deliver(self, mail: Mail) -> None:
+        if mail.send_by_application:
+            super().deliver(mail)
+            return
+        try:
+            self._sender.send(mail)
+            if not self._app.testing:
+                self._sender.send_one()  # a busy process sends those that were due before
+        except Exception as error:  # most likely of the database
+            text = "The outbox could not be processed; its e-mails stay queued."
+            self._app.logger.error(text, exc_info=error)
+
+
+def prepare(setup: Setup) -> None:
+    """Check the settings and register the dispatcher ``"outbox"``."""
+    app, reader, model = setup.app, setup.reader, setup.models["outbox"]
+    settings, mails = reader.read(OutboxSettings), reader.read(MailSettings)
+    if mails.mail_dispatcher == "outbox" and model is None:
+        hint = (
+            'is "outbox", which needs a model. Define class Outbox(OutboxMixin, db.Model), and '
+            "pass outbox_model=Outbox to Registration or init_app."
+        )
+        reader.problem(PREFIX + "MAIL_DISPATCHER", hint)
+    if settings.outbox_lease <= mails.mail_timeout:
+        hint = (
+            f"must be longer than {PREFIX}MAIL_TIMEOUT, which an e-mail can take at each of its "
+            "steps. Set a few minutes."
+        )
+        reader.problem(PREFIX + "OUTBOX_LEASE", hint)
+    if model is None:
+        return
+    _check_bind(model, setup.models["user"], reader)
+
+    @cache
+    def make(mailer: Mailer) -> OutboxSender:
+        store = OutboxStore(app.extensions["sqlalchemy"], model, settings)
+        return OutboxSender(app, mailer, store, reader.read(RetrySettings))
+
+    setup.extras["outbox"] = make
+    setup.dispatchers["outbox"] = lambda mailer: OutboxDispatcher(app, mailer, make(mailer))
+
+
+def _check_bind(model: Any, user_model: Any, reader: SettingsReader) -> None:
+    if user_model is None:
+        return
+    metadata = [getattr(each, "metadata", None) for each in (model, user_model)]
+    binds = [getattr(each, "info", {}).get("bind_key") for each in metadata]
+    if binds[0] != binds[1]:
+        hint = (
+            f"is {binds[0]!r}, so e-mails would not be queued in the transaction of their cause. "
+            f"Use the one of {user_model.__name__}, {binds[1]!r}."
+        )
+        reader.problem(f"{model.__name__}.__bind_key__", hint)
+
+
+extra = Extra(settings=(OutboxSettings,), prepare=prepare)

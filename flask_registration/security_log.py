@@ -1,0 +1,254 @@
+"""Write security events to a logger, one record for each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from flask import has_request_context, request
+
+#: Silent until the application configures logging. The root logger's handlers get its records too.
+logger: logging.Logger = logging.getLogger("flask_registration.events")
+_silence = logging.NullHandler()
+logger.addHandler(_silence)
+
+#: The maximum number of characters of a text, and of items of a list.
+MAX_LENGTH = 200
+MAX_ITEMS = 20
+
+#: Printable ASCII in which nothing is escaped.
+PLAIN = re.compile(r"[ -\[\]-~]*")
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """A kind of record.
+
+    :ivar when: half a sentence for the documentation.
+    :ivar details: further values of the record, each with its description. None is a secret.
+    """
+
+    name: str
+    level: int
+    when: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+USER_CREATED = Event("user_created", logging.INFO, "an account was created")
+REGISTRATION_TAKEN = Event(
+    "registration_taken",
+    logging.INFO,
+    "a registration used a value of another account; `user_id` is the owner of the e-mail address",
+    {"fields": "the columns"},
+)
+VERIFICATION_REQUEST = Event(
+    "verification_request",
+    logging.INFO,
+    "another verification e-mail was requested, for a pending account or for none",
+)
+USER_ACTIVATED = Event(
+    "user_activated",
+    logging.INFO,
+    "an e-mail address was verified, by a link or from the command line",
+)
+USER_UPDATED = Event(
+    "user_updated",
+    logging.INFO,
+    "a user changed the profile",
+    {"fields": "the columns, without their values"},
+)
+USER_DELETED = Event(
+    "user_deleted",
+    logging.INFO,
+    "a user deleted or anonymized the account, or it was not verified in time",
+)
+
+USER_SUSPENDED = Event(
+    "user_suspended", logging.WARNING, "an account was suspended from the command line"
+)
+USER_REACTIVATED = Event(
+    "user_resumed", logging.WARNING, "a suspended account was reactivated from the command line"
+)
+
+LOGIN_SUCCESS = Event("authn_login_success", logging.INFO, "a user logged in")
+LOGIN_FAIL = Event(
+    "authn_login_fail",
+    logging.WARNING,
+    "a login failed",
+    {"reason": "`unknown`, `wrong`, `suspended`, `pending`, or `changed` during the login"},
+)
+LOGOUT = Event("authn_logout", logging.INFO, "a user logged out, on this client or everywhere")
+LOGIN_REVOKED = Event(
+    "authn_token_revoked",
+    logging.INFO,
+    "a user revoked a session or token of the list",
+    {"login": "its id"},
+)
+SESSION_REFUSED = Event(
+    "session_use_after_expire",
+    logging.INFO,
+    "a session cookie was no longer valid; browsers keep old ones, so this alone is no alarm",
+    {
+        "reason": "`suspended`, `stamp` (a new password, a new e-mail address, or a logout "
+        "everywhere), or `revoked`"
+    },
+)
+TOKEN_REFUSED = Event(
+    "authn_token_refused", logging.WARNING, "a token was invalid, expired or revoked"
+)
+REAUTHENTICATION_FAIL = Event(
+    "authn_reauthentication_fail",
+    logging.WARNING,
+    "re-authentication failed: a logged-in user sent a wrong password",
+)
+HASH_UPGRADED = Event(
+    "authn_password_rehash", logging.INFO, "an outdated password hash was replaced at a login"
+)
+PASSWORD_CHANGED = Event("authn_password_change", logging.INFO, "a user changed the password")
+PASSWORD_CHANGE_FAIL = Event(
+    "authn_password_change_fail",
+    logging.WARNING,
+    "a logged-in user sent a wrong old password",
+)
+PASSWORD_RESET_REQUEST = Event(
+    "authn_password_reset_request",
+    logging.INFO,
+    "a reset link was requested, for an account or for none",
+)
+PASSWORD_RESET = Event(
+    "authn_password_reset",
+    logging.INFO,
+    "a password was reset, by a link or from the command line",
+)
+EMAIL_CHANGE_REQUEST = Event(
+    "user_email_change_request",
+    logging.INFO,
+    "a user asked for an e-mail change",
+    {"taken": "whether the new e-mail address is already in use"},
+)
+EMAIL_CHANGED = Event("user_email_change", logging.INFO, "a user changed the e-mail address")
+EMAIL_CHANGE_UNDONE = Event(
+    "user_email_change_undone",
+    logging.WARNING,
+    "an e-mail change was undone with the link that the old e-mail address received",
+)
+LINK_REFUSED = Event(
+    "authn_link_refused",
+    logging.WARNING,
+    "a link was invalid or expired; `endpoint` shows its kind, and `user_id` is the user that it "
+    "names, without verification",
+    {"code": "`signature-invalid` or `signature-expired`"},
+)
+
+THROTTLED = Event(
+    "excess_rate_limit_exceeded",
+    logging.WARNING,
+    "a request exceeded a rate limit",
+    {"limit": "the limit as configured", "scope": "what it counts: `client`, `account`, …"},
+)
+THROTTLE_STORE_DOWN = Event(
+    "sys_throttle_store_down",
+    logging.WARNING,
+    "the storage of rate limits is unavailable; each process counts for itself",
+    {"error": "the exception's class"},
+)
+MAIL_FAILED = Event(
+    "sys_mail_failed",
+    logging.WARNING,
+    "an e-mail could not be sent",
+    {"template": "the kind of e-mail", "error": "the exception's class"},
+)
+DATABASE_UNAVAILABLE = Event(
+    "sys_database_unavailable",
+    logging.WARNING,
+    "a request returned 503 because the database was unavailable",
+    {"error": "the exception's class"},
+)
+
+#: All events, in the order of the documentation.
+EVENTS_IN_ORDER: tuple[Event, ...] = tuple(
+    each for each in vars().values() if isinstance(each, Event)
+)
+
+
+def is_recorded(event: Event) -> bool:
+    """Return whether the logger's level includes this event, and a handler receives it."""
+    return logger.isEnabledFor(event.level) and _has_receiver()
+
+
+def _has_receiver() -> bool:
+    """Return whether the application has configured logging. Otherwise no record is made."""
+    here: logging.Logger | None = logger
+    while here is not None:
+        if here.filters or any(handler is not _silence for handler in here.handlers):
+            return True
+        here = here.parent if here.propagate else None
+    return False
+
+
+def record(event: Event, *, user_id: object | None = None, **details: Any) -> None:
+    """Write one record, if the logger's level includes the event. Never raise a handler's error.
+
+    The message is one line of JSON in ASCII. The record has the same values as attributes:
+
+    - ``event`` and ``user_id``.
+    - ``client``: the IP address of Flask's ``request.remote_addr``.
+    - ``method`` and ``endpoint`` of the request.
+    - ``command``, for example ``flask registration suspend``. The line contains it only if set.
+    - ``details``.
+
+    :param user_id: the verification id of the account, as in links.
+    :raises TypeError: the event does not declare a detail.
+    """
+    unknown = details.keys() - event.details.keys()
+    if unknown:
+        raise TypeError(f"{event.name} declares no {', '.join(unknown)}")
+    if not is_recorded(event):
+        return
+    current_request = request if has_request_context() else None
+    attributes = {
+        "event": event.name,
+        "user_id": None if user_id is None else _clean(str(user_id)),
+        "client": _clean(current_request and current_request.remote_addr),
+        "method": _clean(current_request and current_request.method),
+        # Not the path or the query: those of the application may be secrets.
+        "endpoint": _clean(current_request and current_request.endpoint),
+    }
+    command = _command()
+    shown_command = {"command": command} if command else {}
+    cleaned = {name: _clean(value) for name, value in details.items()}
+    line = json.dumps({**attributes, **shown_command, **cleaned})
+    # Not with ``extra``, which raises an error for what the application's record factory has set.
+    entry = logger.makeRecord(logger.name, event.level, __file__, 0, line, (), None)
+    entry.__dict__.update(attributes, command=command, details=cleaned)
+    try:
+        logger.handle(entry)
+    except Exception:
+        _silence.handleError(entry)  # on stderr, as the standard library's handlers do
+
+
+def _command() -> str | None:
+    """Return the command that runs, without its arguments; None in a request."""
+    context = None if has_request_context() else click.get_current_context(silent=True)
+    return str(_clean(context.command_path)) if context else None
+
+
+def _clean(value: Any) -> Any:
+    """Return a value that cannot forge a line, color a terminal or fill a disk.
+
+    Text becomes printable ASCII of bounded length.
+    """
+    if isinstance(value, int | float | None):
+        return value
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value[:MAX_ITEMS]]
+    text = str(value)
+    if len(text) <= MAX_LENGTH and PLAIN.fullmatch(text):
+        return text
+    escaped = text[: MAX_LENGTH + 1].encode("unicode_escape").decode("ascii")
+    return escaped if len(escaped) <= MAX_LENGTH else f"{escaped[:MAX_LENGTH]}..."

@@ -1,0 +1,1 @@
+"""The application's user model: its columns, normal forms, and the store of users."""

@@ -1,0 +1,360 @@
+"""Find the columns of the application's user model, and decide what clients may do with them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Column, DateTime, UniqueConstraint
+from sqlalchemy import inspect as sqlalchemy_inspect
+from sqlalchemy.exc import NoInspectionAvailable
+
+from ..i18n.messages import Message
+from ..settings import PREFIX, Settings, SettingsReader, setting
+from .identifiers import username_key
+from .mixins import EmailUserMixin
+
+#: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
+USERNAME_PATTERN = r"[\w.+-]+"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserFields:
+    """The names of a model's columns; ``None`` if the model has no such column.
+
+    :ivar public: shown in the profile and set at registration, as ``login`` and ``email`` are.
+    :ivar changeable: columns that the user may change.
+    :ivar hidden: columns that clients neither see nor set, even if another list names them.
+    """
+
+    model: type[Any]
+    columns: Mapping[str, Column[Any]]
+    pk: str
+    verification_id: str
+    email: str | None
+    username: str | None
+    username_key: str | None
+    password: str
+    verified: str | None
+    active: str | None
+    stamp: str | None
+    login: tuple[str, ...]
+    public: tuple[str, ...]
+    changeable: tuple[str, ...]
+    hidden: tuple[str, ...]
+    username_pattern: str
+
+    @property
+    def id_column(self) -> Column[Any]:
+        """The column of the verification id."""
+        return self.columns[self.verification_id]
+
+    @cached_property
+    def joined(self) -> str | None:
+        """The column with the time of the registration, in UTC."""
+        column = self.columns.get("date_joined")
+        is_time = column is not None and isinstance(column.type, DateTime)
+        return "date_joined" if is_time else None
+
+    @cached_property
+    def system(self) -> frozenset[str]:
+        """The columns that no request body sets."""
+        named = (
+            self.pk,
+            self.verification_id,
+            self.username_key,
+            self.password,
+            self.verified,
+            self.active,
+            self.stamp,
+        )
+        return frozenset({*filter(None, named), "date_joined", "last_login"} - set(self.login))
+
+    @cached_property
+    def secret(self) -> frozenset[str]:
+        """The columns that no profile shows."""
+        return frozenset(filter(None, [self.password, self.stamp]))
+
+    @cached_property
+    def listed(self) -> tuple[str, ...]:
+        """The columns that describe a user, in the order of the profile."""
+        identity = [*self.login, *filter(None, [self.email])]
+        allowed = [name for name in (*self.public, *self.changeable) if name not in self.hidden]
+        return tuple(dict.fromkeys([*identity, *allowed]))
+
+    @cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The columns of the profile."""
+        omitted = self.secret | (set(self.hidden) - set(self.login))
+        names = dict.fromkeys([self.pk, *self.listed])
+        return tuple(name for name in names if name not in omitted)
+
+    @cached_property
+    def writable(self) -> tuple[str, ...]:
+        """The columns that a registration may set."""
+        return tuple(name for name in self.listed if name not in self.system)
+
+    @cached_property
+    def editable(self) -> tuple[str, ...]:
+        """The columns that the user may change."""
+        fixed = {*self.system, *self.hidden, self.email}
+        return tuple(name for name in self.changeable if name not in fixed)
+
+    @cached_property
+    def unique(self) -> tuple[str, ...]:
+        """The columns that are unique, each on its own."""
+        return tuple(name for name, column in self.columns.items() if is_unique(column))
+
+    @cached_property
+    def personal(self) -> tuple[str, ...]:
+        """The columns whose values make weak passwords."""
+        names = [*self.login, self.email, self.username, "first_name", "last_name"]
+        return tuple(name for name in dict.fromkeys(names) if name and name in self.columns)
+
+    @cached_property
+    def arguments(self) -> tuple[frozenset[str], bool]:
+        """The parameters of the model's constructor, and whether it accepts any other."""
+        parameters = inspect.signature(self.model).parameters
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        return frozenset(parameters), takes_all
+
+    @cached_property
+    def username_max_length(self) -> int:
+        """The maximum length of a username, or of the first login field."""
+        column = self.columns[self.username or self.login[0]]
+        return int(getattr(column.type, "length", None) or 150)
+
+    def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values by the names of columns instead of those of :class:`UserSnapshot`.
+
+        Values for which the model has no column are left out.
+        """
+        names = {
+            "email": self.email,
+            "password_hash": self.password,
+            "is_verified": self.verified,
+            "is_active": self.active,
+            "security_stamp": self.stamp,
+            "last_login": "last_login" if "last_login" in self.columns else None,
+        }
+        columns = {name: value for role, value in values.items() if (name := names.get(role, role))}
+        if self.username_key and columns.get(self.username or "") is not None:
+            columns[self.username_key] = username_key(columns[self.username or ""])
+        return columns
+
+    @property
+    def username_rule(self) -> str:
+        """The message for a username with characters that are not allowed."""
+        if self.username_pattern == USERNAME_PATTERN:
+            return Message("Usernames may contain only letters, digits and . + - _")
+        return Message("This username has characters that are not allowed.")
+
+    @property
+    def required_without_default(self) -> list[str]:
+        """The columns that need a value that no registration sets."""
+        kind = sqlalchemy_inspect(self.model).polymorphic_on  # SQLAlchemy sets it by the class
+        provided = {*self.writable, self.password, self.verified, self.stamp, self.username_key}
+        return [
+            name
+            for name, column in self.columns.items()
+            if not (column.nullable or column is kind or has_default(column) or name in provided)
+        ]
+
+
+def has_default(column: Column[Any]) -> bool:
+    """Return whether a row can be inserted without a value for this column."""
+    automatic = column.table is not None and column is column.table.autoincrement_column
+    return bool(
+        automatic or column.default or column.server_default or column.identity or column.computed
+    )
+
+
+def is_unique(column: Column[Any]) -> bool:
+    """Return whether a constraint or an index on this column alone makes it unique in all rows."""
+    table = column.table
+    constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    indexes = [each for each in table.indexes if each.unique and not _is_partial(each)]
+    keys: list[Any] = [table.primary_key, *constraints, *indexes]
+    return [column] in [list(key.columns) for key in keys]
+
+
+def _is_partial(index: Any) -> bool:
+    return any(options.get("where") is not None for options in index.dialect_options.values())
+
+
+DEFAULT_STAMP = "security_stamp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSettings(Settings):
+    """The user model. (The model class may have those with ``USER_`` too, without that prefix.)"""
+
+    user_login_fields: tuple[str, ...] = setting(
+        ("username",), "The columns that users log in with. Each needs a unique constraint."
+    )
+    user_login_fields_unique_check_enabled: bool = setting(
+        True, "Whether a login field without a unique constraint is a configuration error."
+    )
+    user_public_fields: tuple[str, ...] | None = setting(
+        None,
+        "Columns that the profile shows and that a registration may set, in addition to the login "
+        "fields and the e-mail address.",
+        default_text="first_name and last_name with UserMixin or EmailUserMixin, else none",
+    )
+    user_editable_fields: tuple[str, ...] | None = setting(
+        None,
+        "Columns that users may change in their profile. The e-mail address is never among them; "
+        "`register-email` changes it.",
+        default_text="the login fields and the public ones",
+    )
+    user_hidden_fields: tuple[str, ...] = setting(
+        (),
+        "Columns that the profile and the registration omit, even if another list names them. "
+        "Login fields are still shown and set, and a registration still sets the e-mail address.",
+    )
+    user_email_field: str = setting("email", "The column of the e-mail address.")
+    user_password_field: str = setting("password_hash", "The column of the password hash.")
+    user_verification_id_field: str = setting(
+        "pk",
+        "The column that identifies a user in links. It must be unique and never change. "
+        "`pk` is the primary key.",
+    )
+    user_verification_flag_field: str = setting(
+        "is_verified", "The column that stores whether the e-mail address is verified."
+    )
+    user_security_stamp_field: str = setting(
+        DEFAULT_STAMP,
+        "The column of random text that invalidates sessions, tokens and links when it changes. "
+        "A model without it uses the password hash instead.",
+    )
+    username_pattern: str = setting(
+        USERNAME_PATTERN,
+        "The regular expression that a whole username must match in its NFKC form.",
+    )
+
+
+class _ModelReader:
+    """Looks up the columns that settings name, and reports those that the model does not have."""
+
+    def __init__(
+        self, model: type[Any], columns: dict[str, Column[Any]], reader: SettingsReader
+    ) -> None:
+        self._model = model
+        self._columns = columns
+        self._reader = reader
+
+    def need(self, name: str, key: str) -> str | None:
+        """Return the name of a column, or report that it is missing.
+
+        :param key: the setting that names it.
+        """
+        if name in self._columns:
+            return name
+        available = f"Available columns: {', '.join(self._columns)}."
+        self.problem(key, f"{name!r} is not a column of {self._model.__name__}. {available}")
+        return None
+
+    def may(self, name: str) -> str | None:
+        """Return the name of a column, if it exists."""
+        return name if name in self._columns else None
+
+    def all(
+        self, names: Sequence[str] | None, key: str, default: tuple[str, ...] = ()
+    ) -> tuple[str, ...]:
+        """Return the names that are columns, and report those that are missing.
+
+        :param default: returned if the names are None.
+        """
+        if names is None:
+            return default
+        return tuple(name for name in names if self.need(name, key))
+
+    def problem(self, key: str, hint: str) -> None:
+        """Report a problem of a setting."""
+        self._reader.problem(PREFIX + key, hint)
+
+
+def resolve(
+    model: type[Any] | None, settings: UserSettings, reader: SettingsReader
+) -> UserFields | None:
+    """Return the fields of a model, or None if they cannot be found. Report all problems."""
+    if model is None:
+        hint = "is missing. Pass your model: registration.init_app(app, user_model=User)."
+        reader.problem("user_model", hint)
+        return None
+    try:
+        mapper = sqlalchemy_inspect(model)
+    except NoInspectionAvailable:
+        hint = f"must be an SQLAlchemy model; got {model!r}. Derive it from db.Model."
+        reader.problem("user_model", hint)
+        return None
+    items = mapper.columns.items()
+    columns = {name: column for name, column in items if isinstance(column, Column)}
+    keys = [name for name, column in columns.items() if column.primary_key]
+    if len(keys) != 1:
+        hint = f"must have exactly one primary key column; {model.__name__} has {len(keys)}."
+        reader.problem("user_model", hint)
+    found = _ModelReader(model, columns, reader)
+    login = found.all(settings.user_login_fields, "USER_LOGIN_FIELDS")
+    name = settings.user_verification_id_field
+    verification_id = keys[0] if name == "pk" else found.need(name, "USER_VERIFICATION_ID_FIELD")
+    password = found.need(settings.user_password_field, "USER_PASSWORD_FIELD")
+    if not settings.user_login_fields:
+        hint = 'is empty. Name the columns that users log in with, for example ["username"].'
+        found.problem("USER_LOGIN_FIELDS", hint)
+    if not (login and verification_id and password):
+        return None
+    names = ("first_name", "last_name") if issubclass(model, EmailUserMixin) else ()
+    default = tuple(filter(found.may, names))
+    public = found.all(settings.user_public_fields, "USER_PUBLIC_FIELDS", default)
+    stamp = settings.user_security_stamp_field
+    if stamp != DEFAULT_STAMP:
+        found.need(stamp, "USER_SECURITY_STAMP_FIELD")
+    editable = settings.user_editable_fields
+    fields = UserFields(
+        model=model,
+        columns=columns,
+        pk=keys[0],
+        verification_id=verification_id,
+        email=found.may(settings.user_email_field),
+        username=found.may("username"),
+        username_key=found.may("username_key"),
+        password=password,
+        verified=found.may(settings.user_verification_flag_field),
+        active=found.may("is_active"),
+        stamp=found.may(stamp),
+        login=login,
+        public=public,
+        changeable=found.all(editable, "USER_EDITABLE_FIELDS", (*login, *public)),
+        hidden=found.all(settings.user_hidden_fields, "USER_HIDDEN_FIELDS"),
+        username_pattern=settings.username_pattern,
+    )
+    _check(fields, settings, found)
+    return fields
+
+
+def _check(fields: UserFields, settings: UserSettings, found: _ModelReader) -> None:
+    for name in settings.user_editable_fields or ():
+        if name in fields.system:
+            hint = f"{name!r} must not be set by clients. Remove it from the list."
+            found.problem("USER_EDITABLE_FIELDS", hint)
+    model = fields.model.__name__
+    declare = "has no unique constraint. Declare it with mapped_column(..., unique=True)."
+    if fields.verification_id not in fields.unique:
+        found.problem("USER_VERIFICATION_ID_FIELD", f"{model}.{fields.verification_id} {declare}")
+    for name in settings.user_public_fields or ():
+        if name in fields.secret:
+            hint = f"{name!r} is a secret. Remove it from the list."
+            found.problem("USER_PUBLIC_FIELDS", hint)
+    for name in fields.login if settings.user_login_fields_unique_check_enabled else ():
+        compared = (name == fields.username and fields.username_key) or name
+        if compared not in fields.unique:
+            found.problem("USER_LOGIN_FIELDS", f"{model}.{compared} {declare}")
+    try:
+        re.compile(settings.username_pattern)
+    except re.error as error:
+        found.problem("USERNAME_PATTERN", f"is not a valid regular expression: {error}.")

@@ -1,0 +1,157 @@
+"""Normal forms of what identifies a user: e-mail addresses, usernames and ids."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from email_validator import EmailNotValidError, validate_email
+from marshmallow import ValidationError
+from sqlalchemy import BigInteger, Column, Integer, SmallInteger, Uuid
+
+from ..i18n.messages import INVALID_ADDRESS, plural
+
+if TYPE_CHECKING:
+    from .fields import UserFields
+
+#: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
+EMAIL_MAX_LENGTH = 254
+
+
+def email_key(address: str, *, test_environment: bool) -> str:
+    """Return an e-mail address as it is stored and looked up: normalized, in lower case.
+
+    :param test_environment: whether the reserved domain ``test`` (RFC 2606) is valid.
+    :raises ValueError: with a message for the user.
+    """
+    if len(address) > EMAIL_MAX_LENGTH:
+        raise ValueError(
+            plural(
+                "An e-mail address has at most {count} character.",
+                "An e-mail address has at most {count} characters.",
+                EMAIL_MAX_LENGTH,
+                code="too-long",
+            )
+        )
+    try:
+        valid = validate_email(
+            address,
+            check_deliverability=False,
+            allow_smtputf8=False,
+            test_environment=test_environment,
+        )
+    except EmailNotValidError as error:
+        raise ValueError(INVALID_ADDRESS.about(str(error))) from None
+    return valid.normalized.lower()
+
+
+def recipient_address(address: str) -> str:
+    """Return a stored e-mail address for the mail server, its domain in ASCII (IDNA 2008).
+
+    (Flask-Mail converts by IDNA 2003, where ``ß`` becomes ``ss``, which is another domain.)
+    """
+    if address.isascii():
+        return address
+    try:
+        valid = validate_email(address, test_environment=True)  # without a DNS query
+    except EmailNotValidError:
+        return address
+    return valid.ascii_email or address
+
+
+def nfkc(name: str) -> str:
+    """Replace the compatibility characters of a username: ``ａｌｉｃｅ`` is ``alice`` (Unicode NFKC)."""
+    return unicodedata.normalize("NFKC", name)
+
+
+def username_key(name: str) -> str:
+    """Return the form in which usernames are compared: NFKC, without case (Unicode 3.13, D146)."""
+    return nfkc(nfkc(name).casefold())
+
+
+def parse_identifier(text: str, column: Column[Any]) -> Any:
+    """Convert text to the type of a column. Return None for what no row can have.
+
+    (A database raises an error for a number out of its range, and some for NUL.)
+    """
+    if len(text) > 255 or "\0" in text:
+        return None
+    if isinstance(column.type, Integer):
+        bits = integer_bits(column.type)
+        digits = re.fullmatch("-?[0-9]{1,19}", text)
+        return int(text) if digits and abs(int(text)) < 2**bits else None
+    if isinstance(column.type, Uuid):
+        try:
+            parsed = uuid.UUID(text)
+        except ValueError:
+            return None
+        return parsed if column.type.as_uuid else str(parsed)
+    return text
+
+
+def integer_bits(kind: Integer) -> int:
+    """Return the bits that an integer column has on every database, without the sign."""
+    return 63 if isinstance(kind, BigInteger) else 15 if isinstance(kind, SmallInteger) else 31
+
+
+class NormalForms:
+    """Normal forms of the values of one model.
+
+    :param test_environment: whether e-mail addresses of the reserved domain ``test`` are valid.
+    """
+
+    def __init__(self, fields: UserFields, *, test_environment: bool) -> None:
+        self._fields = fields
+        self._test_environment = test_environment
+        self._username = re.compile(fields.username_pattern)
+
+    def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values as they are stored: usernames and e-mail addresses in normal form.
+
+        :raises marshmallow.ValidationError: with a message for each invalid field.
+        """
+        built, errors = dict(values), {}
+        for field in (self._fields.username, self._fields.email):
+            if field and built.get(field) is not None:
+                try:
+                    built[field] = self._stored(field, built[field])
+                except ValueError as error:
+                    errors[field] = [error.args[0]]  # a message that can be translated
+        if errors:
+            raise ValidationError(errors)
+        return built
+
+    def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
+        """Return the column in which to look up a field's value, and its normal form.
+
+        Return None for a value that no user can have.
+        """
+        is_normalized = field in (self._fields.username, self._fields.email)
+        try:
+            normal = self._stored(field, value) if is_normalized else value
+        except ValueError:
+            return None
+        if field == self._fields.username and self._fields.username_key:
+            return self._fields.username_key, username_key(normal)
+        stored = parse_identifier(normal, self._fields.columns[field])
+        return None if stored is None else (field, stored)
+
+    def _stored(self, field: str, value: str) -> str:
+        if field == self._fields.email:
+            return email_key(value, test_environment=self._test_environment)
+        limit = self._fields.username_max_length
+        if len(value) > limit or len(nfkc(value)) > limit:
+            raise ValueError(
+                plural(
+                    "A username has at most {count} character.",
+                    "A username has at most {count} characters.",
+                    limit,
+                    code="too-long",
+                )
+            )
+        if not self._username.fullmatch(nfkc(value)):
+            raise ValueError(self._fields.username_rule)
+        return value if self._fields.username_key else nfkc(value)

@@ -1,0 +1,98 @@
+"""Mixins with the columns of a user model. Using them is optional."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import flask_login
+from sqlalchemy import BigInteger, DateTime, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column, validates
+
+from .identifiers import EMAIL_MAX_LENGTH, username_key
+from .stamps import new_stamp, next_stamp
+
+USERNAME_MAX_LENGTH = 150
+
+#: NFKC and case folding make at most three characters of one (Unicode 15, SpecialCasing.txt).
+USERNAME_KEY_MAX_LENGTH = 3 * USERNAME_MAX_LENGTH
+
+#: The primary key of tables with a row for each login or e-mail, which may need more than 2³¹.
+#: (SQLite numbers rows in an INTEGER only, which has 64 bits there.)
+BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
+
+
+def exact_string(length: int) -> String:
+    """Return a string type that compares code points.
+
+    (MySQL's default collations treat ``é`` and ``e`` as equal.)
+    """
+    return String(length).with_variant(String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def utc_now() -> datetime:
+    """Return the time in UTC, by the clock of links and cookies.
+
+    Databases that store no time zone store it as UTC.
+    """
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return a time from the database in UTC; a time without a zone is in UTC already."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+if TYPE_CHECKING:  # Flask-Login ships no types
+
+    class LoginUser:
+        """What Flask-Login needs from a user in addition to ``is_active``."""
+
+        @property
+        def is_authenticated(self) -> bool: ...
+        @property
+        def is_anonymous(self) -> bool: ...
+        def get_id(self) -> str: ...
+
+else:
+    LoginUser = flask_login.UserMixin
+
+
+class EmailUserMixin(LoginUser):
+    """The columns of a user who logs in with the e-mail address."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(exact_string(EMAIL_MAX_LENGTH), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    first_name: Mapped[str] = mapped_column(String(150), default="")
+    last_name: Mapped[str] = mapped_column(String(150), default="")
+    is_active: Mapped[bool] = mapped_column(default=True)
+    is_verified: Mapped[bool] = mapped_column(default=False)
+    security_stamp: Mapped[str] = mapped_column(String(32), default=new_stamp)
+    date_joined: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=utc_now)
+    last_login: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), default=None)
+
+    @validates("email")
+    def _store_in_lower_case(self, _: str, email: str | None) -> str | None:
+        return email and email.lower()  # a subclass may allow users without one
+
+    @validates("is_active")
+    def _end_everything(self, _: str, is_active: bool) -> bool:
+        if self.is_active and not is_active:  # a reactivation restores no session and no link
+            # There is no stamp before the first flush.
+            self.security_stamp = next_stamp(self.security_stamp or "")
+        return is_active
+
+
+class UserMixin(EmailUserMixin):
+    """The columns of a user with a name and an e-mail address."""
+
+    username: Mapped[str] = mapped_column(String(USERNAME_MAX_LENGTH))
+    username_key: Mapped[str] = mapped_column(exact_string(USERNAME_KEY_MAX_LENGTH), unique=True)
+
+    @validates("username")
+    def _keep_key(self, _: str, username: str | None) -> str | None:
+        if username is not None:  # a subclass may allow users without one
+            self.username_key = username_key(username)
+        return username

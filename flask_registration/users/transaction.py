@@ -1,0 +1,96 @@
+"""Run the work of a request as one transaction, and again if the database ends it in favor of another."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import g
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..errors import DatabaseUnavailable
+
+T = TypeVar("T")
+
+#: The maximum number of retries.
+RETRIES = 3
+
+#: The maximum pause before the first retry, in seconds; it doubles for each further one. The pause is
+#: random, so that transactions that conflicted do not meet again.
+PAUSE = 0.05
+
+#: What SQLAlchemy raises, with any driver, if the database is unavailable or refuses work for now.
+UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
+    OperationalError,
+    InterfaceError,
+    InternalError,
+    DisconnectionError,
+    PendingRollbackError,
+    PoolTimeout,
+)
+
+
+def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
+    """Do the work, and retry it if the database asks for that and nothing was committed yet.
+
+    :param reset: rolls back and restores everything as it was before the work; called after each failure.
+    :raises DatabaseUnavailable: the database is unavailable, or there were too many conflicts.
+    """
+    left = RETRIES
+    g._registration_committed = g._registration_retry = False
+    while True:
+        try:
+            return work()
+        except UNAVAILABLE as error:
+            reset()
+            is_final = not left or g._registration_committed
+            if is_final or not is_serialization_failure(error):
+                raise unavailable(error) from error
+            pause = random.uniform(0, PAUSE) * 2 ** (RETRIES - left)  # noqa: S311 -- no secret
+            time.sleep(pause)
+            left -= 1
+            g._registration_retry = True
+
+
+def mark_committed() -> None:
+    """Prevent retries of this request's work: it was committed, or an e-mail was sent."""
+    g._registration_committed = True
+
+
+def is_retry() -> bool:
+    """Return whether this work is a retry. It then locks the rows that it reads."""
+    return bool(g.get("_registration_retry"))
+
+
+def unavailable(error: BaseException) -> DatabaseUnavailable:
+    """Return the error for the client. The cause is logged without its parameters (password hashes)."""
+    if isinstance(error, StatementError):
+        error.hide_parameters = True
+    return DatabaseUnavailable()
+
+
+def is_serialization_failure(error: SQLAlchemyError) -> bool:
+    """Return whether the database ended this transaction in favor of another one and asks to retry.
+
+    SQLSTATE 40001 and 40P01 (PostgreSQL); 1205, 1213 and, with snapshot isolation, 1020 (MySQL and
+    MariaDB); SQLITE_BUSY_SNAPSHOT.
+    """
+    original = error.orig if isinstance(error, DBAPIError) else None
+    arguments = getattr(original, "args", None) or (None,)
+    return (
+        getattr(original, "sqlstate", None) in ("40001", "40P01")
+        or arguments[0] in (1020, 1205, 1213)
+        or getattr(original, "sqlite_errorcode", None) == 517
+    )
