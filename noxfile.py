@@ -1,8 +1,9 @@
-"""The tests on every Python that is here, with the newest and with the lowest versions of what the package needs.
+"""The tests on every Python that is here, with the newest and with the lowest versions of what the
+package needs.
 
-``nox`` runs all of them, ``nox -s tests-3.13`` those on one Python, ``nox -s lowest -- tests/test_links.py`` one file,
-and ``nox -- central`` the files of ``CENTRAL``, as ``essential`` those of ``ESSENTIAL``. A Python that is not here is
-named and left out.
+``nox`` runs all of them, ``nox -s tests-3.13`` those on one Python, ``nox -s lowest --
+tests/test_links.py`` one file, and ``nox -- central`` the files of ``CENTRAL``, as ``essential``
+those of ``ESSENTIAL``. A Python that is not here is named and left out.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import nox
 
-PYTHONS = re.findall(r"^ +Programming Language :: Python :: (3\.\d+)$", Path("setup.cfg").read_text(), re.MULTILINE)
+PYTHONS = re.findall(
+    r"^ +Programming Language :: Python :: (3\.\d+)$", Path("setup.cfg").read_text(), re.MULTILINE
+)
 
-# What shows in a minute whether the version of a dependency will do: an account's whole life over HTTP, models on each
-# database, passwords, mail, settings, languages, and what the extras bring.
+# What shows in a minute whether the version of a dependency will do: an account's whole life over
+# HTTP, models on each database, passwords, mail, settings, languages, and what the extras bring.
 CENTRAL = [
     "tests/flows/test_life.py",
     "tests/test_celery.py",
@@ -42,7 +45,9 @@ PYRIGHT = "1.1.414"
 
 # pyenv's own commands of these names answer only where it was told to.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-os.environ["PATH"] = os.pathsep.join([*map(str, sorted(PYENV.glob("versions/3.*/bin"))), os.environ["PATH"]])
+os.environ["PATH"] = os.pathsep.join(
+    [*map(str, sorted(PYENV.glob("versions/3.*/bin"))), os.environ["PATH"]]
+)
 LOWEST = next((version for version in PYTHONS if shutil.which(f"python{version}")), PYTHONS[0])
 
 nox.needs_version = ">=2025.5"
@@ -61,7 +66,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def others(session: nox.Session) -> None:
-    """Test with the newest versions on each Python but the lowest and this one, which have sessions of their own."""
+    """Test with the newest versions on each Python but the lowest and this one, which have sessions
+    of their own."""
     this = f"{sys.version_info.major}.{sys.version_info.minor}"
     for version in PYTHONS:
         if version not in (LOWEST, this):
@@ -77,7 +83,8 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def databases(session: nox.Session) -> None:
-    """Test everything on each database, not only what is marked with ``databases``; run this before a release."""
+    """Test everything on each database, not only what is marked with ``databases``; run this before
+    a release."""
     session.install("-e", ".[dev]", "--upgrade")
     session.posargs.append("--all-databases")
     run_tests(session)
@@ -88,11 +95,22 @@ def types(session: nox.Session) -> None:
     """Ask pyright whether every public name has a type of its own."""
     if not shutil.which("npx"):
         session.skip("there is no npm here: install Node.js 20 or newer")
-    session.install(".[all,testing]")  # as users have it; and pyright does not find what is editable
+    session.install(
+        ".[all,testing]"
+    )  # as users have it; and pyright does not find what is editable
     session.chdir(session.create_tmp())
-    command = ("npx", "--yes", f"pyright@{PYRIGHT}", "--verifytypes", "flask_registration", "--ignoreexternal")
+    command = (
+        "npx",
+        "--yes",
+        f"pyright@{PYRIGHT}",
+        "--verifytypes",
+        "flask_registration",
+        "--ignoreexternal",
+    )
     found = str(session.run(*command, external=True, silent=True))
-    session.log(next(line for line in found.splitlines() if line.startswith("Type completeness score")))
+    session.log(
+        next(line for line in found.splitlines() if line.startswith("Type completeness score"))
+    )
 
 
 def run_tests(session: nox.Session) -> None:

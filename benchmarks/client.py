@@ -1,4 +1,5 @@
-"""A client that is light: one process, plain sockets, some connections at once, each kept alive where the server does.
+"""A client that is light: one process, plain sockets, some connections at once, each kept alive
+where the server does.
 
 It shares the machine with what it measures.
 """
@@ -38,7 +39,11 @@ class Load:
 def encode(request: Request) -> bytes:
     """A request on the wire."""
     body = request.body.encode()
-    lines = [f"{request.method} {request.path} HTTP/1.1", "Host: 127.0.0.1", "User-Agent: benchmarks"]
+    lines = [
+        f"{request.method} {request.path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "User-Agent: benchmarks",
+    ]
     lines += [f"{name}: {value}" for name, value in (request.headers or {}).items()]
     lines += [f"Content-Length: {len(body)}"] if body or request.method != "GET" else []
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -75,7 +80,9 @@ class _Connection:
         lower = head.lower()
         status = int(head.split(b" ", 2)[1]) if separator else 0
         if status != self._expected:
-            load.refused.append(f"{status} in place of {self._expected}: {body[:300].decode(errors='replace')}")
+            load.refused.append(
+                f"{status} in place of {self._expected}: {body[:300].decode(errors='replace')}"
+            )
         for line in lower.split(b"\r\n"):
             if line.startswith(b"x-queries:"):
                 load.queries.append(int(line.split(b":")[1]))
@@ -105,7 +112,9 @@ def send(port: int, requests: Sequence[Request], *, connections: int, pace: floa
     """
     load = Load()
     with selectors.DefaultSelector() as selector:
-        waiting: Iterator[tuple[bytes, int]] = iter([(encode(request), request.status) for request in requests])
+        waiting: Iterator[tuple[bytes, int]] = iter(
+            [(encode(request), request.status) for request in requests]
+        )
         gc.collect()
         gc.disable()
         start, sent, open_requests = time.perf_counter(), 0, 0
@@ -113,7 +122,11 @@ def send(port: int, requests: Sequence[Request], *, connections: int, pace: floa
         everyone, exhausted = list(idle), False
         try:
             while open_requests or not exhausted:
-                while idle and not exhausted and (not pace or sent / pace <= time.perf_counter() - start):
+                while (
+                    idle
+                    and not exhausted
+                    and (not pace or sent / pace <= time.perf_counter() - start)
+                ):
                     following = next(waiting, None)
                     if following is None:
                         exhausted = True
@@ -121,7 +134,11 @@ def send(port: int, requests: Sequence[Request], *, connections: int, pace: floa
                     idle[-1].send(*following)
                     idle.pop()
                     sent, open_requests = sent + 1, open_requests + 1
-                pause = max(0.0, start + sent / pace - time.perf_counter()) if pace and idle and not exhausted else None
+                pause = (
+                    max(0.0, start + sent / pace - time.perf_counter())
+                    if pace and idle and not exhausted
+                    else None
+                )
                 if not open_requests:
                     time.sleep(pause or 0)
                     continue

@@ -42,7 +42,11 @@ class Contender:
 
     def environment(self, surroundings: Surroundings) -> dict[str, str]:
         """The environment's variables of its processes."""
-        ours = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "BENCHMARK_ASGI": "1" if self.asgi else ""}
+        ours = {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONHASHSEED": "0",
+            "BENCHMARK_ASGI": "1" if self.asgi else "",
+        }
         return {**os.environ, **ours, **surroundings.environment()}
 
     def prepare(self, surroundings: Surroundings, orders: Orders) -> dict[str, list[Request]]:
@@ -53,7 +57,12 @@ class Contender:
         given = json.dumps({"users": orders.users, "counts": dict(orders.counts)})
         command = [self.python, "-m", self.module]
         done = subprocess.run(
-            command, input=given, capture_output=True, text=True, cwd=ROOT, env=self.environment(surroundings)
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=self.environment(surroundings),
         )
         if done.returncode:
             raise RuntimeError(f"{self.name} could not prepare its data:\n{done.stderr}")
@@ -61,9 +70,13 @@ class Contender:
 
     def versions(self) -> dict[str, str]:
         """The versions of what it is made of."""
-        code = "import sys, json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+        code = "import sys, json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"  # noqa: E501
         found = subprocess.run(
-            [self.python, "-c", code, *self.distributions], capture_output=True, text=True, check=True, cwd=ROOT
+            [self.python, "-c", code, *self.distributions],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
         )
         versions: dict[str, str] = json.loads(found.stdout)
         return versions
@@ -124,7 +137,9 @@ def install(name: str, cache: Path) -> Contender:
         ):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                raise Absent(f"{name}: could not be installed: {done.stderr.strip().splitlines()[-1:]}")
+                raise Absent(
+                    f"{name}: could not be installed: {done.stderr.strip().splitlines()[-1:]}"
+                )
         complete.touch()
     module = f"benchmarks.peers.{name}.app"
     names = [line.split("[")[0] for line in wanted.split() if line and not line.startswith("#")]

@@ -13,7 +13,9 @@ from typing import Any
 from sqlalchemy import create_engine, make_url, text
 
 #: Where databases of our own may be made.
-POSTGRESQL = os.environ.get("BENCHMARK_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+POSTGRESQL = os.environ.get(
+    "BENCHMARK_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Many rows in little time: ``COPY`` on PostgreSQL, one statement with many parameters on SQLite.
 
-Peers import this too, in their own environments: nothing but the standard library and Psycopg is imported here.
+Peers import this too, in their own environments: nothing but the standard library and Psycopg is
+imported here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ Rows = Iterable[Sequence[Any]]
 
 
 def fill(database: str, table: str, columns: Sequence[str], rows: Rows) -> None:
-    """Insert rows that bring their own ``id``; the table's next one will come after the last of them.
+    """Insert rows that bring their own ``id``; the table's next one will come after the last of
+    them.
 
     :param database: SQLAlchemy's URL, of whatever driver.
     """
@@ -39,7 +41,9 @@ def _fill_sqlite(path: str, table: str, columns: Sequence[str], rows: Rows) -> N
     connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it, for every application
     marks = ", ".join("?" * len(columns))
     with connection:
-        connection.executemany(f'INSERT INTO "{table}" ({", ".join(columns)}) VALUES ({marks})', rows)
+        connection.executemany(
+            f'INSERT INTO "{table}" ({", ".join(columns)}) VALUES ({marks})', rows
+        )
     connection.execute("ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -53,5 +57,7 @@ def _fill_postgresql(url: str, table: str, columns: Sequence[str], rows: Rows) -
             for row in rows:
                 copy.write_row(row)
         sequence = f"pg_get_serial_sequence('\"{table}\"', 'id')"
-        cursor.execute(f'SELECT setval({sequence}, (SELECT max(id) FROM "{table}")) WHERE {sequence} IS NOT NULL')
+        cursor.execute(
+            f'SELECT setval({sequence}, (SELECT max(id) FROM "{table}")) WHERE {sequence} IS NOT NULL'  # noqa: E501
+        )
         cursor.execute(f'VACUUM ANALYZE "{table}"')

@@ -20,20 +20,28 @@ MORE_QUERIES = 1
 #: Our requests a second by those of the peer with the same wire format, at the least.
 RIVAL, TO_RIVAL = "django_rest_registration", 1.5
 
-#: Requests a second by those of a setting without the delay, or with the fewest users, at the least.
+#: Requests a second by those of a setting without the delay, or with the fewest users, at the
+#: least.
 WITH_SLOW_MAIL, WITH_MANY_USERS = 0.90, 0.90
 
 IMPORT_MS, WORKER_MIB = 60, 60
 
 
-def verdicts(measured: Sequence[Measured], import_times: Sequence[float]) -> Iterator[tuple[str, str, str]]:
-    """Each goal, whether it is reached, and what was measured; nothing for what was not measured."""
+def verdicts(
+    measured: Sequence[Measured], import_times: Sequence[float]
+) -> Iterator[tuple[str, str, str]]:
+    """Each goal, whether it is reached, and what was measured; nothing for what was not
+    measured."""
     for each in measured:
         yield from _to_others(each)
         yield from _to_other_settings(each, measured)
         if OURS in each.memory:
             memory = each.memory[OURS].pss
-            yield f"{each.setting}: a worker under {WORKER_MIB} MiB (PSS)", _mark(memory < WORKER_MIB), f"{memory:.0f}"
+            yield (
+                f"{each.setting}: a worker under {WORKER_MIB} MiB (PSS)",
+                _mark(memory < WORKER_MIB),
+                f"{memory:.0f}",
+            )
     if import_times:
         taken = statistics.median(import_times)
         yield f"import under {IMPORT_MS} ms", _mark(taken < IMPORT_MS), f"{taken:.0f} ms"
@@ -44,34 +52,60 @@ def _to_others(each: Measured) -> Iterator[tuple[str, str, str]]:
         bounds = TO_FLOOR_SHIPPED if each.setting.hash == "shipped" else TO_FLOOR
         if scenario in bounds and FLOOR in samples and not each.setting.mail_delay:
             ratio = _ratio(samples[OURS], samples[FLOOR])
-            yield f"{each.setting}: {scenario} ≥ {bounds[scenario]:.2f} of the floor", *_least(ratio, bounds[scenario])
-        if scenario in TO_FLOOR and RIVAL in samples and each.setting.hash == "cheap" and not each.setting.mail_delay:
+            yield (
+                f"{each.setting}: {scenario} ≥ {bounds[scenario]:.2f} of the floor",
+                *_least(ratio, bounds[scenario]),
+            )
+        if (
+            scenario in TO_FLOOR
+            and RIVAL in samples
+            and each.setting.hash == "cheap"
+            and not each.setting.mail_delay
+        ):
             ratio = _ratio(samples[OURS], samples[RIVAL])
             yield f"{each.setting}: {scenario} ≥ {TO_RIVAL} × {RIVAL}", *_least(ratio, TO_RIVAL)
         queries = each.queries.get(scenario, {})
         if OURS in queries and FLOOR in queries:
             more = queries[OURS] - queries[FLOOR]
-            goal = f"{each.setting}: {scenario} takes at most {MORE_QUERIES} query more than the floor"
+            goal = (
+                f"{each.setting}: {scenario} takes at most {MORE_QUERIES} query more than the floor"
+            )
             yield goal, _mark(more <= MORE_QUERIES), f"{queries[OURS]} to {queries[FLOOR]}"
 
 
-def _to_other_settings(each: Measured, measured: Sequence[Measured]) -> Iterator[tuple[str, str, str]]:
+def _to_other_settings(
+    each: Measured, measured: Sequence[Measured]
+) -> Iterator[tuple[str, str, str]]:
     setting = each.setting
     for other in measured:
         alike = (setting.database, setting.hash) == (other.setting.database, other.setting.hash)
         if not alike:
             continue
         for scenario in each.samples.keys() & other.samples.keys():
-            ratio = _median_rate(each.samples[scenario][OURS]) / _median_rate(other.samples[scenario][OURS])
-            if setting.mail_delay and not other.setting.mail_delay and setting.users == other.setting.users:
+            ratio = _median_rate(each.samples[scenario][OURS]) / _median_rate(
+                other.samples[scenario][OURS]
+            )
+            if (
+                setting.mail_delay
+                and not other.setting.mail_delay
+                and setting.users == other.setting.users
+            ):
                 if scenario == "register":
-                    yield f"{setting}: {scenario} as without the delay", *_least(ratio, WITH_SLOW_MAIL)
+                    yield (
+                        f"{setting}: {scenario} as without the delay",
+                        *_least(ratio, WITH_SLOW_MAIL),
+                    )
             elif setting.users > other.setting.users == min(m.setting.users for m in measured):
-                yield f"{setting}: {scenario} as with {other.setting.users} users", *_least(ratio, WITH_MANY_USERS)
+                yield (
+                    f"{setting}: {scenario} as with {other.setting.users} users",
+                    *_least(ratio, WITH_MANY_USERS),
+                )
 
 
 def _ratio(ours: Sequence[Sample], others: Sequence[Sample]) -> float:
-    return statistics.median(mine.rate / theirs.rate for mine, theirs in zip(ours, others, strict=True))
+    return statistics.median(
+        mine.rate / theirs.rate for mine, theirs in zip(ours, others, strict=True)
+    )
 
 
 def _median_rate(samples: Sequence[Sample]) -> float:

@@ -1,8 +1,10 @@
-"""How long an answer to hostile input takes beyond the hash of a password: ``python -m benchmarks.hostile``.
+"""How long an answer to hostile input takes beyond the hash of a password: ``python -m
+benchmarks.hostile``.
 
-Every hostile value in every field, and every hostile body, go to every endpoint with the hasher that is the default;
-each as often as ``--rounds`` says, of which the quickest counts. An answer may take 100 ms more than a hash. The times
-are the process's own, so that whatever else is busy on the machine does not count, nor does waiting for a database.
+Every hostile value in every field, and every hostile body, go to every endpoint with the hasher
+that is the default; each as often as ``--rounds`` says, of which the quickest counts. An answer may
+take 100 ms more than a hash. The times are the process's own, so that whatever else is busy on the
+machine does not count, nor does waiting for a database.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Timed:
         self.app = app
         self.last = 0.0
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         start = time.process_time()
         try:
             return list(self.app(environ, start_response))
@@ -66,15 +70,25 @@ def hashes(name: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that each case is sent")
-    parser.add_argument("--database", default="sqlite://", help="a URL of SQLAlchemy's; its tables are dropped")
+    parser.add_argument(
+        "--database", default="sqlite://", help="a URL of SQLAlchemy's; its tables are dropped"
+    )
     options = parser.parse_args(arguments)
     with site_maker() as make:
-        world = World(make(options.database, login_model=define_login, **{**SETTINGS, "PASSWORD_HASHER": None}))
+        world = World(
+            make(
+                options.database, login_model=define_login, **{**SETTINGS, "PASSWORD_HASHER": None}
+            )
+        )
         timed = Timed(world.site.app.wsgi_app)
         vars(world.site.app)["wsgi_app"] = timed
         one_hash = hash_time(world, 20)
-        print(f"A hash takes {one_hash:.1f} ms. All times are milliseconds of work; the last is over the hashing.\n")
-        print(f"| {'endpoint':<26} | cases | median | worst | over | of |\n| --- | ---: | ---: | ---: | ---: | --- |")
+        print(
+            f"A hash takes {one_hash:.1f} ms. All times are milliseconds of work; the last is over the hashing.\n"  # noqa: E501
+        )
+        print(
+            f"| {'endpoint':<26} | cases | median | worst | over | of |\n| --- | ---: | ---: | ---: | ---: | --- |"  # noqa: E501
+        )
         overs = []
         for name in LOADING:
             found: dict[str, float] = {}
@@ -88,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"| {name:<26} | {len(found)} | {figures} | {worst} |", flush=True)
     missed = sum(over > GOAL for over in overs)
     print(
-        f"\nThe goal, {GOAL:.0f} ms over the hashing, is {'missed by ' + str(missed) if missed else 'reached by all'}."
+        f"\nThe goal, {GOAL:.0f} ms over the hashing, is {'missed by ' + str(missed) if missed else 'reached by all'}."  # noqa: E501
     )
     return 1 if missed else 0
 

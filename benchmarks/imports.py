@@ -38,7 +38,9 @@ def start_time(contender: Contender, repeat: int) -> list[float]:
     """Milliseconds of the processor until its application is there."""
     surroundings = Surroundings("sqlite:///:memory:")
     return _repeated(
-        [contender.python, "-c", START, contender.application], repeat, contender.environment(surroundings)
+        [contender.python, "-c", START, contender.application],
+        repeat,
+        contender.environment(surroundings),
     )
 
 
@@ -46,7 +48,9 @@ def _repeated(command: Sequence[str], repeat: int, environment: dict[str, str]) 
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every time would be the first
     taken = []
     for _ in range(repeat):
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+        )
         taken.append(float(done.stdout.split()[-1]))
     return taken[1:]  # the first one may have had to write bytecode
 

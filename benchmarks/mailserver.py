@@ -1,4 +1,5 @@
-"""A mail server on loopback that takes everything, after a while: ``python -m benchmarks.mailserver PORT DELAY``."""
+"""A mail server on loopback that takes everything, after a while: ``python -m benchmarks.mailserver
+PORT DELAY``."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def mail_server(delay: float) -> Iterator[MailServer]:
     :param delay: seconds that it takes for each mail.
     """
     server = MailServer(free_port())
-    process = subprocess.Popen([sys.executable, "-m", __name__, str(server.port), str(delay)], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(server.port), str(delay)], cwd=ROOT
+    )
     try:
         for _ in range(200):
             try:

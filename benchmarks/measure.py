@@ -29,7 +29,9 @@ class Setting:
     mail_delay: float
 
     def __str__(self) -> str:
-        mail = f", a mail server that takes {self.mail_delay * 1000:.0f} ms" if self.mail_delay else ""
+        mail = (
+            f", a mail server that takes {self.mail_delay * 1000:.0f} ms" if self.mail_delay else ""
+        )
         return f"{self.database}, {self.users:,} users, the {self.hash} hash{mail}"
 
 
@@ -124,7 +126,9 @@ def measure(
         for contender, surroundings, requests in ready:
             if contender.name not in started:
                 continue
-            counting = Surroundings(surroundings.database, setting.hash, mails.port, count_queries=True)
+            counting = Surroundings(
+                surroundings.database, setting.hash, mails.port, count_queries=True
+            )
             with served(contender, counting, workers=1, folder=folder) as server:
                 for scenario in measured.samples:
                     if contender.name in measured.samples[scenario]:
@@ -134,7 +138,11 @@ def measure(
 
 
 def _run_rounds(
-    measured: Measured, runners: Sequence[_Runner], scenarios: Sequence[str], effort: Effort, say: Callable[[str], None]
+    measured: Measured,
+    runners: Sequence[_Runner],
+    scenarios: Sequence[str],
+    effort: Effort,
+    say: Callable[[str], None],
 ) -> None:
     window = effort.window + measured.setting.mail_delay
     takes_part: dict[str, list[_Runner]] = {scenario: [] for scenario in scenarios}
@@ -142,7 +150,11 @@ def _run_rounds(
         for runner in runners:
             if not runner.requests.get(scenario):
                 continue
-            load = send(runner.server.port, runner.requests[scenario][:WARM_UP], connections=effort.connections)
+            load = send(
+                runner.server.port,
+                runner.requests[scenario][:WARM_UP],
+                connections=effort.connections,
+            )
             if load.refused:
                 measured.problems.append(f"{runner.contender.name}, {scenario}: {load.refused[0]}")
             else:
@@ -162,7 +174,7 @@ def _run_rounds(
                 cpu = taken_since(before, runner.server.threads())
                 if load.refused:
                     first = load.refused[0]
-                    problem = f"{runner.contender.name}, {scenario}: {len(load.refused)} of {len(part)}: {first}"
+                    problem = f"{runner.contender.name}, {scenario}: {len(load.refused)} of {len(part)}: {first}"  # noqa: E501
                     measured.problems.append(problem)
                 sample = sample_of(load.latencies, load.elapsed, cpu)
                 measured.samples[scenario][runner.contender.name].append(sample)

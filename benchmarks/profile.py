@@ -1,8 +1,8 @@
 """Where the time of one request goes: ``python -m benchmarks.profile register``.
 
-Runs in one process, without a server and without a mail server: ours and the floor in turns, each for the same number
-of requests. What it prints is the processor's time of the thread that answers, the first decile: other processes and
-the threads that send mail disturb that least.
+Runs in one process, without a server and without a mail server: ours and the floor in turns, each
+for the same number of requests. What it prints is the processor's time of the thread that answers,
+the first decile: other processes and the threads that send mail disturb that least.
 """
 
 from __future__ import annotations
@@ -36,17 +36,24 @@ def environ_of(request: Request) -> dict[str, Any]:
     """A request as a WSGI server hands it over."""
     headers = Headers(dict(request.headers or {}))
     builder = EnvironBuilder(
-        path=request.path, method=request.method, headers=headers, data=request.body.encode() if request.body else None
+        path=request.path,
+        method=request.method,
+        headers=headers,
+        data=request.body.encode() if request.body else None,
     )
     return builder.get_environ()
 
 
 def serve(
-    application: Application, environ: dict[str, Any], expected: int, replied: Callable[[], object] = lambda: None
+    application: Application,
+    environ: dict[str, Any],
+    expected: int,
+    replied: Callable[[], object] = lambda: None,
 ) -> bytes:
     """What the application answers; it must be what the scenario is about.
 
-    :param replied: called when the client has the whole reply, before the server is done with the request.
+    :param replied: called when the client has the whole reply, before the server is done with the
+        request.
     """
     statuses: list[str] = []
     answer = application(environ, lambda status, headers, error=None: statuses.append(status))
@@ -63,7 +70,8 @@ def serve(
 
 
 def cost(application: Application, requests: Sequence[Request]) -> float:
-    """Microseconds of the processor that a request takes in its own thread: the first decile, which little disturbs."""
+    """Microseconds of the processor that a request takes in its own thread: the first decile, which
+    little disturbs."""
     prepared = [(environ_of(request), request.status) for request in requests]
     gc.collect()
     taken = []
@@ -90,12 +98,20 @@ def profile(application: Application, requests: Sequence[Request], *, sort: str,
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS), metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        default=list(SCENARIOS),
+        metavar="SCENARIO",
+        help=", ".join(SCENARIOS),
+    )
     parser.add_argument("--count", type=int, default=200, help="requests in each round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--hash", choices=["cheap", "shipped"], default="cheap")
-    parser.add_argument("--functions", action="store_true", help="print the functions of ours that take the time")
+    parser.add_argument(
+        "--functions", action="store_true", help="print the functions of ours that take the time"
+    )
     parser.add_argument("--sort", default="tottime", help="how to sort them, e.g. cumulative")
     parser.add_argument("--lines", type=int, default=40)
     options = parser.parse_args(arguments)
@@ -111,10 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             requests[contender.name] = contender.prepare(surroundings, orders)
             os.environ.update(surroundings.environment())
             applications[contender.name] = importlib.import_module(contender.module).create_app()
-        print(f"{'':16} {'ours µs':>8} {'floor µs':>8}  ours takes × the floor's time (least to most)")
+        print(
+            f"{'':16} {'ours µs':>8} {'floor µs':>8}  ours takes × the floor's time (least to most)"
+        )
         for scenario in options.scenarios:
             costs: dict[str, list[float]] = {name: [] for name in applications}
-            parts = {name: rounds_of(requests[name][scenario], options.count) for name in applications}
+            parts = {
+                name: rounds_of(requests[name][scenario], options.count) for name in applications
+            }
             for number in range(options.rounds + 1):
                 for name, application in applications.items():
                     taken = cost(application, next(parts[name]))
@@ -123,10 +143,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ours, floor = costs[contenders.OURS], costs[contenders.FLOOR]
             ratios = [mine / theirs for mine, theirs in zip(ours, floor, strict=True)]
             middle = f"{statistics.median(ours):8.0f} {statistics.median(floor):8.0f}"
-            print(f"{scenario:16} {middle}  {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+            print(
+                f"{scenario:16} {middle}  {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"  # noqa: E501
+            )
             if options.functions:
                 application = applications[contenders.OURS]
-                print(profile(application, next(parts["ours"]), sort=options.sort, lines=options.lines))
+                print(
+                    profile(
+                        application, next(parts["ours"]), sort=options.sort, lines=options.lines
+                    )
+                )
 
 
 def rounds_of(requests: Sequence[Request], count: int) -> Iterator[Sequence[Request]]:

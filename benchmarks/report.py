@@ -11,7 +11,7 @@ import statistics
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -27,7 +27,9 @@ from .measure import Effort, Measured, Sample
 def machine() -> dict[str, str]:
     """What this was measured on."""
     model = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
     ]
     try:
         engine = create_engine(POSTGRESQL, connect_args={"connect_timeout": 5})
@@ -36,7 +38,9 @@ def machine() -> dict[str, str]:
         engine.dispose()
     except SQLAlchemyError:
         postgresql = "none"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
+    ).stdout
     return {
         "processor": f"{model[0] if model else platform.processor()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}",
@@ -47,7 +51,9 @@ def machine() -> dict[str, str]:
     }
 
 
-def ratios(ours: Sequence[Sample], others: Sequence[Sample], of: Callable[[Sample], float]) -> list[float]:
+def ratios(
+    ours: Sequence[Sample], others: Sequence[Sample], of: Callable[[Sample], float]
+) -> list[float]:
     """Ours by theirs, round by round: what disturbs a round disturbs both."""
     return [of(mine) / of(theirs) for mine, theirs in zip(ours, others, strict=True)]
 
@@ -63,7 +69,7 @@ class Report:
     start_times: dict[str, list[float]] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=machine)
-    started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     load: tuple[float, float, float] = field(default_factory=os.getloadavg)
 
     def markdown(self) -> str:
@@ -75,24 +81,34 @@ class Report:
             f"{self.started}, load average before {self.load[0]:.2f}; "
             + "; ".join(f"{name}: {value}" for name, value in self.machine.items())
             + ".",
-            f"{effort.rounds} rounds of {effort.requests} requests over {effort.connections} connections, "
+            f"{effort.rounds} rounds of {effort.requests} requests over {effort.connections} connections, "  # noqa: E501
             f"{effort.workers} workers; the contenders take turns within each round. "
             "A figure is the median of the rounds, in brackets the least and the most. "
             "CPU is the workers', the sending of mail included. Ratios are taken round by round.",
             "",
             *self._table(
                 ["", "versions"],
-                ([name, ", ".join(f"{n} {v}" for n, v in found.items())] for name, found in self.versions.items()),
+                (
+                    [name, ", ".join(f"{n} {v}" for n, v in found.items())]
+                    for name, found in self.versions.items()
+                ),
             ),
             *(f"Without {absent}\n" for absent in self.absent),
             f"Importing flask_registration beyond Flask, Flask-SQLAlchemy and marshmallow takes "
             f"{middle(self.import_times)} ms of the processor.",
             "",
-            *self._table(["", "start, CPU ms"], ([name, middle(taken)] for name, taken in self.start_times.items())),
+            *self._table(
+                ["", "start, CPU ms"],
+                ([name, middle(taken)] for name, taken in self.start_times.items()),
+            ),
         ]
         for measured in self.measured:
             lines += self._setting(measured)
-        lines += ["## Goals", "", *self._table(["goal", "", "measured"], verdicts(self.measured, self.import_times))]
+        lines += [
+            "## Goals",
+            "",
+            *self._table(["goal", "", "measured"], verdicts(self.measured, self.import_times)),
+        ]
         return "\n".join(lines)
 
     def _setting(self, measured: Measured) -> list[str]:
@@ -129,7 +145,10 @@ class Report:
             "÷ floor",
             "queries",
         ]
-        memory = [[name, f"{found.rss:.0f}", f"{found.pss:.0f}"] for name, found in measured.memory.items()]
+        memory = [
+            [name, f"{found.rss:.0f}", f"{found.pss:.0f}"]
+            for name, found in measured.memory.items()
+        ]
         return [
             f"## {measured.setting}",
             "",
@@ -167,4 +186,6 @@ def write(report: Report, out: Path | None) -> None:
     """Write both files."""
     if out is not None:
         out.write_text(report.markdown(), encoding="utf-8")
-        out.with_suffix(".json").write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
+        out.with_suffix(".json").write_text(
+            json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8"
+        )

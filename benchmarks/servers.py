@@ -19,7 +19,8 @@ from .workload import Surroundings
 
 
 class Memory(NamedTuple):
-    """MiB of the largest worker: all that it can reach, and that with shared pages divided among those who share."""
+    """MiB of the largest worker: all that it can reach, and that with shared pages divided among
+    those who share."""
 
     rss: float
     pss: float
@@ -34,7 +35,8 @@ class Server:
 
     @cached_property
     def started(self) -> list[int]:
-        """The processes under the master once it has started; a worker that ends later fails what measures it."""
+        """The processes under the master once it has started; a worker that ends later fails what
+        measures it."""
         return self.workers()
 
     def workers(self) -> list[int]:
@@ -79,7 +81,11 @@ class Server:
         found = []
         for worker in self.started:
             lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()
-            sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
+            sizes = {
+                line.split(":")[0]: int(line.split()[1]) / 1024
+                for line in lines
+                if line.endswith("kB")
+            }
             found.append(Memory(sizes["Rss"], sizes["Pss"]))
         return max(found)
 
@@ -90,7 +96,9 @@ def taken_since(before: dict[str, int], after: dict[str, int]) -> int:
 
 
 @contextmanager
-def served(contender: Contender, surroundings: Surroundings, *, workers: int, folder: Path) -> Iterator[Server]:
+def served(
+    contender: Contender, surroundings: Surroundings, *, workers: int, folder: Path
+) -> Iterator[Server]:
     """Start a contender's server, and stop it in the end.
 
     :raises RuntimeError: it does not start, with what it wrote.
@@ -100,9 +108,19 @@ def served(contender: Contender, surroundings: Surroundings, *, workers: int, fo
         command = ["uvicorn", "--no-access-log", "--host", "127.0.0.1", "--port", str(port)]
     else:
         configuration = folder / "gunicorn.conf.py"
-        configuration.write_text("control_socket_disable = True\n")  # which versions before 25 do not know, nor mind
+        configuration.write_text(
+            "control_socket_disable = True\n"
+        )  # which versions before 25 do not know, nor mind
         command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--config", str(configuration)]
-    command = [contender.python, "-m", *command, "--workers", str(workers), "--log-level", "warning"]
+    command = [
+        contender.python,
+        "-m",
+        *command,
+        "--workers",
+        str(workers),
+        "--log-level",
+        "warning",
+    ]
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, contender.application],

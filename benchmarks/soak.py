@@ -1,6 +1,8 @@
-"""Half an hour of everything at once, at 80 % of what the machine can do: ``python -m benchmarks.soak``.
+"""Half an hour of everything at once, at 80 % of what the machine can do: ``python -m
+benchmarks.soak``.
 
-Memory must stay flat, no reply may be a 5xx, and no connection to the database or file may be left behind.
+Memory must stay flat, no reply may be a 5xx, and no connection to the database or file may be left
+behind.
 """
 
 from __future__ import annotations
@@ -37,14 +39,20 @@ MIX = {
     "reset-link": 1,
 }
 
-#: How much a worker may grow from the first fifth of the time to the last, and still be called flat.
+#: How much a worker may grow from the first fifth of the time to the last, and still be called
+#: flat.
 GROWTH = 1.05
 
 
 def mixed(requests: Mapping[str, Sequence[Request]]) -> Iterator[Request]:
-    """One request after the other, for ever; everybody registers once, the rest comes round again."""
+    """One request after the other, for ever; everybody registers once, the rest comes round
+    again."""
     endless = {scenario: itertools.cycle(requests[scenario]) for scenario in SCENARIOS}
-    newcomers = (each for number in itertools.count() for each in newcomer(requests["register"][0].path, number))
+    newcomers = (
+        each
+        for number in itertools.count()
+        for each in newcomer(requests["register"][0].path, number)
+    )
     pattern = [scenario for scenario, often in MIX.items() for _ in range(often)]
     spread = [pattern[7 * place % len(pattern)] for place in range(len(pattern))]
     for scenario in itertools.cycle(spread):
@@ -54,7 +62,11 @@ def mixed(requests: Mapping[str, Sequence[Request]]) -> Iterator[Request]:
 def newcomer(path: str, number: int) -> list[Request]:
     """Somebody who registers."""
     made = registrations(path, 1)[0]
-    return [Request(made.method, path, made.status, made.body.replace("new0", f"soak{number}"), made.headers)]
+    return [
+        Request(
+            made.method, path, made.status, made.body.replace("new0", f"soak{number}"), made.headers
+        )
+    ]
 
 
 def open_files(server: Server) -> int:
@@ -78,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--step", type=float, default=60, help="seconds between two lines of the table")
+    parser.add_argument(
+        "--step", type=float, default=60, help="seconds between two lines of the table"
+    )
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
     parser.add_argument("--hash", choices=["cheap", "shipped"], default="shipped")
     parser.add_argument("--users", type=int, default=10_000)
@@ -93,13 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         surroundings = Surroundings(url, hash=options.hash, mail_port=mails.port)
         orders = Orders(options.users, dict.fromkeys(SCENARIOS, 2000))
         stream = mixed(contenders.ours.prepare(surroundings, orders))
-        server = stack.enter_context(served(contenders.ours, surroundings, workers=options.workers, folder=folder))
+        server = stack.enter_context(
+            served(contenders.ours, surroundings, workers=options.workers, folder=folder)
+        )
         send(server.port, list(itertools.islice(stream, 200)), connections=options.connections)
         rates = [capacity(server.port, stream, options.connections) for _ in range(3)]
         pace = options.share * statistics.median(rates)
-        print(f"{options.database}, the {options.hash} hash, {options.workers} workers, {options.users} users before")
+        print(
+            f"{options.database}, the {options.hash} hash, {options.workers} workers, {options.users} users before"  # noqa: E501
+        )
         print(f"capacity {statistics.median(rates):.0f} requests/s; paced at {pace:.0f}\n")
-        print("| minute | requests/s | p50 ms | p99 ms | refused | RSS MiB | PSS MiB | files | connections |")
+        print(
+            "| minute | requests/s | p50 ms | p99 ms | refused | RSS MiB | PSS MiB | files | connections |"  # noqa: E501
+        )
         print("|" + " --- |" * 9)
         memory, refused = [], []
         start = time.monotonic()
@@ -113,7 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dead = [worker for worker in server.started if not Path(f"/proc/{worker}").exists()]
     fifth = max(1, len(memory) // 5)
     growth = statistics.median(memory[-fifth:]) / statistics.median(memory[:fifth])
-    print(f"\nThe largest worker has grown by {growth - 1:+.1%}; {len(refused)} replies were not what they should be.")
+    print(
+        f"\nThe largest worker has grown by {growth - 1:+.1%}; {len(refused)} replies were not what they should be."  # noqa: E501
+    )
     for reply in refused[:5]:
         print(f"- {reply}")
     return 1 if refused or dead or growth > GROWTH else 0
@@ -127,10 +149,21 @@ def capacity(port: int, stream: Iterator[Request], connections: int) -> float:
 
 def report(minute: float, load: Load, server: Server, url: str) -> None:
     """A line of the table."""
-    hundredths = [each * 1000 for each in statistics.quantiles(load.latencies, n=100, method="inclusive")]
+    hundredths = [
+        each * 1000 for each in statistics.quantiles(load.latencies, n=100, method="inclusive")
+    ]
     memory = server.memory()
-    figures = [f"{minute:.1f}", f"{len(load.latencies) / load.elapsed:.0f}", f"{hundredths[49]:.1f}"]
-    figures += [f"{hundredths[98]:.1f}", str(len(load.refused)), f"{memory.rss:.1f}", f"{memory.pss:.1f}"]
+    figures = [
+        f"{minute:.1f}",
+        f"{len(load.latencies) / load.elapsed:.0f}",
+        f"{hundredths[49]:.1f}",
+    ]
+    figures += [
+        f"{hundredths[98]:.1f}",
+        str(len(load.refused)),
+        f"{memory.rss:.1f}",
+        f"{memory.pss:.1f}",
+    ]
     figures += [str(open_files(server)), str(open_connections(url))]
     print(f"| {' | '.join(figures)} |", flush=True)
 

@@ -62,7 +62,8 @@ class Orders:
 
     @property
     def pending(self) -> int:
-        """Accounts that wait for their verification, behind the others: each can be verified once."""
+        """Accounts that wait for their verification, behind the others: each can be verified
+        once."""
         return max(1, self.counts.get("verify", 0)) + max(1, self.counts.get("resend", 0))
 
     def verifying(self) -> range:
@@ -75,9 +76,12 @@ class Orders:
         return range(first, first + self.counts.get("resend", 0))
 
     def verified(self, scenario: str) -> list[int]:
-        """The numbers of verified accounts that a scenario is about, spread over the whole table."""
+        """The numbers of verified accounts that a scenario is about, spread over the whole
+        table."""
         count = self.counts.get(scenario, 0)
-        start = SCENARIOS.index(scenario)  # so that two scenarios don't meet at the same people more than they must
+        start = SCENARIOS.index(
+            scenario
+        )  # so that two scenarios don't meet at the same people more than they must
         return [1 + (start + 7919 * number) % self.users for number in range(count)]
 
 
@@ -150,16 +154,25 @@ def registrations(
         {"username": name(number, "new"), "email": address(number, "new"), "password": PASSWORD}
         for number in range(count)
     ]
-    return [post(path, {**body, **({confirm: PASSWORD} if confirm else {})}, status) for body in bodies]
+    return [
+        post(path, {**body, **({confirm: PASSWORD} if confirm else {})}, status) for body in bodies
+    ]
 
 
 def prepare_in_process(prepare: Callable[[Orders], Mapping[str, Sequence[Request]]]) -> None:
-    """Read the orders from standard input, fill the database, and write the requests to standard output."""
+    """Read the orders from standard input, fill the database, and write the requests to standard
+    output."""
     given = json.load(sys.stdin)
     made = prepare(Orders(given["users"], {**dict.fromkeys(SCENARIOS, 0), **given["counts"]}))
-    json.dump({scenario: [vars(request) for request in requests] for scenario, requests in made.items()}, sys.stdout)
+    json.dump(
+        {scenario: [vars(request) for request in requests] for scenario, requests in made.items()},
+        sys.stdout,
+    )
 
 
 def read_requests(text: str) -> dict[str, list[Request]]:
     """What :func:`prepare_in_process` wrote."""
-    return {scenario: [Request(**fields) for fields in requests] for scenario, requests in json.loads(text).items()}
+    return {
+        scenario: [Request(**fields) for fields in requests]
+        for scenario, requests in json.loads(text).items()
+    }

@@ -1,7 +1,8 @@
 """Take the pictures of the documentation anew: ``python docs/take_screenshots.py``.
 
-It starts the quick start's example, with a database of its own, and needs Playwright and a Chromium. The pictures of
-mails differ each time, since links have a time and a signature in them: commit those that look different.
+It starts the quick start's example, with a database of its own, and needs Playwright and a
+Chromium. The pictures of mails differ each time, since links have a time and a signature in them:
+commit those that look different.
 """
 
 from __future__ import annotations
@@ -37,11 +38,22 @@ def main() -> None:
         with served(app, FLASK_REGISTRATION_OPENAPI_PAGE_PATH="/docs/") as url:
             picture(browser, url, "quickstart", width=1100, height=730)
             picture(browser, f"{url}accounts/docs/", "api-description", width=1100, height=800)
-        command = [sys.executable, "-m", "flask", "--app", app, "registration", "preview-mail", f"{folder}/mails"]
+        command = [
+            sys.executable,
+            "-m",
+            "flask",
+            "--app",
+            app,
+            "registration",
+            "preview-mail",
+            f"{folder}/mails",
+        ]
         subprocess.run(command, cwd=ROOT, env=environment(), check=True)
         mails = Path(folder, "mails")
         for name in MAILS:
-            picture(browser, (mails / f"{name}.html").as_uri(), f"mail-{name}", width=600, height=620)
+            picture(
+                browser, (mails / f"{name}.html").as_uri(), f"mail-{name}", width=600, height=620
+            )
         picture(browser, (mails / "index.html").as_uri(), "preview-mail", width=1280, height=800)
         browser.close()
 
@@ -59,7 +71,11 @@ def served(app: str, **settings: str) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "flask", "--app", app, "run", "--port", str(port)]
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**environment(), **settings}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        env={**environment(), **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for(f"http://127.0.0.1:{port}/", process)

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .auth.links import Purpose, SignedLink, VerificationLink
+from .auth.links import OpenedLink, Purpose, VerificationLink
 from .auth.tokens import LoginMixin, TokenManager
 from .errors import APIError, ConfigurationError, LinkExpired, LinkInvalid, UserNotFound
 from .extension import Registration
 from .flows import DEFAULT_FLOWS
 from .http.accounts import create_user
-from .http.bodies import BodySchema, EmailLinkSchema, LinkSchema, SuccessSchema
-from .http.flow import Flow, load_body, success
+from .http.bodies import BodySchema, SuccessSchema
+from .http.flow import EndpointLink, Flow
+from .http.responses import success
 from .i18n.messages import Message
-from .mail.composer import NotificationMethod, NotificationType
 from .settings import Settings, SettingsReader, setting
 from .signals import (
     mail_failed,
@@ -39,23 +39,20 @@ __all__ = [
     "APIError",
     "BodySchema",
     "ConfigurationError",
-    "EmailLinkSchema",
     "EmailUserMixin",
+    "EndpointLink",
     "Flow",
     "LinkExpired",
     "LinkInvalid",
-    "LinkSchema",
     "LoginMixin",
     "Message",
-    "NotificationMethod",
-    "NotificationType",
+    "OpenedLink",
     "OutboxMixin",
     "Purpose",
     "Registration",
     "RegistrationState",
     "Settings",
     "SettingsReader",
-    "SignedLink",
     "SuccessSchema",
     "TokenManager",
     "UserMixin",
@@ -65,7 +62,6 @@ __all__ = [
     "announce",
     "create_user",
     "current_registration",
-    "load_body",
     "mail_failed",
     "next_stamp",
     "setting",

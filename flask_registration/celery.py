@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from celery import Task
@@ -12,7 +13,7 @@ from .mail.message import Mail
 from .settings import PREFIX
 from .state import Extra, Setup
 
-#: What Celery, its events and its monitors show instead of an e-mail with its link.
+#: What Celery, its events and its monitors show instead of an e-mail with its recipient.
 SHOWN = "('an e-mail',)"
 
 
@@ -30,7 +31,7 @@ def make_task(app: Flask, mailer: Mailer, settings: RetrySettings) -> Any:
         ignore_result = True
 
         def run(self, packed: dict[str, Any]) -> None:
-            mail, tries = Mail.unpacked(packed), self.request.retries + 1
+            mail, tries = Mail(**packed), self.request.retries + 1
             with app.app_context():
                 try:
                     mailer.send(mail)
@@ -46,10 +47,13 @@ def make_task(app: Flask, mailer: Mailer, settings: RetrySettings) -> Any:
 
 
 class CeleryDispatcher(BackgroundDispatcher):
-    """Publishes an e-mail by a thread of the pool after the commit, so that no response waits for the broker.
+    """Publishes an e-mail by a thread of the pool after the commit.
 
-    An e-mail that the application sends cannot be published; it is sent as by the background dispatcher.
+    No response waits for the broker. An e-mail that the application sends cannot be published; it
+    is sent as by the background dispatcher.
     """
+
+    copies_request = False
 
     def __init__(self, app: Flask, mailer: Mailer, settings: RetrySettings) -> None:
         super().__init__(app, mailer)
@@ -57,11 +61,13 @@ class CeleryDispatcher(BackgroundDispatcher):
         app.extensions["celery"].register_task(self._task)
 
     def deliver(self, mail: Mail) -> None:
-        work = self._mailer.send if mail.send_by_application else self._publish
+        """Publish an e-mail, or send it if the application sends it."""
+        work = self._mailer.send if mail.by_application else self._publish
         self._mailer.send_safely(work, mail)
 
     def _publish(self, mail: Mail) -> None:
-        self._task.apply_async((mail.packed(),), argsrepr=SHOWN)
+        if mail.user_id is not None:  # else it is dropped; no response waits for this
+            self._task.apply_async((asdict(mail),), argsrepr=SHOWN)
 
 
 def prepare(setup: Setup) -> None:
@@ -77,4 +83,4 @@ def prepare(setup: Setup) -> None:
     setup.dispatchers["celery"] = lambda mailer: CeleryDispatcher(app, mailer, retries)
 
 
-extra = Extra(prepare=prepare)
+extra: Extra = Extra(prepare=prepare)

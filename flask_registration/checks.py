@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 Level = Literal["error", "warning", "note"]
@@ -10,7 +11,8 @@ Level = Literal["error", "warning", "note"]
 class Finding(NamedTuple):
     """A fault of a deployment: what is wrong, why it matters, and the fix.
 
-    :ivar level: ``error``: it does not work; ``warning``: it is not safe; ``note``: it could be better.
+    :ivar level: ``error``: it does not work; ``warning``: it is not safe; ``note``: it could be
+        better.
     :ivar subject: the setting or the table.
     :ivar problem: continues the sentence that the subject begins.
     :ivar hint: the setting as it should be, or the command to run.
@@ -22,16 +24,9 @@ class Finding(NamedTuple):
     hint: str
 
 
-def error(subject: str, problem: str, hint: str) -> Finding:
-    """Report that something does not work."""
-    return Finding("error", subject, problem, hint)
-
-
-def warning(subject: str, problem: str, hint: str) -> Finding:
-    """Report that something works and is not safe."""
-    return Finding("warning", subject, problem, hint)
-
-
-def note(subject: str, problem: str, hint: str) -> Finding:
-    """Report that something could be better."""
-    return Finding("note", subject, problem, hint)
+#: Reports that something does not work.
+error: partial[Finding] = partial(Finding, "error")
+#: Reports that something works and is not safe.
+warning: partial[Finding] = partial(Finding, "warning")
+#: Reports that something could be better.
+note: partial[Finding] = partial(Finding, "note")

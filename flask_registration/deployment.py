@@ -6,7 +6,6 @@ import ipaddress
 import re
 import smtplib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields as dataclass_fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +13,14 @@ from flask import Flask
 from sqlalchemy import Engine, LargeBinary, Table, cast, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from .auth.links import declared_pages
 from .auth.passwords import PasswordSettings, long_enough, strong_enough
 from .auth.sessions import LoginSettings
 from .checks import Finding, error, note, warning
+from .i18n.messages import duration
 from .mail.composer import MailSettings
 from .mail.dispatch import TimedConnection
-from .settings import PREFIX, format_value
+from .settings import PREFIX
 from .state import RegistrationState
 from .users.fields import is_unique
 
@@ -41,8 +42,8 @@ MIN_LENGTH, MIN_LENGTH_ALONE = 8, 15
 #: Our default zxcvbn score: more than 10^8 guesses.
 MIN_STRENGTH = 3
 
-#: OWASP Password Storage Cheat Sheet: the least memory in KiB, and the least memory times passes, of its
-#: argon2id settings.
+#: OWASP Password Storage Cheat Sheet: the least memory in KiB, and the least memory times passes,
+#: of its argon2id settings.
 ARGON2_MEMORY, ARGON2_WORK = 7168, 35840
 
 MIGRATE = (
@@ -84,13 +85,7 @@ def secret_keys(app: Flask, state: RegistrationState) -> Iterator[Finding]:
 
 def plain_links(app: Flask, state: RegistrationState) -> Iterator[Finding]:
     """Report pages whose links can be read on the network."""
-    pages = [
-        (field.name, getattr(group, field.name))
-        for group in state.settings.values()
-        for field in dataclass_fields(group)
-        if field.metadata.get("page")
-    ]
-    for name, url in pages:
+    for name, (url, _) in declared_pages(state.settings).items():
         parts = urlsplit(url or "")
         if parts.scheme == "http" and not is_local(parts.hostname) and not app.debug:
             yield warning(
@@ -106,28 +101,24 @@ def cookies(app: Flask, state: RegistrationState) -> Iterator[Finding]:
         return
     config = {"REMEMBER_COOKIE_HTTPONLY": True, **app.config}
     names = ("SESSION_COOKIE_", "REMEMBER_COOKIE_")
-
-    def off(attribute: str) -> list[str]:
-        return [name + attribute for name in names if not config.get(name + attribute)]
-
-    def report(settings: list[str], problem: str, value: str) -> Finding:
-        verb = "is" if len(settings) == 1 else "are"
-        hint = "; ".join(f"{name} = {value}" for name in settings)
-        return warning(", ".join(settings), f"{verb} {problem}", hint)
-
-    if off("SECURE") and not app.debug:
-        yield report(off("SECURE"), "off: the cookie is sent over plain http as well.", "True")
-    if off("HTTPONLY"):
-        problem = "off: a script that an attacker injects can read the cookie."
-        yield report(off("HTTPONLY"), problem, "True")
-    if off("SAMESITE"):
-        problem = "not set: other sites can send requests with the cookie."
-        yield report(off("SAMESITE"), problem, '"Lax"')
+    rules = [
+        ("HTTPONLY", "off: a script that an attacker injects can read the cookie.", "True"),
+        ("SAMESITE", "not set: other sites can send requests with the cookie.", '"Lax"'),
+    ]
+    if not app.debug:
+        rules.insert(0, ("SECURE", "off: the cookie is sent over plain http as well.", "True"))
+    for attribute, problem, value in rules:
+        missing = [name + attribute for name in names if not config.get(name + attribute)]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            hint = "; ".join(f"{name} = {value}" for name in missing)
+            yield warning(", ".join(missing), f"{verb} {problem}", hint)
     everywhere = [name + "SAMESITE" for name in names if config.get(name + "SAMESITE") == "None"]
     if everywhere:
         yield note(
             ", ".join(everywhere),
-            "let every site send requests with the cookie. Only a front end on another site needs that.",
+            "let every site send requests with the cookie. "
+            "Only a front end on another site needs that.",
             'leave it, or "Lax"',
         )
 
@@ -140,14 +131,17 @@ def throttles(app: Flask, state: RegistrationState) -> Iterator[Finding]:
     if status.reason:
         yield warning(
             THROTTLES,
-            f"has no effect: passwords can be guessed as fast as the machine allows. {status.reason}",
-            f"install Flask-Registration[limits], and leave {THROTTLES} and RATELIMIT_ENABLED unset",
+            "has no effect: passwords can be guessed as fast as the machine allows. "
+            f"{status.reason}",
+            f"install Flask-Registration[limits], and leave {THROTTLES} and "
+            "RATELIMIT_ENABLED unset",
         )
     elif status.storage == "memory" and not app.debug:
         yield warning(
             "RATELIMIT_STORAGE_URI",
-            "is memory: each process counts for itself. With four workers a client can send four times as many "
-            "requests, and all counters start again after a restart. (One process is fine.)",
+            "is memory: each process counts for itself. With four workers a client can send "
+            "four times as many requests, and all counters start again after a restart. "
+            "(One process is fine.)",
             'RATELIMIT_STORAGE_URI = "redis://127.0.0.1:6379"',
         )
 
@@ -181,7 +175,8 @@ def in_clear(app: Flask, state: RegistrationState) -> Iterator[Finding]:
         yield warning(
             "MAIL_USE_TLS",
             f"is off, and {mail.server} is another machine: links can be read on the network.",
-            "MAIL_USE_TLS = True, with MAIL_PORT = 587; or MAIL_USE_SSL = True, with MAIL_PORT = 465",
+            "MAIL_USE_TLS = True, with MAIL_PORT = 587; "
+            "or MAIL_USE_SSL = True, with MAIL_PORT = 465",
         )
     elif not state.group(MailSettings).mail_verify_tls:
         yield warning(
@@ -214,8 +209,9 @@ def server(app: Flask, state: RegistrationState) -> Iterator[Finding]:
         yield error(
             "MAIL_SERVER",
             f"is {mail.server}, port {mail.port}. The connection failed: {describe(failure)}, "
-            f"within {format_value(settings.mail_timeout)}.",
-            "check MAIL_SERVER, MAIL_PORT, MAIL_USE_TLS, MAIL_USE_SSL, MAIL_USERNAME, MAIL_PASSWORD",
+            f"within {duration(settings.mail_timeout)}.",
+            "check MAIL_SERVER, MAIL_PORT, MAIL_USE_TLS, MAIL_USE_SSL, MAIL_USERNAME, "
+            "MAIL_PASSWORD",
         )
 
 
@@ -261,8 +257,8 @@ def hashing(app: Flask, state: RegistrationState) -> Iterator[Finding]:
     if memory < ARGON2_MEMORY or memory * passes < ARGON2_WORK:
         yield warning(
             PREFIX + "PASSWORD_HASHER",
-            f"hashes with m={memory}, t={passes}, less than OWASP requires: the passwords of a stolen table are "
-            "guessed fast.",
+            f"hashes with m={memory}, t={passes}, less than OWASP requires: "
+            "the passwords of a stolen table are guessed fast.",
             f"leave {PREFIX}PASSWORD_HASHER unset, or Argon2Hasher(memory_cost=19456, time_cost=2)",
         )
 
@@ -281,8 +277,8 @@ def usernames(app: Flask, state: RegistrationState) -> Iterator[Finding]:
     if not ignores_case and not has_index:
         yield warning(
             f"{model}.{name}",
-            'has no unique index that ignores case: "Alice" and "alice" are two accounts, and one can pose as the '
-            "other.",
+            'has no unique index that ignores case: "Alice" and "alice" are two accounts, '
+            "and one can pose as the other.",
             "derive the model from UserMixin, or add its column username_key",
         )
 
@@ -301,7 +297,7 @@ def logins(app: Flask, state: RegistrationState) -> Iterator[Finding]:
 
 
 def stored(app: Flask, state: RegistrationState) -> Iterator[Finding]:
-    """Compare tables, columns and unique indexes with the models, and look for upper-case addresses."""
+    """Compare the tables with the models, and look for upper-case e-mail addresses."""
     session = app.extensions["sqlalchemy"].session
     outbox = state.extras.get("outbox")
     stores = [state.logins, outbox and outbox.store]
@@ -343,7 +339,8 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
         if column.name in columns and is_unique(column) and [column.name] not in unique:
             yield error(
                 f"{name}.{column.name}",
-                "is unique in the model and not in the database: two registrations at the same time both succeed.",
+                "is unique in the model and not in the database: "
+                "two registrations at the same time both succeed.",
                 f"a migration that creates a unique index on {name} ({column.name})",
             )
 
@@ -361,8 +358,10 @@ def _upper_case(session: Any, engine: Engine, state: RegistrationState) -> Itera
     if count:
         yield warning(
             f"{column.table.name}.{column.name}",
-            f"has {count} rows with upper-case addresses. Look-ups are in lower case, so these users cannot log in.",
-            f"a migration that sets {column.name} to lower({column.name}), after duplicates are resolved",
+            f"has upper-case addresses (rows: {count}). "
+            "Look-ups are in lower case, so these users cannot log in.",
+            f"a migration that sets {column.name} to lower({column.name}), "
+            "after duplicates are resolved",
         )
 
 

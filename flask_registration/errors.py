@@ -32,9 +32,9 @@ class ConfigurationError(RegistrationError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = [f"  {setting}: {text}" for setting, text in self.problems]
-        title = f"Flask-Registration found {count} in the configuration."
-        super().__init__("\n".join([title, *lines]))
+        lines = [f"Flask-Registration found {count} in the configuration."]
+        lines += [f"  {setting}: {text}" for setting, text in self.problems]
+        super().__init__("\n".join(lines))
 
 
 class APIError(RegistrationError):
@@ -53,7 +53,8 @@ class APIError(RegistrationError):
 class LinkRefused(APIError):
     """A link that is not valid.
 
-    :ivar user_id: the account that it names, if it exists; for the security log, not for the client.
+    :ivar user_id: the account that it names, if it exists; for the security log, not for the
+        client.
     """
 
     def __init__(self, text: str | None = None, *, user_id: str | None = None) -> None:
@@ -89,7 +90,8 @@ class NotVerified(APIError):
 
     code = "not-verified"
     text: ClassVar[str] = Message(
-        "Please confirm your e-mail address first. Check your inbox, or ask for a new confirmation e-mail."
+        "Please confirm your e-mail address first. "
+        "Check your inbox, or ask for a new confirmation e-mail."
     )
 
 

@@ -1,4 +1,4 @@
-"""The extension: reads the settings, runs the checks, builds the state, and mounts flows and optional packages."""
+"""Read the settings, run the checks, build the state, mount flows and optional packages."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, current_app
+from flask import Blueprint, Flask
+from werkzeug.utils import import_string
 
 from .auth.links import Links, LinkSettings, front_end_pages, signing_keys
 from .auth.passwords import Passwords, PasswordSettings, check_hasher
 from .auth.sessions import LoginSettings, SessionManager
-from .auth.tokens import Kind, LoginStore, SignedTokenManager, StoredTokenManager, TokenManager
+from .auth.tokens import Kind, LoginStore, SignedTokenManager, TokenManager
 from .errors import ConfigurationError
 from .flows.default import (
     DEFAULT_FLOWS,
     EXTRAS,
+    OPTIONAL_FLOWS,
     PROBLEM_DETAILS,
     OptionalPackage,
-    optional_flows,
 )
 from .http.accounts import create_user
 from .http.flow import Flow, mount
@@ -40,7 +41,7 @@ from .mail.limits import Cooldown
 from .mail.message import Mail
 from .settings import PREFIX, Settings, SettingsReader
 from .signals import mail_failed
-from .state import Extra, RegistrationState, Setup, announce
+from .state import PASSWORD_CHANGED, Extra, RegistrationState, Setup, announce, current_registration
 from .users.fields import UserFields, UserSettings, resolve
 from .users.store import UserStore
 
@@ -60,7 +61,8 @@ SETTINGS_GROUPS: tuple[type[Settings], ...] = (
 class Registration:
     """Adds user accounts to an application.
 
-    One object serves any number of applications; the state of one is at ``app.extensions["registration"]``.
+    One object serves any number of applications; the state of one is at
+    ``app.extensions["registration"]``.
 
     :param user_model: the mapped class of the users.
     :param login_model: the mapped class of sessions and tokens, if they are stored as rows:
@@ -123,10 +125,10 @@ class Registration:
 
         Call it within an application context. ``fields`` may be any column of the model.
 
-        :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail address.
+        :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail
+            address.
         """
-        state = current_app.extensions["registration"]
-        return create_user(state, password=password, verified=verified, **fields)
+        return create_user(current_registration, password=password, verified=verified, **fields)
 
 
 # Read and check
@@ -190,8 +192,8 @@ def _check_application(app: Flask, reader: SettingsReader, flows: Iterable[Flow[
     if not _sender(app, reader):
         reader.problem(
             PREFIX + "VERIFICATION_FROM_EMAIL",
-            "is not set, and neither is MAIL_DEFAULT_SENDER. Set one to the sender's e-mail address, "
-            'for example "no-reply@example.com".',
+            "is not set, and neither is MAIL_DEFAULT_SENDER. Set one to the "
+            'sender\'s e-mail address, for example "no-reply@example.com".',
         )
 
 
@@ -200,7 +202,8 @@ def _check_login(reader: SettingsReader) -> None:
     if not (login.login_authenticate_session or login.login_retrieve_token):
         reader.problem(
             PREFIX + "LOGIN_AUTHENTICATE_SESSION",
-            f"is False, so a login has no effect. Set {PREFIX}LOGIN_RETRIEVE_TOKEN = True, or leave it True.",
+            f"is False, so a login has no effect. Set {PREFIX}LOGIN_RETRIEVE_TOKEN = True, "
+            "or leave it True.",
         )
 
 
@@ -231,7 +234,7 @@ def _finish_reading(reader: SettingsReader) -> None:
     inactive: dict[type[Settings], str] = {}
     if reader.unknown(known):  # import the rest only for the sake of the message
         known += [group for group in extra_settings(EXTRAS) if group not in known]
-        inactive = {flow.group: flow.name for flow in optional_flows()}
+        inactive = {flow.group: flow.name for flow in map(import_string, OPTIONAL_FLOWS)}
     reader.finish(known, inactive)
 
 
@@ -271,9 +274,15 @@ def _build(setup: Setup, fields: UserFields, languages: Languages) -> Registrati
     logins = LoginStore(db, model, users, periods) if model else None
     tokens = _make_tokens(login, users, logins)
     sender = _sender(app, reader)
-    mailer = Mailer(app, mails, Cooldown(setup.store, mails.mail_cooldown), signal_failed_mail)
+    mailer = Mailer(
+        app,
+        mails,
+        Cooldown(setup.store, mails.mail_cooldown),
+        lambda mail: current_registration.compose(mail),
+        signal_failed_mail,
+    )
     return RegistrationState(
-        settings={type(group): group for group in reader.groups},
+        settings=reader.groups,
         fields=fields,
         users=users,
         links=Links(signing_keys, users, links.verification_url_builder),
@@ -295,18 +304,23 @@ def _build(setup: Setup, fields: UserFields, languages: Languages) -> Registrati
             login,
             tokens,
             logins,
-            lambda: current_app.extensions["registration"].sessions,
+            lambda: current_registration.sessions,
         ),
         languages=languages,
         tokens=tokens,
         logins=logins,
         throttles=setup.throttles,
         flows=setup.flows,
+        known_flows=setup.known_flows,
         offers={
             name: function
             for flow in setup.flows
             for name, (function, is_enabled) in flow.offers.items()
             if is_enabled(reader.read(flow.group))
+        },
+        emails={
+            email.name: email
+            for email in (*(each for flow in setup.flows for each in flow.emails), PASSWORD_CHANGED)
         },
         extras={name: make(mailer) for name, make in setup.extras.items()},
     )
@@ -316,9 +330,7 @@ def _make_tokens(login: LoginSettings, users: UserStore, logins: LoginStore | No
     if login.auth_token_manager_class:
         manager: TokenManager = login.auth_token_manager_class()
         return manager
-    if logins:
-        return StoredTokenManager(logins)
-    return SignedTokenManager(signing_keys, users, login.auth_token_period)
+    return logins or SignedTokenManager(signing_keys, users, login.auth_token_period)
 
 
 def _sender(app: Flask, reader: SettingsReader) -> Any:

@@ -28,7 +28,7 @@ class ProblemSettings(Settings):
     )
 
 
-extra = Extra(settings=(ProblemSettings,))
+extra: Extra = Extra(settings=(ProblemSettings,))
 
 
 def respond(report: ErrorReport) -> Response | None:
@@ -103,7 +103,7 @@ def problem(base: str | None, status: int, code: str, detail: str | None) -> dic
 def _walk(
     messages: Any, pointer: str, about: Schema | fields.Field[Any] | None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield each text with the JSON pointer to its field, as a URI fragment (RFC 6901 section 6)."""
+    """Yield each text with the JSON pointer to its field, a URI fragment (RFC 6901, 6)."""
     if isinstance(messages, Mapping):
         for key, value in messages.items():
             below = pointer if key == SCHEMA else f"{pointer}/{_token(str(key))}"

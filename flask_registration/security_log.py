@@ -34,64 +34,59 @@ class Event:
     """
 
     name: str
-    level: int
     when: str
     details: Mapping[str, str] = field(default_factory=dict)
+    level: int = logging.INFO
 
 
-USER_CREATED = Event("user_created", logging.INFO, "an account was created")
+USER_CREATED = Event("user_created", "an account was created")
 REGISTRATION_TAKEN = Event(
     "registration_taken",
-    logging.INFO,
     "a registration used a value of another account; `user_id` is the owner of the e-mail address",
     {"fields": "the columns"},
 )
 VERIFICATION_REQUEST = Event(
     "verification_request",
-    logging.INFO,
     "another verification e-mail was requested, for a pending account or for none",
 )
 USER_ACTIVATED = Event(
     "user_activated",
-    logging.INFO,
     "an e-mail address was verified, by a link or from the command line",
 )
 USER_UPDATED = Event(
     "user_updated",
-    logging.INFO,
     "a user changed the profile",
     {"fields": "the columns, without their values"},
 )
 USER_DELETED = Event(
     "user_deleted",
-    logging.INFO,
     "a user deleted or anonymized the account, or it was not verified in time",
 )
 
 USER_SUSPENDED = Event(
-    "user_suspended", logging.WARNING, "an account was suspended from the command line"
+    "user_suspended", "an account was suspended from the command line", level=logging.WARNING
 )
 USER_REACTIVATED = Event(
-    "user_resumed", logging.WARNING, "a suspended account was reactivated from the command line"
+    "user_resumed",
+    "a suspended account was reactivated from the command line",
+    level=logging.WARNING,
 )
 
-LOGIN_SUCCESS = Event("authn_login_success", logging.INFO, "a user logged in")
+LOGIN_SUCCESS = Event("authn_login_success", "a user logged in")
 LOGIN_FAIL = Event(
     "authn_login_fail",
-    logging.WARNING,
     "a login failed",
     {"reason": "`unknown`, `wrong`, `suspended`, `pending`, or `changed` during the login"},
+    level=logging.WARNING,
 )
-LOGOUT = Event("authn_logout", logging.INFO, "a user logged out, on this client or everywhere")
+LOGOUT = Event("authn_logout", "a user logged out, on this client or everywhere")
 LOGIN_REVOKED = Event(
     "authn_token_revoked",
-    logging.INFO,
     "a user revoked a session or token of the list",
     {"login": "its id"},
 )
 SESSION_REFUSED = Event(
     "session_use_after_expire",
-    logging.INFO,
     "a session cookie was no longer valid; browsers keep old ones, so this alone is no alarm",
     {
         "reason": "`suspended`, `stamp` (a new password, a new e-mail address, or a logout "
@@ -99,75 +94,70 @@ SESSION_REFUSED = Event(
     },
 )
 TOKEN_REFUSED = Event(
-    "authn_token_refused", logging.WARNING, "a token was invalid, expired or revoked"
+    "authn_token_refused", "a token was invalid, expired or revoked", level=logging.WARNING
 )
 REAUTHENTICATION_FAIL = Event(
     "authn_reauthentication_fail",
-    logging.WARNING,
     "re-authentication failed: a logged-in user sent a wrong password",
+    level=logging.WARNING,
 )
-HASH_UPGRADED = Event(
-    "authn_password_rehash", logging.INFO, "an outdated password hash was replaced at a login"
-)
-PASSWORD_CHANGED = Event("authn_password_change", logging.INFO, "a user changed the password")
+HASH_UPGRADED = Event("authn_password_rehash", "an outdated password hash was replaced at a login")
+PASSWORD_CHANGED = Event("authn_password_change", "a user changed the password")
 PASSWORD_CHANGE_FAIL = Event(
     "authn_password_change_fail",
-    logging.WARNING,
     "a logged-in user sent a wrong old password",
+    level=logging.WARNING,
 )
 PASSWORD_RESET_REQUEST = Event(
     "authn_password_reset_request",
-    logging.INFO,
     "a reset link was requested, for an account or for none",
 )
 PASSWORD_RESET = Event(
     "authn_password_reset",
-    logging.INFO,
     "a password was reset, by a link or from the command line",
 )
 EMAIL_CHANGE_REQUEST = Event(
     "user_email_change_request",
-    logging.INFO,
     "a user asked for an e-mail change",
     {"taken": "whether the new e-mail address is already in use"},
 )
-EMAIL_CHANGED = Event("user_email_change", logging.INFO, "a user changed the e-mail address")
+EMAIL_CHANGED = Event("user_email_change", "a user changed the e-mail address")
 EMAIL_CHANGE_UNDONE = Event(
     "user_email_change_undone",
-    logging.WARNING,
     "an e-mail change was undone with the link that the old e-mail address received",
+    level=logging.WARNING,
 )
 LINK_REFUSED = Event(
     "authn_link_refused",
-    logging.WARNING,
     "a link was invalid or expired; `endpoint` shows its kind, and `user_id` is the user that it "
     "names, without verification",
     {"code": "`signature-invalid` or `signature-expired`"},
+    level=logging.WARNING,
 )
 
 THROTTLED = Event(
     "excess_rate_limit_exceeded",
-    logging.WARNING,
     "a request exceeded a rate limit",
     {"limit": "the limit as configured", "scope": "what it counts: `client`, `account`, …"},
+    level=logging.WARNING,
 )
 THROTTLE_STORE_DOWN = Event(
     "sys_throttle_store_down",
-    logging.WARNING,
     "the storage of rate limits is unavailable; each process counts for itself",
     {"error": "the exception's class"},
+    level=logging.WARNING,
 )
 MAIL_FAILED = Event(
     "sys_mail_failed",
-    logging.WARNING,
     "an e-mail could not be sent",
     {"template": "the kind of e-mail", "error": "the exception's class"},
+    level=logging.WARNING,
 )
 DATABASE_UNAVAILABLE = Event(
     "sys_database_unavailable",
-    logging.WARNING,
     "a request returned 503 because the database was unavailable",
     {"error": "the exception's class"},
+    level=logging.WARNING,
 )
 
 #: All events, in the order of the documentation.
@@ -177,18 +167,8 @@ EVENTS_IN_ORDER: tuple[Event, ...] = tuple(
 
 
 def is_recorded(event: Event) -> bool:
-    """Return whether the logger's level includes this event, and a handler receives it."""
-    return logger.isEnabledFor(event.level) and _has_receiver()
-
-
-def _has_receiver() -> bool:
-    """Return whether the application has configured logging. Otherwise no record is made."""
-    here: logging.Logger | None = logger
-    while here is not None:
-        if here.filters or any(handler is not _silence for handler in here.handlers):
-            return True
-        here = here.parent if here.propagate else None
-    return False
+    """Return whether the logger's level includes this event."""
+    return logger.isEnabledFor(event.level)
 
 
 def record(event: Event, *, user_id: object | None = None, **details: Any) -> None:

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from werkzeug.utils import import_string
@@ -42,7 +43,8 @@ def setting(
     :param minimum: the least value, inclusive.
     :param maximum: the greatest value, inclusive.
     :param page: for a URL of the front end, its default name, for example ``"reset-password/"``.
-    :param beside: the setting, without ``REGISTRATION_``, whose URL has the folder of the default one.
+    :param beside: the setting, without ``REGISTRATION_``, whose URL has the folder of the default
+        one.
     """
     if beside:
         default_text = f"`{page}` beside `{PREFIX}{beside}`"
@@ -75,19 +77,21 @@ class Declaration(NamedTuple):
 class SettingsReader:
     """Reads groups of settings from a configuration and collects every problem.
 
-    A setting that begins with ``USER_`` can also stand on the model class, without that prefix. It takes
-    precedence there.
+    A setting that begins with ``USER_`` can also stand on the model class, without that prefix. It
+    takes precedence there.
+
+    :ivar groups: the groups that were read.
     """
 
     def __init__(self, config: Mapping[str, Any], user_model: type[Any] | None) -> None:
         self.problems: list[Problem] = []
         self._config = config
         self._user_model = user_model
-        self._groups: dict[type[Settings], Settings] = {}
+        self.groups: dict[type[Settings], Settings] = {}
 
     def read(self, group: type[S]) -> S:
         """Return a group of settings. An invalid value is a problem, and its default is used."""
-        if group not in self._groups:
+        if group not in self.groups:
             kinds, values = types_of(group), {}
             for field in dataclasses.fields(group):
                 name, raw = self._find(PREFIX + field.name.upper())
@@ -97,32 +101,27 @@ class SettingsReader:
                     values[field.name] = _bounded(convert(raw, kinds[field.name]), field.metadata)
                 except ValueError as error:
                     self.problem(name, f"is {raw!r}, but {error}.")
-            self._groups[group] = group(**values)
-        return typing.cast(S, self._groups[group])
-
-    @property
-    def groups(self) -> Sequence[Settings]:
-        """The groups that were read."""
-        return tuple(self._groups.values())
+            self.groups[group] = group(**values)
+        return typing.cast(S, self.groups[group])
 
     def problem(self, name: str, text: str) -> None:
-        """Add a problem: the name of the setting, and a text that says what is wrong and how to fix it."""
+        """Add a problem: the name of the setting, and what is wrong and how to fix it."""
         self.problems.append(Problem(name, text))
 
     def unknown(self, known: Iterable[type[Settings]]) -> list[str]:
-        """Return the keys that begin with ``REGISTRATION_`` and belong to no group that is known or read."""
+        """Return the keys that begin with ``REGISTRATION_`` and belong to no group."""
         keys = self._keys(known)
         return [key for key in self._config if key.startswith(PREFIX) and key not in keys]
 
     def finish(
         self, known: Iterable[type[Settings]], inactive: Mapping[type[Settings], str]
-    ) -> Mapping[type[Settings], Settings]:
-        """Return all groups that were read.
+    ) -> None:
+        """Raise every problem that was found.
 
         :param known: groups whose settings may be present, whether or not they were read.
         :param inactive: groups of flows that are not mounted, each with the name of its flow.
-        :raises ConfigurationError: with every problem, unknown names with the prefix ``REGISTRATION_``
-            included.
+        :raises ConfigurationError: with every problem, unknown names with the prefix
+            ``REGISTRATION_`` included.
         """
         known = [*known]
         flows = {each.key: flow for group, flow in inactive.items() for each in declarations(group)}
@@ -138,10 +137,9 @@ class SettingsReader:
                 self.problem(key, f"is not a setting; did you mean {near}?")
         if self.problems:
             raise ConfigurationError(self.problems)
-        return types.MappingProxyType(self._groups)
 
     def _keys(self, known: Iterable[type[Settings]]) -> set[str]:
-        return {each.key for group in [*known, *self._groups] for each in declarations(group)}
+        return {each.key for group in [*known, *self.groups] for each in declarations(group)}
 
     def _find(self, key: str) -> tuple[str | None, Any]:
         name = key.removeprefix(PREFIX)
@@ -156,7 +154,8 @@ class SettingsReader:
 def convert(value: Any, kind: Any) -> Any:
     """Convert a value to its declared type.
 
-    Lists become tuples, a number of seconds becomes a ``timedelta``, an import string becomes the object.
+    Lists become tuples, a number of seconds becomes a ``timedelta``, an import string becomes the
+    object.
 
     :raises ValueError: with the end of a sentence that begins with "is 5, but".
     """
@@ -278,14 +277,8 @@ def describe(kind: Any) -> str:
     return names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-_types: dict[type[Settings], Mapping[str, Any]] = {}
-
-
-def types_of(group: type[Settings]) -> Mapping[str, Any]:
-    """Return the declared types of a group's fields, which are looked up once."""
-    if group not in _types:
-        _types[group] = typing.get_type_hints(group)
-    return _types[group]
+#: Returns the declared types of a group's fields, which are looked up once.
+types_of: Callable[[Any], Mapping[str, Any]] = cache(typing.get_type_hints)
 
 
 def declarations(group: type[Settings]) -> list[Declaration]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar, cast
 
 from blinker import NamedSignal
-from flask import Blueprint, Flask, current_app, has_request_context, request
+from flask import Blueprint, Flask, current_app
+from flask_mail import Message
 from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
@@ -20,17 +22,17 @@ from .auth.passwords import Passwords
 from .auth.sessions import SessionManager, session_kept_on_failure
 from .auth.tokens import LoginStore, TokenManager
 from .errors import MailUnavailable, ReauthenticationRequired
-from .i18n.languages import Languages
-from .i18n.messages import Message
+from .i18n.languages import Languages, current_request
+from .i18n.messages import Message as Text
 from .mail.composer import Composer, MailSettings, default_templates
 from .mail.dispatch import Dispatcher, Mailer
 from .mail.limits import LimitStore
-from .mail.message import Mail
+from .mail.message import Email, Mail, new_message_id
 from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings, SettingsReader
 from .users.fields import UserFields
-from .users.stamps import UserSnapshot, next_stamp
-from .users.store import User, UserStore
+from .users.stamps import UserSnapshot, next_stamp, stamp_digest
+from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 from .users.transaction import mark_committed
 
 S = TypeVar("S", bound=Settings)
@@ -43,7 +45,6 @@ class ThrottlingStatus(NamedTuple):
     :ivar reason: a sentence that says why no limit is active, else None.
     """
 
-    is_active: bool
     storage: str
     reason: str | None
 
@@ -69,19 +70,21 @@ class Throttles:
     def status(self) -> ThrottlingStatus:
         """Return whether limits are active."""
         reason = "Flask-Limiter is not installed: pip install 'Flask-Registration[limits]'."
-        return ThrottlingStatus(False, "memory", reason)
+        return ThrottlingStatus("memory", reason)
 
 
 @dataclass(kw_only=True)
 class Setup:
     """What ``init_app`` has read so far, for the optional packages that prepare themselves.
 
-    :ivar models: the application's models by the mixin's role: ``"user"``, ``"login"``, ``"outbox"``.
+    :ivar models: the application's models by the mixin's role: ``"user"``, ``"login"``,
+        ``"outbox"``.
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
     :ivar dispatchers: functions that make a dispatcher, by its name in ``MAIL_DISPATCHER``.
     :ivar store: counts e-mails and requests.
-    :ivar extras: functions that make what an optional package keeps in the state, by the package's name.
+    :ivar extras: functions that make what an optional package keeps in the state, by the package's
+        name.
     """
 
     app: Flask
@@ -93,6 +96,22 @@ class Setup:
     store: LimitStore = field(default_factory=LimitStore)
     throttles: Throttles = field(default_factory=Throttles)
     extras: dict[str, Callable[[Mailer], Any]] = field(default_factory=dict)
+
+
+def _is_notified(state: RegistrationState) -> bool:
+    return state.group(MailSettings).password_notice_enabled and state.fields.email is not None
+
+
+#: The e-mail about a new password, which several flows send.
+PASSWORD_CHANGED = Email(
+    name="password_changed",
+    group=MailSettings,
+    to="the account's e-mail address",
+    when="the password was changed or reset",
+    variables=lambda state, user: {},
+    enabled=_is_notified,
+    limited=False,
+)
 
 
 @dataclass(frozen=True)
@@ -115,8 +134,11 @@ class RegistrationState:
 
     :ivar pages: the URLs of the front end's pages, by the names of their settings in lower case.
     :ivar flows: the flows that this application has, each a ``Flow``.
+    :ivar known_flows: the default flows and all that were passed.
     :ivar offers: functions that flows offer to other flows, by name.
-    :ivar handlers: functions that answer each endpoint, by its name, without the application's decorators.
+    :ivar emails: the e-mails of the flows, by name.
+    :ivar handlers: functions behind the endpoints, by their names, without the application's
+        decorators.
     :ivar extras: objects of optional packages, by the package's name.
     """
 
@@ -135,7 +157,9 @@ class RegistrationState:
     logins: LoginStore | None
     throttles: Throttles
     flows: Sequence[Any] = ()
+    known_flows: Sequence[Any] = ()
     offers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    emails: Mapping[str, Email] = field(default_factory=dict)
     handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     schemas: dict[Any, Any] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
@@ -151,50 +175,69 @@ class RegistrationState:
     # E-mails and the transaction
 
     def mail(
-        self,
-        notification_type: Enum,
-        user: User,
-        *,
-        to: str | None = None,
-        templates: Mapping[str, str] | None = None,
-        sender: Callable[..., None] | None = None,
-        **data: Any,
+        self, email: Email, user: User | None, /, *, to: str | None = None, **data: Any
     ) -> Mail:
-        """Compose an e-mail about this user.
+        """Return an e-mail to send with :meth:`commit`. It is rendered when it is sent.
 
-        :param notification_type: a :class:`NotificationType`, or a member of an enumeration of your flow.
+        :param user: the user that it is about. If None it is dropped when it is sent, so that the
+            response takes the same time for an unknown account.
         :param to: the recipient, if it is not the stored e-mail address.
-        :param templates: templates to use instead of the default ones.
-        :param sender: a function of the application that sends the e-mail instead of the extension.
-        :param data: template variables in addition to ``user``, ``email`` and ``site_name``.
+        :param data: the arguments of the declared function, as JSON can have them.
         """
-        return self.composer.compose(
-            notification_type,
-            user,
-            to or self.users.snapshot(user).email or "",
-            user_id=self.users.identifier(user),
-            templates=templates or default_templates(notification_type),
+        seen = None if user is None else self.users.snapshot(user)
+        address = to or (seen and seen.email) or ""
+        is_dropped = user is None or address.endswith(PLACEHOLDER_DOMAIN)
+        language, locale = self.languages.choose(user)
+        settings = self.settings[email.group]
+        templates = email.templates(settings) if email.templates else default_templates(email.name)
+        return Mail(
+            to=address,
+            template=email.name,
+            user_id=None if is_dropped else self.users.identifier(user),
+            account=None if user is None else _account_digest(self, user, limited=email.limited),
             data=data,
-            sender=sender,
+            templates=dict(
+                templates if user is None else self.composer.templates(email, user, templates)
+            ),
+            language=language.tag,
+            locale=locale,
+            message_id=new_message_id(self.composer.sender),
+            written_at=time.time(),
+            limited=email.limited,
+            by_application=not is_dropped and email.sender(settings) is not None,
         )
 
-    def notice(self, notification_type: Enum, user: User) -> list[Mail]:
-        """Compose the e-mail about a new password, if it is enabled and the user has an e-mail address."""
-        is_enabled = self.group(MailSettings).password_notice_enabled
-        has_address = self.users.snapshot(user).email
-        return [self.mail(notification_type, user)] if is_enabled and has_address else []
+    def compose(self, mail: Mail) -> Message | None:
+        """Render an e-mail for Flask-Mail.
 
-    def equalize_timing(self, compose: Callable[[User], Mail], user: User | None) -> None:
-        """Do the work of an e-mail without sending one, so that the response time reveals no account.
-
-        :param user: the user to compose it about; a placeholder if None.
+        Return None if it is dropped, or the application sent it. It is dropped if the account was
+        deleted, or has changed since: a link that was signed then would be invalid as well, and one
+        that is signed now could reach an earlier e-mail address.
         """
         try:
-            mail = compose(user or self.users.placeholder())
-        except Exception as error:  # an application's templates may fail for a placeholder
-            current_app.logger.debug("A placeholder e-mail could not be composed.", exc_info=error)
-        else:
-            self.commit(mail.as_dry_run())
+            return self._compose(mail)
+        finally:
+            if not self.dispatcher.in_transaction:
+                self.users.end_read()  # no e-mail is sent inside a transaction
+
+    def _compose(self, mail: Mail) -> Message | None:
+        user = self.users.get(mail.user_id) if mail.user_id is not None else None
+        if user is None:
+            return None
+        if mail.account != _account_digest(self, user, limited=mail.limited):
+            return None
+        email = self.emails[mail.template]
+        variables = email.variables(self, user, **mail.data)
+        send = email.sender(self.settings[email.group])
+        if send:
+            send(current_request(), user, **self.composer.translated(mail, variables))
+            return None
+        return self.composer.compose(mail, user, variables)
+
+    def password_notice(self, user: User) -> list[Mail]:
+        """Return the e-mail about a new password, if it is enabled and the user has an address."""
+        is_enabled = PASSWORD_CHANGED.enabled(self) and self.users.snapshot(user).email
+        return [self.mail(PASSWORD_CHANGED, user)] if is_enabled else []
 
     def commit(
         self,
@@ -205,21 +248,27 @@ class RegistrationState:
     ) -> None:
         """Commit, then send the signal, then send the e-mails.
 
-        :param deleted: accounts that were deleted; ``user_deleted`` is sent first, because the database may
-            use their ids again.
-        :raises MailUnavailable: an ``"inline"`` e-mail could not be sent, and nothing was committed.
+        :param deleted: accounts that were deleted; ``user_deleted`` is sent first, because the
+            database may use their ids again.
+        :raises MailUnavailable: an ``"inline"`` e-mail could not be sent, and nothing was
+            committed.
         """
-        queued = [mail if self._is_within_limit(mail) else mail.as_dry_run() for mail in mails]
+        cooldown = self.mailer.cooldown
+        queued = [
+            replace(mail, user_id=None) if mail.limited and not cooldown.admit(mail.to) else mail
+            for mail in mails
+        ]
         try:
             for mail in queued:
-                if mail.dry_run:
-                    self.dispatcher.equalize_timing(mail)
-                else:
-                    self.dispatcher.before_commit(mail)
+                self.dispatcher.before_commit(mail)
             self.users.commit()
         except Exception as error:
             self.users.rollback()
-            self._report_unsent(queued, error)
+            for mail in queued:
+                if mail.user_id is not None:
+                    cooldown.forget(mail.to)
+                    if isinstance(error, MailUnavailable):
+                        self.mailer.report(mail, error.__cause__ or error)
             raise
         mark_committed()
         for user in deleted:
@@ -227,20 +276,8 @@ class RegistrationState:
         if signal:
             self.announce(signal, **arguments)
         for mail in queued:
-            self.users.end_read()  # receivers may have read; no e-mail is sent inside a transaction
-            if not mail.dry_run:
-                self.dispatcher.after_commit(mail)
-
-    def _is_within_limit(self, mail: Mail) -> bool:
-        return not mail.dry_run and (not mail.limited or self.mailer.cooldown.admit(mail.to))
-
-    def _report_unsent(self, queued: Iterable[Mail], error: Exception) -> None:
-        for mail in queued:
-            if mail.dry_run:
-                continue
-            self.mailer.cooldown.forget(mail.to)
-            if isinstance(error, MailUnavailable):
-                self.mailer.report(mail, error.__cause__ or error)
+            self.users.end_read()  # receivers may have read
+            self.dispatcher.after_commit(mail)
 
     def finish(self) -> None:
         """Close the database session of a request, then write the last use of logins."""
@@ -260,7 +297,7 @@ class RegistrationState:
         if signal.is_muted:
             return
         app = cast(Any, current_app)._get_current_object()
-        current = cast(Any, request)._get_current_object() if has_request_context() else None
+        current = current_request()
         for receiver in signal.receivers_for(app):
             try:
                 app.ensure_sync(receiver)(app, request=current, **arguments)
@@ -302,7 +339,7 @@ class RegistrationState:
             is_right, _ = self.passwords.verify(password, self.users.snapshot(user).password_hash)
             if not is_right:
                 self.record(REAUTHENTICATION_FAIL, user)
-                message = Message("Incorrect password.", code="wrong-password")
+                message = Text("Incorrect password.", code="wrong-password")
                 raise ValidationError(message, "password")
         elif not self.sessions.is_fresh():
             raise ReauthenticationRequired
@@ -319,7 +356,9 @@ class RegistrationState:
     def replace_password(
         self, user: User, seen: UserSnapshot, password: str, **changes: Any
     ) -> bool:
-        """Store a new password and end all sessions, tokens and links of the account.
+        """Store a new password and end the sessions, tokens and links of the account.
+
+        The link that undoes an e-mail change stays valid.
 
         Return False if the account is not as it was seen.
 
@@ -339,6 +378,17 @@ class RegistrationState:
 current_registration: RegistrationState = cast(
     RegistrationState, LocalProxy(lambda: current_app.extensions["registration"])
 )
+
+
+def _account_digest(state: RegistrationState, user: User, *, limited: bool) -> str:
+    """Return the digest of what an account must have when an e-mail is sent.
+
+    For a notice, that is the time of its registration: the database may use an id again. For other
+    e-mails it is what links are bound to.
+    """
+    seen, joined = state.users.snapshot(user), state.fields.joined
+    bound = f"{seen.email} {stamp_digest(seen)}" if limited else joined and getattr(user, joined)
+    return hashlib.sha256(str(bound).encode()).hexdigest()[:32]
 
 
 def announce(signal: NamedSignal, **arguments: Any) -> None:

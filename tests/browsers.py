@@ -25,18 +25,29 @@ def browser() -> Iterator[Browser]:
     if executable is None:
         pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the PATH")
     playwright.expect.set_options(timeout=TIMEOUT * 1000)
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    quiet = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+    ]
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(
             executable_path=executable,
-            args=["--no-sandbox", "--disable-gpu", *quiet],  # as root it does not start with its sandbox
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                *quiet,
+            ],  # as root it does not start with its sandbox
         )
         yield browser
         browser.close()
 
 
 @contextmanager
-def window(browser: Browser, url: str, *origins: str, user_agent: str | None = None) -> Iterator[Page]:
+def window(
+    browser: Browser, url: str, *origins: str, user_agent: str | None = None
+) -> Iterator[Page]:
     """A page in a fresh window, whose script must not fail and which must not load from elsewhere.
 
     :param origins: what it may load from beside its own.
@@ -52,7 +63,9 @@ def window(browser: Browser, url: str, *origins: str, user_agent: str | None = N
     yield page
     context.close()
     assert not failures
-    assert [found for found in requested if not found.startswith((url, *origins, "data:", "about:"))] == []
+    assert [
+        found for found in requested if not found.startswith((url, *origins, "data:", "about:"))
+    ] == []
 
 
 def width(page: Page) -> int:

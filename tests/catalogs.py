@@ -1,7 +1,7 @@
 """Keep the catalogs of translated texts: ``python -m tests.catalogs`` after a text has changed.
 
-Extracts the texts from the package, brings every ``.po`` file up to date with them (what is new there is to be
-translated by hand), and compiles it. ``python -m tests.catalogs sv`` starts Swedish.
+Extracts the texts from the package, brings every ``.po`` file up to date with them (what is new
+there is to be translated by hand), and compiles it. ``python -m tests.catalogs sv`` starts Swedish.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from flask_registration.i18n.languages import DOMAIN, TRANSLATIONS, SOURCE, catalog_path, shipped
+from flask_registration.i18n.languages import DOMAIN, SOURCE, TRANSLATIONS, catalog_path, shipped
 
 PACKAGE = TRANSLATIONS.parent
+
+#: The texts of libraries, which the package does not contain.
+LIBRARIES = Path(__file__).with_name("library_messages.py")
 
 METHODS = [("**.py", "python"), ("templates/**.*", "jinja2.ext:babel_extract")]
 
@@ -57,6 +60,8 @@ def extracted() -> Catalog:
     found = extract_from_dir(PACKAGE, METHODS, keywords=KEYWORDS, callback=None)
     for _, _, texts, _, _ in found:
         catalog.add(texts)
+    for _, texts, _, _ in extract_from_file("python", LIBRARIES, keywords=KEYWORDS):
+        catalog.add(texts)
     return catalog
 
 
@@ -85,7 +90,9 @@ class _Bare(Catalog):
 def compiled(catalog: Catalog) -> bytes:
     """The catalog as gettext reads it, the same every time."""
     bare = _Bare(locale=catalog.locale_identifier, fuzzy=False)
-    bare.mime_headers = catalog.mime_headers  # the rule for plurals too: Babel's own for a language may change
+    bare.mime_headers = (
+        catalog.mime_headers
+    )  # the rule for plurals too: Babel's own for a language may change
     for message in catalog:
         if message.id:
             bare.add(message.id, message.string)
@@ -96,20 +103,25 @@ def compiled(catalog: Catalog) -> bytes:
 
 def updated(code: str) -> Catalog:
     """A language brought up to date, or started."""
-    catalog = read(code) if po_path(code).exists() else Catalog(locale=code, domain=DOMAIN, fuzzy=False)
+    catalog = (
+        read(code) if po_path(code).exists() else Catalog(locale=code, domain=DOMAIN, fuzzy=False)
+    )
     catalog.update(extracted(), no_fuzzy_matching=True)
     catalog.obsolete.clear()
     return catalog
 
 
 def written(code: str, catalog: Catalog) -> str:
-    """A catalog as its file has it, without dates and line numbers that would only make changes longer."""
+    """A catalog as its file has it, without dates and line numbers that would only make changes
+    longer."""
     catalog.header_comment = HEADER.format(language=getattr(catalog.locale, "english_name", code))
     for message in catalog:
         message.flags.discard("python-format")
     file = io.BytesIO()
     write_po(file, catalog, width=100, no_location=True, sort_output=True)
-    return re.sub(rf'^"({"|".join(DROPPED)}): .*\n', "", file.getvalue().decode(), flags=re.MULTILINE)
+    return re.sub(
+        rf'^"({"|".join(DROPPED)}): .*\n', "", file.getvalue().decode(), flags=re.MULTILINE
+    )
 
 
 def update(code: str) -> None:

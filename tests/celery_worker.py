@@ -1,4 +1,5 @@
-"""The application of a Celery worker, ``celery --app tests.celery_worker worker``, as ``TEST_SITE`` describes it."""
+"""The application of a Celery worker, ``celery --app tests.celery_worker worker``, as ``TEST_SITE``
+describes it."""
 
 from __future__ import annotations
 

@@ -29,8 +29,12 @@ from .site import Site, State, make_site
 pytest_plugins = ["flask_registration.testing", "pytester"]
 
 SERVERS = {
-    "postgresql": os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
-    "mariadb": os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4"),
+    "postgresql": os.environ.get(
+        "TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+    ),
+    "mariadb": os.environ.get(
+        "TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/mysql?charset=utf8mb4"
+    ),
 }
 DATABASES = ["sqlite", *SERVERS]
 DATABASE = f"flask_registration_test_{os.getpid()}"
@@ -45,7 +49,8 @@ hypothesis_settings.load_profile("tests")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """More than there are cores: the tests wait for databases, mail servers and browsers a third of their time."""
+    """More than there are cores: the tests wait for databases, mail servers and browsers a third of
+    their time."""
     return -(-3 * (os.cpu_count() or 1) // 2)
 
 
@@ -57,7 +62,8 @@ def _server_url(name: str) -> Iterator[str]:
         engine.connect().close()
     except OperationalError as error:
         pytest.skip(f"no {name} here ({SERVERS[name]}): {error.orig}")
-    # PostgreSQL copies no template that somebody is connected to, as another worker may be to the default one.
+    # PostgreSQL copies no template that somebody is connected to, as another worker may be to the
+    # default one.
     template, force = (" TEMPLATE template0", " WITH (FORCE)") if name == "postgresql" else ("", "")
     drop = text(f"DROP DATABASE IF EXISTS {DATABASE}{force}")
     with engine.connect() as connection:
@@ -86,20 +92,25 @@ def sqlite_url(tmp_path: Any) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--all-databases", action="store_true", help="run on every database, not only what is marked with `databases`"
+        "--all-databases",
+        action="store_true",
+        help="run on every database, not only what is marked with `databases`",
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test with the mark ``databases`` on each of them, and any other on SQLite."""
     if "database" in metafunc.fixturenames:
-        each = metafunc.definition.get_closest_marker("databases") or metafunc.config.getoption("--all-databases")
+        each = metafunc.definition.get_closest_marker("databases") or metafunc.config.getoption(
+            "--all-databases"
+        )
         metafunc.parametrize("database", DATABASES if each else DATABASES[:1], indirect=True)
 
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database: SQLite, or one of each kind in turn with the mark ``databases``."""
+    """The URL of an empty database: SQLite, or one of each kind in turn with the mark
+    ``databases``."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
@@ -110,7 +121,8 @@ def server_database(request: pytest.FixtureRequest) -> str:
 
 
 class Sites:
-    """Make applications for one test; in a table of ``each_row``, make each of them once for all rows."""
+    """Make applications for one test; in a table of ``each_row``, make each of them once for all
+    rows."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -121,7 +133,8 @@ class Sites:
         self._spare: list[tuple[Any, State]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Site:
-        """Make an application, or empty one that an earlier row has made with the same arguments."""
+        """Make an application, or empty one that an earlier row has made with the same
+        arguments."""
         made = next((each for each in self._spare if each[0] == (args, kwargs)), None)
         if made:
             self._spare.remove(made)
@@ -143,7 +156,11 @@ class Sites:
 
     def _drop_spare_tables(self) -> None:
         """Drop the tables that another application of this test would find in its database."""
-        shared = [each for each in self._spare if each[1].site.app.config["SQLALCHEMY_DATABASE_URI"] != "sqlite://"]
+        shared = [
+            each
+            for each in self._spare
+            if each[1].site.app.config["SQLALCHEMY_DATABASE_URI"] != "sqlite://"
+        ]
         self._spare = [each for each in self._spare if each not in shared]
         self.drop([state.site for _, state in shared])
 
@@ -153,7 +170,8 @@ class Sites:
         self._made.clear()
 
     def restore(self, *, anew: bool) -> None:
-        """Put the applications of the fixtures back, and keep those of the last row for the next, or drop them."""
+        """Put the applications of the fixtures back, and keep those of the last row for the next,
+        or drop them."""
         for state in self._kept:
             state.restore()
         if anew:

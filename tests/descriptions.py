@@ -37,7 +37,9 @@ class Signup(Schema):
     password = fields.String(required=True, load_only=True)
     company = fields.String(allow_none=True)
     terms = fields.Boolean(required=True, validate=validate.Equal(True))
-    tags = fields.List(fields.String(validate=validate.Length(max=10)), validate=validate.Length(max=3))
+    tags = fields.List(
+        fields.String(validate=validate.Length(max=10)), validate=validate.Length(max=3)
+    )
     address = fields.Nested(Address, data_key="home")
     colours = fields.List(fields.String(), validate=validate.ContainsOnly(["red", "green"]))
     day = fields.Date(format="%d.%m.%Y")
@@ -57,7 +59,8 @@ def own_columns() -> Callable[[Any], type[Any]]:
     )
 
 
-#: Three applications that have little in common: their settings, and what a registration must say there.
+#: Three applications that have little in common: their settings, and what a registration must say
+#: there.
 SITES: dict[str, dict[str, Any]] = {
     "sessions": {},
     "tokens": {
@@ -107,7 +110,11 @@ def check_reply(document: Mapping[str, Any], reply: TestResponse) -> None:
     described = resolve(document, operation["responses"][str(reply.status_code)])
     for name, header in described.get("headers", {}).items():
         value: Any = reply.headers[name]
-        check(document, header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
+        check(
+            document,
+            header["schema"],
+            int(value) if header["schema"]["type"] == "integer" else value,
+        )
     if "content" in described:
         check(document, described["content"][reply.mimetype]["schema"], reply.get_json())
     else:
@@ -144,7 +151,12 @@ def registration(name: str, username: str = "alice", **changes: Any) -> dict[str
     """A right body for a registration at one of the applications."""
     body: dict[str, Any] = {"email": f"{username}@example.com", "password": PASSWORD}
     if name == "own fields":
-        own = {"username": username, "terms": True, "tags": ["a"], "home": {"street": "Elm", "number": 4}}
+        own = {
+            "username": username,
+            "terms": True,
+            "tags": ["a"],
+            "home": {"street": "Elm", "number": 4},
+        }
         return {**body, **own, **changes}
     named = {"username": username} if name == "sessions" else {}
     return {**body, **named, "password_confirm": PASSWORD, **changes}

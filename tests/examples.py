@@ -38,7 +38,9 @@ def commands(name: str) -> list[list[str]]:
 
 def curl(client: FlaskClient, command: list[str], **variables: str) -> TestResponse:
     """Ask what a command asks; the client keeps the cookies."""
-    program, url, *options = [re.sub(r"\$(\w+)", lambda found: variables[found[1]], part) for part in command]
+    program, url, *options = [
+        re.sub(r"\$(\w+)", lambda found: variables[found[1]], part) for part in command
+    ]
     assert program == "curl"
     request: dict[str, Any] = {"method": "GET", "headers": {}}
     for option, value in zip(options[::2], options[1::2], strict=True):

@@ -17,7 +17,8 @@ from flask_registration.users.stamps import stamp_digest
 
 
 class JWTTokens:
-    """Provides, finds and revokes JSON Web Tokens. With several processes, keep the two sets in Redis, say."""
+    """Provides, finds and revokes JSON Web Tokens. With several processes, keep the two sets in
+    Redis, say."""
 
     def __init__(self) -> None:
         self.issued: defaultdict[str, set[str]] = defaultdict(set)

@@ -28,7 +28,9 @@ class Browser:
     """A client with its cookies, which asks from an address of 127.0.0.0/8."""
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT, source_address=(address, 0))
+        self._connection = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=TIMEOUT, source_address=(address, 0)
+        )
         self._cookies: dict[str, str] = {}
         self.statuses: Counter[int] = Counter()
 
@@ -78,7 +80,9 @@ class Letterbox:
             return [mail for mail in self._mails.get(address, []) if subject in mail["Subject"]]
 
         with self._more:
-            assert self._more.wait_for(lambda: len(found()) >= count, TIMEOUT), f"no mail: {subject} for {address}"
+            assert self._more.wait_for(lambda: len(found()) >= count, TIMEOUT), (
+                f"no mail: {subject} for {address}"
+            )
             return found()[-1]
 
     def __len__(self) -> int:
@@ -99,7 +103,7 @@ class Report:
     def __str__(self) -> str:
         errors = sum(count for status, count in self.statuses.items() if status >= 500)
         return (
-            f"{self.lives} lives, {len(self.failures)} failures, {sum(self.statuses.values())} requests, {errors} 5xx, "
+            f"{self.lives} lives, {len(self.failures)} failures, {sum(self.statuses.values())} requests, {errors} 5xx, "  # noqa: E501
             f"{self.mails} mails, {self.seconds:.1f} s"
         )
 

@@ -1,7 +1,8 @@
 """What accounts are, in a hundred lines: what ``test_machine.py`` holds the real ones against.
 
-A method does what the API shall do; where that shall refuse, it raises ``PermissionError`` with the error's code, or
-with ``REFUSED`` where fields are named. What it mails and which sessions and tokens it gives away are in ``news``.
+A method does what the API shall do; where that shall refuse, it raises ``PermissionError`` with the
+error's code, or with ``REFUSED`` where fields are named. What it mails and which sessions and
+tokens it gives away are in ``news``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 DAY, FRESH = 24 * 3600, 15 * 60
 PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY, "reset_password": DAY}
+PLACEHOLDER = "placeholder"
 REFUSED, BAD_LINK, STALE = "fields", "signature-invalid", "reauthentication-required"
 
 
@@ -31,9 +33,14 @@ class Thing:
     :ivar row: the login that it belongs to; a session and its remember-me cookie are one.
     """
 
-    def __init__(self, kind: str, owner: Account, to: str, key: int, born: float, given: object) -> None:
+    def __init__(
+        self, kind: str, owner: Account, to: str, key: int, born: float, given: object
+    ) -> None:
         self.kind, self.owner, self.to, self.key, self.born = kind, owner, to, key, born
-        self.use, self.row = "reset_password" if kind == "register_again" else kind, (given, kind == "token")
+        self.use, self.row = (
+            "reset_password" if kind == "register_again" else kind,
+            (given, kind == "token"),
+        )
 
 
 class Model:
@@ -48,22 +55,31 @@ class Model:
 
     def give(self, owner: Account, *kinds: str, to: str = "", good: bool = True) -> None:
         given = object()
-        new = [Thing(kind, owner, to or owner.email, self.keys[0], self.now, given) for kind in dict.fromkeys(kinds)]
+        new = [
+            Thing(kind, owner, to or owner.email, self.keys[0], self.now, given)
+            for kind in dict.fromkeys(kinds)
+        ]
         self.news += new
         self.alive += new if good else []
 
     def change(self, account: Account, spared: str = "email_changed", **columns: Any) -> None:
         """Change columns, and end every session, token and link but those of one kind."""
         vars(account).update(columns)
-        self.alive = [each for each in self.alive if each.owner is not account or each.kind == spared]
+        self.alive = [
+            each for each in self.alive if each.owner is not account or each.kind == spared
+        ]
 
     def drop(self, row: object) -> None:
         self.alive = [each for each in self.alive if not self.rows or each.row != row]
 
     def is_good(self, by: Thing) -> bool:
         """Whether a session or a token is."""
-        signed = by.key in self.keys[: 1 if by.kind == "remember" else None] or (self.rows and by.kind == "token")
-        young = self.now - by.born < PERIODS[by.kind] + (not self.rows) or (by.kind == "remember" and not self.rows)
+        signed = by.key in self.keys[: 1 if by.kind == "remember" else None] or (
+            self.rows and by.kind == "token"
+        )
+        young = self.now - by.born < PERIODS[by.kind] + (not self.rows) or (
+            by.kind == "remember" and not self.rows
+        )
         return signed and young and by in self.alive and by.owner in self.accounts
 
     def confirm(self, by: Thing, password: str | None) -> None:
@@ -81,19 +97,32 @@ class Model:
             self.accounts = [one for one in self.accounts if one not in holders]
         need(email and not self.find(name=name), REFUSED)
         owner = self.find(email=email)
-        account = owner or Account(name, email, password, self.now)
-        self.accounts += [] if owner else [account]
+        # An address in use: an account that nothing can verify reserves the name.
+        new = Account(name, f"{PLACEHOLDER} {name}" if owner else email, password, self.now)
+        self.accounts.append(new)
+        account = owner or new
         pending = account.active and not account.verified
-        self.give(account, "register" if not owner else "register_again" if pending else "email_taken", good=pending)
+        self.give(
+            account,
+            "register" if not owner else "register_again" if pending else "email_taken",
+            good=pending,
+        )
 
     def ask_link(self, kind: str, account: Account | None) -> None:
-        if account and account.active and not (kind == "register" and account.verified):
+        is_pending = account and not account.verified
+        has_address = account and not account.email.startswith(PLACEHOLDER)
+        if account and account.active and has_address and (kind != "register" or is_pending):
             self.give(account, kind)
 
     def open(self, kind: str, link: Thing, password: str) -> None:
         """Show a link to the endpoint for this kind."""
         account, old = link.owner, link.owner.email
-        known = link in self.alive and account in self.accounts and account.active and link.key in self.keys
+        known = (
+            link in self.alive
+            and account in self.accounts
+            and account.active
+            and link.key in self.keys
+        )
         need(known and link.use == kind, BAD_LINK)
         need(self.now - link.born <= PERIODS.get(kind, 7 * DAY), "signature-expired")
         if kind == "register" and not account.verified:
@@ -104,8 +133,14 @@ class Model:
         elif kind in ("register_email", "email_changed"):
             need(link.to != old, BAD_LINK)
             need(not self.find(email=link.to), "email-already-registered")
-            undo = [each for each in self.alive if each.owner is account and each.kind == "email_changed"]
-            recent = kind == "register_email" and any(self.now - each.born <= 7 * DAY for each in undo)
+            undo = [
+                each
+                for each in self.alive
+                if each.owner is account and each.kind == "email_changed"
+            ]
+            recent = kind == "register_email" and any(
+                self.now - each.born <= 7 * DAY for each in undo
+            )
             self.change(account, "email_changed" if recent else "", email=link.to)
             if kind == "register_email":
                 self.give(account, "email_changed", to=old, good=not recent)
@@ -121,7 +156,9 @@ class Model:
         self.confirm(by, by.owner.password)
         self.drop(by.row)
         if revoke and self.rows and by.kind != "token":
-            self.alive = [each for each in self.alive if each.owner is not by.owner or each.kind != "token"]
+            self.alive = [
+                each for each in self.alive if each.owner is not by.owner or each.kind != "token"
+            ]
         if everywhere or (revoke and not self.rows):
             self.change(by.owner)
 
@@ -135,7 +172,12 @@ class Model:
         self.confirm(by, password)
         need(email not in (None, by.owner.email), REFUSED)
         owner = self.find(email=email)
-        self.give(owner or by.owner, "email_change_taken" if owner else "register_email", to=email, good=not owner)
+        self.give(
+            owner or by.owner,
+            "email_change_taken" if owner else "register_email",
+            to=email,
+            good=not owner,
+        )
 
     def delete(self, by: Thing, password: str | None) -> None:
         self.confirm(by, password)

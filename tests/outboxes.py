@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 
 from flask_registration import OutboxMixin
 from flask_registration.cli.base import registration_cli
+from flask_registration.testing.uniform import mail_after
 
 from .site import Site
 
@@ -58,7 +60,9 @@ def change_letters(site: Site, **columns: Any) -> None:
 
 def command(site: Site, *arguments: str) -> Result:
     """Run ``flask registration`` with these arguments, which must succeed."""
-    result = CliRunner().invoke(registration_cli, arguments, obj=ScriptInfo(create_app=lambda: site.app))
+    result = CliRunner().invoke(
+        registration_cli, arguments, obj=ScriptInfo(create_app=lambda: site.app)
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     return result
 
@@ -68,6 +72,16 @@ def send_mail(site: Site) -> str:
     return command(site, "send-mail").output.strip()
 
 
+@contextmanager
+def request_statements(site: Site) -> Iterator[list[str]]:
+    """Yield the statements of requests without those of their e-mails; see :func:`mail_after`."""
+    with ExitStack() as stack:
+        stack.enter_context(mail_after(site.app))
+        yield stack.enter_context(site.statements())
+
+
 def finish(site: Site) -> None:
     """Wait until the threads that send have done what they had to."""
-    site.app.extensions["registration"].dispatcher._pool.shutdown()
+    dispatcher = site.app.extensions["registration"].dispatcher
+    dispatcher._pool.shutdown()
+    dispatcher._start_pool()  # another row of a table may use the application again

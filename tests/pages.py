@@ -1,7 +1,7 @@
 """The pages: what is in them, and a way to run it.
 
-The Python blocks of a page are run in their order, in one module; ``<!-- not run -->`` before a block leaves it out.
-Blocks with a ``:caption:`` are files, which are there from the start.
+The Python blocks of a page are run in their order, in one module; ``<!-- not run -->`` before a
+block leaves it out. Blocks with a ``:caption:`` are files, which are there from the start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ PAGES = [
     *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")),
     *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("examples/*/README.md")),
 ]
-BLOCK = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(?P<fence>`{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+)
 
 
 def read(page: str) -> str:
@@ -54,9 +56,19 @@ def blocks(text: str) -> list[Block]:
     for match in BLOCK.finditer(text):
         body = match["text"]
         caption = re.match(r":caption: `?([^\s`]+)`?\n\n?", body)
-        runs = match["info"] == "python" and not text[: match.start()].rstrip().endswith("<!-- not run -->")
+        runs = match["info"] == "python" and not text[: match.start()].rstrip().endswith(
+            "<!-- not run -->"
+        )
         line = text.count("\n", 0, match.start("text"))
-        found.append(Block(match["info"], caption and caption[1], body[caption.end() if caption else 0 :], line, runs))
+        found.append(
+            Block(
+                match["info"],
+                caption and caption[1],
+                body[caption.end() if caption else 0 :],
+                line,
+                runs,
+            )
+        )
     return found
 
 
@@ -65,7 +77,8 @@ RunPage = Callable[[str], Any]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
-    """Run the Python blocks of a page, in a folder with the files of the page; returns their module."""
+    """Run the Python blocks of a page, in a folder with the files of the page; returns their
+    module."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     apps: list[Flask] = []
@@ -83,7 +96,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
         importlib.invalidate_caches()
         for block in found:
             if block.runs:
-                code = compile("\n" * block.line + block.text, str(ROOT / page), "exec", dont_inherit=True)
+                code = compile(
+                    "\n" * block.line + block.text, str(ROOT / page), "exec", dont_inherit=True
+                )
                 exec(code, module.__dict__)
         return module
 
@@ -102,20 +117,32 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
                 engine.dispose()
 
 
-def register(app: Flask, *, headers: dict[str, str] | None = None, **fields: Any) -> tuple[TestResponse, list[Message]]:
+def register(
+    app: Flask, *, headers: dict[str, str] | None = None, **fields: Any
+) -> tuple[TestResponse, list[Message]]:
     """Register at an application; returns the reply and the mails."""
     app.testing = app.extensions["mail"].suppress = True
-    body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD, "password_confirm": PASSWORD}
+    body = {
+        "username": "alice",
+        "email": "alice@example.com",
+        "password": PASSWORD,
+        "password_confirm": PASSWORD,
+    }
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:
-        reply = app.test_client().post("/accounts/register/", json={**body, **fields}, headers=headers)
+        reply = app.test_client().post(
+            "/accounts/register/", json={**body, **fields}, headers=headers
+        )
     return reply, outbox
 
 
 def taken_answers_like_free(app: Flask, **fields: Any) -> None:
-    """A registration with alice's address, who has an account, must be answered like one with an address of nobody."""
+    """A registration with alice's address, who has an account, must be answered like one with an
+    address of nobody."""
 
     def asking(name: str) -> TestResponse:
-        return register(app, **{"username": f"another-{name}", "email": f"{name}@example.com", **fields})[0]
+        return register(
+            app, **{"username": f"another-{name}", "email": f"{name}@example.com", **fields}
+        )[0]
 
     compare(app, {name: partial(asking, name) for name in ("nobody", "alice")}, statements=False)
 
@@ -124,7 +151,12 @@ def member(page: Any, app: Flask, username: str = "alice", **fields: Any) -> Fla
     """A client in which somebody with a verified account has just logged in."""
     app.testing = True
     with app.app_context():
-        fields = {"username": username, "email": f"{username}@example.com", "password": PASSWORD, **fields}
+        fields = {
+            "username": username,
+            "email": f"{username}@example.com",
+            "password": PASSWORD,
+            **fields,
+        }
         page.registration.create_user(**fields)
         page.db.session.commit()
     client = app.test_client()

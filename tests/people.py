@@ -21,7 +21,10 @@ from .tables import each_row
 
 #: The reply to whoever is not logged in.
 NOT_AUTHENTICATED = {"detail": "Please log in.", "code": "not-authenticated"}
-LOGIN_INVALID = {"detail": "Incorrect username, e-mail address or password.", "code": "login-invalid"}
+LOGIN_INVALID = {
+    "detail": "Incorrect username, e-mail address or password.",
+    "code": "login-invalid",
+}
 LOGGED_IN = {"detail": "Login successful"}
 LOGGED_OUT = {"detail": "Logout successful"}
 
@@ -55,19 +58,29 @@ def define_login_with_uuid_foreign_key(db: SQLAlchemy) -> type[Any]:
 
 #: Users who are numbered by UUIDs.
 define_uuid_user = define(
-    UserMixin, columns=lambda: {"id": mapped_column(Uuid, primary_key=True, default=uuid.uuid4, sort_order=-1)}
+    UserMixin,
+    columns=lambda: {
+        "id": mapped_column(Uuid, primary_key=True, default=uuid.uuid4, sort_order=-1)
+    },
 )
 
 with_and_without_login_model = each_row(
     "login_model",
-    [pytest.param(None, id="without a login model"), pytest.param(define_login, id="with a login model")],
+    [
+        pytest.param(None, id="without a login model"),
+        pytest.param(define_login, id="with a login model"),
+    ],
 )
 
 
 def account(site: Site, username: str = "alice", *, verified: bool = True, **fields: Any) -> Any:
     """Open a verified account without a request; the row, detached."""
     names = {"username": username, "email": f"{username}@example.com"}
-    fields = {"password": PASSWORD, **{name: names[name] for name in names if hasattr(site.User, name)}, **fields}
+    fields = {
+        "password": PASSWORD,
+        **{name: names[name] for name in names if hasattr(site.User, name)},
+        **fields,
+    }
     with site.app.app_context():
         user = site.registration.create_user(verified=verified, **fields)
         site.db.session.commit()
@@ -76,7 +89,9 @@ def account(site: Site, username: str = "alice", *, verified: bool = True, **fie
         return user
 
 
-def log_in(site: Site, login: str = "alice", password: str = PASSWORD, **options: Any) -> FlaskClient:
+def log_in(
+    site: Site, login: str = "alice", password: str = PASSWORD, **options: Any
+) -> FlaskClient:
     """A browser that is logged in.
 
     :param options: ``client`` that logs in, and more fields of the body.
@@ -134,7 +149,11 @@ def copy_of(client: FlaskClient, *names: str) -> FlaskClient:
 def logins(site: Site) -> list[Any]:
     """The rows of the login model, the oldest first."""
     with site.app.app_context():
-        rows = list(site.db.session.scalars(select(site.Login).order_by(site.Login.created_at, site.Login.id)))
+        rows = list(
+            site.db.session.scalars(
+                select(site.Login).order_by(site.Login.created_at, site.Login.id)
+            )
+        )
         site.db.session.expunge_all()
         return rows
 
@@ -149,7 +168,8 @@ def change_login(site: Site, login: Any, **columns: Any) -> None:
 
 
 def add_members_page(site: Site) -> Callable[..., TestResponse]:
-    """A page of the application's own behind ``flask_login.login_required``; returns what asks for it."""
+    """A page of the application's own behind ``flask_login.login_required``; returns what asks for
+    it."""
 
     @site.app.get("/members")
     @flask_login.login_required  # type: ignore[untyped-decorator]  # Flask-Login ships no types

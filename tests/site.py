@@ -53,19 +53,27 @@ class Site:
     def post(
         self, endpoint: str, body: Any = None, *, client: FlaskClient | None = None, **kwargs: Any
     ) -> TestResponse:
-        """POST JSON to an endpoint, ``register`` or ``verify-registration`` say, from a new client."""
+        """POST JSON to an endpoint, ``register`` or ``verify-registration`` say, from a new
+        client."""
         if "data" not in kwargs:
             kwargs["json"] = body
         return (client or self.app.test_client()).post(f"/accounts/{endpoint}/", **kwargs)
 
     def register(self, username: str = "alice", **fields: Any) -> TestResponse:
         """Register somebody, with everything that it takes unless given."""
-        body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD, **fields}
+        body = {
+            "username": username,
+            "email": f"{username}@example.com",
+            "password": PASSWORD,
+            **fields,
+        }
         return self.post("register", {"password_confirm": body["password"], **body})
 
     def verify(self, params: dict[str, str] | None = None, **changes: Any) -> TestResponse:
         """Post the parameters of a link back, those of the latest mail unless given."""
-        return self.post("verify-registration", {**(self.link() if params is None else params), **changes})
+        return self.post(
+            "verify-registration", {**(self.link() if params is None else params), **changes}
+        )
 
     def link(self, number: int = -1) -> dict[str, str]:
         """The parameters of the link in a mail, as a front end reads them from its URL."""
@@ -107,18 +115,22 @@ class Site:
         return executed(self.app)
 
     def assert_uniform_answers(self, **requests: Callable[[], TestResponse]) -> None:
-        """Make requests whose answers must be the same to the byte, but for what they have sent themselves."""
+        """Make requests whose answers must be the same to the byte, but for what they have sent
+        themselves."""
         compare(self.app, requests, statements=False)
 
     @contextmanager
     def hears(self, *signals: NamedSignal) -> Iterator[list[dict[str, Any]]]:
-        """What receivers of these signals are told within the block, each with the ``signal``'s name."""
+        """What receivers of these signals are told within the block, each with the ``signal``'s
+        name."""
         heard: list[dict[str, Any]] = []
 
         def listen_to(name: str) -> Callable[..., None]:
             def listen(sender: Flask, *, user: Any, **arguments: Any) -> None:
                 if user is not None and user in self.db.session:
-                    self.db.session.refresh(user)  # the test looks at it after its session has ended
+                    self.db.session.refresh(
+                        user
+                    )  # the test looks at it after its session has ended
                 heard.append({"signal": name, "user": user, **arguments})
 
             return listen
@@ -130,7 +142,8 @@ class Site:
 
 
 class State:
-    """What is in an application at one moment: rows, e-mails, configuration, hits that are counted in memory."""
+    """What is in an application at one moment: rows, e-mails, configuration, hits that are counted
+    in memory."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -142,9 +155,15 @@ class State:
 
     @classmethod
     def empty(cls, site: Site) -> State:
-        """Return the state of an application that was made just now, without asking its database."""
+        """Return the state of an application that was made just now, without asking its
+        database."""
         state = cls.__new__(cls)
-        state.site, state._config, state._mails, state._counters = site, dict(site.app.config), [], {}
+        state.site, state._config, state._mails, state._counters = (
+            site,
+            dict(site.app.config),
+            [],
+            {},
+        )
         state._rows = {table.key: [] for table in site.db.metadata.sorted_tables}
         return state
 
@@ -165,7 +184,9 @@ class State:
                 session.execute(table.delete(), bind_arguments=self._bind(table))
             for table in tables:
                 if self._rows[table.key]:
-                    session.execute(table.insert(), self._rows[table.key], bind_arguments=self._bind(table))
+                    session.execute(
+                        table.insert(), self._rows[table.key], bind_arguments=self._bind(table)
+                    )
                 elif table.autoincrement_column is not None:
                     self._count_from_one(table, table.autoincrement_column)
             session.commit()
@@ -173,12 +194,14 @@ class State:
     def _count_from_one(self, table: Table, key: Column[int]) -> None:
         """Give the next row the key 1, as SQLite does by itself."""
         restart = {
-            "postgresql": f"SELECT setval(pg_get_serial_sequence('\"{table.name}\"', '{key.name}'), 1, false)",
+            "postgresql": f"SELECT setval(pg_get_serial_sequence('\"{table.name}\"', '{key.name}'), 1, false)",  # noqa: E501
             "mysql": f"ALTER TABLE `{table.name}` AUTO_INCREMENT = 1",
         }
         bind = self._bind(table)
         if bind["bind"].dialect.name in restart:
-            self.site.db.session.execute(text(restart[bind["bind"].dialect.name]), bind_arguments=bind)
+            self.site.db.session.execute(
+                text(restart[bind["bind"].dialect.name]), bind_arguments=bind
+            )
 
     def _read(self, table: Table) -> list[dict[str, Any]]:
         rows = self.site.db.session.execute(table.select(), bind_arguments=self._bind(table))
@@ -188,7 +211,9 @@ class State:
         return {"bind": self.site.db.engines[table.info.get("bind_key")]}
 
     def _counted(self) -> dict[str, Any]:
-        counters: dict[str, Any] = self.site.app.extensions["registration"].mailer.cooldown.store._counters
+        counters: dict[str, Any] = self.site.app.extensions[
+            "registration"
+        ].mailer.cooldown.store._counters
         return counters
 
 
@@ -214,7 +239,9 @@ def make_site(
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
     app = Flask(import_name, template_folder=template_folder)
-    app.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}  # no need to compile a template for each test
+    app.jinja_options = {
+        "bytecode_cache": FileSystemBytecodeCache()
+    }  # no need to compile a template for each test
     app.config.update(CONFIG, SQLALCHEMY_DATABASE_URI=database)
     app.config.update(settings.pop("config", {}))
     app.config.update({f"REGISTRATION_{name}": value for name, value in settings.items()})
@@ -226,7 +253,9 @@ def make_site(
     outbox = outbox_model(db) if outbox_model else None
     if before:
         before(app)
-    registration = Registration(user_model=model, login_model=login, outbox_model=outbox, flows=flows)
+    registration = Registration(
+        user_model=model, login_model=login, outbox_model=outbox, flows=flows
+    )
     registration.init_app(app)
     site = Site(app, db, mail, registration, model, login, outbox)
     with app.app_context():
@@ -246,10 +275,13 @@ def define_user(db: SQLAlchemy) -> type[Any]:
 def define(
     *mixins: type[Any], columns: Callable[[], dict[str, Any]] = dict, **attributes: Any
 ) -> Callable[[SQLAlchemy], type[Any]]:
-    """What makes a user model of mixins, more columns (made anew for each model) and plain attributes."""
+    """What makes a user model of mixins, more columns (made anew for each model) and plain
+    attributes."""
 
     def make(db: SQLAlchemy) -> type[Any]:
-        return type("User", (*mixins, db.Model), {"__tablename__": "users", **columns(), **attributes})
+        return type(
+            "User", (*mixins, db.Model), {"__tablename__": "users", **columns(), **attributes}
+        )
 
     return make
 

@@ -37,14 +37,17 @@ class Delivery(NamedTuple):
 
 
 class Handler:
-    """Takes every mail; ``refusal`` is what the server says to a recipient instead, ``answer`` to a mail."""
+    """Takes every mail; ``refusal`` is what the server says to a recipient instead, ``answer`` to a
+    mail."""
 
     def __init__(self, refusal: str | None, answer: Answer | None) -> None:
         self.deliveries: list[Delivery] = []
         self._refusal = refusal
         self._answer = answer
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
         if self._refusal:
             return self._refusal
         envelope.rcpt_tos.append(address)
@@ -53,7 +56,9 @@ class Handler:
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         login = session.auth_data.login.decode() if session.auth_data else None
         encrypted = server.transport.get_extra_info("ssl_object") is not None
-        delivery = Delivery(envelope.mail_from, envelope.rcpt_tos, envelope.content, encrypted, login)
+        delivery = Delivery(
+            envelope.mail_from, envelope.rcpt_tos, envelope.content, encrypted, login
+        )
         answer = await asyncio.to_thread(self._answer, delivery) if self._answer else "250 OK"
         if answer is None or answer.startswith("250"):
             self.deliveries.append(delivery)
@@ -74,7 +79,12 @@ class SMTPServer(NamedTuple):
 
     def config(self, **more: Any) -> dict[str, Any]:
         """What makes an application of the tests use it."""
-        return {"MAIL_SUPPRESS_SEND": False, "MAIL_SERVER": "localhost", "MAIL_PORT": self.port, **more}
+        return {
+            "MAIL_SUPPRESS_SEND": False,
+            "MAIL_SERVER": "localhost",
+            "MAIL_PORT": self.port,
+            **more,
+        }
 
 
 class Certificate(NamedTuple):
@@ -95,9 +105,29 @@ def make_certificate(folder: Path, *, host: str = "localhost") -> Certificate:
     if not openssl:
         pytest.skip("no openssl here")
     made = Certificate(folder / f"{host}.pem", folder / f"{host}.key")
-    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(made.key), "-out", str(made.certificate), "-days", "2", "-subj", f"/CN={host}"]
-    subprocess.run([*command, "-addext", f"subjectAltName=DNS:{host}"], check=True, capture_output=True)
+    command = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += [
+        "-keyout",
+        str(made.key),
+        "-out",
+        str(made.certificate),
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={host}",
+    ]
+    subprocess.run(
+        [*command, "-addext", f"subjectAltName=DNS:{host}"], check=True, capture_output=True
+    )
     return made
 
 
@@ -117,7 +147,9 @@ def smtp_server(
     :param answer: called in a thread of its own with each mail; makes what the server says to it.
     """
 
-    def authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+    def authenticate(
+        server: Any, session: Any, envelope: Any, mechanism: str, data: Any
+    ) -> AuthResult:
         assert isinstance(data, LoginPassword)
         right = (users or {}).get(data.login.decode()) == data.password.decode()
         return AuthResult(success=right, handled=False, auth_data=data)
@@ -162,7 +194,8 @@ def no_server() -> Iterator[SMTPServer]:
 
 @contextmanager
 def scripted_server(*answers: str | None) -> Iterator[SMTPServer]:
-    """A server that gives these answers, one to each line or mail, and hangs up at ``None`` or after the last one."""
+    """A server that gives these answers, one to each line or mail, and hangs up at ``None`` or
+    after the last one."""
     received: list[Delivery] = []
 
     def converse(listening: socket.socket) -> None:

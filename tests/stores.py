@@ -27,7 +27,12 @@ class Redis:
     def config(self, url: str = REDIS, **config: Any) -> dict[str, Any]:
         """What an application says that counts here, by way of ``url``."""
         options = {"key_prefix": self.prefix}
-        return {"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url, "RATELIMIT_STORAGE_OPTIONS": options, **config}
+        return {
+            "RATELIMIT_ENABLED": True,
+            "RATELIMIT_STORAGE_URI": url,
+            "RATELIMIT_STORAGE_OPTIONS": options,
+            **config,
+        }
 
     def names(self) -> list[str]:
         return list(self.client.scan_iter(f"{self.prefix}*", count=1000))
@@ -47,7 +52,8 @@ def redis_store() -> Iterator[Redis]:
 
 
 class Wire:
-    """A TCP server on a free port that passes everything on to Redis; until it is cut, or goes silent."""
+    """A TCP server on a free port that passes everything on to Redis; until it is cut, or goes
+    silent."""
 
     def __init__(self) -> None:
         connection = redis.Redis.from_url(REDIS).connection_pool.connection_kwargs

@@ -31,12 +31,14 @@ def each_row(
 ) -> Callable[[Test], Test]:
     """Run a test for each row, each in a subtest of its own.
 
-    It takes the arguments of ``pytest.mark.parametrize``, and makes one test of the table: its fixtures are set up
-    once. Before each row, what the fixtures hold is put back as it was: the rows of the database, e-mails, cookies,
-    lists, queues, the clock, the hits that are counted in memory. A failure of one row does not hide another. Two
-    tables above one test give each row of the one with each of the other.
+    It takes the arguments of ``pytest.mark.parametrize``, and makes one test of the table: its
+    fixtures are set up once. Before each row, what the fixtures hold is put back as it was: the
+    rows of the database, e-mails, cookies, lists, queues, the clock, the hits that are counted in
+    memory. A failure of one row does not hide another. Two tables above one test give each row of
+    the one with each of the other.
 
-    :param anew: make the applications of ``new_site`` anew for each row, for a test that changes them.
+    :param anew: make the applications of ``new_site`` anew for each row, for a test that changes
+        them.
     """
     argnames = tuple(map(str.strip, names.split(","))) if isinstance(names, str) else names
     found = list(_named(argnames, list(rows), ids))
@@ -60,7 +62,9 @@ def each_row(
 
         @functools.wraps(inner)
         def run(**fixtures: Any) -> None:
-            given = {name: value for name, value in fixtures.items() if name in signature.parameters}
+            given = {
+                name: value for name, value in fixtures.items() if name in signature.parameters
+            }
             before = _State(fixtures["request"], given)
             for number, (name, values) in enumerate(all_rows):
                 with fixtures["subtests"].test(name), ExitStack() as stack:
@@ -69,7 +73,10 @@ def each_row(
                     inner(**before.fixtures(stack, number), **values)
 
         vars(run).update(
-            _row_test=inner, _rows=all_rows, _anew=fresh, __signature__=inspect.Signature([*wanted, *extra])
+            _row_test=inner,
+            _rows=all_rows,
+            _anew=fresh,
+            __signature__=inspect.Signature([*wanted, *extra]),
         )
         vars(run)["pytestmark"] = list(getattr(test, "pytestmark", []))
         return run
@@ -104,10 +111,14 @@ class _State:
     def __init__(self, request: pytest.FixtureRequest, given: dict[str, Any]) -> None:
         self._given = given
         fixtures = set(request.fixturenames)
-        self._sites: Sites | None = request.getfixturevalue("new_site") if "new_site" in fixtures else None
+        self._sites: Sites | None = (
+            request.getfixturevalue("new_site") if "new_site" in fixtures else None
+        )
         values = [request.getfixturevalue(name) for name in request.fixturenames]
         self._clocks = [(each, each.now) for each in values if isinstance(each, Clock)]
-        within = [each for value in values for each in (value, *getattr(value, "__dict__", {}).values())]
+        within = [
+            each for value in values for each in (value, *getattr(value, "__dict__", {}).values())
+        ]
         cookies = [each._cookies for each in within if isinstance(each, FlaskClient)]
         opened = [each.queue if isinstance(each, Queue) else each for each in values]
         collections = [each for each in opened if type(each) in (list, dict, set, deque)]

@@ -12,20 +12,30 @@ from pathlib import Path
 
 TIMEOUT = 20  # seconds; all waiting is for a condition, so this is for failures only
 ENDED = "(the process has ended)"
-# ECMA-48's control sequences: some programs colour what they print wherever ``CI`` is set, terminal or not.
+# ECMA-48's control sequences: some programs colour what they print wherever ``CI`` is set, terminal
+# or not.
 CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 class Program:
     """A program that runs; it may have started others, which end with it."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
+    ) -> None:
         self.lines: list[str] = []
         self._more = threading.Condition()
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**{name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}, **environment},
+            env={
+                **{
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith("FLASK_")
+                },
+                **environment,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -47,7 +57,8 @@ class Program:
             self._more.notify_all()
 
     def wait_for(self, *patterns: str, after: int = 0, timeout: float = TIMEOUT) -> int:
-        """Wait until lines that match in full, one below the other, are on the terminal; returns the first's number.
+        """Wait until lines that match in full, one below the other, are on the terminal; returns
+        the first's number.
 
         :param after: the number of the line to begin at.
         """

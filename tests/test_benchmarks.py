@@ -17,14 +17,20 @@ from benchmarks.workload import SCENARIOS
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc of Linux here")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="no /proc of Linux here"
+)
 
 
 def test_the_comparison_runs_every_scenario_of_ours_and_the_floor(tmp_path: Path) -> None:
     out = tmp_path / "benchmarks.md"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(out)]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (measured,) = json.loads(out.with_suffix(".json").read_text())["measured"]
@@ -32,7 +38,10 @@ def test_the_comparison_runs_every_scenario_of_ours_and_the_floor(tmp_path: Path
     assert {scenario: set(found) for scenario, found in measured["samples"].items()} == {
         scenario: {"ours", "floor"} for scenario in SCENARIOS
     }
-    assert measured["queries"]["register"] == {"ours": 2, "floor": 1}  # it looks first, so that no time tells
+    assert measured["queries"]["register"] == {
+        "ours": 2,
+        "floor": 1,
+    }  # it looks first, so that no time tells
     assert measured["queries"]["verify"] == {"ours": 2, "floor": 2}
     assert measured["queries"]["login"] == {"ours": 2, "floor": 2}
     assert measured["mails"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,8 +27,9 @@ from kombu.connection import Connection
 from flask_registration import ConfigurationError, mail_failed
 
 from .celery_worker import by_celery
+from .flows.journeys import OTHER_PASSWORD
 from .outboxes import LIVE
-from .site import Site
+from .site import PASSWORD, Site, html_of
 from .smtp import SMTPServer, free_port, smtp_server
 from .tables import each_row
 from .test_dispatch import departures
@@ -70,10 +72,26 @@ def live(server: SMTPServer) -> dict[str, Any]:
     return server.config(TESTING=False)
 
 
-def worker(broker: dict[str, Any], server: SMTPServer) -> subprocess.Popen[bytes]:
+def worker(broker: dict[str, Any], server: SMTPServer, database: str) -> subprocess.Popen[bytes]:
     """A Celery worker with one process, in a process group of its own."""
-    described = {"celery": broker, "config": live(server), "MAIL_RETRY_DELAY": 0.1}
-    command = ["-m", "celery", "--app", "tests.celery_worker", "worker", "--concurrency", "1", "--loglevel", "DEBUG"]
+    config = live(server)
+    described = {
+        "celery": broker,
+        "database": database,
+        "config": config,
+        "MAIL_RETRY_DELAY": 0.1,
+    }
+    command = [
+        "-m",
+        "celery",
+        "--app",
+        "tests.celery_worker",
+        "worker",
+        "--concurrency",
+        "1",
+        "--loglevel",
+        "DEBUG",
+    ]
     return subprocess.Popen(
         [sys.executable, *command, "--without-gossip", "--without-mingle", "--without-heartbeat"],
         cwd=ROOT,
@@ -91,7 +109,9 @@ def end(running: subprocess.Popen[bytes], number: signal.Signals) -> str:
     return said.decode()
 
 
-def test_a_worker_tries_again_and_one_that_is_killed_loses_no_mail(new_site: NewSite, broker: dict[str, Any]) -> None:
+def test_a_worker_tries_again_and_one_that_is_killed_loses_no_mail(
+    new_site: NewSite, sqlite_url: str, broker: dict[str, Any]
+) -> None:
     arrived: Queue[str] = Queue()
     go = threading.Event()
     answers = iter(["451 whom do I tell?", "451 later", "250 OK"])
@@ -104,16 +124,18 @@ def test_a_worker_tries_again_and_one_that_is_killed_loses_no_mail(new_site: New
         return said
 
     with smtp_server(answer=answer) as server:
-        site = new_site(config=live(server), **by_celery(**broker))
-        workers = [worker(broker, server)]
+        site = new_site(sqlite_url, config=live(server), **by_celery(**broker))
+        workers = [worker(broker, server, sqlite_url)]
         try:
             assert site.register("alice").status_code == 201
             message_id = arrived.get(timeout=TIMEOUT)
             said = end(workers.pop(), signal.SIGKILL)
             go.set()
             if broker["broker_transport_options"]:
-                time.sleep(1)  # on Redis, a worker looks for what others left when it starts, and rarely after that
-            workers.append(worker(broker, server))
+                time.sleep(
+                    1
+                )  # on Redis, a worker looks for what others left when it starts, and rarely after that  # noqa: E501
+            workers.append(worker(broker, server, sqlite_url))
             assert [arrived.get(timeout=TIMEOUT) for _ in range(2)] == [message_id] * 2
             said += end(workers.pop(), signal.SIGTERM)
         finally:
@@ -133,7 +155,9 @@ def test_a_worker_tries_again_and_one_that_is_killed_loses_no_mail(new_site: New
 EAGER = by_celery(task_always_eager=True)
 
 
-def test_a_mail_is_the_task_of_a_thread_after_the_commit(new_site: NewSite, sqlite_url: str) -> None:
+def test_a_mail_is_the_task_of_a_thread_after_the_commit(
+    new_site: NewSite, sqlite_url: str
+) -> None:
     site = new_site(sqlite_url, config=LIVE, **EAGER)
     with departures(site) as queue:
         assert site.register("alice").status_code == 201
@@ -175,7 +199,9 @@ def test_a_mail_that_fails_is_tried_again_and_nobody_is_told(
     assert site.verify().status_code == 200
 
 
-def test_a_mail_is_given_up_after_so_many_tries_and_that_is_announced_once(new_site: NewSite) -> None:
+def test_a_mail_is_given_up_after_so_many_tries_and_that_is_announced_once(
+    new_site: NewSite,
+) -> None:
     site = new_site(MAIL_TRIES=3, **EAGER)
     with failing(site, 10) as tried, site.hears(mail_failed) as heard:
         assert site.register("alice").status_code == 201
@@ -212,15 +238,96 @@ def test_a_broker_that_is_down_is_a_mail_that_failed_and_the_reply_stands(
     assert site.users()[0].username == "alice"
 
 
-def test_what_monitors_show_of_a_task_is_no_mail(new_site: NewSite) -> None:
+# What the broker keeps
+
+
+@contextmanager
+def published(site: Site) -> Iterator[Callable[[], Any]]:
+    """Yield a function that returns the next message in the queue of an application."""
+    celery = site.app.extensions["celery"]
+    with celery.connection_for_read() as connection:
+        queue = connection.SimpleQueue(celery.conf.task_default_queue)
+        yield lambda: queue.get(timeout=TIMEOUT)
+
+
+def run_task(site: Site, message: Any) -> None:
+    """Run a published task as a worker does: without a request."""
+    (packed,), arguments, _ = json.loads(message.body)
+    task = site.app.extensions["celery"].tasks["flask_registration.send_mail"]
+    task.apply((packed,), arguments, throw=True)
+
+
+def in_memory() -> dict[str, Any]:
+    """Return the options of an application whose queue is in this process."""
     queue = str(uuid.uuid4())
-    site = new_site(**by_celery(broker_url="memory://", task_default_queue=queue))
-    site.register("alice")
-    with site.app.extensions["celery"].connection_for_read() as connection:
-        message = connection.SimpleQueue(queue).get(timeout=TIMEOUT)
-    assert b"signature" in bytes(message.body)
+    return by_celery(broker_url="memory://", task_default_queue=queue)
+
+
+def assert_no_link(message: Any) -> None:
+    """Check that a published message has no part of a link, and its headers have no e-mail."""
+    body = bytes(message.body).decode()
+    assert not re.search(r"https?:|signature|timestamp|/accounts/|verification_url", body), body
     assert (message.headers["argsrepr"], message.headers["kwargsrepr"]) == ("('an e-mail',)", "{}")
-    assert "alice@example.com" not in str(message.headers)
+    assert "@example.com" not in str(message.headers)
+
+
+def test_no_link_is_in_the_broker_and_the_one_that_is_sent_is_valid(new_site: NewSite) -> None:
+    site = new_site(**in_memory())
+    with published(site) as next_message:
+        site.register("alice")
+        message = next_message()
+        assert_no_link(message)
+        assert site.outbox == []
+        run_task(site, message)
+        verification = site.link()
+        assert verification["signature"] not in str(message.body)
+        assert site.verify(verification).status_code == 200
+        site.post("send-reset-password-link", {"login": "alice"})
+        message = next_message()
+        assert_no_link(message)
+        run_task(site, message)
+        reset = site.link()
+        assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).status_code == 200
+
+
+@each_row("name", ["alice", "unknown"], ids=["the cooldown", "an unknown account"])
+def test_an_e_mail_that_is_dropped_is_not_published(name: str, new_site: NewSite) -> None:
+    """A thread publishes after the response, so its time does not reveal the account."""
+    site = new_site(**in_memory())
+    with published(site) as next_message:
+        site.register("alice")
+        assert site.post("resend-verification", {"login": name}).status_code == 200
+        site.register("bob")
+        recipients = [json.loads(next_message().body)[0][0]["to"] for _ in range(2)]
+    assert recipients == ["alice@example.com", "bob@example.com"]
+
+
+def test_the_e_mail_of_a_deleted_user_is_dropped(
+    new_site: NewSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = new_site(**in_memory())
+    with published(site) as next_message, site.hears(mail_failed) as heard:
+        site.register("alice")
+        with site.app.app_context():
+            site.db.session.delete(site.db.session.get(site.User, site.user(username="alice").id))
+            site.db.session.commit()
+        caplog.clear()
+        run_task(site, next_message())
+    assert (site.outbox, heard) == ([], [])
+    assert "could not be sent" not in caplog.text
+
+
+def test_an_e_mail_is_in_the_language_of_the_request_that_caused_it(new_site: NewSite) -> None:
+    site = new_site(**in_memory())
+    body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
+    with published(site) as next_message:
+        site.post(
+            "register",
+            {**body, "password_confirm": PASSWORD},
+            headers={"Accept-Language": "de"},
+        )
+        run_task(site, next_message())
+    assert '<html lang="de">' in html_of(site.read())
 
 
 def test_a_mail_that_an_application_sends_by_itself_is_not_handed_on(new_site: NewSite) -> None:
@@ -238,11 +345,14 @@ def test_a_mail_that_an_application_sends_by_itself_is_not_handed_on(new_site: N
 
 
 def test_celery_without_an_application_of_celery_s_is_refused(new_site: NewSite) -> None:
-    with pytest.raises(ConfigurationError, match=r'REGISTRATION_MAIL_DISPATCHER: is "celery".*Set app\.extensions'):
+    refused = r'REGISTRATION_MAIL_DISPATCHER: is "celery".*Set app\.extensions'
+    with pytest.raises(ConfigurationError, match=refused):
         new_site(MAIL_DISPATCHER="celery")
 
 
-def test_celery_that_is_not_installed_is_refused(new_site: NewSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_celery_that_is_not_installed_is_refused(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "celery", None)
     with pytest.raises(ConfigurationError, match=r"pip install .Flask-Registration\[celery\]"):
         new_site(MAIL_DISPATCHER="celery")

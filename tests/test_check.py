@@ -22,7 +22,14 @@ from flask_registration.flows import login
 from .outboxes import OUTBOX
 from .people import define_login
 from .site import PASSWORD, Site, own_model
-from .smtp import SMTPServer, make_certificate, no_server, scripted_server, silent_server, smtp_server
+from .smtp import (
+    SMTPServer,
+    make_certificate,
+    no_server,
+    scripted_server,
+    silent_server,
+    smtp_server,
+)
 from .tables import each_row
 
 pytestmark = pytest.mark.databases
@@ -534,7 +541,7 @@ def test_addresses_that_no_look_up_finds(safe_site: NewSite, database: str) -> N
     execute(site, "UPDATE users SET email = 'Alice@example.com' WHERE email = 'alice@example.com'")
     level, says = found(site, "--database")["users.email"]
     assert level == "warning"
-    assert "has 1 rows with upper-case addresses" in says
+    assert "has upper-case addresses (rows: 1)" in says
 
 
 def test_a_table_that_is_not_there(safe_site: NewSite, database: str) -> None:

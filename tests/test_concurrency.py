@@ -14,6 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from .conftest import Clock
+from .flows.journeys import accounts
 from .site import Site, text_of
 from .tables import each_row
 
@@ -49,7 +50,9 @@ def at_once(ask: Callable[[int], TestResponse]) -> list[TestResponse]:
     return replies
 
 
-def test_of_fifty_who_register_one_name_at_once_one_gets_it(server_database: str, new_site: NewSite) -> None:
+def test_of_fifty_who_register_one_name_at_once_one_gets_it(
+    server_database: str, new_site: NewSite
+) -> None:
     site = new_site(server_database, config=AT_ONCE)
     replies = at_once(lambda number: site.register("alice", email=f"alice{number}@example.com"))
     assert Counter(reply.status_code for reply in replies) == {201: 1, 400: THREADS - 1}
@@ -63,11 +66,15 @@ def test_of_fifty_who_register_one_name_at_once_one_gets_it(server_database: str
     assert site.verify().status_code == 200
 
 
-def test_one_name_in_many_spellings_is_one_name_at_once_too(server_database: str, new_site: NewSite) -> None:
+def test_one_name_in_many_spellings_is_one_name_at_once_too(
+    server_database: str, new_site: NewSite
+) -> None:
     site = new_site(server_database, config=AT_ONCE)
     spellings = ["alice", "ALICE", "ａｌｉｃｅ", "Alice", "aLiCe"]
     replies = at_once(
-        lambda number: site.register(spellings[number % len(spellings)], email=f"alice{number}@example.com")
+        lambda number: site.register(
+            spellings[number % len(spellings)], email=f"alice{number}@example.com"
+        )
     )
     assert Counter(reply.status_code for reply in replies) == {201: 1, 400: THREADS - 1}
     assert len(site.users()) == len(site.outbox) == 1
@@ -81,7 +88,8 @@ def test_of_fifty_who_register_one_address_at_once_one_gets_it_and_none_can_tell
     assert {reply.status_code for reply in replies} == {201}
     assert {reply.get_json()["email"] for reply in replies} == {"shared@example.com"}
     assert {len(reply.get_json()) for reply in replies} == {4}
-    (user,) = site.users()
+    (user,) = accounts(site)
+    assert {each.username for each in site.users()} == {f"user{n}" for n in range(THREADS)}
     assert [mail.recipients for mail in site.outbox] == [["shared@example.com"]]
     assert f"user_id={user.id}" in text_of(site.read())
     assert site.verify().status_code == 200
@@ -109,13 +117,17 @@ def test_fifty_who_register_at_once_under_names_of_their_own_all_get_an_account(
     assert {mail.recipients[0] for mail in site.outbox} == {user.email for user in site.users()}
 
 
-def test_of_fifty_uses_at_once_of_a_link_that_works_once_one_works(server_database: str, new_site: NewSite) -> None:
+def test_of_fifty_uses_at_once_of_a_link_that_works_once_one_works(
+    server_database: str, new_site: NewSite
+) -> None:
     site = new_site(server_database, config=AT_ONCE, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     site.register("alice")
     link = site.link()
     replies = at_once(lambda number: site.verify(link))
     assert Counter(reply.status_code for reply in replies) == {200: 1, 400: THREADS - 1}
-    assert {reply.get_json()["code"] for reply in replies if reply.status_code == 400} == {"signature-invalid"}
+    assert {reply.get_json()["code"] for reply in replies if reply.status_code == 400} == {
+        "signature-invalid"
+    }
 
 
 def test_of_fifty_who_ask_at_once_for_the_mail_again_one_gets_it(
@@ -151,7 +163,10 @@ class GivesWay:
 def is_serialization_failure(site: Site) -> list[BaseException]:
     """What this database's driver raises when a transaction has to give way to another."""
     if "postgresql" in site.app.config["SQLALCHEMY_DATABASE_URI"]:
-        return [psycopg.errors.DeadlockDetected("deadlock"), psycopg.errors.SerializationFailure("serialization")]
+        return [
+            psycopg.errors.DeadlockDetected("deadlock"),
+            psycopg.errors.SerializationFailure("serialization"),
+        ]
     return [
         pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock"),
         pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"),
@@ -160,7 +175,9 @@ def is_serialization_failure(site: Site) -> list[BaseException]:
 
 @each_row("number", [0, 1], ids=["a deadlock", "another conflict"])
 @each_row("times", [1, 3])
-def test_a_registration_is_tried_again_after(number: int, times: int, server_database: str, new_site: NewSite) -> None:
+def test_a_registration_is_tried_again_after(
+    number: int, times: int, server_database: str, new_site: NewSite
+) -> None:
     site = new_site(server_database)
     database = GivesWay(site, "INSERT", is_serialization_failure(site)[number], times)
     assert site.register("alice").status_code == 201
@@ -171,7 +188,9 @@ def test_a_registration_is_tried_again_after(number: int, times: int, server_dat
 
 
 @each_row("number", [0, 1], ids=["a deadlock", "another conflict"])
-def test_a_verification_is_tried_again_after(number: int, server_database: str, new_site: NewSite) -> None:
+def test_a_verification_is_tried_again_after(
+    number: int, server_database: str, new_site: NewSite
+) -> None:
     site = new_site(server_database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     site.register("alice")
     database = GivesWay(site, "UPDATE", is_serialization_failure(site)[number], 1)
@@ -197,9 +216,13 @@ def test_a_database_that_gives_way_again_and_again_is_not_asked_for_ever(
     assert reply.get_json().keys() == {"detail", "code"}
 
 
-def test_another_failure_of_the_database_is_not_tried_again(server_database: str, new_site: NewSite) -> None:
+def test_another_failure_of_the_database_is_not_tried_again(
+    server_database: str, new_site: NewSite
+) -> None:
     site = new_site(server_database, config={"PROPAGATE_EXCEPTIONS": False})
-    down: BaseException = pymysql.err.OperationalError(2013, "Lost connection to server during query")
+    down: BaseException = pymysql.err.OperationalError(
+        2013, "Lost connection to server during query"
+    )
     if "postgresql" in server_database:
         down = psycopg.OperationalError("server closed the connection unexpectedly")
     database = GivesWay(site, "INSERT", down, 2)

@@ -46,7 +46,7 @@ def configured(
     with_db: bool = True,
     with_mail: bool = True,
 ) -> Flask:
-    """An application with these configuration keys on top of a good configuration; ``MISSING`` takes one out."""
+    """An application with a valid configuration and these keys; ``MISSING`` removes one."""
     app = Flask("tests.site")
     config = {**CONFIG, "SQLALCHEMY_DATABASE_URI": "sqlite://", **(settings or {})}
     app.config.update({key: value for key, value in config.items() if value is not MISSING})
@@ -93,7 +93,9 @@ def test_a_secret_key_that(key: Any) -> None:
         pytest.param("", "is not set", id="is empty"),
         pytest.param("/verify/", "is not absolute", id="has neither scheme nor host"),
         pytest.param("//example.com/verify/", "is not absolute", id="has no scheme"),
-        pytest.param("example.com/verify/", "is not absolute", id="has a host that reads as a path"),
+        pytest.param(
+            "example.com/verify/", "is not absolute", id="has a host that reads as a path"
+        ),
         pytest.param("https:///verify/", "is not absolute", id="has no host"),
         pytest.param("mailto:verify@example.com", "is not absolute", id="is an address"),
         pytest.param("https://example.com/\nverify/", "is not absolute", id="has a line feed"),
@@ -127,7 +129,10 @@ def test_a_page_that_has_none_to_stand_beside_is_not_set() -> None:
 
 def test_no_verification_needs_no_url_no_address_no_mail_and_no_flag() -> None:
     def model(db: SQLAlchemy) -> Any:
-        columns = {"id": mapped_column(Integer, primary_key=True), "username": mapped_column(String(40), unique=True)}
+        columns = {
+            "id": mapped_column(Integer, primary_key=True),
+            "username": mapped_column(String(40), unique=True),
+        }
         columns["password_hash"] = mapped_column(String(255))
         return type("User", (db.Model,), {"__tablename__": "users", **columns})
 
@@ -138,10 +143,15 @@ def test_no_verification_needs_no_url_no_address_no_mail_and_no_flag() -> None:
     }
     configured(settings, model, with_mail=False)
     assert {URL, FROM, "Flask-Mail"} <= problems(
-        {**settings, "REGISTRATION_REGISTER_VERIFICATION_ENABLED": True}, own_model(), with_mail=False
+        {**settings, "REGISTRATION_REGISTER_VERIFICATION_ENABLED": True},
+        own_model(),
+        with_mail=False,
     ).keys()
     found = problems({}, model)
-    assert list(found) == ["REGISTRATION_USER_EMAIL_FIELD", "REGISTRATION_USER_VERIFICATION_FLAG_FIELD"]
+    assert list(found) == [
+        "REGISTRATION_USER_EMAIL_FIELD",
+        "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
+    ]
     assert "User has no column" in found["REGISTRATION_USER_EMAIL_FIELD"]
     hint = "set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False."
     assert hint in found["REGISTRATION_USER_VERIFICATION_FLAG_FIELD"]
@@ -158,9 +168,17 @@ def test_no_address_that_mails_come_from() -> None:
 @each_row(
     ("model", "login", "column"),
     [
-        pytest.param(own_model(username=text_column(nullable=False)), ["username"], "username", id="no constraint"),
         pytest.param(
-            own_model(username=text_column(index=True, nullable=False)), ["username"], "username", id="a plain index"
+            own_model(username=text_column(nullable=False)),
+            ["username"],
+            "username",
+            id="no constraint",
+        ),
+        pytest.param(
+            own_model(username=text_column(index=True, nullable=False)),
+            ["username"],
+            "username",
+            id="a plain index",
         ),
         pytest.param(
             define(
@@ -172,7 +190,10 @@ def test_no_address_that_mails_come_from() -> None:
             id="an address that two may share",
         ),
         pytest.param(
-            define(UserMixin, columns=lambda: {"username_key": mapped_column(String(450), nullable=False)}),
+            define(
+                UserMixin,
+                columns=lambda: {"username_key": mapped_column(String(450), nullable=False)},
+            ),
             ["username"],
             "username_key",
             id="a key that two may share",
@@ -202,7 +223,12 @@ def test_no_address_that_mails_come_from() -> None:
                         "password_hash": mapped_column(String(255)),
                         "is_verified": mapped_column(Integer),
                         "__table_args__": (
-                            Index("some", "username", unique=True, sqlite_where=name.column.isnot(None)),
+                            Index(
+                                "some",
+                                "username",
+                                unique=True,
+                                sqlite_where=name.column.isnot(None),
+                            ),
                         ),
                     }
                 )(mapped_column("username", String(40), nullable=False)),
@@ -213,7 +239,9 @@ def test_no_address_that_mails_come_from() -> None:
         ),
     ],
 )
-def test_a_login_field_with(model: Callable[[SQLAlchemy], Any], login: list[str], column: str) -> None:
+def test_a_login_field_with(
+    model: Callable[[SQLAlchemy], Any], login: list[str], column: str
+) -> None:
     settings = {"REGISTRATION_USER_LOGIN_FIELDS": login}
     found = problems(settings, model)
     assert list(found) == ["REGISTRATION_USER_LOGIN_FIELDS"]
@@ -225,10 +253,16 @@ def test_a_login_field_with(model: Callable[[SQLAlchemy], Any], login: list[str]
 @each_row(
     "model",
     [
-        pytest.param(own_model(username=text_column(unique=True, nullable=False)), id="a unique column"),
-        pytest.param(own_model(username=text_column(unique=True, index=True, nullable=False)), id="a unique index"),
         pytest.param(
-            own_model(id=lambda: mapped_column(Integer), username=text_column(primary_key=True)), id="the primary key"
+            own_model(username=text_column(unique=True, nullable=False)), id="a unique column"
+        ),
+        pytest.param(
+            own_model(username=text_column(unique=True, index=True, nullable=False)),
+            id="a unique index",
+        ),
+        pytest.param(
+            own_model(id=lambda: mapped_column(Integer), username=text_column(primary_key=True)),
+            id="the primary key",
         ),
     ],
 )
@@ -245,8 +279,12 @@ def test_a_column_that_must_have_a_value_but_that_nobody_sets() -> None:
     model = mixin_and(company=text_column(nullable=False))
     found = problems({}, model)
     assert list(found) == ["User.company"]
-    assert "Give it a default, or add it to REGISTRATION_USER_PUBLIC_FIELDS." in found["User.company"]
-    hidden = {"REGISTRATION_USER_PUBLIC_FIELDS": ["company"], "REGISTRATION_USER_HIDDEN_FIELDS": ["company"]}
+    hint = "Give it a default, or add it to REGISTRATION_USER_PUBLIC_FIELDS."
+    assert hint in found["User.company"]
+    hidden = {
+        "REGISTRATION_USER_PUBLIC_FIELDS": ["company"],
+        "REGISTRATION_USER_HIDDEN_FIELDS": ["company"],
+    }
     assert list(problems(hidden, model)) == ["User.company"]
 
 
@@ -254,15 +292,23 @@ def test_a_column_that_must_have_a_value_but_that_nobody_sets() -> None:
     ("settings", "kwargs"),
     [
         pytest.param({"REGISTRATION_USER_PUBLIC_FIELDS": ["company"]}, {}, id="clients may set it"),
-        pytest.param({"REGISTRATION_USER_EDITABLE_FIELDS": ["company"]}, {}, id="clients may change it"),
-        pytest.param({"REGISTRATION_REGISTER_SCHEMA_CLASS": OwnSchema}, {}, id="the application has its own schema"),
+        pytest.param(
+            {"REGISTRATION_USER_EDITABLE_FIELDS": ["company"]}, {}, id="clients may change it"
+        ),
+        pytest.param(
+            {"REGISTRATION_REGISTER_SCHEMA_CLASS": OwnSchema},
+            {},
+            id="the application has its own schema",
+        ),
         pytest.param({"REGISTRATION_REGISTER_FLOW_ENABLED": False}, {}, id="nobody may register"),
         pytest.param({}, {"default": "none"}, id="it has a default"),
         pytest.param({}, {"server_default": "none"}, id="the database has a default"),
         pytest.param({}, {"nullable": True}, id="it may be NULL"),
     ],
 )
-def test_a_column_that_must_have_a_value_is_no_problem_where(settings: dict[str, Any], kwargs: dict[str, Any]) -> None:
+def test_a_column_that_must_have_a_value_is_no_problem_where(
+    settings: dict[str, Any], kwargs: dict[str, Any]
+) -> None:
     configured(settings, mixin_and(company=text_column(**{"nullable": False, **kwargs})))
 
 
@@ -276,14 +322,22 @@ TEMPLATES = "REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES"
 @each_row(
     ("templates", "says"),
     [
-        pytest.param({"subject": "no/subject.txt", "body": "no/body.txt"}, "'no/body.txt'", id="are not there"),
+        pytest.param(
+            {"subject": "no/subject.txt", "body": "no/body.txt"},
+            "'no/body.txt'",
+            id="are not there",
+        ),
         pytest.param(
             {"subject": "registration/register/subject.txt", "html_body": "no/body.html"},
             "template 'no/body.html' not found. Create it or correct the name.",
             id="are there but for one",
         ),
-        pytest.param({"body": "registration/register/body.txt"}, "needs 'subject'", id="have no subject"),
-        pytest.param({"subject": "registration/register/subject.txt"}, "'body'", id="have nothing to read"),
+        pytest.param(
+            {"body": "registration/register/body.txt"}, "needs 'subject'", id="have no subject"
+        ),
+        pytest.param(
+            {"subject": "registration/register/subject.txt"}, "'body'", id="have nothing to read"
+        ),
         pytest.param({}, "needs 'subject'", id="are none"),
         pytest.param({"subject": 5, "body": 6}, "", id="are numbers"),
     ],
@@ -296,8 +350,20 @@ def test_templates_that(templates: dict[str, Any], says: str) -> None:
 
 def test_each_missing_template_is_told() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        configured({TEMPLATES: {"subject": "no/subject.txt", "text_body": "no/body.txt", "html_body": "no/body.html"}})
-    assert [name for name in ("subject.txt", "body.txt", "body.html") if f"no/{name}" in str(caught.value)] == [
+        configured(
+            {
+                TEMPLATES: {
+                    "subject": "no/subject.txt",
+                    "text_body": "no/body.txt",
+                    "html_body": "no/body.html",
+                }
+            }
+        )
+    assert [
+        name
+        for name in ("subject.txt", "body.txt", "body.html")
+        if f"no/{name}" in str(caught.value)
+    ] == [
         "subject.txt",
         "body.txt",
         "body.html",
@@ -318,8 +384,16 @@ def test_auto_login_by_a_link_that_works_again_and_again() -> None:
 @each_row(
     ("key", "near"),
     [
-        pytest.param("REGISTRATION_USER_LOGIN_FIELD", "REGISTRATION_USER_LOGIN_FIELDS", id="a letter is missing"),
-        pytest.param("REGISTRATION_PASWORD_MIN_LENGHT", "REGISTRATION_PASSWORD_MIN_LENGTH", id="letters are swapped"),
+        pytest.param(
+            "REGISTRATION_USER_LOGIN_FIELD",
+            "REGISTRATION_USER_LOGIN_FIELDS",
+            id="a letter is missing",
+        ),
+        pytest.param(
+            "REGISTRATION_PASWORD_MIN_LENGHT",
+            "REGISTRATION_PASSWORD_MIN_LENGTH",
+            id="letters are swapped",
+        ),
         pytest.param(
             "REGISTRATION_REGISTER_SERIALIZER_CLASS",
             "REGISTRATION_REGISTER_SCHEMA_CLASS",
@@ -352,30 +426,69 @@ A_NUMBER = 5
 @each_row(
     ("setting", "value", "says"),
     [
-        pytest.param("REGISTER_FLOW_ENABLED", "yes", "must be True or False", id="a word for a truth value"),
-        pytest.param("REGISTER_FLOW_ENABLED", 1, "must be True or False", id="a number for a truth value"),
+        pytest.param(
+            "REGISTER_FLOW_ENABLED", "yes", "must be True or False", id="a word for a truth value"
+        ),
+        pytest.param(
+            "REGISTER_FLOW_ENABLED", 1, "must be True or False", id="a number for a truth value"
+        ),
         pytest.param("PASSWORD_MIN_LENGTH", "8", "must be a whole number", id="text for a number"),
-        pytest.param("PASSWORD_MIN_LENGTH", 8.5, "must be a whole number", id="a fraction for a whole number"),
-        pytest.param("PASSWORD_MIN_LENGTH", True, "must be a whole number", id="a truth value for a number"),
+        pytest.param(
+            "PASSWORD_MIN_LENGTH", 8.5, "must be a whole number", id="a fraction for a whole number"
+        ),
+        pytest.param(
+            "PASSWORD_MIN_LENGTH", True, "must be a whole number", id="a truth value for a number"
+        ),
         pytest.param("PASSWORD_MIN_LENGTH", -1, "not negative", id="a negative number"),
         pytest.param("PASSWORD_MIN_LENGTH", None, "must be a whole number", id="None for a number"),
         pytest.param("URL_PREFIX", 5, "must be str", id="a number for text"),
         pytest.param("URL_PREFIX", None, "must be str", id="None for text"),
         pytest.param("URL_PREFIX", b"/accounts", "must be str", id="bytes for text"),
-        pytest.param("VERIFICATION_REPLY_TO_EMAIL", 5, "must be str", id="a number for text or None"),
-        pytest.param("REGISTER_VERIFICATION_PERIOD", "a week", "timedelta or a number of seconds", id="words for time"),
-        pytest.param("REGISTER_VERIFICATION_PERIOD", True, "timedelta or a number of seconds", id="truth for time"),
-        pytest.param("REGISTER_VERIFICATION_PERIOD", -1, "not negative", id="a negative number of seconds"),
-        pytest.param("REGISTER_VERIFICATION_PERIOD", timedelta(-1), "not negative", id="a negative timedelta"),
+        pytest.param(
+            "VERIFICATION_REPLY_TO_EMAIL", 5, "must be str", id="a number for text or None"
+        ),
+        pytest.param(
+            "REGISTER_VERIFICATION_PERIOD",
+            "a week",
+            "timedelta or a number of seconds",
+            id="words for time",
+        ),
+        pytest.param(
+            "REGISTER_VERIFICATION_PERIOD",
+            True,
+            "timedelta or a number of seconds",
+            id="truth for time",
+        ),
+        pytest.param(
+            "REGISTER_VERIFICATION_PERIOD", -1, "not negative", id="a negative number of seconds"
+        ),
+        pytest.param(
+            "REGISTER_VERIFICATION_PERIOD", timedelta(-1), "not negative", id="a negative timedelta"
+        ),
         pytest.param("REGISTER_VERIFICATION_PERIOD", math.nan, "", id="no number for time"),
         pytest.param("REGISTER_VERIFICATION_PERIOD", math.inf, "", id="an infinite time"),
-        pytest.param("REGISTER_VERIFICATION_PERIOD", 10**15, "", id="more time than a timedelta holds"),
+        pytest.param(
+            "REGISTER_VERIFICATION_PERIOD", 10**15, "", id="more time than a timedelta holds"
+        ),
         pytest.param("USER_LOGIN_FIELDS", "username", "must be list of str", id="text for a list"),
-        pytest.param("USER_LOGIN_FIELDS", ["username", 5], "must be str", id="a number in a list of texts"),
-        pytest.param("USER_LOGIN_FIELDS", {"username": 1}, "must be list of str", id="a dict for a list"),
-        pytest.param("PASSWORD_VALIDATORS", [5], "must be a callable", id="a number in a list of callables"),
-        pytest.param("PASSWORD_VALIDATORS", len, "must be list of callable", id="a callable for a list of them"),
-        pytest.param("VERIFICATION_URL_BUILDER", 5, "must be a callable", id="a number for a callable"),
+        pytest.param(
+            "USER_LOGIN_FIELDS", ["username", 5], "must be str", id="a number in a list of texts"
+        ),
+        pytest.param(
+            "USER_LOGIN_FIELDS", {"username": 1}, "must be list of str", id="a dict for a list"
+        ),
+        pytest.param(
+            "PASSWORD_VALIDATORS", [5], "must be a callable", id="a number in a list of callables"
+        ),
+        pytest.param(
+            "PASSWORD_VALIDATORS",
+            len,
+            "must be list of callable",
+            id="a callable for a list of them",
+        ),
+        pytest.param(
+            "VERIFICATION_URL_BUILDER", 5, "must be a callable", id="a number for a callable"
+        ),
         pytest.param(
             "VERIFICATION_URL_BUILDER",
             "tests.test_configuration.A_NUMBER",
@@ -388,16 +501,41 @@ A_NUMBER = 5
             "cannot be imported: No module named 'no_such'",
             id="a module there is not",
         ),
-        pytest.param("VERIFICATION_URL_BUILDER", "json.no_such", "cannot be imported", id="a name there is not"),
+        pytest.param(
+            "VERIFICATION_URL_BUILDER",
+            "json.no_such",
+            "cannot be imported",
+            id="a name there is not",
+        ),
         pytest.param("VERIFICATION_URL_BUILDER", "", "", id="an empty import string"),
-        pytest.param("PASSWORD_VALIDATORS", ["json.no_such"], "cannot be imported", id="such a name in a list"),
-        pytest.param("PASSWORD_HASHER", "json.no_such", "cannot be imported", id="such a name for any object"),
+        pytest.param(
+            "PASSWORD_VALIDATORS",
+            ["json.no_such"],
+            "cannot be imported",
+            id="such a name in a list",
+        ),
+        pytest.param(
+            "PASSWORD_HASHER", "json.no_such", "cannot be imported", id="such a name for any object"
+        ),
         pytest.param("PASSWORD_HASHER", 5, "", id="a number for a hasher"),
-        pytest.param("REGISTER_SCHEMA_CLASS", dict, "must be a subclass of marshmallow", id="another class"),
-        pytest.param("REGISTER_SCHEMA_CLASS", OwnSchema(), "must be a subclass", id="an instance for a class"),
-        pytest.param("REGISTER_SCHEMA_CLASS", "json.loads", "must be a subclass", id="a function for a class"),
-        pytest.param("REGISTER_VERIFICATION_EMAIL_TEMPLATES", ["a", "b"], "must be a dict", id="a list for a dict"),
-        pytest.param("MAIL_DISPATCHER", "pigeon", "'background' or 'inline'", id="a word that is not offered"),
+        pytest.param(
+            "REGISTER_SCHEMA_CLASS", dict, "must be a subclass of marshmallow", id="another class"
+        ),
+        pytest.param(
+            "REGISTER_SCHEMA_CLASS", OwnSchema(), "must be a subclass", id="an instance for a class"
+        ),
+        pytest.param(
+            "REGISTER_SCHEMA_CLASS", "json.loads", "must be a subclass", id="a function for a class"
+        ),
+        pytest.param(
+            "REGISTER_VERIFICATION_EMAIL_TEMPLATES",
+            ["a", "b"],
+            "must be a dict",
+            id="a list for a dict",
+        ),
+        pytest.param(
+            "MAIL_DISPATCHER", "pigeon", "'background' or 'inline'", id="a word that is not offered"
+        ),
         pytest.param("MAIL_DISPATCHER", 5, "'background' or 'inline'", id="a number for a word"),
     ],
 )
@@ -411,7 +549,10 @@ def test_a_wrong_type(setting: str, value: Any, says: str) -> None:
 
 @each_row(
     "prefix",
-    [pytest.param("accounts", id="has no slash in front"), pytest.param("/<name>", id="has a parameter")],
+    [
+        pytest.param("accounts", id="has no slash in front"),
+        pytest.param("/<name>", id="has a parameter"),
+    ],
 )
 def test_a_url_prefix_that(prefix: str) -> None:
     assert list(problems({"REGISTRATION_URL_PREFIX": prefix})) == ["REGISTRATION_URL_PREFIX"]
@@ -437,11 +578,15 @@ class Unmapped:
     ("model", "says"),
     [
         pytest.param(lambda db: None, "user_model=User", id="is missing"),
-        pytest.param(lambda db: Unmapped, "not a mapped class", id="is not mapped"),
-        pytest.param(lambda db: db.Model, "not a mapped class", id="is the base of the models"),
-        pytest.param(lambda db: "app.User", "not a mapped class", id="is text"),
+        pytest.param(lambda db: Unmapped, "must be an SQLAlchemy model", id="is not mapped"),
         pytest.param(
-            own_model(username=text_column(primary_key=True)), "exactly one", id="has a primary key of two columns"
+            lambda db: db.Model, "must be an SQLAlchemy model", id="is the base of the models"
+        ),
+        pytest.param(lambda db: "app.User", "must be an SQLAlchemy model", id="is text"),
+        pytest.param(
+            own_model(username=text_column(primary_key=True)),
+            "exactly one",
+            id="has a primary key of two columns",
         ),
     ],
 )
@@ -455,7 +600,9 @@ def test_a_user_model_that(model: Callable[[SQLAlchemy], Any], says: str) -> Non
     ("setting", "value"),
     [
         pytest.param("USER_LOGIN_FIELDS", ["nickname"], id="to log in with"),
-        pytest.param("USER_LOGIN_FIELDS", ["username", "nickname"], id="to log in with beside another"),
+        pytest.param(
+            "USER_LOGIN_FIELDS", ["username", "nickname"], id="to log in with beside another"
+        ),
         pytest.param("USER_PUBLIC_FIELDS", ["nickname"], id="to show"),
         pytest.param("USER_EDITABLE_FIELDS", ["nickname"], id="to change"),
         pytest.param("USER_HIDDEN_FIELDS", ["nickname"], id="to hide"),
@@ -469,11 +616,15 @@ def test_a_user_model_that(model: Callable[[SQLAlchemy], Any], says: str) -> Non
 def test_a_column_that_the_model_has_not(setting: str, value: Any) -> None:
     found = problems({f"REGISTRATION_{setting}": value})
     assert f"REGISTRATION_{setting}" in found
-    assert len(found) == 1 or setting == "USER_EMAIL_FIELD"  # nobody sets the column that is the address otherwise
+    assert (
+        len(found) == 1 or setting == "USER_EMAIL_FIELD"
+    )  # nobody sets the column that is the address otherwise
 
 
 def test_no_login_field_at_all() -> None:
-    assert list(problems({"REGISTRATION_USER_LOGIN_FIELDS": []})) == ["REGISTRATION_USER_LOGIN_FIELDS"]
+    assert list(problems({"REGISTRATION_USER_LOGIN_FIELDS": []})) == [
+        "REGISTRATION_USER_LOGIN_FIELDS"
+    ]
 
 
 def test_links_that_name_users_by_a_column_that_two_may_share() -> None:
@@ -486,7 +637,7 @@ def test_a_secret_that_is_to_be_shown(name: str) -> None:
     key = "REGISTRATION_USER_PUBLIC_FIELDS"
     found = problems({key: ["first_name", name]})
     assert list(found) == [key]
-    assert f"names {name!r}, which is a secret" in found[key]
+    assert f"{name!r} is a secret" in found[key]
 
 
 SYSTEM = [
@@ -506,13 +657,13 @@ def test_a_system_column_that_clients_are_to_change(name: str) -> None:
     key = "REGISTRATION_USER_EDITABLE_FIELDS"
     found = problems({key: ["first_name", name]})
     assert list(found) == [key]
-    assert f"names {name!r}, which no client may set" in found[key]
+    assert f"{name!r} must not be set by clients" in found[key]
 
 
 def test_a_username_pattern_that_is_no_regular_expression() -> None:
     found = problems({"REGISTRATION_USERNAME_PATTERN": "[a-z"})
     assert list(found) == ["REGISTRATION_USERNAME_PATTERN"]
-    assert "no regular expression" in found["REGISTRATION_USERNAME_PATTERN"]
+    assert "is not a valid regular expression" in found["REGISTRATION_USERNAME_PATTERN"]
 
 
 # All at once
@@ -575,7 +726,11 @@ def test_the_flows_problems_are_told_as_well_where(
     settings: dict[str, Any], model: Callable[[SQLAlchemy], Any], name: str
 ) -> None:
     settings = {**settings, URL: MISSING, "REGISTRATION_REGISTER_VERIFICATION_AUTO_LOGIN": True}
-    assert set(problems(settings, model)) == {name, URL, "REGISTRATION_REGISTER_VERIFICATION_AUTO_LOGIN"}
+    assert set(problems(settings, model)) == {
+        name,
+        URL,
+        "REGISTRATION_REGISTER_VERIFICATION_AUTO_LOGIN",
+    }
 
 
 def test_an_application_that_is_refused_gets_no_endpoints() -> None:
@@ -591,7 +746,8 @@ def test_an_application_that_is_refused_gets_no_endpoints() -> None:
 
 
 def build_url(link: VerificationLink) -> str:
-    return f"{link.base_url}?ticket={link.params['user_id']}.{link.params['timestamp']}.{link.params['signature']}"
+    values = (link.params[name] for name in ("user_id", "timestamp", "signature"))
+    return f"{link.base_url}?ticket={'.'.join(values)}"
 
 
 class GreetingSchema(Schema):
@@ -610,7 +766,9 @@ def test_a_callable_or_a_class_may_be_its_import_string(new_site: Callable[..., 
 
 
 @each_row("period", [3600, 3600.0, timedelta(hours=1)], ids=["seconds", "float", "timedelta"])
-def test_a_period_may_be_seconds_or_a_timedelta(period: Any, new_site: Callable[..., Site], clock: Any) -> None:
+def test_a_period_may_be_seconds_or_a_timedelta(
+    period: Any, new_site: Callable[..., Site], clock: Any
+) -> None:
     site = new_site(REGISTER_VERIFICATION_PERIOD=period)
     site.register("alice")
     clock.advance(3600)
@@ -650,12 +808,18 @@ def test_settings_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert reply.status_code == 404
 
 
-def test_a_user_setting_may_stand_on_the_model_class_and_wins_there(new_site: Callable[..., Site]) -> None:
+def test_a_user_setting_may_stand_on_the_model_class_and_wins_there(
+    new_site: Callable[..., Site],
+) -> None:
     site = new_site(
         define=define(EmailUserMixin, LOGIN_FIELDS=["email"], PUBLIC_FIELDS=["last_name"]),
         USER_PUBLIC_FIELDS=["first_name"],
     )
-    body = {"email": "alice@example.com", "password": "correct horse", "password_confirm": "correct horse"}
+    body = {
+        "email": "alice@example.com",
+        "password": "correct horse",
+        "password_confirm": "correct horse",
+    }
     assert site.post("register", body).get_json() == {"email": "alice@example.com", "last_name": ""}
 
 
@@ -693,7 +857,9 @@ def test_the_secret_key_is_read_at_each_use(site: Site) -> None:
 # Two applications
 
 
-def test_two_applications_of_one_registration_do_not_see_each_other(new_site: Callable[..., Site]) -> None:
+def test_two_applications_of_one_registration_do_not_see_each_other(
+    new_site: Callable[..., Site],
+) -> None:
     registration = Registration()
     sites = []
     for number, (model, settings) in enumerate(
@@ -701,7 +867,11 @@ def test_two_applications_of_one_registration_do_not_see_each_other(new_site: Ca
             (define_user, {"PASSWORD_MIN_LENGTH": 20, "URL_PREFIX": "/accounts"}),
             (
                 define(EmailUserMixin),
-                {"USER_LOGIN_FIELDS": ["email"], "REGISTER_VERIFICATION_ENABLED": False, "URL_PREFIX": "/users"},
+                {
+                    "USER_LOGIN_FIELDS": ["email"],
+                    "REGISTER_VERIFICATION_ENABLED": False,
+                    "URL_PREFIX": "/users",
+                },
             ),
         ]
     ):
@@ -717,12 +887,21 @@ def test_two_applications_of_one_registration_do_not_see_each_other(new_site: Ca
         sites.append(Site(app, db, mail, registration, user_model))
     first, second = sites
 
-    short = {"email": "alice@example.com", "password": "correct horse", "password_confirm": "correct horse"}
+    short = {
+        "email": "alice@example.com",
+        "password": "correct horse",
+        "password_confirm": "correct horse",
+    }
     refused = first.post("register", {"username": "alice", **short})
     assert "20 characters" in refused.get_json()["password"][0]
     accepted = second.app.test_client().post("/users/register/", json=short)
     assert accepted.status_code == 201
-    assert accepted.get_json() == {"id": 1, "email": "alice@example.com", "first_name": "", "last_name": ""}
+    assert accepted.get_json() == {
+        "id": 1,
+        "email": "alice@example.com",
+        "first_name": "",
+        "last_name": "",
+    }
     assert first.register("alice").status_code == 201
     assert [len(site.users()) for site in sites] == [1, 1]
     assert [site.users()[0].is_verified for site in sites] == [False, True]
@@ -777,7 +956,9 @@ GOOD = {
 BAD = {**GOOD, "SECRET_KEY": None, "REGISTRATION_COLOUR": "red", URL: "/verify/"}
 
 
-def flask_command(path: Path, config: dict[str, Any], *command: str) -> subprocess.CompletedProcess[str]:
+def flask_command(
+    path: Path, config: dict[str, Any], *command: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command as somebody would in a terminal."""
     (path / "x.py").write_text(APPLICATION.format(config=config))
     return subprocess.run(
@@ -797,7 +978,7 @@ def invoke(create_app: Callable[[], Flask], *command: str) -> Result:
 def test_flask_registration_check_is_content_with_a_good_configuration(tmp_path: Path) -> None:
     done = flask_command(tmp_path, GOOD, "check")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "configured correctly for x" in done.stdout
+    assert done.stdout.splitlines()[-1] == "3 warnings."  # no error
 
 
 def test_flask_registration_check_prints_what_init_app_raises(tmp_path: Path) -> None:
@@ -829,7 +1010,10 @@ def settings_printed(output: str) -> dict[str, tuple[str, str]]:
     """Each setting's value and default as printed."""
     lines = [line.strip() for line in output.splitlines()]
     return {
-        line: (lines[i + 1].removeprefix("value:").strip(), lines[i + 2].removeprefix("default:").strip())
+        line: (
+            lines[i + 1].removeprefix("value:").strip(),
+            lines[i + 2].removeprefix("default:").strip(),
+        )
         for i, line in enumerate(lines)
         if line.startswith("REGISTRATION_") and lines[i + 1].startswith("value:")
     }
@@ -838,7 +1022,7 @@ def settings_printed(output: str) -> dict[str, tuple[str, str]]:
 def test_in_one_process_check_is_content_with_a_good_configuration() -> None:
     result = invoke(configured, "check")
     assert result.exit_code == 0
-    assert "configured correctly for tests.site" in result.output
+    assert result.output.splitlines()[-1] == "4 warnings."  # no error
 
 
 def test_in_one_process_check_and_settings_print_the_problems_and_exit_with_one() -> None:
@@ -853,7 +1037,7 @@ def test_in_one_process_check_and_settings_print_the_problems_and_exit_with_one(
 def test_an_application_without_a_registration_is_told_so() -> None:
     result = invoke(lambda: Flask("bare"), "check")
     assert result.exit_code == 1
-    assert "call registration.init_app(app)" in result.stderr
+    assert "Call registration.init_app(app)" in result.stderr
 
 
 def test_the_table_of_settings_names_what_the_command_prints_and_needs_no_application() -> None:
@@ -888,17 +1072,37 @@ def test_a_setting_prints_as_a_person_would_say_it() -> None:
     )
     assert printed["REGISTRATION_REGISTER_VERIFICATION_PERIOD"][0] == "1.5 seconds"
     assert printed["REGISTRATION_MAIL_TIMEOUT"] == ("1 minute", "10 seconds")
-    assert printed["REGISTRATION_VERIFICATION_URL_BUILDER"][0] == "tests.test_configuration.build_url"
-    assert printed["REGISTRATION_REGISTER_OUTPUT_SCHEMA_CLASS"][0] == "tests.test_configuration.GreetingSchema"
+    assert (
+        printed["REGISTRATION_VERIFICATION_URL_BUILDER"][0] == "tests.test_configuration.build_url"
+    )
+    assert (
+        printed["REGISTRATION_REGISTER_OUTPUT_SCHEMA_CLASS"][0]
+        == "tests.test_configuration.GreetingSchema"
+    )
     assert printed["REGISTRATION_PREVENT_ENUMERATION"] == ("True", "True")
 
 
 @each_row(
     ("settings", "key", "says"),
     [
-        pytest.param({"URL_PREFIX": "accounts"}, "URL_PREFIX", "begins with a slash", id="a prefix without a slash"),
-        pytest.param({"URL_PREFIX": "/<tenant>"}, "URL_PREFIX", "begins with a slash", id="a prefix with a variable"),
-        pytest.param({"PASSWORD_HASHER": 5}, "PASSWORD_HASHER", "Set a pwdlib hasher", id="a number for a hasher"),
+        pytest.param(
+            {"URL_PREFIX": "accounts"},
+            "URL_PREFIX",
+            "begins with a slash",
+            id="a prefix without a slash",
+        ),
+        pytest.param(
+            {"URL_PREFIX": "/<tenant>"},
+            "URL_PREFIX",
+            "begins with a slash",
+            id="a prefix with a variable",
+        ),
+        pytest.param(
+            {"PASSWORD_HASHER": 5},
+            "PASSWORD_HASHER",
+            "Set a pwdlib hasher",
+            id="a number for a hasher",
+        ),
         pytest.param(
             {"PASSWORD_MIN_LENGTH": 257},
             "PASSWORD_MIN_LENGTH",
@@ -931,7 +1135,9 @@ def test_a_setting_prints_as_a_person_would_say_it() -> None:
         ),
     ],
 )
-def test_a_value_of_the_right_type_that_cannot_work_is_a_problem(settings: dict[str, Any], key: str, says: str) -> None:
+def test_a_value_of_the_right_type_that_cannot_work_is_a_problem(
+    settings: dict[str, Any], key: str, says: str
+) -> None:
     found = problems({f"REGISTRATION_{name}": value for name, value in settings.items()})
     assert list(found) == [f"REGISTRATION_{key}"]
     assert says in found[f"REGISTRATION_{key}"]

@@ -1,4 +1,5 @@
-"""As it is deployed: gunicorn with several workers, PostgreSQL, a real mail server, a real browser."""
+"""As it is deployed: gunicorn with several workers, PostgreSQL, a real mail server, a real
+browser."""
 
 from __future__ import annotations
 
@@ -45,12 +46,23 @@ class Deployment:
             "FLASK_MAIL_PORT": str(smtp.port),
             "FLASK_REGISTRATION_REGISTER_VERIFICATION_URL": f"{self.url}/verify-registration/",
         }
-        # The tables are made before the workers start, as any deployment's are: two that make them at once collide.
+        # The tables are made before the workers start, as any deployment's are: two that make them
+        # at once collide.
         make_tables = f"from examples.quickstart.app import create_app; {make_app}"
         subprocess.run([sys.executable, "-c", make_tables], cwd=ROOT, env=environment, check=True)
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "4", "--bind", self.url[7:]),
+                *(
+                    sys.executable,
+                    "-m",
+                    "gunicorn",
+                    "--workers",
+                    "2",
+                    "--threads",
+                    "4",
+                    "--bind",
+                    self.url[7:],
+                ),
                 f"examples.quickstart.app:{make_app}",
             ],
             cwd=ROOT,
@@ -80,7 +92,9 @@ class Deployment:
 
     def register(self, username: str) -> Any:
         passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
-        return self.post("register", {"username": username, "email": f"{username}@example.com", **passwords})
+        return self.post(
+            "register", {"username": username, "email": f"{username}@example.com", **passwords}
+        )
 
     def stop(self) -> None:
         """Stop as a process manager does; what is under way is finished."""
@@ -155,7 +169,9 @@ def test_a_registration_by_browser_ends_in_a_verified_account(
     assert _verified(postgresql_url, "alice")
 
 
-def test_workers_share_what_links_need_and_lose_no_mail_when_they_stop(deploy: Deploy, postgresql_url: str) -> None:
+def test_workers_share_what_links_need_and_lose_no_mail_when_they_stop(
+    deploy: Deploy, postgresql_url: str
+) -> None:
     with smtp_server() as smtp:
         deployment = deploy(smtp)
         names = [f"user{number}" for number in range(20)]

@@ -1,9 +1,11 @@
-"""How mail leaves: after the commit, in the background; before it, inline; by the application's own callable."""
+"""How e-mails are sent: in the background, inline, or by the application's own callable."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -11,20 +13,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import pytest
-from flask import has_request_context
+from flask import Flask, has_request_context, request
 from flask_mail import Message, email_dispatched
 from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, OperationalError
 from werkzeug.test import EnvironBuilder
 
 from flask_registration import mail_failed, user_activated, user_registered
 from flask_registration.mail.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
-from .site import PASSWORD, Site, whole
+from .site import PASSWORD, Site, text_of, whole
 from .smtp import no_server, smtp_server
 from .tables import each_row
 
@@ -41,7 +45,7 @@ def trouble_sending(*_: Any, **__: Any) -> None:
 
 @contextmanager
 def broken_mail(site: Site) -> Iterator[None]:
-    """Within the block no mail can be sent: whoever learns that one is about to have left objects."""
+    """Let every e-mail fail within the block: the receiver of Flask-Mail's signal raises."""
     with email_dispatched.connected_to(trouble_sending, site.app):
         yield
 
@@ -70,11 +74,13 @@ def live(new_site: NewSite, sqlite_url: str) -> Site:
 
 @contextmanager
 def departures(site: Site) -> Iterator[Queue[tuple[str, bool, str]]]:
-    """Which mails leave within the block, each with its thread's name, and whether that is in a request."""
+    """Yield the thread of each e-mail, whether it has a request context, and the recipient."""
     queue: Queue[tuple[str, bool, str]] = Queue()
 
     def depart(app: Any, *, message: Message, **_: Any) -> None:
-        queue.put((threading.current_thread().name, has_request_context(), str(message.recipients[0])))
+        queue.put(
+            (threading.current_thread().name, has_request_context(), str(message.recipients[0]))
+        )
 
     with email_dispatched.connected_to(depart, site.app):
         yield queue
@@ -97,7 +103,7 @@ def test_without_testing_a_mail_leaves_by_a_thread_after_the_commit(live: Site) 
         thread, in_request, to = queue.get(timeout=TIMEOUT)
         assert committed.get(timeout=TIMEOUT) == ["alice"]
     assert thread.startswith("registration-mail")
-    assert (in_request, to) == (False, "alice@example.com")
+    assert (in_request, to) == (True, "alice@example.com")
 
 
 def test_the_reply_does_not_wait_for_the_mail(live: Site) -> None:
@@ -121,7 +127,12 @@ def test_the_link_of_a_mail_that_left_by_a_thread_verifies(live: Site) -> None:
 
 
 def test_a_mail_is_handed_over_when_the_reply_has_gone(live: Site) -> None:
-    body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD, "password_confirm": PASSWORD}
+    body = {
+        "username": "alice",
+        "email": "alice@example.com",
+        "password": PASSWORD,
+        "password_confirm": PASSWORD,
+    }
     environ = EnvironBuilder(path="/accounts/register/", method="POST", json=body).get_environ()
     with departures(live) as queue:
         reply: Any = live.app(environ, lambda status, headers, error=None: lambda data: None)
@@ -155,14 +166,16 @@ def test_a_full_pool_sends_after_the_reply_and_has_room_again_later(live: Site) 
         assert live.register("overflow").status_code == 201
         left: list[tuple[str, bool, str]] = []
         while "overflow@example.com" not in [to for _, _, to in left]:
-            left.append(queue.get(timeout=TIMEOUT))  # threads may have told of theirs before they were held
+            left.append(
+                queue.get(timeout=TIMEOUT)
+            )  # threads may have told of theirs before they were held
         go.set()
         while len(left) < MAILS_PER_THREAD + 1:
             left.append(queue.get(timeout=TIMEOUT))
         by_itself = [to for thread, _, to in left if not thread.startswith("registration-mail")]
         assert by_itself == ["overflow@example.com"]
         live.register("later")
-        assert queue.get(timeout=TIMEOUT)[1] is False
+        assert queue.get(timeout=TIMEOUT)[0].startswith("registration-mail")
 
 
 def test_a_place_in_the_pool_is_given_back_after_a_failure_too(live: Site) -> None:
@@ -177,7 +190,7 @@ def test_a_place_in_the_pool_is_given_back_after_a_failure_too(live: Site) -> No
             assert told.acquire(timeout=TIMEOUT)
     with departures(live) as queue:
         live.register("bob")
-        assert queue.get(timeout=TIMEOUT)[1] is False
+        assert queue.get(timeout=TIMEOUT)[0].startswith("registration-mail")
 
 
 def run(script: str, tmp_path: Any) -> list[str]:
@@ -223,7 +236,9 @@ def test_mails_that_wait_leave_before_the_interpreter_ends(tmp_path: Any) -> Non
     """
     pid, over, *mails = run(script, tmp_path)
     assert over == "over"
-    assert sorted(mails) == [f"{pid} registration-mail alice{number}@example.com" for number in range(10)]
+    assert sorted(mails) == [
+        f"{pid} registration-mail alice{number}@example.com" for number in range(10)
+    ]
 
 
 def test_a_mail_from_the_very_end_of_the_interpreter_leaves_in_the_request(tmp_path: Any) -> None:
@@ -237,7 +252,10 @@ def test_a_mail_from_the_very_end_of_the_interpreter_leaves_in_the_request(tmp_p
         atexit.register(register_late)
     """
     pid, *mails = run(script, tmp_path)
-    assert sorted(mails) == [f"{pid}  late@example.com", f"{pid} registration-mail early@example.com"]
+    assert sorted(mails) == [
+        f"{pid}  late@example.com",
+        f"{pid} registration-mail early@example.com",
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -245,7 +263,7 @@ def test_a_forked_worker_sends_by_threads_of_its_own(tmp_path: Any) -> None:
     script = """
         import warnings
 
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork() beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork() with threads
         site.register("parent")
         with site.app.app_context():
             site.db.engine.dispose()
@@ -273,16 +291,16 @@ def test_a_mail_that_fails_is_logged_and_announced_and_the_reply_stands(
     told: Queue[dict[str, Any]] = Queue()
 
     def tell(app: Any, *, user: Any, **arguments: Any) -> None:
-        told.put({"app": app, "user": user.username, **arguments})
+        path = arguments.pop("request").path  # within the context of the request
+        told.put({"app": app, "user": user.username, "path": path, **arguments})
 
     with broken_mail(site), mail_failed.connected_to(tell, site.app):
         assert site.register("alice").status_code == 201
         failure = told.get(timeout=TIMEOUT)
     error = failure.pop("error")
-    request = failure.pop("request")
-    assert failure == {"app": site.app, "user": "alice", "template": "register"}
+    path = "/accounts/register/"
+    assert failure == {"app": site.app, "user": "alice", "template": "register", "path": path}
     assert (type(error), str(error)) == (OSError, "the mail server's own trouble")
-    assert (request is not None) == testing
     assert "An e-mail (register) could not be sent." in caplog.text
     assert "the mail server's own trouble" in caplog.text
     user = site.user(username="alice")
@@ -290,7 +308,9 @@ def test_a_mail_that_fails_is_logged_and_announced_and_the_reply_stands(
 
 
 @each_row("testing", [True, False], ids=["within the request", "by a thread"])
-def test_an_account_whose_mail_failed_can_ask_again_at_once(new_site: NewSite, sqlite_url: str, testing: bool) -> None:
+def test_an_account_whose_mail_failed_can_ask_again_at_once(
+    new_site: NewSite, sqlite_url: str, testing: bool
+) -> None:
     site = new_site(sqlite_url, config={**LIVE, "TESTING": testing})
     told = threading.Event()
 
@@ -313,11 +333,15 @@ def test_a_failure_about_a_taken_address_is_announced_as_such(new_site: NewSite)
     site.verify()
     with broken_mail(site), site.hears(mail_failed) as heard:
         assert site.register("mallory", email="alice@example.com").status_code == 201
-    assert [(each["user"].username, each["template"]) for each in heard] == [("alice", "email_taken")]
+    assert [(each["user"].username, each["template"]) for each in heard] == [
+        ("alice", "email_taken")
+    ]
 
 
 @each_row("dispatcher", ["background", "inline"])
-def test_a_failing_mail_does_not_tell_a_taken_address_from_a_free_one(new_site: NewSite, dispatcher: str) -> None:
+def test_a_failing_mail_does_not_tell_a_taken_address_from_a_free_one(
+    new_site: NewSite, dispatcher: str
+) -> None:
     answers = []
     for owned in (True, False):
         site = new_site(MAIL_DISPATCHER=dispatcher, MAIL_COOLDOWN=0)
@@ -326,7 +350,9 @@ def test_a_failing_mail_does_not_tell_a_taken_address_from_a_free_one(new_site: 
         with broken_mail(site):
             answers.append(whole(site.register("stranger", email="owner@example.com")))
     assert answers[0] == answers[1]
-    assert answers[0][0] == ("201 CREATED" if dispatcher == "background" else "503 SERVICE UNAVAILABLE")
+    assert answers[0][0] == (
+        "201 CREATED" if dispatcher == "background" else "503 SERVICE UNAVAILABLE"
+    )
 
 
 @each_row("dispatcher", ["background", "inline"])
@@ -344,13 +370,138 @@ def test_a_failing_mail_does_not_tell_a_pending_account_from_none(
     assert len(heard) == 1
 
 
-def test_a_receiver_of_mail_failed_that_raises_changes_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_receiver_of_mail_failed_that_raises_changes_nothing(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     def object_to(app: Any, **_: Any) -> None:
         raise RuntimeError("the receiver's own trouble")
 
     with broken_mail(site), mail_failed.connected_to(object_to, site.app):
         assert site.register("alice").status_code == 201
     assert "the receiver's own trouble" in caplog.text
+
+
+# A template or a hook that fails
+
+#: What an application may provide that raises, as a setting; None for a template.
+BROKEN: dict[str, str | None] = {
+    "a template": None,
+    "a context builder": "VERIFICATION_TEMPLATE_CONTEXT_BUILDER",
+    "a renderer": "VERIFICATION_TEMPLATE_RENDERER",
+    "a URL builder": "VERIFICATION_URL_BUILDER",
+}
+
+
+def with_broken(what: str, folder: Path) -> dict[str, Any]:
+    """The options of an application whose verification e-mail cannot be rendered."""
+    setting = BROKEN[what]
+    if setting:
+        return {setting: trouble_sending}
+    template = folder / "registration" / "register"
+    template.mkdir(parents=True, exist_ok=True)
+    (template / "body.txt").write_text("{{ nothing.of.that }}")
+    return {"template_folder": str(folder)}
+
+
+@each_row("testing", [True, False], ids=["within the request", "by a thread"])
+@each_row("what", BROKEN)
+def test_what_cannot_be_rendered_is_a_mail_that_failed_and_reveals_no_account(
+    new_site: NewSite,
+    sqlite_url: str,
+    tmp_path: Path,
+    what: str,
+    testing: bool,
+    caplog: pytest.LogCaptureFixture,
+    security_log: list[logging.LogRecord],
+) -> None:
+    broken = with_broken(what, tmp_path)
+    site = new_site(sqlite_url, config={**LIVE, "TESTING": testing}, **broken)
+    told: Queue[tuple[str, str, str]] = Queue()
+
+    def tell(app: Any, *, user: Any, template: str, error: BaseException, **_: Any) -> None:
+        told.put((user.username, template, type(error).__name__))
+
+    caplog.clear()
+    security_log.clear()
+    failure = "OSError" if BROKEN[what] else "UndefinedError"
+    with mail_failed.connected_to(tell, site.app):
+        assert site.register("alice").status_code == 201
+        assert told.get(timeout=TIMEOUT) == ("alice", "register", failure)
+        pending = whole(site.post("resend-verification", {"login": "alice"}))  # at once
+        assert told.get(timeout=TIMEOUT) == ("alice", "register", failure)
+    unknown = whole(site.post("resend-verification", {"login": "unknown"}))
+    assert pending == unknown
+    assert pending[0] == "200 OK"
+    assert caplog.text.count("An e-mail (register) could not be sent.") == 2
+    failed = [record for record in security_log if "sys_mail_failed" in record.getMessage()]
+    assert len(failed) == 2
+    assert (site.outbox, site.user(username="alice").is_verified) == ([], False)
+
+
+@each_row("what", BROKEN)
+def test_inline_what_cannot_be_rendered_is_a_503_and_nothing_is_kept(
+    new_site: NewSite, sqlite_url: str, tmp_path: Path, what: str
+) -> None:
+    site = new_site(sqlite_url, MAIL_DISPATCHER="inline", **with_broken(what, tmp_path))
+    with site.hears(mail_failed, user_registered) as heard:
+        response = site.register("alice")
+    assert (response.status_code, response.get_json()["code"]) == (503, "mail-unavailable")
+    assert (site.users(), site.outbox) == ([], [])
+    assert [(each["signal"], each["template"]) for each in heard] == [("mail-failed", "register")]
+
+
+def test_a_selector_that_fails_is_logged_and_reveals_no_account(
+    new_site: NewSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = new_site(VERIFICATION_TEMPLATES_SELECTOR=trouble_sending, MAIL_COOLDOWN=0)
+    assert site.register("alice").status_code == 201
+    pending = whole(site.post("resend-verification", {"login": "alice"}))
+    assert pending == whole(site.post("resend-verification", {"login": "unknown"}))
+    assert [str(mail.subject) for mail in site.outbox] == [
+        "Confirm your e-mail address for example.com"
+    ] * 2
+    assert caplog.text.count("The templates of an e-mail could not be chosen.") == 2
+
+
+# What a template can use
+
+
+@each_row("testing", [True, False], ids=["within the request", "by a thread"])
+def test_a_template_has_the_request_and_the_context_processors_of_the_application(
+    new_site: NewSite, sqlite_url: str, tmp_path: Path, testing: bool
+) -> None:
+    template = tmp_path / "registration" / "register"
+    template.mkdir(parents=True)
+    (template / "body.txt").write_text(
+        "{{ motto }} {{ request.path }} {{ request.headers['X-Shop'] }} {{ g.shop or 'no shop' }} "
+        "{{ current_user.is_authenticated }} {{ session.get('cart') }}"
+    )
+
+    def prepare(app: Flask) -> None:
+        @app.context_processor
+        def add_motto() -> dict[str, str]:
+            return {"motto": f"Ours at {request.host}"}
+
+    site = new_site(
+        sqlite_url,
+        before=prepare,
+        config={**LIVE, "TESTING": testing},
+        template_folder=str(tmp_path),
+    )
+    client = site.app.test_client()
+    with client.session_transaction() as session:
+        session["cart"] = "full"
+    with departures(site) as queue:
+        body = {"username": "alice", "email": "alice@example.com"}
+        passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
+        response = client.post(
+            "/accounts/register/", json={**body, **passwords}, headers={"X-Shop": "7"}
+        )
+        assert response.status_code == 201
+        response.close()
+        queue.get(timeout=TIMEOUT)
+    expected = "Ours at localhost /accounts/register/ 7 no shop False full"
+    assert text_of(site.read()).strip() == expected
 
 
 # Inline
@@ -370,12 +521,15 @@ def test_inline_a_mail_leaves_before_the_commit(inline: Site) -> None:
     assert inline.verify().status_code == 200
 
 
-def test_inline_a_failure_is_a_503_and_nothing_is_kept(inline: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_inline_a_failure_is_a_503_and_nothing_is_kept(
+    inline: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     with broken_mail(inline), inline.hears(user_registered) as heard:
         reply = inline.register("alice")
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "60")
     assert reply.get_json() == {
-        "detail": "The e-mail could not be sent. Nothing was changed. Please try again in a minute.",
+        "detail": "The e-mail could not be sent. Nothing was changed. "
+        "Please try again in a minute.",
         "code": "mail-unavailable",
     }
     assert (inline.users(), heard) == ([], [])
@@ -389,6 +543,44 @@ def test_inline_a_failure_can_be_tried_again_at_once(inline: Site) -> None:
     assert inline.register("alice").status_code == 201
     assert len(inline.outbox) == 1
     assert inline.verify().status_code == 200
+
+
+def test_inline_a_mail_that_the_application_sends_is_not_sent_again_by_a_retry(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def send(request: Any, user: Any, *, verification_url: str, **kwargs: Any) -> None:
+        sent.append(verification_url)
+
+    site = new_site(MAIL_DISPATCHER="inline", REGISTER_VERIFICATION_EMAIL_SENDER=send)
+    busy = sqlite3.OperationalError("database is locked")
+    vars(busy)["sqlite_errorcode"] = 517  # SQLITE_BUSY_SNAPSHOT
+
+    def fail() -> None:
+        raise OperationalError("COMMIT", {}, busy)
+
+    monkeypatch.setattr(site.app.extensions["registration"].users, "commit", fail)
+    assert site.register("alice").status_code == 503
+    assert len(sent) == 1
+
+
+@each_row(
+    "error",
+    [IntegrityError("INSERT", {}, Exception()), OperationalError("INSERT", {}, Exception())],
+    ids=["a constraint", "a lost connection"],
+)
+def test_inline_a_database_error_of_the_applications_sender_reveals_no_account(
+    new_site: NewSite, error: Exception
+) -> None:
+    def send(request: Any, user: Any, **kwargs: Any) -> None:
+        raise error
+
+    site = new_site(MAIL_DISPATCHER="inline", RESET_PASSWORD_VERIFICATION_EMAIL_SENDER=send)
+    site.register("alice")
+    site.verify()
+    replies = [site.post("send-reset-password-link", {"login": name}) for name in ("alice", "bob")]
+    assert [reply.status_code for reply in replies] == [200, 200]
 
 
 def test_inline_mail_failed_is_sent_after_the_rollback(inline: Site) -> None:
@@ -434,14 +626,19 @@ def hand_over(message: Message, *, send: Callable[[], None], **kwargs: Any) -> N
 
 
 @each_row("spelled", [hand_over, f"{__name__}:hand_over"], ids=["an object", "an import string"])
-def test_an_own_dispatcher_gets_the_message_and_what_it_is_about(new_site: NewSite, spelled: Any) -> None:
+def test_an_own_dispatcher_gets_the_message_and_what_it_is_about(
+    new_site: NewSite, spelled: Any
+) -> None:
     handed_over.clear()
     site = new_site(MAIL_DISPATCHER=spelled)
     assert site.register("alice").status_code == 201
     (given,) = handed_over
     assert isinstance(given["message"], Message)
     assert given["message"].recipients == ["alice@example.com"]
-    assert (given["template"], given["user_id"]) == ("register", str(site.user(username="alice").id))
+    assert (given["template"], given["user_id"]) == (
+        "register",
+        str(site.user(username="alice").id),
+    )
     assert site.outbox == []
     with site.app.app_context():
         given["send"]()
@@ -467,6 +664,28 @@ def test_an_own_dispatcher_is_called_after_the_commit(new_site: NewSite, sqlite_
     site = new_site(sqlite_url, MAIL_DISPATCHER=look)
     site.register("alice")
     assert seen == [["alice"]]
+
+
+def test_without_testing_an_own_dispatcher_is_called_after_the_response(
+    new_site: NewSite, sqlite_url: str
+) -> None:
+    """Rendering takes time only for an account that exists."""
+    called: list[tuple[str, str]] = []
+
+    def look(message: Message, **kwargs: Any) -> None:
+        called.append((str(message.recipients[0]), request.path))
+
+    site = new_site(sqlite_url, MAIL_DISPATCHER=look, config=LIVE)
+    body = {"username": "alice", "email": "alice@example.com"}
+    passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
+    environ = EnvironBuilder(
+        path="/accounts/register/", method="POST", json={**body, **passwords}
+    ).get_environ()
+    response: Any = site.app(environ, lambda status, headers, error=None: lambda data: None)
+    assert json.loads(b"".join(response))["username"] == "alice"
+    assert called == []
+    response.close()
+    assert called == [("alice@example.com", "/accounts/register/")]
 
 
 def test_an_own_dispatcher_that_raises_is_a_mail_that_failed(
@@ -509,7 +728,9 @@ def recording(site: Site, order: list[str]) -> Iterator[None]:
         yield
 
 
-def test_the_order_is_commit_then_signal_then_mail(new_site: NewSite, sqlite_url: str, clock: Clock) -> None:
+def test_the_order_is_commit_then_signal_then_mail(
+    new_site: NewSite, sqlite_url: str, clock: Clock
+) -> None:
     site = new_site(sqlite_url)
     order: list[str] = []
     record_commits(site, order)
@@ -544,7 +765,9 @@ def test_a_commit_that_fails_sends_no_mail_and_no_signal_and_keeps_nothing(
 
 
 @pytest.mark.databases
-def test_a_commit_that_fails_leaves_the_account_pending_and_the_link_good(database: str, new_site: NewSite) -> None:
+def test_a_commit_that_fails_leaves_the_account_pending_and_the_link_good(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     site.register("alice")
     with (
@@ -557,7 +780,9 @@ def test_a_commit_that_fails_leaves_the_account_pending_and_the_link_good(databa
     assert site.verify().status_code == 200
 
 
-def test_a_commit_that_fails_mails_no_owner_of_a_taken_address(new_site: NewSite, clock: Clock) -> None:
+def test_a_commit_that_fails_mails_no_owner_of_a_taken_address(
+    new_site: NewSite, clock: Clock
+) -> None:
     site = new_site()
     site.register("alice")
     clock.advance(60)
@@ -567,7 +792,9 @@ def test_a_commit_that_fails_mails_no_owner_of_a_taken_address(new_site: NewSite
 
 
 @each_row("signal", [user_registered, user_activated], ids=lambda signal: signal.name)
-def test_a_receiver_that_raises_stops_neither_other_receivers_nor_the_mail(site: Site, signal: Any) -> None:
+def test_a_receiver_that_raises_stops_neither_other_receivers_nor_the_mail(
+    site: Site, signal: Any
+) -> None:
     told: list[str] = []
 
     def object_to(app: Any, **_: Any) -> None:

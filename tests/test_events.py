@@ -9,10 +9,18 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_registration.security_log import EVENTS_IN_ORDER, LOGIN_FAIL, THROTTLED, USER_CREATED, USER_UPDATED, record
+from flask_registration.security_log import (
+    EVENTS_IN_ORDER,
+    LOGIN_FAIL,
+    THROTTLED,
+    USER_CREATED,
+    USER_UPDATED,
+    record,
+)
 
-#: What ends a line, writes over one, colours it, hides it or turns it round in some terminal, editor or log viewer.
-TRICKS = "\r\n\x00\x08\x1b[2K\x1b]0;x\x07\x7f\x85\x9b\u200b\u2028\u2029\u202e\u2066\ufeff\ud800\U000e0041"
+#: What ends a line, writes over one, colours it, hides it or turns it round in some terminal,
+#: editor or log viewer.
+TRICKS = "\r\n\x00\x08\x1b[2K\x1b]0;x\x07\x7f\x85\x9b\u200b\u2028\u2029\u202e\u2066\ufeff\ud800\U000e0041"  # noqa: E501
 
 
 def told(entry: logging.LogRecord) -> dict[str, Any]:
@@ -24,7 +32,9 @@ def told(entry: logging.LogRecord) -> dict[str, Any]:
 # The record
 
 
-def test_a_record_says_which_event_whose_account_and_from_where(security_log: list[logging.LogRecord]) -> None:
+def test_a_record_says_which_event_whose_account_and_from_where(
+    security_log: list[logging.LogRecord],
+) -> None:
     app = Flask(__name__)
 
     @app.get("/secret/<path>", endpoint="page")
@@ -34,7 +44,13 @@ def test_a_record_says_which_event_whose_account_and_from_where(security_log: li
 
     app.test_client().get("/secret/path?with=query", environ_base={"REMOTE_ADDR": "2001:db8::1"})
     (entry,) = security_log
-    says = {"event": "authn_login_fail", "user_id": "7", "client": "2001:db8::1", "method": "GET", "endpoint": "page"}
+    says = {
+        "event": "authn_login_fail",
+        "user_id": "7",
+        "client": "2001:db8::1",
+        "method": "GET",
+        "endpoint": "page",
+    }
     assert told(entry) == {**says, "reason": "wrong"}
     assert {name: getattr(entry, name) for name in says} == says
     assert entry.__dict__["details"] == {"reason": "wrong"}
@@ -53,8 +69,15 @@ def test_nobody_can_forge_a_line(security_log: list[logging.LogRecord]) -> None:
         record(USER_UPDATED, user_id=TRICKS, fields=[TRICKS, 'x", "event": "user_deleted'])
         record(THROTTLED, limit=TRICKS, scope=f"%s%n{{}}{TRICKS}")
     for entry in security_log:
-        attributes = [getattr(entry, name) for name in ("event", "user_id", "client", "method", "endpoint", "details")]
-        for text in (entry.getMessage(), str(attributes), logging.Formatter("%(message)s %(client)s").format(entry)):
+        attributes = [
+            getattr(entry, name)
+            for name in ("event", "user_id", "client", "method", "endpoint", "details")
+        ]
+        for text in (
+            entry.getMessage(),
+            str(attributes),
+            logging.Formatter("%(message)s %(client)s").format(entry),
+        ):
             assert text.isascii()
             assert text.isprintable()
     assert told(security_log[0])["event"] == "user_updated"
@@ -116,7 +139,9 @@ def test_what_its_level_does_not_want_is_not_even_made(
 
 
 def test_a_handler_that_raises_is_told_of_on_stderr_and_the_caller_goes_on(
-    security_log: list[logging.LogRecord], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    security_log: list[logging.LogRecord],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -131,7 +156,9 @@ def test_a_handler_that_raises_is_told_of_on_stderr_and_the_caller_goes_on(
     assert "the disk is full" in capsys.readouterr().err
 
 
-def test_an_application_s_own_record_factory_may_use_the_same_names(security_log: list[logging.LogRecord]) -> None:
+def test_an_application_s_own_record_factory_may_use_the_same_names(
+    security_log: list[logging.LogRecord],
+) -> None:
     original = logging.getLogRecordFactory()
 
     def make(*args: Any, **kwargs: Any) -> logging.LogRecord:

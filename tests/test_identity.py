@@ -17,7 +17,7 @@ from flask_registration import UserMixin, user_logged_in
 
 from .conftest import Clock
 from .faults.database import Faults
-from .flows.journeys import ask_move
+from .flows.journeys import ask_move, member
 from .people import (
     NOT_AUTHENTICATED,
     accepts,
@@ -55,7 +55,9 @@ def execute(site: Site, statement: str, **values: Any) -> None:
 
 
 @pytest.mark.databases
-@each_row("cookies", [("session",), ("remember_token",), ("session", "remember_token")], ids=" and ".join)
+@each_row(
+    "cookies", [("session",), ("remember_token",), ("session", "remember_token")], ids=" and ".join
+)
 def test_a_cookie_copied_before_the_logout_is_dead_where_sessions_are_rows(
     database: str, new_site: NewSite, cookies: tuple[str, ...]
 ) -> None:
@@ -72,7 +74,9 @@ def test_a_cookie_copied_before_the_logout_is_dead_where_sessions_are_rows(
 
 
 @pytest.mark.databases
-def test_a_token_is_dead_after_the_logout_where_tokens_are_rows(database: str, new_site: NewSite) -> None:
+def test_a_token_is_dead_after_the_logout_where_tokens_are_rows(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, login_model=define_login, **TOKENS)
     account(site)
     token, other = token_of(site), token_of(site)
@@ -92,7 +96,9 @@ def test_a_session_that_has_expired_is_dead(database: str, new_site: NewSite) ->
 
 
 @pytest.mark.databases
-def test_logging_in_again_ends_the_session_that_was_there_before(database: str, new_site: NewSite) -> None:
+def test_logging_in_again_ends_the_session_that_was_there_before(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, login_model=define_login)
     account(site)
     client, other = log_in(site), log_in(site)
@@ -102,7 +108,9 @@ def test_logging_in_again_ends_the_session_that_was_there_before(database: str, 
     assert len(logins(site)) == 2
 
 
-def test_another_user_at_the_same_browser_ends_the_session_that_was_there_before(new_site: NewSite) -> None:
+def test_another_user_at_the_same_browser_ends_the_session_that_was_there_before(
+    new_site: NewSite,
+) -> None:
     site = new_site(login_model=define_login)
     account(site)
     account(site, "bob")
@@ -180,7 +188,9 @@ def test_they_stay_dead_when_the_database_gives_the_number_to_somebody_else(
 
 
 @with_and_without_login_model
-def test_a_suspension_that_is_lifted_brings_no_session_back(new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_suspension_that_is_lifted_brings_no_session_back(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model, **TOKENS)
     user = account(site)
     client, token = log_in(site), token_of(site)
@@ -193,11 +203,13 @@ def test_a_suspension_that_is_lifted_brings_no_session_back(new_site: NewSite, l
 
 def test_an_account_may_be_suspended_before_it_is_stored(site: Site) -> None:
     with site.app.app_context():
-        user = site.User(username="alice", email="alice@example.com", password_hash="!", is_active=True)
+        user = site.User(
+            username="alice", email="alice@example.com", password_hash="!", is_active=True
+        )
         user.is_active = False
         site.db.session.add(user)
         site.db.session.commit()
-    assert len(site.user(username="alice").security_stamp) == 32
+    assert len(site.user(username="alice").security_stamp) == 22
 
 
 class SlowSchema(Schema):
@@ -225,8 +237,12 @@ def test_a_suspension_that_lands_during_a_slow_request_is_not_undone_by_it(
     account(site)
     client = log_in(site)
     suspend = "UPDATE users SET is_active = :no WHERE username = 'alice'"
-    monkeypatch.setattr(SlowSchema, "meanwhile", staticmethod(lambda: execute(site, suspend, no=False)))
-    reply = client.open("/accounts/profile/", method=method, json={"username": "alice", "first_name": "Ada"})
+    monkeypatch.setattr(
+        SlowSchema, "meanwhile", staticmethod(lambda: execute(site, suspend, no=False))
+    )
+    reply = client.open(
+        "/accounts/profile/", method=method, json={"username": "alice", "first_name": "Ada"}
+    )
     assert (reply.status_code, reply.get_json()) == (401, NOT_AUTHENTICATED)
     after = site.user(username="alice")
     assert (after.is_active, after.first_name) == (False, "")
@@ -240,7 +256,9 @@ def test_a_column_that_changes_during_a_slow_request_keeps_its_new_value(
     account(site)
     client = log_in(site)
     rename = "UPDATE users SET last_name = 'Lovelace', is_verified = :no WHERE username = 'alice'"
-    monkeypatch.setattr(SlowSchema, "meanwhile", staticmethod(lambda: execute(site, rename, no=False)))
+    monkeypatch.setattr(
+        SlowSchema, "meanwhile", staticmethod(lambda: execute(site, rename, no=False))
+    )
     assert client.patch("/accounts/profile/", json={"first_name": "Ada"}).status_code == 200
     after = site.user(username="alice")
     assert (after.first_name, after.last_name, after.is_verified) == ("Ada", "Lovelace", False)
@@ -264,12 +282,14 @@ def test_a_suspension_during_a_logout_is_not_undone_by_it(database: str, new_sit
 
 
 def give_way(site: Site, meanwhile: Callable[[], None], number: int) -> Faults:
-    """The database asks to try again at its ``number``-th statement from now on, and something happens meanwhile."""
+    """The ``number``-th statement has to be tried again, and something happens meanwhile."""
 
     def busy(connection: Any) -> None:
         meanwhile()
         error = sqlite3.OperationalError("database is locked")
-        vars(error)["sqlite_errorcode"] = 517  # SQLITE_BUSY_SNAPSHOT, which Python 3.10 has no name for
+        vars(error)["sqlite_errorcode"] = (
+            517  # SQLITE_BUSY_SNAPSHOT, which Python 3.10 has no name for
+        )
         raise error
 
     faults = Faults(site, busy)
@@ -279,7 +299,9 @@ def give_way(site: Site, meanwhile: Callable[[], None], number: int) -> Faults:
 
 def end_sessions(site: Site) -> None:
     """End every session and token of Alice's, in the database."""
-    execute(site, "UPDATE users SET security_stamp = :stamp WHERE username = 'alice'", stamp="0" * 32)
+    execute(
+        site, "UPDATE users SET security_stamp = :stamp WHERE username = 'alice'", stamp="0" * 32
+    )
 
 
 def test_who_asks_is_looked_at_again(new_site: NewSite, sqlite_url: str) -> None:
@@ -306,7 +328,9 @@ def test_who_asks_may_be_nobody_or_come_by_a_session_when_the_work_is_done_again
     assert len(faults.hits) == 1
 
 
-def test_a_token_that_has_ended_meanwhile_makes_nobody_else_fresh(new_site: NewSite, sqlite_url: str) -> None:
+def test_a_token_that_has_ended_meanwhile_makes_nobody_else_fresh(
+    new_site: NewSite, sqlite_url: str
+) -> None:
     own = Own()
     site = new_site(sqlite_url, before=own, **TOKENS)
     own.set_loaders(site)
@@ -360,7 +384,9 @@ def test_what_was_in_the_session_is_gone_after_the_logout(site: Site) -> None:
 
 
 @each_row("sessions", [True, False], ids=["sessions too", "tokens alone"])
-def test_a_logout_by_a_token_empties_the_session_where_logins_open_some(new_site: NewSite, sessions: bool) -> None:
+def test_a_logout_by_a_token_empties_the_session_where_logins_open_some(
+    new_site: NewSite, sessions: bool
+) -> None:
     site = new_site(LOGIN_AUTHENTICATE_SESSION=sessions, **TOKENS)
     add_planting_pages(site)
     account(site)
@@ -402,7 +428,7 @@ def test_a_login_that_fails_leaves_the_session_alone(site: Site) -> None:
 
 
 class RegeneratingInterface(SecureCookieSessionInterface):
-    """As server-side sessions have it: the session's data elsewhere, and an id that can be renewed."""
+    """A server-side session: its data is elsewhere, and its id can be renewed."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -429,9 +455,13 @@ def test_a_session_that_the_server_keeps_gets_a_new_id_at_login_and_logout(site:
 
 
 @with_and_without_login_model
-def test_a_cookie_made_with_another_key_is_nobodys(new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_cookie_made_with_another_key_is_nobodys(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model)
-    other = new_site(login_model=login_model, config={"SECRET_KEY": "quite another key, long enough for anybody"})
+    other = new_site(
+        login_model=login_model, config={"SECRET_KEY": "quite another key, long enough for anybody"}
+    )
     stamp = "5" * 32
     for each in (site, other):
         each.change(account(each), security_stamp=stamp)
@@ -462,7 +492,9 @@ def test_a_cookie_made_with_another_key_is_nobodys(new_site: NewSite, login_mode
     ],
     ids=repr,
 )
-def test_a_session_of_rows_needs_its_user_its_mark_and_its_secret(new_site: NewSite, session_id: str) -> None:
+def test_a_session_of_rows_needs_its_user_its_mark_and_its_secret(
+    new_site: NewSite, session_id: str
+) -> None:
     site = new_site(login_model=define_login)
     for name in ("alice", "bob"):  # alike in all but their number
         account(site, name, security_stamp="5" * 32)
@@ -516,7 +548,9 @@ def test_a_login_by_a_view_of_the_application_over_one_with_a_password_is_not_fr
 
     @site.app.post("/become-bob")
     def become_bob() -> str:
-        flask_login.login_user(site.db.session.scalars(select(site.User).filter_by(username="bob")).one())
+        flask_login.login_user(
+            site.db.session.scalars(select(site.User).filter_by(username="bob")).one()
+        )
         return ""
 
     client = log_in(site, "alice")
@@ -529,7 +563,12 @@ def test_a_login_by_a_view_of_the_application_over_one_with_a_password_is_not_fr
 def test_a_session_seen_from_another_browser_is_no_longer_fresh(site: Site) -> None:
     account(site)
     client = log_in(site)
-    reply = site.post("register-email", {"email": "new@example.com"}, client=client, headers={"User-Agent": "thief"})
+    reply = site.post(
+        "register-email",
+        {"email": "new@example.com"},
+        client=client,
+        headers={"User-Agent": "thief"},
+    )
     assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
 
 
@@ -561,7 +600,9 @@ def test_who_has_not_shown_a_password_has_not_after_a_move_either(new_site: NewS
     site.register()
     client = site.app.test_client()
     site.post("verify-registration", site.link(), client=client)
-    asked = site.post("register-email", {"email": "new@example.com", "password": PASSWORD}, client=client)
+    asked = site.post(
+        "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
+    )
     assert asked.status_code == 200
     assert site.post("verify-email", site.link(), client=client).status_code == 200
     assert knows(site, client)
@@ -572,7 +613,9 @@ def test_who_has_not_shown_a_password_has_not_after_a_move_either(new_site: NewS
 
 
 @with_and_without_login_model
-def test_a_token_that_a_move_renews_shows_no_password(new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_token_that_a_move_renews_shows_no_password(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model, **TOKENS)
     account(site)
     client, token = site.app.test_client(use_cookies=False), token_of(site)
@@ -596,12 +639,16 @@ def test_after_a_new_password_a_session_is_fresh_again(site: Site, clock: Clock)
 # The application's own views
 
 
-def test_what_the_application_does_before_a_request_it_does_still_and_may_ask_who_is_there(new_site: NewSite) -> None:
+def test_what_the_application_does_before_a_request_it_does_still_and_may_ask_who_is_there(
+    new_site: NewSite,
+) -> None:
     seen: list[str] = []
 
     def before(app: Flask) -> None:
         app.before_request(lambda: seen.append("first"))
-        app.before_request(lambda: seen.append(getattr(flask_login.current_user, "username", "nobody")))
+        app.before_request(
+            lambda: seen.append(getattr(flask_login.current_user, "username", "nobody"))
+        )
 
     site = new_site(before=before)
     account(site)
@@ -610,7 +657,9 @@ def test_what_the_application_does_before_a_request_it_does_still_and_may_ask_wh
     assert seen == ["first", "nobody", "first", "alice"]
 
 
-def test_two_applications_with_the_same_users_begin_one_login_each(new_site: NewSite, sqlite_url: str) -> None:
+def test_two_applications_with_the_same_users_begin_one_login_each(
+    new_site: NewSite, sqlite_url: str
+) -> None:
     """Each hears of its own logins alone."""
     first = new_site(sqlite_url, login_model=define_login)
     shared = {"define": lambda db: first.User, "login_model": lambda db: first.Login}
@@ -636,7 +685,9 @@ def test_a_token_opens_a_page_of_the_applications_own_by(
 
 
 @with_and_without_login_model
-def test_a_session_opens_a_page_of_the_applications_own(new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_session_opens_a_page_of_the_applications_own(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model)
     ask = add_members_page(site)
     account(site)
@@ -645,11 +696,15 @@ def test_a_session_opens_a_page_of_the_applications_own(new_site: NewSite, login
 
 
 def add_entrance(site: Site, make: Callable[[], Any] | None = None) -> None:
-    """A page of the application's own that logs in by ``flask_login.login_user``, and commits nothing."""
+    """A page of the application that calls ``flask_login.login_user`` and commits nothing."""
 
     @site.app.post("/enter")
     def enter() -> str:
-        user = make() if make else site.db.session.scalars(select(site.User).filter_by(username="alice")).one()
+        user = (
+            make()
+            if make
+            else site.db.session.scalars(select(site.User).filter_by(username="alice")).one()
+        )
         assert flask_login.login_user(user, remember=True)
         return ""
 
@@ -675,7 +730,9 @@ def test_the_applications_own_login_user_opens_a_session_that_ends_with_the_stam
     assert not knows(site, copy_of(client, "remember_token"))
 
 
-def test_who_came_by_the_applications_own_login_user_has_not_shown_us_a_password(site: Site) -> None:
+def test_who_came_by_the_applications_own_login_user_has_not_shown_us_a_password(
+    site: Site,
+) -> None:
     add_entrance(site)
     account(site)
     client = site.app.test_client()
@@ -711,10 +768,14 @@ class Own:
     def by_key(self, request: Request) -> Any:
         assert self.site is not None
         name = request.headers.get("X-Name")
-        return self.site.db.session.scalars(select(self.site.User).filter_by(username=name)).one_or_none()
+        return self.site.db.session.scalars(
+            select(self.site.User).filter_by(username=name)
+        ).one_or_none()
 
 
-@pytest.fixture(params=["before init_app", "manager before, loaders after", "manager and loaders after"])
+@pytest.fixture(
+    params=["before init_app", "manager before, loaders after", "manager and loaders after"]
+)
 def own(request: pytest.FixtureRequest) -> tuple[Own, Callable[..., Site]]:
     """An application's manager, and what makes a site with it, its parts set up in this order."""
     own = Own()
@@ -769,7 +830,9 @@ def test_the_applications_own_request_loader_is_asked_after_ours(
     assert ask(headers={"X-Name": "bob", **bearer("forged")}).text == "bob"
 
 
-def test_who_is_suspended_does_not_come_in_by_the_applications_own_request_loader(new_site: NewSite) -> None:
+def test_who_is_suspended_does_not_come_in_by_the_applications_own_request_loader(
+    new_site: NewSite,
+) -> None:
     own = Own()
     always = property(lambda self: True)
     site = new_site(before=own, define=define(UserMixin, is_authenticated=always))
@@ -778,7 +841,9 @@ def test_who_is_suspended_does_not_come_in_by_the_applications_own_request_loade
     assert not knows(site, headers={"X-Name": "alice"})
 
 
-def test_the_applications_own_unauthorized_handler_answers_on_its_own_views_only(new_site: NewSite) -> None:
+def test_the_applications_own_unauthorized_handler_answers_on_its_own_views_only(
+    new_site: NewSite,
+) -> None:
     own = Own()
     own.manager.unauthorized_handler(lambda: ("our own words", 418))
     site = new_site(before=own)
@@ -805,7 +870,7 @@ def test_one_manager_serves_two_applications_each_with_its_own_users(new_site: N
 
 
 class InterruptedManager(flask_login.LoginManager):  # type: ignore[misc]  # Flask-Login ships no types
-    """A manager whose loader is asked for by a second thread in the very moment in which the first looks."""
+    """A manager whose loader a second thread needs while the first one looks."""
 
     meanwhile: Callable[[], Any] | None = None
 
@@ -847,13 +912,19 @@ def admin_id(request: pytest.FixtureRequest) -> str:
 
 
 @with_and_without_login_model
-def test_users_of_other_classes_are_left_alone(new_site: NewSite, login_model: LoginModel, admin_id: str) -> None:
+def test_users_of_other_classes_are_left_alone(
+    new_site: NewSite, login_model: LoginModel, admin_id: str
+) -> None:
     manager = flask_login.LoginManager()
     site = new_site(before=manager.init_app, login_model=login_model)
 
     @manager.user_loader  # type: ignore[untyped-decorator]  # Flask-Login ships no types
     def load(identifier: str) -> Any:
-        return Admin(identifier) if identifier == admin_id else site.db.session.get(site.User, int(identifier))
+        return (
+            Admin(identifier)
+            if identifier == admin_id
+            else site.db.session.get(site.User, int(identifier))
+        )
 
     add_entrance(site, lambda: Admin(admin_id))
     ask = add_members_page(site)
@@ -894,7 +965,10 @@ def test_users_of_other_classes_are_nobody_to_our_endpoints(
     options = {} if body is None else {"json": body}
     reply = client.open(f"/accounts/{endpoint}/", method=method, **options)
     assert (reply.status_code, reply.get_json()) == (401, NOT_AUTHENTICATED)
-    assert (site.user(username="alice").security_stamp, site.user(username="alice").first_name) == (before, "")
+    assert (site.user(username="alice").security_stamp, site.user(username="alice").first_name) == (
+        before,
+        "",
+    )
 
 
 def test_a_clerk_changes_nothing_of_the_user_with_the_same_number(new_site: NewSite) -> None:
@@ -908,7 +982,10 @@ def test_a_clerk_changes_nothing_of_the_user_with_the_same_number(new_site: NewS
     site = new_site(before=manager.init_app, define=define_both)
     (clerk_model,) = clerks
     user = account(site)
-    same = {name: getattr(user, name) for name in ("id", "username", "email", "password_hash", "security_stamp")}
+    same = {
+        name: getattr(user, name)
+        for name in ("id", "username", "email", "password_hash", "security_stamp")
+    }
     with site.app.app_context():
         site.db.session.add(clerk_model(**same, is_verified=True))
         site.db.session.commit()
@@ -942,7 +1019,9 @@ def test_a_key_that_is_retired_to_the_fallbacks_leaves_the_sessions(site: Site) 
     account(site)
     client = log_in(site)
     old = site.app.config["SECRET_KEY"]
-    site.app.config.update(SECRET_KEY="a new key, long enough for anybody as well", SECRET_KEY_FALLBACKS=[old])
+    site.app.config.update(
+        SECRET_KEY="a new key, long enough for anybody as well", SECRET_KEY_FALLBACKS=[old]
+    )
     assert knows(site, client)
     site.app.config["SECRET_KEY_FALLBACKS"] = []
     assert not knows(site, copy_of(client))
@@ -956,7 +1035,9 @@ def with_get_id(model: type[Any]) -> type[Any]:
 def test_a_model_of_the_applications_own_keeps_its_get_id(new_site: NewSite) -> None:
     manager = flask_login.LoginManager()
     site = new_site(before=manager.init_app, define=lambda db: with_get_id(own_model()(db)))
-    manager.user_loader(lambda name: site.db.session.get(site.User, int(name.removeprefix("user-"))))
+    manager.user_loader(
+        lambda name: site.db.session.get(site.User, int(name.removeprefix("user-")))
+    )
     account(site)
     client = log_in(site)
     assert knows(site, client)
@@ -970,3 +1051,13 @@ def test_who_logs_in_by_flask_login_is_announced_by_flask_login_alone(site: Site
     with site.hears(user_logged_in) as heard:
         site.app.test_client().post("/enter")
     assert heard == []
+
+
+def test_a_verification_that_is_taken_back_ends_the_sessions_for_good(site: Site) -> None:
+    member(site)
+    client = log_in(site)
+    for is_verified in (False, True):
+        with site.app.app_context():
+            site.db.session.scalars(select(site.User)).one().is_verified = is_verified
+            site.db.session.commit()
+        assert client.get("/accounts/profile/").status_code == 401

@@ -1,4 +1,5 @@
-"""Replies and mails in the language of who reads them; what a program reads is the same in all of them."""
+"""Replies and mails in the language of who reads them; what a program reads is the same in all of
+them."""
 
 from __future__ import annotations
 
@@ -30,7 +31,10 @@ ESPERANTO = {
     "Incorrect username, e-mail address or password.": "Ne estas tia konto.",
     "This field is required.": "Mankas.",
     "Login successful": "Vi ensalutis",
-    "A username has at most {count} character.": ("Nomo havas maksimume {count} signon.", "Nomo: {count} signoj."),
+    "A username has at most {count} character.": (
+        "Nomo havas maksimume {count} signon.",
+        "Nomo: {count} signoj.",
+    ),
     "Longer than maximum length {max}.": "Pli longa ol {max}.",
     "{count} day": ("{count} tago", "{count} tagoj"),
     "This link expires in {valid_for}.": "La ligilo validas {valid_for}.",
@@ -98,16 +102,22 @@ def test_a_reply_is_in_the_language_that_the_client_asks_for(
     esperanto: NewSite, header: str | None, language: str
 ) -> None:
     reply = refused(esperanto(), header)
-    text = {"en": "Incorrect username, e-mail address or password.", "eo": "Ne estas tia konto."}[language]
+    text = {"en": "Incorrect username, e-mail address or password.", "eo": "Ne estas tia konto."}[
+        language
+    ]
     assert reply.get_json() == {"detail": text, "code": "login-invalid"}
     assert reply.headers["Content-Language"] == language
 
 
-@given(header=strategies.text(strategies.characters(min_codepoint=32, max_codepoint=255), max_size=400))
+@given(
+    header=strategies.text(strategies.characters(min_codepoint=32, max_codepoint=255), max_size=400)
+)
 @example(header="de-" * 80)
 @example(header="*;q=0")
 @settings(max_examples=50)
-def test_whatever_the_header_is_the_reply_is_in_a_language_that_is_offered(site: Site, header: str) -> None:
+def test_whatever_the_header_is_the_reply_is_in_a_language_that_is_offered(
+    site: Site, header: str
+) -> None:
     reply = refused(site, header)
     assert (reply.status_code, reply.get_json()["code"]) == (400, "login-invalid")
     assert reply.headers["Content-Language"].replace("-", "_") in shipped()
@@ -115,7 +125,11 @@ def test_whatever_the_header_is_the_reply_is_in_a_language_that_is_offered(site:
 
 def test_caches_are_told_that_the_header_decides(esperanto: NewSite) -> None:
     site = esperanto()
-    assert {*refused(site).vary} == {*refused(site, "eo").vary} == {"Accept", "Accept-Language", "Cookie"}
+    assert (
+        {*refused(site).vary}
+        == {*refused(site, "eo").vary}
+        == {"Accept", "Accept-Language", "Cookie"}
+    )
     alone = refused(esperanto(LANGUAGES=["eo"]), "en")
     assert alone.get_json()["detail"] == "Ne estas tia konto."
     assert (alone.headers["Content-Language"], {*alone.vary}) == ("eo", {"Accept", "Cookie"})
@@ -139,31 +153,47 @@ def test_a_success_is_in_the_clients_language_too(esperanto: NewSite) -> None:
     site.register("alice")
     site.verify()
     body = {"login": "alice", "password": "correct horse battery staple"}
-    assert site.post("login", body, headers={"Accept-Language": "eo"}).get_json() == {"detail": "Vi ensalutis"}
+    assert site.post("login", body, headers={"Accept-Language": "eo"}).get_json() == {
+        "detail": "Vi ensalutis"
+    }
 
 
 def test_field_errors_keep_their_names_and_say_their_numbers(esperanto: NewSite) -> None:
-    body = {"username": "x" * 151, "email": "alice@example.com", "password": "correct horse battery staple"}
+    body = {
+        "username": "x" * 151,
+        "email": "alice@example.com",
+        "password": "correct horse battery staple",
+    }
     reply = esperanto().post("register", body, headers={"Accept-Language": "eo"})
     assert reply.get_json() == {"username": ["Pli longa ol 150."], "password_confirm": ["Mankas."]}
 
 
 def test_a_text_without_a_translation_stays_english(esperanto: NewSite) -> None:
-    reply = esperanto().post("verify-registration", {"user_id": "1"}, headers={"Accept-Language": "eo"})
+    reply = esperanto().post(
+        "verify-registration", {"user_id": "1"}, headers={"Accept-Language": "eo"}
+    )
     assert reply.get_json() == {"timestamp": ["Mankas."], "signature": ["Mankas."]}
-    reply = esperanto().app.test_client().get("/accounts/profile/", headers={"Accept-Language": "eo"})
+    reply = (
+        esperanto().app.test_client().get("/accounts/profile/", headers={"Accept-Language": "eo"})
+    )
     assert reply.get_json() == {"detail": "Please log in.", "code": "not-authenticated"}
 
 
 def test_an_application_words_our_english_otherwise(new_site: NewSite, tmp_path: Path) -> None:
-    write_catalog(tmp_path, "en", {"Incorrect username, e-mail address or password.": "Who are you?"})
+    write_catalog(
+        tmp_path, "en", {"Incorrect username, e-mail address or password.": "Who are you?"}
+    )
     reply = refused(new_site(TRANSLATION_DIRECTORIES=[str(tmp_path)]))
     assert reply.get_json() == {"detail": "Who are you?", "code": "login-invalid"}
 
 
-def test_a_translation_with_other_values_in_it_does_no_harm(new_site: NewSite, tmp_path: Path) -> None:
+def test_a_translation_with_other_values_in_it_does_no_harm(
+    new_site: NewSite, tmp_path: Path
+) -> None:
     write_catalog(
-        tmp_path, "eo", {"Longer than maximum length {max}.": "{wrong} {0}", "Welcome to {site_name}!": "{site.x}"}
+        tmp_path,
+        "eo",
+        {"Longer than maximum length {max}.": "{wrong} {0}", "Welcome to {site_name}!": "{site.x}"},
     )
     site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)])
     reply = site.register("x" * 151)
@@ -192,7 +222,9 @@ def test_a_selector_knows_better_than_the_header(esperanto: NewSite) -> None:
     assert language_of("/accounts/login/?language=klingon", "eo") == "en"
 
 
-def test_a_selector_that_raises_does_not_cost_the_reply(esperanto: NewSite, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_selector_that_raises_does_not_cost_the_reply(
+    esperanto: NewSite, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(**kwargs: Any) -> str:
         raise RuntimeError("the database is down")
 
@@ -225,7 +257,10 @@ def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: 
         site.register("alice")
         site.change(site.user(username="alice"), is_active=account != "suspended")
     reply = site.post("login", {"login": "alice", "password": "wrong"})
-    assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == ("Incorrect username, e-mail address or password.", "en")
+    assert (reply.get_json()["detail"], reply.headers["Content-Language"]) == (
+        "Incorrect username, e-mail address or password.",
+        "en",
+    )
 
 
 @each_row("header", ["en", "de", "sv, ja;q=0.5"])
@@ -241,7 +276,8 @@ def test_a_language_tells_nothing_about_an_account(esperanto: NewSite, account: 
 def test_no_answer_tells_by_its_language_who_has_an_account(
     new_site: NewSite, endpoint: str, mailed: list[str], header: str
 ) -> None:
-    """No byte and no header does, though each account has a language of its own, which its mail is in."""
+    """No byte and no header does, though each account has a language of its own, which its mail is
+    in."""
     owns = {"pending": "ar", "verified": "uk", "suspended": "pt-BR"}
 
     def own(*, request: Any, user: Any, **kwargs: Any) -> str | None:
@@ -259,7 +295,11 @@ def test_no_answer_tells_by_its_language_who_has_an_account(
     def ask(name: str) -> Callable[[], TestResponse]:
         body = {"login": name, "password": "another good long phrase of words"}
         if endpoint == "register":
-            body |= {"username": f"new_{name}", "email": f"{name}@example.com", "password_confirm": body["password"]}
+            body |= {
+                "username": f"new_{name}",
+                "email": f"{name}@example.com",
+                "password_confirm": body["password"],
+            }
         return lambda: site.post(endpoint, body, headers={"Accept-Language": header})
 
     site.assert_uniform_answers(**{name: ask(name) for name in ("nobody", *owns)})
@@ -275,8 +315,16 @@ def test_no_answer_tells_by_its_language_who_has_an_account(
 
 def test_a_mail_is_in_the_language_of_who_asks_for_it(esperanto: NewSite) -> None:
     site = esperanto()
-    body = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
-    site.post("register", {**body, "password_confirm": body["password"]}, headers={"Accept-Language": "eo"})
+    body = {
+        "username": "alice",
+        "email": "alice@example.com",
+        "password": "correct horse battery staple",
+    }
+    site.post(
+        "register",
+        {**body, "password_confirm": body["password"]},
+        headers={"Accept-Language": "eo"},
+    )
     mail = site.read()
     assert mail["Subject"] == "Konfirmu vian adreson por example.com"
     assert "Bonvenon ĉe example.com!" in text_of(mail)
@@ -285,7 +333,9 @@ def test_a_mail_is_in_the_language_of_who_asks_for_it(esperanto: NewSite) -> Non
     assert "La ligilo validas 7 tagoj." in html_of(mail)
 
 
-def test_a_mail_is_in_its_readers_own_language_where_the_application_knows_it(esperanto: NewSite, clock: Any) -> None:
+def test_a_mail_is_in_its_readers_own_language_where_the_application_knows_it(
+    esperanto: NewSite, clock: Any
+) -> None:
     def own(*, request: Any, user: Any, **kwargs: Any) -> str | None:
         return "eo" if user is not None and user.last_name == "Zamenhof" else None
 
@@ -350,16 +400,22 @@ def british(app: Flask) -> None:
 
 def test_an_applications_own_validator_speaks_by_flask_babel(esperanto: NewSite) -> None:
     class Signup(Schema):
-        terms = fields.Boolean(required=True, validate=validate.Equal(True, error=cast(str, lazy_gettext("Agree."))))
+        terms = fields.Boolean(
+            required=True, validate=validate.Equal(True, error=cast(str, lazy_gettext("Agree.")))
+        )
 
-    site = esperanto(before=lambda app: Babel(app, default_locale="eo"), REGISTER_SCHEMA_CLASS=Signup)
+    site = esperanto(
+        before=lambda app: Babel(app, default_locale="eo"), REGISTER_SCHEMA_CLASS=Signup
+    )
     assert site.post("register", {"terms": False}).get_json() == {"terms": ["Agree."]}
     assert site.post("register", {}).get_json() == {"terms": ["Missing data for required field."]}
 
 
 def test_a_translation_is_text_in_html_too(new_site: NewSite, tmp_path: Path) -> None:
     write_catalog(tmp_path, "eo", {"Welcome to {site_name}!": "Jes & ne, **{site_name}** <script>"})
-    site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)], SITE_NAME="Tom & Jerry")
+    site = new_site(
+        LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)], SITE_NAME="Tom & Jerry"
+    )
     site.register("alice")
     assert "Jes &amp; ne, <strong>Tom &amp; Jerry</strong> &lt;script&gt;" in html_of(site.read())
     assert "Jes & ne, Tom & Jerry <script>" in text_of(site.read())
@@ -367,14 +423,18 @@ def test_a_translation_is_text_in_html_too(new_site: NewSite, tmp_path: Path) ->
 
 def test_the_pages_speak_the_browsers_language(esperanto: NewSite) -> None:
     site = esperanto(flows=[*DEFAULT_FLOWS, verification_redirects.flow])
-    page = site.app.test_client().get("/accounts/verify-registration/", headers={"Accept-Language": "eo"})
+    page = site.app.test_client().get(
+        "/accounts/verify-registration/", headers={"Accept-Language": "eo"}
+    )
     assert "<h1>Konfirmu vian adreson</h1>" in page.text
     assert '<html lang="eo">' in page.text
     assert page.headers["Content-Language"] == "eo"
 
 
 @each_row(("language", "is_kept"), [("ko", True), ("ja", False), ("en", False)])
-def test_lines_in_korean_break_between_words_only(new_site: NewSite, language: str, is_kept: bool) -> None:
+def test_lines_in_korean_break_between_words_only(
+    new_site: NewSite, language: str, is_kept: bool
+) -> None:
     site = new_site(LANGUAGES=[language])
     site.register("alice")
     assert ("word-break: keep-all" in html_of(site.read())) is is_kept
@@ -384,9 +444,10 @@ def test_lines_in_korean_break_between_words_only(new_site: NewSite, language: s
 
 
 def test_a_language_without_a_catalog_is_a_configuration_error(new_site: NewSite) -> None:
-    missing = "REGISTRATION_LANGUAGES: names 'tlh', which has no catalog. Remove it, or add a catalog."
-    available = " Available languages: en, ar, "
-    with pytest.raises(ConfigurationError, match=re.escape(missing + available)):
+    missing = "REGISTRATION_LANGUAGES: names 'tlh', which has no catalog."
+    hint = " Remove it, or add a catalog. Available languages: en, ar, "
+    with pytest.raises(ConfigurationError, match=re.escape(missing + hint)):
         new_site(LANGUAGES=["en", "tlh"])
-    with pytest.raises(ConfigurationError, match=r"REGISTRATION_LANGUAGES: is empty\. Name at least one"):
+    empty = "REGISTRATION_LANGUAGES: is empty. Name at least one language"
+    with pytest.raises(ConfigurationError, match=re.escape(empty)):
         new_site(LANGUAGES=[])

@@ -1,13 +1,14 @@
-"""Which models will do, which columns clients reach, and when two names or addresses are the same."""
+"""Valid models, columns that clients reach, and equal names and addresses."""
 
 from __future__ import annotations
 
 import enum
 import json
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +39,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 from flask_registration import EmailUserMixin, UserMixin
 
 from .conftest import Clock
+from .flows.journeys import accounts
 from .site import PASSWORD, Site, define, define_user, mixin_and, own_model, text_column
 from .tables import each_row
 
@@ -66,7 +68,10 @@ class Kind:
 
     def body(self, name: str) -> dict[str, str]:
         values = {"username": name, self.email: f"{name}@example.com", "password": PASSWORD}
-        return {**{key: values[key] for key in (*self.names, "password")}, "password_confirm": PASSWORD}
+        return {
+            **{key: values[key] for key in (*self.names, "password")},
+            "password_confirm": PASSWORD,
+        }
 
 
 class PlainBase(DeclarativeBase):
@@ -127,7 +132,9 @@ def define_subclass(db: SQLAlchemy) -> Any:
 KINDS = {
     "the mixin": Kind(define_user),
     "a subclass in one table with others": Kind(define_subclass),
-    "the mixin without a username": Kind(define(EmailUserMixin), {"USER_LOGIN_FIELDS": ["email"]}, names=("email",)),
+    "the mixin without a username": Kind(
+        define(EmailUserMixin), {"USER_LOGIN_FIELDS": ["email"]}, names=("email",)
+    ),
     "a model without a username": Kind(
         define(
             columns=lambda: {
@@ -140,26 +147,48 @@ KINDS = {
         ),
         names=("email",),
     ),
-    "the mixin, by name or by address": Kind(define_user, {"USER_LOGIN_FIELDS": ["username", "email"]}),
+    "the mixin, by name or by address": Kind(
+        define_user, {"USER_LOGIN_FIELDS": ["username", "email"]}
+    ),
     "an integer key": Kind(own_model()),
     "a small integer key": Kind(
-        own_model(id=lambda: mapped_column(SmallInteger().with_variant(Integer, "sqlite"), primary_key=True))
+        own_model(
+            id=lambda: mapped_column(
+                SmallInteger().with_variant(Integer, "sqlite"), primary_key=True
+            )
+        )
     ),
-    "a UUID key": Kind(own_model(id=lambda: mapped_column(Uuid, primary_key=True, default=uuid.uuid4))),
+    "a UUID key": Kind(
+        own_model(id=lambda: mapped_column(Uuid, primary_key=True, default=uuid.uuid4))
+    ),
     "a UUID key kept as text": Kind(
-        own_model(id=lambda: mapped_column(Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid.uuid4())))
+        own_model(
+            id=lambda: mapped_column(
+                Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid.uuid4())
+            )
+        )
     ),
     "a string key": Kind(
-        own_model(id=lambda: mapped_column(String(40), primary_key=True, default=lambda: f"user~{uuid.uuid4().hex}"))
+        own_model(
+            id=lambda: mapped_column(
+                String(40), primary_key=True, default=lambda: f"user~{uuid.uuid4().hex}"
+            )
+        )
     ),
     "a username that is the key": Kind(
-        own_model(id=text_column(nullable=True), username=text_column(primary_key=True)), identifier="username"
+        own_model(id=text_column(nullable=True), username=text_column(primary_key=True)),
+        identifier="username",
     ),
     "a key that is not called id": Kind(
-        own_model(id=text_column(), number=lambda: mapped_column(Integer, primary_key=True)), identifier="number"
+        own_model(id=text_column(), number=lambda: mapped_column(Integer, primary_key=True)),
+        identifier="number",
     ),
     "another column in links": Kind(
-        own_model(public_id=lambda: mapped_column(String(32), unique=True, default=lambda: uuid.uuid4().hex)),
+        own_model(
+            public_id=lambda: mapped_column(
+                String(32), unique=True, default=lambda: uuid.uuid4().hex
+            )
+        ),
         {"USER_VERIFICATION_ID_FIELD": "public_id"},
         identifier="public_id",
     ),
@@ -179,14 +208,21 @@ KINDS = {
     "the mixin without a stamp": Kind(define(UserMixin, security_stamp=None)),
     "the mixin without is_active": Kind(define(UserMixin, is_active=None)),
     "the mixin without a key of usernames": Kind(
-        define(EmailUserMixin, columns=lambda: {"username": mapped_column(String(150), unique=True, nullable=False)})
+        define(
+            EmailUserMixin,
+            columns=lambda: {"username": mapped_column(String(150), unique=True, nullable=False)},
+        )
     ),
-    "an address that two may share": Kind(own_model(email=lambda: mapped_column(String(254), nullable=False))),
+    "an address that two may share": Kind(
+        own_model(email=lambda: mapped_column(String(254), nullable=False))
+    ),
     "a plain class on a base of its own": Kind(
         define_on_plain_base, db=lambda: SQLAlchemy(model_class=fresh(PlainBase))
     ),
     "a dataclass": Kind(define_dataclass, db=lambda: SQLAlchemy(model_class=fresh(PlainBase))),
-    "the mixin on a base of its own": Kind(define_user, db=lambda: SQLAlchemy(model_class=fresh(PlainBase))),
+    "the mixin on a base of its own": Kind(
+        define_user, db=lambda: SQLAlchemy(model_class=fresh(PlainBase))
+    ),
 }
 
 
@@ -203,7 +239,9 @@ def test_somebody_registers_and_verifies_with(kind: Kind, database: str, new_sit
     site = kind.site(new_site, database)
     reply = site.post("register", kind.body("alice"))
     assert reply.status_code == 201
-    shown = {name: value for name, value in kind.body("alice").items() if not name.startswith("password")}
+    shown = {
+        name: value for name, value in kind.body("alice").items() if not name.startswith("password")
+    }
     shown.pop(kind.identifier, None)  # the key is not shown, even where the client knows it
     assert shown.items() <= reply.get_json().items()
     (user,) = site.users()
@@ -223,7 +261,10 @@ def test_a_new_link_is_mailed_to_a_pending_account_with(
     site = kind.site(new_site, database)
     site.post("register", kind.body("alice"))
     clock.advance(61)
-    assert site.post("resend-verification", {"login": kind.body("alice")[kind.names[0]]}).status_code == 200
+    assert (
+        site.post("resend-verification", {"login": kind.body("alice")[kind.names[0]]}).status_code
+        == 200
+    )
     assert len(site.outbox) == 2
     assert site.verify(site.link(1)).status_code == 200
     clock.advance(61)
@@ -238,12 +279,14 @@ def test_a_taken_name_is_refused_with(kind: Kind, new_site: NewSite) -> None:
     reply = site.post("register", {**kind.body("alice"), kind.email: "alice@example.com"})
     if kind.names[0] == kind.email:  # an address is no name: who has one is nobody's business
         assert reply.status_code == 201
+        assert len(site.users()) == 2
     else:
         assert (reply.status_code, reply.get_json()) == (
             400,
             {"username": ["This username is already in use."]},
         )
-    assert len(site.users()) == 1
+        assert len(site.users()) == 1
+    assert len(accounts(site, kind.email)) == 1
 
 
 @each_kind
@@ -266,18 +309,32 @@ def test_a_link_of_nobody_is_refused_with(kind: Kind, new_site: NewSite) -> None
         "ı",
     ):
         reply = site.verify(user_id=user_id)
-        assert (user_id, reply.status_code, reply.get_json()["code"]) == (user_id, 400, "signature-invalid")
+        assert (user_id, reply.status_code, reply.get_json()["code"]) == (
+            user_id,
+            400,
+            "signature-invalid",
+        )
 
 
 @each_row("name", ["an integer key", "a small integer key", "a UUID key", "a string key"])
-def test_a_link_of_nobody_is_refused_on_each_database_with(name: str, database: str, new_site: NewSite) -> None:
+def test_a_link_of_nobody_is_refused_on_each_database_with(
+    name: str, database: str, new_site: NewSite
+) -> None:
     kind = KINDS[name]
     site = kind.site(new_site, database)
     site.post("register", kind.body("alice"))
-    numbers = [bits for power in (15, 31, 63) for bits in (2**power - 1, 2**power, -(2**power), -(2**power) - 1)]
+    numbers = [
+        bits
+        for power in (15, 31, 63)
+        for bits in (2**power - 1, 2**power, -(2**power), -(2**power) - 1)
+    ]
     for user_id in [*numbers, 10**30, "0", "-1", str(uuid.UUID(int=0)), "x" * 300]:
         reply = site.verify(user_id=user_id)
-        assert (user_id, reply.status_code, reply.get_json()["code"]) == (user_id, 400, "signature-invalid")
+        assert (user_id, reply.status_code, reply.get_json()["code"]) == (
+            user_id,
+            400,
+            "signature-invalid",
+        )
     assert site.verify().status_code == 200
 
 
@@ -287,13 +344,21 @@ def test_users_may_have_a_database_of_their_own(new_site: NewSite) -> None:
     site.register("alice")
     assert site.verify().status_code == 200
     client = site.app.test_client()
-    assert client.post("/accounts/login/", json={"login": "alice", "password": PASSWORD}).status_code == 200
-    assert client.patch("/accounts/profile/", json={"first_name": "Alice"}).get_json()["first_name"] == "Alice"
+    assert (
+        client.post("/accounts/login/", json={"login": "alice", "password": PASSWORD}).status_code
+        == 200
+    )
+    assert (
+        client.patch("/accounts/profile/", json={"first_name": "Alice"}).get_json()["first_name"]
+        == "Alice"
+    )
     assert client.delete("/accounts/profile/", json={"password": PASSWORD}).status_code == 204
     assert site.users() == []
 
 
-def test_an_address_that_two_may_share_may_be_registered_twice(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_an_address_that_two_may_share_may_be_registered_twice(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = KINDS["an address that two may share"].site(new_site, database)
     assert site.register("alice", email="shared@example.com").status_code == 201
     clock.advance(61)
@@ -301,7 +366,10 @@ def test_an_address_that_two_may_share_may_be_registered_twice(database: str, ne
     assert {user.email for user in site.users()} == {"shared@example.com"}
     assert [mail.recipients for mail in site.outbox] == [["shared@example.com"]] * 2
     assert site.verify(site.link(1)).status_code == 200
-    assert {user.username: user.is_verified for user in site.users()} == {"alice": False, "bob": True}
+    assert {user.username: user.is_verified for user in site.users()} == {
+        "alice": False,
+        "bob": True,
+    }
     assert site.verify(site.link(0)).status_code == 200
 
 
@@ -322,18 +390,18 @@ def test_a_model_without_a_stamp_has_its_password_hash_in_its_place(new_site: Ne
     assert site.verify().get_json()["code"] == "signature-invalid"
 
 
-def test_each_user_has_a_stamp_of_128_random_bits(site: Site) -> None:
+def test_each_user_has_a_stamp_of_132_random_bits(site: Site) -> None:
     for name in ("alice", "bob", "carol"):
         site.register(name)
     stamps = {user.security_stamp for user in site.users()}
     assert len(stamps) == 3
-    assert all(len(bytes.fromhex(stamp)) == 16 for stamp in stamps)
+    assert all(re.fullmatch("[A-Za-z0-9_-]{22}", stamp) for stamp in stamps)
 
 
 def test_the_mixins_times_are_utc_and_its_defaults_what_the_documentation_says(site: Site) -> None:
     site.register("alice")
     user = site.users()[0]
-    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    now = datetime.now(UTC).replace(tzinfo=None)
     assert abs(user.date_joined.replace(tzinfo=None) - now) < timedelta(minutes=1)
     assert (user.last_login, user.is_active, user.is_verified) == (None, True, False)
 
@@ -415,13 +483,25 @@ PLANTED: dict[str, Any] = {
             id="the public and the editable ones",
         ),
         pytest.param(
-            {"USER_PUBLIC_FIELDS": ["company", "city"], "USER_HIDDEN_FIELDS": ["city", "last_name"]},
+            {
+                "USER_PUBLIC_FIELDS": ["company", "city"],
+                "USER_HIDDEN_FIELDS": ["city", "last_name"],
+            },
             {"company"},
             id="the public ones that are not hidden",
         ),
         pytest.param({"USER_PUBLIC_FIELDS": []}, set(), id="none"),
         pytest.param(
-            {"USER_PUBLIC_FIELDS": ["company", "is_active", "is_verified", "date_joined", "last_login", "id"]},
+            {
+                "USER_PUBLIC_FIELDS": [
+                    "company",
+                    "is_active",
+                    "is_verified",
+                    "date_joined",
+                    "last_login",
+                    "id",
+                ]
+            },
             {"company"},
             id="the public ones but those of the system",
         ),
@@ -440,7 +520,9 @@ def test_of_every_column_in_a_body_the_only_ones_written_are(
         assert (name, reply.status_code) == (name, 201)
         user = site.user(username=username)
         written = {
-            column for column in planted if column in columns and matches(getattr(user, column), planted[column])
+            column
+            for column in planted
+            if column in columns and matches(getattr(user, column), planted[column])
         }
         assert written == writable & planted.keys()
         assert user.id == number + 1
@@ -455,7 +537,9 @@ def matches(stored: Any, planted: Any) -> bool:
 @each_row(
     ("settings", "shown"),
     [
-        pytest.param({}, ["id", "username", "email", "first_name", "last_name"], id="the mixin's own"),
+        pytest.param(
+            {}, ["id", "username", "email", "first_name", "last_name"], id="the mixin's own"
+        ),
         pytest.param(
             {"USER_PUBLIC_FIELDS": ["company", "role", "date_joined"]},
             ["id", "username", "email", "company", "role", "date_joined"],
@@ -491,7 +575,9 @@ def test_a_profile_shows_the_key_the_login_fields_the_address_and_of_the_columns
 def test_columns_of_plain_models_are_all_out_of_reach_by_default(new_site: NewSite) -> None:
     site = new_site(
         define=own_model(
-            first_name=text_column(), is_admin=lambda: mapped_column(Boolean, default=False), note=text_column()
+            first_name=text_column(),
+            is_admin=lambda: mapped_column(Boolean, default=False),
+            note=text_column(),
         )
     )
     reply = site.register("alice", first_name="Alice", is_admin=True, note="x")
@@ -513,7 +599,13 @@ class SignUp(Schema):
 
 def test_an_applications_own_schema_lets_columns_in_and_nothing_else(new_site: NewSite) -> None:
     site = new_site(define=define_administrators, REGISTER_SCHEMA_CLASS=SignUp)
-    body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD, "role": "editor", "terms": True}
+    body = {
+        "username": "alice",
+        "email": "alice@example.com",
+        "password": PASSWORD,
+        "role": "editor",
+        "terms": True,
+    }
     assert site.post("register", {**body, "administrator": True}).status_code == 201
     user = site.users()[0]
     assert (user.role, user.is_admin, hasattr(user, "terms")) == ("editor", False, False)
@@ -557,7 +649,9 @@ ACCEPTED = [
     pytest.param("company", "ééééé👪李明ß.", "ééééé👪李明ß.", id="characters that are many bytes"),
     pytest.param("company", "", "", id="empty text"),
     pytest.param("story", "long " * 2000, "long " * 2000, id="long text"),
-    pytest.param("story", "'; DROP TABLE users; --", "'; DROP TABLE users; --", id="text that reads like SQL"),
+    pytest.param(
+        "story", "'; DROP TABLE users; --", "'; DROP TABLE users; --", id="text that reads like SQL"
+    ),
     pytest.param("story", None, None, id="null where the column is nullable"),
     pytest.param("age", -(2**15), -(2**15), id="the smallest small integer"),
     pytest.param("age", 2**15 - 1, 2**15 - 1, id="the largest small integer"),
@@ -575,7 +669,9 @@ ACCEPTED = [
     pytest.param("size", "large", "large", id="a word of an enumeration"),
     pytest.param("subscribed", True, True, id="true"),
     pytest.param("subscribed", False, False, id="false"),
-    pytest.param("settings", {"a": [1, None, {"b": "ü"}]}, {"a": [1, None, {"b": "ü"}]}, id="JSON in JSON"),
+    pytest.param(
+        "settings", {"a": [1, None, {"b": "ü"}]}, {"a": [1, None, {"b": "ü"}]}, id="JSON in JSON"
+    ),
     pytest.param("token", GUID, uuid.UUID(GUID), id="a UUID"),
     pytest.param("level", 9, 9, id="a value in place of the default"),
 ]
@@ -591,7 +687,9 @@ def test_a_registration_may_give(name: str, value: Any, stored: Any, new_site: N
     assert site.users()[0].level == (9 if name == "level" else 7)
 
 
-def test_a_registration_may_give_all_of_that_on_each_database(database: str, new_site: NewSite) -> None:
+def test_a_registration_may_give_all_of_that_on_each_database(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
     for number, row in enumerate(ACCEPTED):
         name, value, stored = row.values
@@ -647,7 +745,9 @@ def test_a_registration_may_not_give(name: str, value: Any, new_site: NewSite) -
     assert site.users() == []
 
 
-def test_a_registration_may_not_give_any_of_that_on_each_database(database: str, new_site: NewSite) -> None:
+def test_a_registration_may_not_give_any_of_that_on_each_database(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
     for row in REFUSED:
         name, value = row.values
@@ -671,7 +771,9 @@ def test_a_registration_may_not_give_any_of_that_on_each_database(database: str,
         pytest.param("settings", 1e300, id="a large number in JSON"),
     ],
 )
-def test_what_a_database_may_refuse_is_stored_or_a_400(name: str, value: Any, database: str, new_site: NewSite) -> None:
+def test_what_a_database_may_refuse_is_stored_or_a_400(
+    name: str, value: Any, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
     reply = site.register("alice", **{"company": "", name: value})
     assert reply.status_code in (201, 400)
@@ -680,11 +782,16 @@ def test_what_a_database_may_refuse_is_stored_or_a_400(name: str, value: Any, da
     assert site.register("bob", company="").status_code == 201
 
 
-def test_a_number_that_json_has_no_word_for_is_not_stored_in_json(database: str, new_site: NewSite) -> None:
+def test_a_number_that_json_has_no_word_for_is_not_stored_in_json(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
-    body = json.dumps({"username": "alice", "email": "alice@example.com", "company": "", "settings": 0})
+    body = json.dumps(
+        {"username": "alice", "email": "alice@example.com", "company": "", "settings": 0}
+    )
     body = body.replace(
-        '"settings": 0', f'"settings": [1e400], "password": "{PASSWORD}", "password_confirm": "{PASSWORD}"'
+        '"settings": 0',
+        f'"settings": [1e400], "password": "{PASSWORD}", "password_confirm": "{PASSWORD}"',
     )
     reply = site.post("register", data=body, content_type="application/json")
     assert reply.status_code == 400
@@ -693,7 +800,9 @@ def test_a_number_that_json_has_no_word_for_is_not_stored_in_json(database: str,
 
 def test_json_as_deep_as_python_reads_is_stored_or_a_400(new_site: NewSite) -> None:
     site = new_site(define=define_each_type, USER_PUBLIC_FIELDS=EACH_TYPE)
-    start = json.dumps({"username": "alice", "email": "alice@example.com", "company": "", "password": PASSWORD})[:-1]
+    start = json.dumps(
+        {"username": "alice", "email": "alice@example.com", "company": "", "password": PASSWORD}
+    )[:-1]
     seen = set()
     for depth in (*range(10, 100, 30), *range(500, 1100, 6)):
         nested = "[" * depth + "]" * depth
@@ -712,7 +821,9 @@ def test_what_must_have_a_value_is_asked_for(new_site: NewSite) -> None:
         ["username", "email", "company", "password", "password_confirm"], required
     )
     null = dict.fromkeys(["username", "email", "company", "level", "password", "password_confirm"])
-    assert site.post("register", null).get_json() == {key: ["This field may not be null."] for key in null}
+    assert site.post("register", null).get_json() == {
+        key: ["This field may not be null."] for key in null
+    }
 
 
 def test_a_nullable_login_field_is_asked_for_all_the_same(new_site: NewSite) -> None:
@@ -723,13 +834,18 @@ def test_a_nullable_login_field_is_asked_for_all_the_same(new_site: NewSite) -> 
     assert site.users() == []
 
 
-def test_an_account_without_an_address_is_refused_where_it_is_to_be_verified(new_site: NewSite) -> None:
+def test_an_account_without_an_address_is_refused_where_it_is_to_be_verified(
+    new_site: NewSite,
+) -> None:
     nullable = own_model(email=lambda: mapped_column(String(254), unique=True))
     body = {"username": "alice", "password": PASSWORD, "password_confirm": PASSWORD}
     site = new_site(define=nullable)
     for given in (body, {**body, "email": None}):
         reply = site.post("register", given)
-        assert (reply.status_code, reply.get_json()["code"]) == (400, "user-without-email-nonverifiable")
+        assert (reply.status_code, reply.get_json()["code"]) == (
+            400,
+            "user-without-email-nonverifiable",
+        )
     assert site.users() == []
     site = new_site(define=nullable, REGISTER_VERIFICATION_ENABLED=False)
     assert site.post("register", body).status_code == 201
@@ -761,12 +877,16 @@ def test_usernames_are_the_same_whatever_the(first: str, second: str, new_site: 
         assert [user.username for user in site.users()] == [one]
 
 
-def test_usernames_are_the_same_or_not_on_each_database(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_usernames_are_the_same_or_not_on_each_database(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database)
     for name in ("mike", "mıke", "míke", "mikė", "mike.", "mikes", "Straße"):
         assert (
             name,
-            site.register(name, email=f"m{ord(name[1])}{len(name)}{ord(name[-1])}@example.com").status_code,
+            site.register(
+                name, email=f"m{ord(name[1])}{len(name)}{ord(name[-1])}@example.com"
+            ).status_code,
         ) == (
             name,
             201,
@@ -790,7 +910,9 @@ def test_a_username_is_kept_and_shown_as_typed(database: str, new_site: NewSite)
     assert (user.username, user.username_key) == ("ＡliＣe", "alice")
 
 
-def test_a_model_without_a_key_of_usernames_keeps_and_compares_their_nfkc_form(new_site: NewSite) -> None:
+def test_a_model_without_a_key_of_usernames_keeps_and_compares_their_nfkc_form(
+    new_site: NewSite,
+) -> None:
     site = new_site(define=own_model())
     assert site.register("ＡliＣe", email="a@example.com").get_json()["username"] == "AliCe"
     assert site.register("AliCe", email="b@example.com").status_code == 400
@@ -800,7 +922,18 @@ def test_a_model_without_a_key_of_usernames_keeps_and_compares_their_nfkc_form(n
 
 @each_row(
     "name",
-    ["a", "ålice", "李明", "a.b+c-d_e", "Ἀλέξανδρος", "0", "x" * 150, "é" * 150, "e\u0301" * 75, "﷼"],
+    [
+        "a",
+        "ålice",
+        "李明",
+        "a.b+c-d_e",
+        "Ἀλέξανδρος",
+        "0",
+        "x" * 150,
+        "é" * 150,
+        "e\u0301" * 75,
+        "﷼",
+    ],
     ids=lambda name: f"{name[:10]} of {len(name)}",
 )
 def test_a_username_may_be(name: str, site: Site) -> None:
@@ -853,13 +986,23 @@ def test_a_username_follows_the_applications_pattern(new_site: NewSite) -> None:
     for name in ("al", "alicealice", "Alice", "al1ce", "alice\n"):
         assert site.register(name, email="alice@example.com").get_json() == refusal
     assert site.register("alice").status_code == 201
-    assert site.register("ｂｏｂ", email="bob@example.com").status_code == 201  # the pattern sees the normal form
+    assert (
+        site.register("ｂｏｂ", email="bob@example.com").status_code == 201
+    )  # the pattern sees the normal form
 
 
 # Addresses
 
 ALIASES = ["Mike@x.org", "MIKE@X.ORG", "mike@X.org"]
-STRANGERS = ["mıke@x.org", "míke@x.org", "mike@x.org ", " mike@x.org", "mike@x.org\n", "mikes@x.org", "mike@x.orġ"]
+STRANGERS = [
+    "mıke@x.org",
+    "míke@x.org",
+    "mike@x.org ",
+    " mike@x.org",
+    "mike@x.org\n",
+    "mikes@x.org",
+    "mike@x.orġ",
+]
 
 
 @each_row("model", [define_user, own_model()], ids=["the mixin", "a plain model"])
@@ -876,7 +1019,7 @@ def test_an_alias_of_an_address_is_that_address_and_no_other_is(
         site.outbox.clear()
         assert site.register(f"alias{number}", email=address).status_code == 201
         assert [mail.recipients for mail in site.outbox] == [["mike@x.org"]]
-        assert [user.email for user in site.users()] == ["mike@x.org"]
+        assert [user.email for user in accounts(site)] == ["mike@x.org"]
     for number, address in enumerate(STRANGERS):
         clock.advance(61)
         site.outbox.clear()
@@ -905,9 +1048,13 @@ def test_a_new_link_goes_to_the_stored_address_and_to_nobody_elses(
 def test_an_address_that_only_the_collation_takes_for_another_gets_no_mail(
     database: str, new_site: NewSite, clock: Clock
 ) -> None:
-    site = new_site(database, define=own_model())  # whose columns have the database's default collation
+    site = new_site(
+        database, define=own_model()
+    )  # whose columns have the database's default collation
     with site.app.app_context():
-        site.db.session.add(site.User(username="owner", email="míke@x.org", password_hash="x", is_verified=False))
+        site.db.session.add(
+            site.User(username="owner", email="míke@x.org", password_hash="x", is_verified=False)
+        )
         site.db.session.commit()
     site.post("resend-verification", {"email": "mike@x.org"})
     site.post("resend-verification", {"login": "OWNÉR"})
@@ -947,12 +1094,15 @@ def test_an_address_may_not_be(address: Any, site: Site) -> None:
     assert (site.users(), site.outbox) == ([], [])
 
 
-def test_an_address_of_an_international_domain_is_one_address_however_it_is_written(site: Site, clock: Clock) -> None:
+def test_an_address_of_an_international_domain_is_one_address_however_it_is_written(
+    site: Site, clock: Clock
+) -> None:
     assert site.register("alice", email="alice@bücher.example.com").status_code == 201
     assert site.outbox[0].recipients == ["alice@xn--bcher-kva.example.com"]
     clock.advance(61)
     assert site.register("bob", email="Alice@XN--BCHER-KVA.example.com").status_code == 201
-    assert len(site.users()) == 1
+    assert site.outbox[1].recipients == site.outbox[0].recipients
+    assert len(accounts(site)) == 1
 
 
 # Look-ups
@@ -995,7 +1145,11 @@ def many(site: Site) -> None:
         site.db.session.commit()
         table = "users"
         site.db.session.execute(
-            text({"mysql": f"ANALYZE TABLE {table}"}.get(site.db.engine.dialect.name, f"ANALYZE {table}"))
+            text(
+                {"mysql": f"ANALYZE TABLE {table}"}.get(
+                    site.db.engine.dialect.name, f"ANALYZE {table}"
+                )
+            )
         )
         site.db.session.commit()
 
@@ -1015,14 +1169,20 @@ def by_unique_index(site: Site, plan: str) -> bool:
         return "SEARCH users USING" in plan and "SCAN" not in plan
     if name.startswith("postgresql"):
         return "Index" in plan and "Seq Scan" not in plan
-    if "Impossible WHERE noticed after reading const tables" in plan:  # looked in a unique index, and there was none
+    if (
+        "Impossible WHERE noticed after reading const tables" in plan
+    ):  # looked in a unique index, and there was none
         return True
     kinds = ("'type': 'const'", "'type': 'range'", "'Extra': 'Using union(")
     return any(kind in plan for kind in kinds) and "'key': None" not in plan
 
 
-@each_row("name", ["the mixin", "the mixin without a username", "a UUID key", "another column in links"])
-def test_every_look_up_uses_a_unique_index(name: str, database: str, new_site: NewSite, clock: Clock) -> None:
+@each_row(
+    "name", ["the mixin", "the mixin without a username", "a UUID key", "another column in links"]
+)
+def test_every_look_up_uses_a_unique_index(
+    name: str, database: str, new_site: NewSite, clock: Clock
+) -> None:
     kind = KINDS[name]
     site = kind.site(new_site, database)
     many(site)
@@ -1065,23 +1225,43 @@ def test_create_user_makes_what_a_registration_would(database: str, new_site: Ne
     site = new_site(database, define=define_administrators)
     with site.app.app_context():
         user = site.registration.create_user(
-            username="ＡliＣe", email="Alice@Example.COM", password=PASSWORD, is_admin=True, role="administrator"
+            username="ＡliＣe",
+            email="Alice@Example.COM",
+            password=PASSWORD,
+            is_admin=True,
+            role="administrator",
         )
         assert user.id is not None
         site.db.session.commit()
     user = site.users()[0]
-    assert (user.username, user.username_key, user.email) == ("ＡliＣe", "alice", "alice@example.com")
-    assert (user.is_verified, user.is_active, user.is_admin, user.role) == (True, True, True, "administrator")
+    assert (user.username, user.username_key, user.email) == (
+        "ＡliＣe",
+        "alice",
+        "alice@example.com",
+    )
+    assert (user.is_verified, user.is_active, user.is_admin, user.role) == (
+        True,
+        True,
+        True,
+        "administrator",
+    )
     assert user.password_hash.startswith("$argon2id$")
-    assert len(user.security_stamp) == 32
+    assert len(user.security_stamp) == 22
     assert site.outbox == []
 
 
-def test_the_mixin_keeps_a_name_that_an_application_writes_itself(database: str, new_site: NewSite) -> None:
+def test_the_mixin_keeps_a_name_that_an_application_writes_itself(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     with site.app.app_context():
         password_hash = site.app.extensions["registration"].passwords.hash(PASSWORD)
-        user = site.User(username="ＡliＣe", email="Alice@Example.COM", password_hash=password_hash, is_verified=True)
+        user = site.User(
+            username="ＡliＣe",
+            email="Alice@Example.COM",
+            password_hash=password_hash,
+            is_verified=True,
+        )
         site.db.session.add(user)
         site.db.session.commit()
     assert site.post("login", {"login": "alice", "password": PASSWORD}).status_code == 200
@@ -1094,17 +1274,23 @@ def test_the_mixin_keeps_a_name_that_an_application_writes_itself(database: str,
 
 def test_create_user_makes_pending_users_as_well(site: Site, clock: Clock) -> None:
     with site.app.app_context():
-        site.registration.create_user(username="alice", email="alice@example.com", password=PASSWORD, verified=False)
+        site.registration.create_user(
+            username="alice", email="alice@example.com", password=PASSWORD, verified=False
+        )
         site.db.session.commit()
     assert not site.users()[0].is_verified
     site.post("resend-verification", {"login": "alice"})
     assert site.verify().status_code == 200
 
 
-def test_create_user_flushes_and_leaves_the_commit_to_the_caller(database: str, new_site: NewSite) -> None:
+def test_create_user_flushes_and_leaves_the_commit_to_the_caller(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     with site.app.app_context():
-        site.registration.create_user(username="alice", email="alice@example.com", password=PASSWORD)
+        site.registration.create_user(
+            username="alice", email="alice@example.com", password=PASSWORD
+        )
         assert site.db.session.scalars(select(site.User)).one().username == "alice"
         site.db.session.rollback()
     assert site.users() == []
@@ -1117,14 +1303,22 @@ def test_create_user_flushes_and_leaves_the_commit_to_the_caller(database: str, 
         pytest.param({"email": "alice"}, ["email"], id="an address that is none"),
         pytest.param({"password": "password"}, ["password"], id="a weak password"),
         pytest.param(
-            {"password": PASSWORD + "".join(map(str, range(100, 200)))}, ["password"], id="a password that is too long"
+            {"password": PASSWORD + "".join(map(str, range(100, 200)))},
+            ["password"],
+            id="a password that is too long",
         ),
         pytest.param(
-            {"username": "a b", "email": "a", "password": "a"}, ["email", "password", "username"], id="all of that"
+            {"username": "a b", "email": "a", "password": "a"},
+            ["email", "password", "username"],
+            id="all of that",
         ),
         pytest.param({"username": "TAKEN"}, ["username"], id="a taken name"),
         pytest.param({"email": "Taken@example.com"}, ["email"], id="a taken address"),
-        pytest.param({"username": "Taken", "email": "Taken@example.com"}, ["email", "username"], id="both taken"),
+        pytest.param(
+            {"username": "Taken", "email": "Taken@example.com"},
+            ["email", "username"],
+            id="both taken",
+        ),
     ],
 )
 def test_create_user_refuses_and_leaves_the_callers_transaction_usable(
@@ -1135,7 +1329,15 @@ def test_create_user_refuses_and_leaves_the_callers_transaction_usable(
         create = site.registration.create_user
         create(username="taken", email="taken@example.com", password=PASSWORD)
         with pytest.raises(ValidationError) as caught:
-            create(**{"username": "alice", "email": "alice@example.com", "password": PASSWORD, **fields}, verified=True)
+            create(
+                **{
+                    "username": "alice",
+                    "email": "alice@example.com",
+                    "password": PASSWORD,
+                    **fields,
+                },
+                verified=True,
+            )
         assert sorted(caught.value.messages_dict) == complains_of
         create(username="bob", email="bob@example.com", password=PASSWORD)
         site.db.session.commit()
@@ -1163,25 +1365,42 @@ def test_a_username_that_a_model_has_but_nobody_needs_is_left_out(new_site: NewS
 
 
 def test_create_user_does_not_know_columns_that_the_model_has_not(site: Site) -> None:
-    with site.app.app_context(), pytest.raises(TypeError, match="User has no column nickname, colour"):
+    with (
+        site.app.app_context(),
+        pytest.raises(TypeError, match="User has no column nickname, colour"),
+    ):
         site.registration.create_user(
-            username="alice", email="alice@example.com", password=PASSWORD, nickname="x", colour="red"
+            username="alice",
+            email="alice@example.com",
+            password=PASSWORD,
+            nickname="x",
+            colour="red",
         )
 
 
 def test_create_user_needs_what_the_database_needs(database: str, new_site: NewSite) -> None:
-    site = new_site(database, define=mixin_and(company=text_column(nullable=False)), USER_PUBLIC_FIELDS=["company"])
+    site = new_site(
+        database,
+        define=mixin_and(company=text_column(nullable=False)),
+        USER_PUBLIC_FIELDS=["company"],
+    )
     with site.app.app_context():
         with pytest.raises(ValidationError):
-            site.registration.create_user(username="alice", email="alice@example.com", password=PASSWORD)
-        site.registration.create_user(username="bob", email="bob@example.com", password=PASSWORD, company="x")
+            site.registration.create_user(
+                username="alice", email="alice@example.com", password=PASSWORD
+            )
+        site.registration.create_user(
+            username="bob", email="bob@example.com", password=PASSWORD, company="x"
+        )
         site.db.session.commit()
     assert [user.username for user in site.users()] == ["bob"]
 
 
 def test_an_application_that_stores_an_address_itself_stores_it_in_lower_case(site: Site) -> None:
     with site.app.app_context():
-        site.db.session.add(site.User(username="Alice", email="Alice@Example.com", password_hash="x"))
+        site.db.session.add(
+            site.User(username="Alice", email="Alice@Example.com", password_hash="x")
+        )
         site.db.session.commit()
     user = site.users()[0]
     assert (user.email, user.username, user.username_key) == ("alice@example.com", "Alice", "alice")

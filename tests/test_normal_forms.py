@@ -1,4 +1,5 @@
-"""The forms in which names and addresses are compared: the form of a form is that form, whatever was typed."""
+"""The forms in which names and addresses are compared: the form of a form is that form, whatever
+was typed."""
 
 from __future__ import annotations
 
@@ -10,7 +11,12 @@ import unicodedata
 from hypothesis import given, seed
 from hypothesis import strategies as st
 
-from flask_registration.users.identifiers import EMAIL_MAX_LENGTH, email_key, recipient_address, username_key
+from flask_registration.users.identifiers import (
+    EMAIL_MAX_LENGTH,
+    email_key,
+    recipient_address,
+    username_key,
+)
 from flask_registration.users.mixins import USERNAME_KEY_MAX_LENGTH, USERNAME_MAX_LENGTH
 
 SEED = int(os.environ.get("TEST_SEED") or random.randrange(2**32))
@@ -18,7 +24,9 @@ print(f"TEST_SEED={SEED}")
 
 typed_names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 labels = st.text(st.characters(categories=["Ll", "Lu", "Lo", "Nd", "Mn"]), min_size=1, max_size=10)
-domains = st.builds("{}.{}".format, labels, st.sampled_from(["com", "org", "Ελ", "рф"])) | st.just("Straße.de")
+domains = st.builds("{}.{}".format, labels, st.sampled_from(["com", "org", "Ελ", "рф"])) | st.just(
+    "Straße.de"
+)
 typed_addresses = st.emails() | st.builds(
     "{}@{}".format, st.from_regex(r"[A-Za-z0-9.+_'-]{1,12}", fullmatch=True), domains
 )
@@ -43,7 +51,9 @@ def test_the_key_of_a_username_is_its_own_key(name: str) -> None:
 
 @seed(SEED)
 @given(typed_names, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
-def test_a_username_has_one_key_however_it_is_composed_and_in_whichever_case(name: str, form: str) -> None:
+def test_a_username_has_one_key_however_it_is_composed_and_in_whichever_case(
+    name: str, form: str
+) -> None:
     key = username_key(name)
     assert username_key(unicodedata.normalize(form, name)) == key  # type: ignore[arg-type]
     assert username_key(name.casefold()) == key
@@ -51,7 +61,11 @@ def test_a_username_has_one_key_however_it_is_composed_and_in_whichever_case(nam
 
 def test_the_key_of_every_character_is_its_own_key_and_fits_in_its_column() -> None:
     characters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
-    awkward = [one for one in characters if not (one == one.casefold() and unicodedata.is_normalized("NFKC", one))]
+    awkward = [
+        one
+        for one in characters
+        if not (one == one.casefold() and unicodedata.is_normalized("NFKC", one))
+    ]
     assert len(awkward) > 5000
     keys = {one: username_key(one) for one in awkward}
     assert [one for one, key in keys.items() if username_key(key) != key] == []
@@ -62,7 +76,9 @@ def test_the_key_of_every_character_is_its_own_key_and_fits_in_its_column() -> N
 
 @seed(SEED)
 @given(typed_addresses)
-def test_the_form_of_an_address_is_its_own_form_in_any_case_and_one_that_mail_takes(address: str) -> None:
+def test_the_form_of_an_address_is_its_own_form_in_any_case_and_one_that_mail_takes(
+    address: str,
+) -> None:
     key = key_or_none(address)
     if key is not None:
         assert email_key(key, test_environment=False) == key == key.lower()

@@ -1,4 +1,5 @@
-"""Many send from one outbox, and some die in between: every mail leaves, and none twice without need."""
+"""Many send from one outbox, and some die in between: every mail leaves, and none twice without
+need."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ def waiting(site: Site, count: int, clock: Clock) -> list[str]:
 def test_several_senders_share_the_work(database: str, new_site: NewSite, clock: Clock) -> None:
     site = new_site(database, **OUTBOX)
     due = waiting(site, 12, clock)
-    sender = site.app.extensions["registration"].outbox
+    sender = site.app.extensions["registration"].extras["outbox"]
     barrier = threading.Barrier(4, timeout=TIMEOUT)
     told: list[Any] = []
 
@@ -64,19 +65,25 @@ def test_several_senders_share_the_work(database: str, new_site: NewSite, clock:
     assert {(row.state, row.tries) for row in letters(site)} == {("sent", 2)}
 
 
-def test_a_mail_that_another_is_taking_is_passed_over(server_database: str, new_site: NewSite, clock: Clock) -> None:
+def test_a_mail_that_another_is_taking_is_passed_over(
+    server_database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(server_database, **OUTBOX)
     _, second = waiting(site, 2, clock)
     engine = create_engine(server_database)
     with engine.begin() as other:
-        other.execute(select(site.Outbox.id).where(site.Outbox.id == letters(site)[0].id).with_for_update())
+        other.execute(
+            select(site.Outbox.id).where(site.Outbox.id == letters(site)[0].id).with_for_update()
+        )
         assert send_mail(site) == "Sent 1, failed 0."
     engine.dispose()
     assert [message.recipients for message in site.outbox] == [[second]]
     assert send_mail(site) == "Sent 1, failed 0."
 
 
-def test_who_was_not_fast_enough_takes_the_next_one(new_site: NewSite, sqlite_url: str, clock: Clock) -> None:
+def test_who_was_not_fast_enough_takes_the_next_one(
+    new_site: NewSite, sqlite_url: str, clock: Clock
+) -> None:
     """Where rows are not passed over, the condition of the UPDATE decides."""
     site = new_site(sqlite_url, **OUTBOX)
     due = waiting(site, 2, clock)
@@ -87,7 +94,9 @@ def test_who_was_not_fast_enough_takes_the_next_one(new_site: NewSite, sqlite_ur
         if statement.startswith("UPDATE outbox") and not taken:
             taken.append(1)
             with faster.begin() as other:
-                other.execute(text("UPDATE outbox SET tries = tries + 1, due_at = '2100-01-01' WHERE id = 1"))
+                other.execute(
+                    text("UPDATE outbox SET tries = tries + 1, due_at = '2100-01-01' WHERE id = 1")
+                )
 
     with site.app.app_context():
         event.listen(site.db.engine, "before_cursor_execute", overtake)
@@ -113,7 +122,9 @@ def during_the_first_mail(site: Site, do: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def test_a_sender_has_a_mail_to_itself_while_its_lease_lasts(new_site: NewSite, sqlite_url: str, clock: Clock) -> None:
+def test_a_sender_has_a_mail_to_itself_while_its_lease_lasts(
+    new_site: NewSite, sqlite_url: str, clock: Clock
+) -> None:
     site = new_site(sqlite_url, **OUTBOX)
     waiting(site, 1, clock)
     said: list[str] = []
@@ -186,13 +197,15 @@ START = """
     from tests.site import make_site
     from flask_registration import user_registered
 
-    site = make_site(sys.argv[1], config={"TESTING": False, "MAIL_SUPPRESS_SEND": False, "MAIL_SERVER": "localhost",
-                     "MAIL_PORT": int(sys.argv[2])}, **OUTBOX)
+    config = {"TESTING": False, "MAIL_SUPPRESS_SEND": False}
+    config |= {"MAIL_SERVER": "localhost", "MAIL_PORT": int(sys.argv[2])}
+    site = make_site(sys.argv[1], config=config, **OUTBOX)
 """
 
 
 def process(script: str, url: str, port: int) -> subprocess.Popen[str]:
-    """A process with an application of its own on this database and this mail server, which runs this."""
+    """A process with an application of its own on this database and this mail server, which runs
+    this."""
     code = textwrap.dedent(START) + textwrap.dedent(script)
     return subprocess.Popen([sys.executable, "-c", code, url, str(port)], cwd=ROOT, text=True)
 
@@ -210,7 +223,9 @@ def deliver(site: Site, server: SMTPServer) -> None:
     assert send_mail(site) == "Sent 1, failed 0."
 
 
-def test_a_process_that_is_killed_after_the_commit_loses_no_mail(killed: Site, server_database: str) -> None:
+def test_a_process_that_is_killed_after_the_commit_loses_no_mail(
+    killed: Site, server_database: str
+) -> None:
     script = """
         def die(app, **kwargs):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,8 @@ from sqlalchemy import event
 from werkzeug.security import generate_password_hash
 from zxcvbn_rs_py import zxcvbn
 
-from flask_registration import BodySchema, mail_failed, passwords, user_activated, user_registered
+from flask_registration import BodySchema, mail_failed, user_activated, user_registered
+from flask_registration.auth import passwords
 from flask_registration.auth.passwords import password_hash
 
 from .site import CHEAP_HASHER, PASSWORD, Site
@@ -53,10 +54,12 @@ def test_nothing_is_cut_off_a_password_of(length: int, character: str, new_site:
 
 @each_row("length", [257, 300, 4096])
 @each_row("character", ["x", "é", "\u0301"])
-def test_a_password_is_refused_that_has_more_than_256_characters(length: int, character: str, site: Site) -> None:
+def test_a_password_is_refused_that_has_more_than_256_characters(
+    length: int, character: str, site: Site
+) -> None:
     reply = site.register(password=character * length)
     assert reply.status_code == 400
-    assert reply.get_json()["password"] == ["A password has at most 256 characters."]
+    assert reply.get_json()["password"] == ["Use at most 256 characters."]
     assert site.users() == []
 
 
@@ -70,13 +73,17 @@ def test_a_password_is_refused_that_has_more_than_256_characters(length: int, ch
         pytest.param("", False, id="nothing"),
     ],
 )
-def test_a_password_has_eight_characters_at_the_least(password: str, accepted: bool, new_site: NewSite) -> None:
+def test_a_password_has_eight_characters_at_the_least(
+    password: str, accepted: bool, new_site: NewSite
+) -> None:
     site = new_site(PASSWORD_MIN_STRENGTH=0)
     reply = site.register(password=password)
     assert reply.status_code == (201 if accepted else 400)
     if not accepted:
         blank = ["This field may not be blank."]
-        assert reply.get_json()["password"] == (["A password needs at least 8 characters."] if password else blank)
+        assert reply.get_json()["password"] == (
+            ["Use at least 8 characters."] if password else blank
+        )
 
 
 @each_row(("minimum", "accepted"), [(0, True), (28, True), (29, False), (64, False)])
@@ -86,7 +93,7 @@ def test_the_least_length_is_a_setting(minimum: int, accepted: bool, new_site: N
     reply = site.register(password=PASSWORD)
     assert reply.status_code == (201 if accepted else 400)
     if not accepted:
-        assert reply.get_json()["password"] == [f"A password needs at least {minimum} characters."]
+        assert reply.get_json()["password"] == [f"Use at least {minimum} characters."]
 
 
 # Before anything else looks at it
@@ -103,7 +110,9 @@ def test_a_password_that_is_too_long_is_neither_normalised_nor_rated_nor_hashed(
     monkeypatch.setattr("flask_registration.auth.passwords.zxcvbn", never)
     monkeypatch.setattr(type(CHEAP_HASHER), "hash", never)
     monkeypatch.setattr("unicodedata.normalize", refusing_long_text)
-    reply = site.register(**{"password": PASSWORD, "password_confirm": PASSWORD, field: "e\u0301" * length})
+    reply = site.register(
+        **{"password": PASSWORD, "password_confirm": PASSWORD, field: "e\u0301" * length}
+    )
     assert reply.status_code == 400
     assert field in reply.get_json()
 
@@ -130,7 +139,10 @@ def test_nor_is_it_where_the_applications_own_schema_bounds_nothing(
     monkeypatch.setattr("unicodedata.normalize", refusing_long_text)
     overlong = "e\u0301" * 257
     reply = site.register("bob", password=overlong)
-    assert (reply.status_code, reply.get_json()) == (400, {"password": ["A password has at most 256 characters."]})
+    assert (reply.status_code, reply.get_json()) == (
+        400,
+        {"password": ["Use at most 256 characters."]},
+    )
     reply = site.post("login", {"login": "alice", "password": overlong})
     assert (reply.status_code, reply.get_json()["code"]) == (400, "login-invalid")
 
@@ -250,8 +262,12 @@ def test_the_two_passwords_must_be_the_same(new_site: NewSite) -> None:
         {"password_confirm": ["The two passwords do not match."]},
     )
     body = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
-    assert site.post("register", body).get_json() == {"password_confirm": ["This field is required."]}
-    assert new_site(REGISTER_SCHEMA_PASSWORD_CONFIRM=False).post("register", body).status_code == 201
+    assert site.post("register", body).get_json() == {
+        "password_confirm": ["This field is required."]
+    }
+    assert (
+        new_site(REGISTER_SCHEMA_PASSWORD_CONFIRM=False).post("register", body).status_code == 201
+    )
 
 
 # Policy
@@ -284,7 +300,9 @@ def test_no_kind_of_character_is_asked_for(password: str, site: Site) -> None:
         pytest.param("P@ssw0rd1", "", id="a common password in disguise"),
     ],
 )
-def test_a_password_that_is_easy_to_guess_is_refused_with_advice(password: str, says: str, site: Site) -> None:
+def test_a_password_that_is_easy_to_guess_is_refused_with_advice(
+    password: str, says: str, site: Site
+) -> None:
     reply = site.register(password=password)
     assert reply.status_code == 400
     assert list(reply.get_json()) == ["password"]
@@ -301,7 +319,9 @@ def test_a_password_that_is_easy_to_guess_is_refused_with_advice(password: str, 
         pytest.param("zxqvb nw", "This password is too easy to guess.", id="none"),
     ],
 )
-def test_the_advice_is_all_that_zxcvbn_has_to_say_with(password: str, warning: str | None, site: Site) -> None:
+def test_the_advice_is_all_that_zxcvbn_has_to_say_with(
+    password: str, warning: str | None, site: Site
+) -> None:
     feedback = zxcvbn(password).feedback
     assert feedback is not None
     assert bool(feedback.warning) is not bool(warning)
@@ -331,7 +351,9 @@ def test_where_zxcvbn_has_nothing_to_say_we_do(new_site: NewSite) -> None:
         ),
     ],
 )
-def test_a_password_is_refused_that_is_made_of_the(password: str, settings: dict[str, Any], new_site: NewSite) -> None:
+def test_a_password_is_refused_that_is_made_of_the(
+    password: str, settings: dict[str, Any], new_site: NewSite
+) -> None:
     person = {
         "username": "zaphodbeeblebrox",
         "email": "tricillian.mc-4@heartofgold-infinite.example",
@@ -356,7 +378,9 @@ def test_a_password_is_refused_that_is_made_of_the(password: str, settings: dict
         (4, PASSWORD, True),
     ],
 )
-def test_the_least_strength_is_a_setting(strength: int, password: str, accepted: bool, new_site: NewSite) -> None:
+def test_the_least_strength_is_a_setting(
+    strength: int, password: str, accepted: bool, new_site: NewSite
+) -> None:
     site = new_site(PASSWORD_MIN_STRENGTH=strength)
     assert site.register(password=password).status_code == (201 if accepted else 400)
 
@@ -376,16 +400,22 @@ def no_colours(password: str, *, user_inputs: list[str], **_: Any) -> None:
 
 def test_an_application_has_validators_of_its_own_instead(new_site: NewSite) -> None:
     site = new_site(PASSWORD_VALIDATORS=[no_colours])
-    assert site.register("bob", password="red bob").get_json() == {"password": ["No colours, please."]}
-    assert site.register("bob", password="bob").get_json() == {"password": ["Not your name.", "Really not."]}
+    assert site.register("bob", password="red bob").get_json() == {
+        "password": ["No colours, please."]
+    }
+    assert site.register("bob", password="bob").get_json() == {
+        "password": ["Not your name.", "Really not."]
+    }
     assert site.register("bob", password="x").status_code == 201
 
 
 def test_or_beside_ours_each_with_its_complaint(new_site: NewSite) -> None:
-    names = [f"flask_registration.auth.passwords.{name}" for name in ("long_enough", "strong_enough")]
+    names = [
+        f"flask_registration.auth.passwords.{name}" for name in ("long_enough", "strong_enough")
+    ]
     site = new_site(PASSWORD_VALIDATORS=[*names, "tests.test_passwords.no_colours"])
     messages = site.register("bob", password="red").get_json()["password"]
-    assert messages[0] == "A password needs at least 8 characters."
+    assert messages[0] == "Use at least 8 characters."
     assert messages[-1] == "No colours, please."
     assert len(messages) == 3
 
@@ -426,11 +456,23 @@ OWN = Argon2Hasher(time_cost=1, memory_cost=16, parallelism=1)
     [
         pytest.param(OWN, "$argon2id$v=19$m=16,t=1,p=1$", id="an object"),
         pytest.param(OwnHasher, "$argon2id$v=19$m=24,t=1,p=1$", id="a class"),
-        pytest.param("tests.test_passwords.OWN", "$argon2id$v=19$m=16,t=1,p=1$", id="an object's import string"),
-        pytest.param("tests.test_passwords:OwnHasher", "$argon2id$v=19$m=24,t=1,p=1$", id="a class's import string"),
+        pytest.param(
+            "tests.test_passwords.OWN",
+            "$argon2id$v=19$m=16,t=1,p=1$",
+            id="an object's import string",
+        ),
+        pytest.param(
+            "tests.test_passwords:OwnHasher",
+            "$argon2id$v=19$m=24,t=1,p=1$",
+            id="a class's import string",
+        ),
         pytest.param(BcryptHasher(rounds=4), "$2b$04$", id="another make"),
-        pytest.param(PasswordHash([OWN]), "$argon2id$v=19$m=16,t=1,p=1$", id="a whole PasswordHash"),
-        pytest.param(PasswordHash((BcryptHasher(rounds=4), OWN)), "$2b$04$", id="a PasswordHash of several"),
+        pytest.param(
+            PasswordHash([OWN]), "$argon2id$v=19$m=16,t=1,p=1$", id="a whole PasswordHash"
+        ),
+        pytest.param(
+            PasswordHash((BcryptHasher(rounds=4), OWN)), "$2b$04$", id="a PasswordHash of several"
+        ),
     ],
 )
 def test_an_applications_hasher_may_be(hasher: Any, start: str, new_site: NewSite) -> None:
@@ -439,8 +481,12 @@ def test_an_applications_hasher_may_be(hasher: Any, start: str, new_site: NewSit
     assert site.user(username="alice").password_hash.startswith(start)
 
 
-@each_row("password", ["x" * 73, "é" * 37, "x" * 256], ids=["73 bytes", "74 bytes", "256 characters"])
-def test_with_bcrypt_a_password_that_it_cannot_tell_from_another_is_no_500(password: str, new_site: NewSite) -> None:
+@each_row(
+    "password", ["x" * 73, "é" * 37, "x" * 256], ids=["73 bytes", "74 bytes", "256 characters"]
+)
+def test_with_bcrypt_a_password_that_it_cannot_tell_from_another_is_no_500(
+    password: str, new_site: NewSite
+) -> None:
     site = new_site(PASSWORD_HASHER=BcryptHasher(rounds=4), **ANYTHING)
     assert site.register(password=password).status_code in (201, 400)
 
@@ -455,9 +501,14 @@ class ShortHasher(Argon2Hasher):
 
 
 def test_a_password_that_is_longer_than_the_hasher_takes_is_told_so(new_site: NewSite) -> None:
-    site = new_site(PASSWORD_HASHER=ShortHasher(time_cost=1, memory_cost=8, parallelism=1), **ANYTHING)
+    site = new_site(
+        PASSWORD_HASHER=ShortHasher(time_cost=1, memory_cost=8, parallelism=1), **ANYTHING
+    )
     reply = site.register(password="x" * 73)
-    assert (reply.status_code, reply.get_json()) == (400, {"password": ["This password is too long."]})
+    assert (reply.status_code, reply.get_json()) == (
+        400,
+        {"password": ["This password is too long."]},
+    )
     assert site.register(password="x" * 72).status_code == 201
 
 
@@ -476,7 +527,9 @@ def django_hash(password: str, algorithm: str = "sha256", rounds: int = 1000) ->
 FOREIGN = [
     pytest.param(lambda p: generate_password_hash(p, "scrypt:1024:8:1"), id="werkzeug's scrypt"),
     pytest.param(lambda p: generate_password_hash(p, "pbkdf2:sha256:1000"), id="werkzeug's pbkdf2"),
-    pytest.param(lambda p: generate_password_hash(p, "pbkdf2:sha1:1000"), id="werkzeug's older pbkdf2"),
+    pytest.param(
+        lambda p: generate_password_hash(p, "pbkdf2:sha1:1000"), id="werkzeug's older pbkdf2"
+    ),
     pytest.param(django_hash, id="Django's pbkdf2"),
     pytest.param(lambda p: django_hash(p, "sha1"), id="Django's older pbkdf2"),
     pytest.param(lambda p: django_hash(p, rounds=1), id="Django's pbkdf2 of a single round"),
@@ -488,7 +541,9 @@ FOREIGN = [
 
 @each_row("make", FOREIGN)
 @each_row("password", [PASSWORD, "pässwörd 李明 👪"], ids=["ASCII", "Unicode"])
-def test_a_hash_is_recognised_and_upgraded_that_is(make: Callable[[str], str], password: str) -> None:
+def test_a_hash_is_recognised_and_upgraded_that_is(
+    make: Callable[[str], str], password: str
+) -> None:
     ours = password_hash(None)
     ok, updated = ours.verify_and_update(password, make(password))
     assert ok
@@ -501,7 +556,8 @@ def test_a_hash_is_recognised_and_upgraded_that_is(make: Callable[[str], str], p
 
 
 def test_bcrypts_hashes_of_long_passwords_stay_good() -> None:
-    """It never looked at more than 72 bytes; a password that was good before must be so afterwards."""
+    """It never looked at more than 72 bytes; a password that was good before must be so
+    afterwards."""
     stored = BcryptHasher(rounds=4).hash("x" * 72)
     assert password_hash(None).verify("x" * 100, stored)
     assert password_hash(None).verify("é" * 60, BcryptHasher(rounds=4).hash("é" * 36))
@@ -510,9 +566,9 @@ def test_bcrypts_hashes_of_long_passwords_stay_good() -> None:
 
 def test_raised_parameters_upgrade_too() -> None:
     stored = password_hash(None).hash(PASSWORD)
-    ok, updated = password_hash(Argon2Hasher(time_cost=3, memory_cost=19456, parallelism=1)).verify_and_update(
-        PASSWORD, stored
-    )
+    ok, updated = password_hash(
+        Argon2Hasher(time_cost=3, memory_cost=19456, parallelism=1)
+    ).verify_and_update(PASSWORD, stored)
     assert ok
     assert updated is not None
     assert "$m=19456,t=3,p=1$" in updated
@@ -584,7 +640,9 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
         replies.append(site.register("carol", password=[canary]))
         replies.append(site.register("carol", password=canary + "\0"))
         replies.append(site.register(canary, email=f"{canary}@example.com", password="abc"))
-        replies.append(site.post("register", data=f'{{"password": "{canary}"', content_type="application/json"))
+        replies.append(
+            site.post("register", data=f'{{"password": "{canary}"', content_type="application/json")
+        )
         site.app.extensions["mail"].suppress = False
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("flask_registration.mail.dispatch.TimedConnection.configure_host", unable)
@@ -611,7 +669,9 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
     ("failure", "status"),
     [
         pytest.param(sqlite3.OperationalError("disk I/O error"), 503, id="is out of reach"),
-        pytest.param(sqlite3.ProgrammingError("it has no such column"), 500, id="is not as the model has it"),
+        pytest.param(
+            sqlite3.ProgrammingError("it has no such column"), 500, id="is not as the model has it"
+        ),
     ],
     anew=True,
 )
@@ -645,7 +705,10 @@ def test_no_link_turns_up_but_in_its_mail(site: Site, caplog: pytest.LogCaptureF
     def receive(sender: Any, **arguments: Any) -> None:
         told.append(repr(arguments))
 
-    with user_registered.connected_to(receive, site.app), user_activated.connected_to(receive, site.app):
+    with (
+        user_registered.connected_to(receive, site.app),
+        user_activated.connected_to(receive, site.app),
+    ):
         first = site.register("alice")
         link = site.link()
         second = site.verify()

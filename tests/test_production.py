@@ -56,16 +56,25 @@ class Production(NamedTuple):
         return call(*arguments, environment=self.environment)
 
     def answered(self) -> Counter[tuple[str, int]]:
-        """How many requests for accounts each host has answered with each status, as nginx has it."""
+        """How many requests for accounts each host has answered with each status, as nginx has
+        it."""
         lines = (self.folder / "access.log").read_text("utf-8").splitlines()
-        found = [re.fullmatch(r'\S+ "\w+ /accounts/[^"]*" (\d+) (\S.*) [\d.]+', line) for line in lines]
+        found = [
+            re.fullmatch(r'\S+ "\w+ /accounts/[^"]*" (\d+) (\S.*) [\d.]+', line) for line in lines
+        ]
         return Counter((each[2], int(each[1])) for each in found if each)
 
 
 def call(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(EXAMPLE / "run.sh"), *arguments]
     return subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
     )
 
 
@@ -78,7 +87,9 @@ def reachable(url: str) -> None:
 
 
 def database_url() -> str:
-    return make_url(SERVERS["postgresql"]).set(database=DATABASE).render_as_string(hide_password=False)
+    return (
+        make_url(SERVERS["postgresql"]).set(database=DATABASE).render_as_string(hide_password=False)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +105,11 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     letters, port, hosts = Letterbox(), free_port(), (free_port(), free_port())
     with smtp_server(answer=letters.take) as server:
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "COV_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("FLASK_", "COV_"))
+            },
             "BIN": str(Path(sys.executable).parent),
             "RUN_DIR": str(folder),
             "SECRET_KEY": secrets.token_hex(),
@@ -121,7 +136,9 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
         assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
         assert not folder.exists()
         with psycopg.connect(SERVERS["postgresql"].replace("+psycopg", "")) as connection:
-            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchall()
+            there = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+            ).fetchall()
         assert there == []
         for url in (REDIS_URL, BROKER_URL):
             if url.startswith("redis"):
@@ -136,15 +153,20 @@ def test_lives_go_by_two_hosts_as_by_one(production: Production) -> None:
     assert report.failures == []
     assert [status for status in report.statuses if status >= 500] == []
     assert (report.lives, report.mails - mails) == (LIVES, LIVES * MAILS)
-    wait_until(lambda: (production.answered() - before).total() == report.statuses.total())  # it logs after the reply
+    wait_until(
+        lambda: (production.answered() - before).total() == report.statuses.total()
+    )  # it logs after the reply
     answered = production.answered() - before
-    shares = [sum(count for (host, _), count in answered.items() if host == f"127.0.0.1:{port}") for port in hosts]
+    shares = [
+        sum(count for (host, _), count in answered.items() if host == f"127.0.0.1:{port}")
+        for port in hosts
+    ]
     assert sum(shares) == answered.total()
     assert min(shares) > sum(shares) / 4
     with psycopg.connect(database_url().replace("+psycopg", "")) as connection:
-        assert connection.execute("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM login)").fetchall() == [
-            (0, 0)
-        ]
+        assert connection.execute(
+            "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM login)"
+        ).fetchall() == [(0, 0)]
 
 
 def test_it_says_what_runs(production: Production) -> None:
@@ -177,8 +199,13 @@ def test_nginx_is_believed_and_nobody_else(production: Production) -> None:
     def seen(port: int, address: str) -> str:
         """The address of a login, as its owner is shown it."""
         client = Browser(port, address)
-        assert client.ask("POST", "/accounts/login/", {"login": name, "password": PASSWORD}, **lie)[0] == 200
-        (current,) = [login for login in client.ask("GET", "/accounts/logins/")[1] if login["current"]]
+        assert (
+            client.ask("POST", "/accounts/login/", {"login": name, "password": PASSWORD}, **lie)[0]
+            == 200
+        )
+        (current,) = [
+            login for login in client.ask("GET", "/accounts/logins/")[1] if login["current"]
+        ]
         client.close()
         return str(current["ip_address"])
 
@@ -196,11 +223,17 @@ def test_a_host_that_is_killed_is_missed_by_nobody_and_comes_back(production: Pr
     children = Path(f"/proc/{killed}/task/{killed}/children").read_text().split()
     for pid in [killed, *map(int, children)]:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(lives_on, [str(killed), *children])))  # then its connections are closed
+    wait_until(
+        lambda: not any(map(lives_on, [str(killed), *children]))
+    )  # then its connections are closed
     with closing(Browser(production.port, "127.0.5.8")) as browser:
         life(browser, "bereft", production.letters)
     assert [status for status in browser.statuses if status >= 500] == []
-    wait_until(lambda: pid_file.read_text().strip() not in ("", str(killed)) and listens(production.hosts[0]))
+    wait_until(
+        lambda: (
+            pid_file.read_text().strip() not in ("", str(killed)) and listens(production.hosts[0])
+        )
+    )
     assert "host-1 has ended, and is started again." in (production.folder / "run.log").read_text()
 
 
@@ -231,11 +264,17 @@ def test_the_size_of_a_row_is_measured_and_no_row_stays(production: Production) 
         pytest.skip("no psql here")
     url = database_url().replace("+psycopg", "")
     command = [psql, "--no-psqlrc", "-v", "rows=1000", "-f", str(EXAMPLE / "sizes.sql"), url]
-    measured = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout
+    measured = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT, check=True
+    ).stdout
     sizes = dict(re.findall(r"^ (\w+) +\| +(\d+)$", measured, re.MULTILINE))
     with psycopg.connect(url) as connection:
-        rows = connection.execute("SELECT (SELECT count(*) FROM login), (SELECT count(*) FROM outbox)").fetchall()
-        there = connection.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'").fetchall()
+        rows = connection.execute(
+            "SELECT (SELECT count(*) FROM login), (SELECT count(*) FROM outbox)"
+        ).fetchall()
+        there = connection.execute(
+            "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'"
+        ).fetchall()
     assert rows == [(0, 0)]
     assert sizes.keys() == {"users", "login", "outbox", *(name for (name,) in there)}
     assert 100 < int(sizes["users"]) < 1000
@@ -245,8 +284,15 @@ def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     if not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
         pytest.skip("no nginx here")
     nobody = f"postgresql+psycopg://postgres@127.0.0.1:{free_port()}/nowhere"
-    environment = {**os.environ, "BIN": str(Path(sys.executable).parent), "RUN_DIR": str(tmp_path / "run")}
-    started = call("start", environment={**environment, "SECRET_KEY": secrets.token_hex(), "DATABASE_URL": nobody})
+    environment = {
+        **os.environ,
+        "BIN": str(Path(sys.executable).parent),
+        "RUN_DIR": str(tmp_path / "run"),
+    }
+    started = call(
+        "start",
+        environment={**environment, "SECRET_KEY": secrets.token_hex(), "DATABASE_URL": nobody},
+    )
     assert started.returncode == 1
     assert "connection failed" in started.stderr
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.log"}
@@ -269,7 +315,12 @@ def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
         subprocess.run([str(tmp_path / "secrets.sh")], check=True)
         made = (tmp_path / ".env").read_text()
     values = dict(line.split("=") for line in made.splitlines())
-    assert values.keys() == {"SECRET_KEY", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD"}
+    assert values.keys() == {
+        "SECRET_KEY",
+        "POSTGRES_PASSWORD",
+        "RABBITMQ_PASSWORD",
+        "REDIS_PASSWORD",
+    }
     assert len({*values.values()}) == 4
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in values.values())
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
@@ -291,7 +342,15 @@ def compose() -> dict[str, Any]:
 def test_the_compose_file_has_what_it_names() -> None:
     described = compose()
     services = described["services"]
-    assert {"nginx", "host-1", "host-2", "worker", "postgresql", "redis", "rabbitmq"} <= services.keys()
+    assert {
+        "nginx",
+        "host-1",
+        "host-2",
+        "worker",
+        "postgresql",
+        "redis",
+        "rabbitmq",
+    } <= services.keys()
     for name, service in services.items():
         assert ("image" in service) or ("build" in service), name
         needs = service.get("depends_on", [])
@@ -306,11 +365,17 @@ def test_the_compose_file_has_what_it_names() -> None:
         assert set(networks) <= described["networks"].keys(), name
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            assert (EXAMPLE / source).is_file() if source.startswith(".") else source in described["volumes"], volume
+            assert (
+                (EXAMPLE / source).is_file()
+                if source.startswith(".")
+                else source in described["volumes"]
+            ), volume
     build = services["host-1"]["build"]
     context = EXAMPLE / build["context"]
     assert (context / build["dockerfile"]).samefile(EXAMPLE / "Dockerfile")
-    for line in re.findall(r"^COPY (.*) \S+$", (EXAMPLE / "Dockerfile").read_text("utf-8"), re.MULTILINE):
+    for line in re.findall(
+        r"^COPY (.*) \S+$", (EXAMPLE / "Dockerfile").read_text("utf-8"), re.MULTILINE
+    ):
         for source in line.split():
             assert list(context.glob(source)), source
 
@@ -350,6 +415,8 @@ def test_every_variable_is_documented() -> None:
     read |= set(re.findall(r"\$\{([A-Z]\w+):-", (EXAMPLE / "run.sh").read_text("utf-8")))
     page = (EXAMPLE / "README.md").read_text("utf-8")
     listed = {
-        name for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+        name
+        for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
     }
     assert listed == read - {"FLASK_REGISTRATION_MAIL_DISPATCHER"}

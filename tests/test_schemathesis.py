@@ -1,4 +1,5 @@
-"""Hundreds of requests, right and wrong, that are made from the API description: nothing is other than it says."""
+"""Hundreds of requests, right and wrong, that are made from the API description: nothing is other
+than it says."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from .people import account
 from .site import PASSWORD, Site
 from .tables import each_row
 
-schemathesis = pytest.importorskip("schemathesis", reason="no Schemathesis here: it needs Python 3.11 or newer")
+schemathesis = pytest.importorskip(
+    "schemathesis", reason="no Schemathesis here: it needs Python 3.11 or newer"
+)
 
 #: Any other will do; a run that fails says which it had.
 SEED = 20261125
@@ -22,7 +25,9 @@ SEED = 20261125
 EXAMPLES = 8
 
 #: What both JSON and marshmallow read as these; the description names the plain types only.
-BOOLEANS = {str(each).lower() for each in (True, False, "on", "off", "yes", "no", "y", "n", "t", "f", 1, 0)}
+BOOLEANS = {
+    str(each).lower() for each in (True, False, "on", "off", "yes", "no", "y", "n", "t", "f", 1, 0)
+}
 
 NewSite = Callable[..., Site]
 
@@ -66,7 +71,10 @@ def member(site: Site, name: str) -> Callable[[Any], None]:
         if cookie is not None:
             case.cookies = {**(case.cookies or {}), "session": cookie.value}
         else:
-            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {reply.get_json()['token']}"}
+            case.headers = {
+                **(case.headers or {}),
+                "Authorization": f"Bearer {reply.get_json()['token']}",
+            }
 
     return sign
 
@@ -78,11 +86,19 @@ def configured(site: Site, name: str = "sessions") -> Any:
     from schemathesis.config import CacheConfig
 
     config = schemathesis.Config(seed=SEED, cache=CacheConfig(enabled=False))
-    schema: Any = schemathesis.openapi.from_wsgi(f"{prefix}/openapi.json", Rewound(site), config=config)
+    schema: Any = schemathesis.openapi.from_wsgi(
+        f"{prefix}/openapi.json", Rewound(site), config=config
+    )
     schema.config.phases.update(phases=["examples", "coverage", "fuzzing"])
-    schema.config.generation.update(max_examples=EXAMPLES, database="none", with_security_parameters=False)
-    schema.config.checks.positive_data_acceptance.enabled = False  # no schema says whether a password is hard to guess
-    schema.config.checks.ignored_auth.enabled = False  # it cannot ask a WSGI application; test_openapi.py does that
+    schema.config.generation.update(
+        max_examples=EXAMPLES, database="none", with_security_parameters=False
+    )
+    schema.config.checks.positive_data_acceptance.enabled = (
+        False  # no schema says whether a password is hard to guess
+    )
+    schema.config.checks.ignored_auth.enabled = (
+        False  # it cannot ask a WSGI application; test_openapi.py does that
+    )
 
     @schema.auth()
     class Alice:
@@ -96,7 +112,8 @@ def configured(site: Site, name: str = "sessions") -> Any:
 
 
 def is_read_too(document: dict[str, Any], case: Any) -> bool:
-    """Whether a body is right but for booleans and whole numbers that are spelt as marshmallow reads them, too."""
+    """Whether a body is right but for booleans and whole numbers that are spelt as marshmallow
+    reads them, too."""
     operation = document["paths"][case.operation.path][case.operation.method.lower()]
     content = resolve(document, operation.get("requestBody", {})).get("content", {})
     if not content or case.media_type not in content:
@@ -112,7 +129,9 @@ def as_read(document: dict[str, Any], schema: Any, value: Any) -> Any:
     kinds = schema.get("type", [])
     if isinstance(value, dict):
         properties = schema.get("properties", {})
-        return {name: as_read(document, properties.get(name, {}), each) for name, each in value.items()}
+        return {
+            name: as_read(document, properties.get(name, {}), each) for name, each in value.items()
+        }
     if isinstance(value, list):
         return [as_read(document, schema.get("items", {}), each) for each in value]
     if "boolean" in kinds and str(value).lower() in BOOLEANS:
@@ -136,14 +155,21 @@ def ask(schema: Any, document: dict[str, Any]) -> tuple[set[str], list[str]]:
         assert not isinstance(event, events.NonFatalError), event.info.message
         if isinstance(event, events.ScenarioFinished):
             for number, checks in event.recorder.checks.items():
-                case, reply = event.recorder.cases[number].value, event.recorder.interactions[number].response
+                case, reply = (
+                    event.recorder.cases[number].value,
+                    event.recorder.interactions[number].response,
+                )
                 asked.add(case.operation.label)
                 for each in checks:
-                    is_lenient = each.name == "negative_data_rejection" and is_read_too(document, case)
+                    is_lenient = each.name == "negative_data_rejection" and is_read_too(
+                        document, case
+                    )
                     if each.failure_info is not None and not is_lenient:
                         told = reply and f"{reply.status_code} {reply.text}"
                         message = each.failure_info.failure.message
-                        complaints.append(f"{case.as_curl_command()}\n{told}\n{each.name}: {message}")
+                        complaints.append(
+                            f"{case.as_curl_command()}\n{told}\n{each.name}: {message}"
+                        )
     return asked, complaints
 
 
@@ -154,7 +180,9 @@ def test_no_request_finds_a_difference(name: str, new_site: NewSite) -> None:
     asked, complaints = ask(configured(site, name), document)
     assert complaints == [], f"seed {SEED}\n" + "\n\n".join(complaints[:5])
     described = {(method, path) for path, item in document["paths"].items() for method in item}
-    assert asked == {f"{method.upper()} {path}" for method, path in described if method != "parameters"}
+    assert asked == {
+        f"{method.upper()} {path}" for method, path in described if method != "parameters"
+    }
 
 
 def no_415(document: dict[str, Any]) -> None:
@@ -175,7 +203,9 @@ def a_limit_that_nobody_keeps(document: dict[str, Any]) -> None:
 
 
 @each_row("lie", [no_415, another_code, a_field_that_no_reply_has, a_limit_that_nobody_keeps])
-def test_a_difference_would_be_found(lie: Callable[[dict[str, Any]], None], new_site: NewSite) -> None:
+def test_a_difference_would_be_found(
+    lie: Callable[[dict[str, Any]], None], new_site: NewSite
+) -> None:
     def edit(document: dict[str, Any]) -> dict[str, Any]:
         lie(document)
         return document

@@ -1,4 +1,5 @@
-"""Where throttles, and the pause between mails, are counted: memory, Redis, and what happens when that is down."""
+"""Where throttles, and the pause between mails, are counted: memory, Redis, and what happens when
+that is down."""
 
 from __future__ import annotations
 
@@ -73,7 +74,9 @@ def test_redis_says_when_to_come_back(redis_store: Redis, new_site: NewSite) -> 
     assert 3000 < int(guess(site).headers["Retry-After"]) <= 3600
 
 
-def test_of_two_mails_at_once_one_leaves(storage: dict[str, Any], new_site: NewSite, sqlite_url: str) -> None:
+def test_of_two_mails_at_once_one_leaves(
+    storage: dict[str, Any], new_site: NewSite, sqlite_url: str
+) -> None:
     site = new_site(sqlite_url, THROTTLES={}, config=storage)
     member(site)
     replies = at_once(lambda _: site.post("send-reset-password-link", {"login": "alice"}), 10)
@@ -85,15 +88,21 @@ def test_of_two_mails_at_once_one_leaves(storage: dict[str, Any], new_site: NewS
 
 
 def test_processes_count_together(redis_store: Redis, new_site: NewSite) -> None:
-    """Two applications with the same key and the same Redis are to it what two processes of one are."""
+    """Two applications with the same key and the same Redis are to it what two processes of one
+    are."""
     first, second = (new_site(THROTTLES=LOGINS, config=redis_store.config()) for _ in range(2))
-    assert describe(first) == (True, "redis", None)
+    assert describe(first) == ("redis", None)
     assert [refused(guess(site)) for site in (first, second, first, second)] == UNTIL_THREE
 
 
-def test_the_pause_between_mails_is_theirs_together(redis_store: Redis, new_site: NewSite, sqlite_url: str) -> None:
-    """Over all flows; and what proves the address in one process lets the next mail through in the other."""
-    first, second = (new_site(sqlite_url, THROTTLES={}, config=redis_store.config()) for _ in range(2))
+def test_the_pause_between_mails_is_theirs_together(
+    redis_store: Redis, new_site: NewSite, sqlite_url: str
+) -> None:
+    """Over all flows; and what proves the address in one process lets the next mail through in the
+    other."""
+    first, second = (
+        new_site(sqlite_url, THROTTLES={}, config=redis_store.config()) for _ in range(2)
+    )
     first.register("alice")
     assert len(first.outbox) == 1
     for endpoint in ("send-reset-password-link", "resend-verification"):
@@ -105,7 +114,9 @@ def test_the_pause_between_mails_is_theirs_together(redis_store: Redis, new_site
     assert len(second.outbox) == 1
 
 
-def test_a_mail_that_could_not_be_sent_frees_its_address_for_all(redis_store: Redis, new_site: NewSite) -> None:
+def test_a_mail_that_could_not_be_sent_frees_its_address_for_all(
+    redis_store: Redis, new_site: NewSite
+) -> None:
     def trouble(request: Any, user: Any, **_: Any) -> None:
         raise OSError("the mail server's own trouble")
 
@@ -119,14 +130,23 @@ def test_a_mail_that_could_not_be_sent_frees_its_address_for_all(redis_store: Re
     assert len(sites[1].outbox) == 1
 
 
-def test_a_reset_opens_the_login_in_every_process(redis_store: Redis, new_site: NewSite, sqlite_url: str) -> None:
+def test_a_reset_opens_the_login_in_every_process(
+    redis_store: Redis, new_site: NewSite, sqlite_url: str
+) -> None:
     throttles = {"login": {"account": "2/minute;3/hour"}}
-    first, second = (new_site(sqlite_url, THROTTLES=throttles, config=redis_store.config()) for _ in range(2))
+    first, second = (
+        new_site(sqlite_url, THROTTLES=throttles, config=redis_store.config()) for _ in range(2)
+    )
     member(first)
     while not refused(guess(first)):
         pass
     second.post("send-reset-password-link", {"login": "alice"})
-    assert second.post("reset-password", {**second.link(), "password": "a whole new set of words"}).status_code == 200
+    assert (
+        second.post(
+            "reset-password", {**second.link(), "password": "a whole new set of words"}
+        ).status_code
+        == 200
+    )
     log_in(first, password="a whole new set of words")
 
 
@@ -136,7 +156,9 @@ def test_applications_with_other_keys_count_apart(redis_store: Redis, new_site: 
         assert asked(site) == UNTIL_THREE
 
 
-def test_under_test_a_storage_is_left_alone_unless_there_is_a_setting(redis_store: Redis, new_site: NewSite) -> None:
+def test_under_test_a_storage_is_left_alone_unless_there_is_a_setting(
+    redis_store: Redis, new_site: NewSite
+) -> None:
     site = new_site(config=redis_store.config())
     member(site)
     assert describe(site).storage == "memory"
@@ -146,7 +168,9 @@ def test_under_test_a_storage_is_left_alone_unless_there_is_a_setting(redis_stor
     assert redis_store.names() == []
 
 
-def test_no_name_address_or_client_can_be_read_in_the_storage(redis_store: Redis, new_site: NewSite) -> None:
+def test_no_name_address_or_client_can_be_read_in_the_storage(
+    redis_store: Redis, new_site: NewSite
+) -> None:
     site = new_site(THROTTLES={}, config=redis_store.config(RATELIMIT_KEY_PREFIX="mine"))
     site.register("alice")
     guess(site, "alice")
@@ -155,7 +179,13 @@ def test_no_name_address_or_client_can_be_read_in_the_storage(redis_store: Redis
     site.post("send-reset-password-link", {"login": "alice"})
     names = redis_store.names()
     scopes = {name.split("/")[2] for name in names}
-    assert scopes == {"register", "login", "verify_registration", "send_reset_password_link", "mail"}
+    assert scopes == {
+        "register",
+        "login",
+        "verify_registration",
+        "send_reset_password_link",
+        "mail",
+    }
     assert all(name.startswith(f"{redis_store.prefix}:mine/registration/") for name in names)
     assert all(re.fullmatch("[0-9a-f]{32}", name.split("/")[-4]) for name in names), names
     kept = " ".join([*names, *(str(redis_store.client.get(name)) for name in names)]).lower()
@@ -165,11 +195,16 @@ def test_no_name_address_or_client_can_be_read_in_the_storage(redis_store: Redis
 # Whose storage
 
 
-def test_the_application_s_own_limiter_lends_its_storage(redis_store: Redis, new_site: NewSite) -> None:
+def test_the_application_s_own_limiter_lends_its_storage(
+    redis_store: Redis, new_site: NewSite
+) -> None:
     options = {"key_prefix": redis_store.prefix, "socket_timeout": 5}
 
     def before(app: Flask) -> None:
-        limiter = {"storage_uri": redis_store.config()["RATELIMIT_STORAGE_URI"], "storage_options": options}
+        limiter = {
+            "storage_uri": redis_store.config()["RATELIMIT_STORAGE_URI"],
+            "storage_options": options,
+        }
         Limiter(lambda: "all", app=app, strategy="moving-window", **limiter)
 
     site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True}, before=before)
@@ -188,9 +223,15 @@ def test_a_limiter_in_memory_is_not_asked(new_site: NewSite) -> None:
     assert asked(site) == UNTIL_THREE
 
 
-def test_a_memory_that_is_configured_counts_in_fixed_windows(new_site: NewSite, clock: Clock) -> None:
+def test_a_memory_that_is_configured_counts_in_fixed_windows(
+    new_site: NewSite, clock: Clock
+) -> None:
     """As it does where there is no storage."""
-    config = {"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": "memory://", "RATELIMIT_STRATEGY": "moving-window"}
+    config = {
+        "RATELIMIT_ENABLED": True,
+        "RATELIMIT_STORAGE_URI": "memory://",
+        "RATELIMIT_STRATEGY": "moving-window",
+    }
     site = new_site(THROTTLES=LOGINS, config=config)
     assert asked(site, 1) == [False]
     clock.advance(50)
@@ -202,26 +243,48 @@ def test_a_memory_that_is_configured_counts_in_fixed_windows(new_site: NewSite, 
 @each_row(
     ("config", "key", "says"),
     [
-        pytest.param({"STORAGE_URI": "radish://x"}, "STORAGE_URI", "unknown storage scheme", id="an unknown scheme"),
-        pytest.param({"STORAGE_URI": "redis://x:y"}, "STORAGE_URI", "cannot be used", id="no URL"),
-        pytest.param({"STORAGE_URI": "async+memory://"}, "STORAGE_URI", "asyncio", id="one for asyncio"),
         pytest.param(
-            {"STORAGE_URI": "redis://x", "STRATEGY": "guess"}, "STRATEGY", ", fixed-window, ", id="an unknown strategy"
+            {"STORAGE_URI": "radish://x"},
+            "STORAGE_URI",
+            "unknown storage scheme",
+            id="an unknown scheme",
+        ),
+        pytest.param({"STORAGE_URI": "redis://x:y"}, "STORAGE_URI", "cannot be used", id="no URL"),
+        pytest.param(
+            {"STORAGE_URI": "async+memory://"}, "STORAGE_URI", "asyncio", id="one for asyncio"
+        ),
+        pytest.param(
+            {"STORAGE_URI": "redis://x", "STRATEGY": "guess"},
+            "STRATEGY",
+            ", fixed-window, ",
+            id="an unknown strategy",
         ),
     ],
 )
 def test_a_storage_that_cannot_be(config: dict[str, str], key: str, says: str) -> None:
-    found = problems({"RATELIMIT_ENABLED": True, **{f"RATELIMIT_{name}": value for name, value in config.items()}})
+    found = problems(
+        {
+            "RATELIMIT_ENABLED": True,
+            **{f"RATELIMIT_{name}": value for name, value in config.items()},
+        }
+    )
     assert list(found) == [f"RATELIMIT_{key}"]
     assert says in found[f"RATELIMIT_{key}"]
 
 
 @each_row("scheme", ["redis+unix", "rediss", "valkey"])
 def test_time_outs_fit_every_kind_of_redis(scheme: str, new_site: NewSite, tmp_path: Any) -> None:
-    """Where nothing answers; what the client does not take would be told as another error than this."""
+    """Where nothing answers; what the client does not take would be told as another error than
+    this."""
     pytest.importorskip("valkey" if scheme == "valkey" else "redis")
-    url = f"redis+unix://{tmp_path}/none" if scheme == "redis+unix" else f"{scheme}://127.0.0.1:{free_port()}"
-    site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url})
+    url = (
+        f"redis+unix://{tmp_path}/none"
+        if scheme == "redis+unix"
+        else f"{scheme}://127.0.0.1:{free_port()}"
+    )
+    site = new_site(
+        THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url}
+    )
     with logged(site) as records:
         assert asked(site) == UNTIL_THREE
     ((_, error, _),) = (record.exc_info for record in records)
@@ -231,13 +294,17 @@ def test_time_outs_fit_every_kind_of_redis(scheme: str, new_site: NewSite, tmp_p
 @each_row(
     ("scheme", "expected"),
     [
-        *((scheme, {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}) for scheme in ("redis", "rediss", "valkey")),
+        *(
+            (scheme, {"socket_timeout": 0.5, "socket_connect_timeout": 0.5})
+            for scheme in ("redis", "rediss", "valkey")
+        ),
         *((scheme, {"socket_timeout": 0.5}) for scheme in ("redis+unix", "valkey+unix")),
         *((scheme, {}) for scheme in ("memcached", "mongodb")),
     ],
 )
 def test_half_a_second_is_all_that_is_waited_for(scheme: str, expected: dict[str, float]) -> None:
-    """No client is asked: those that are installed may have time-outs of their own, or need not be there."""
+    """No client is asked: those that are installed may have time-outs of their own, or need not be
+    there."""
     assert default_options(scheme) == expected
 
 
@@ -283,7 +350,10 @@ def nobody_listens() -> str:
 def test_where_nothing_listens_the_process_counts_for_itself(
     nobody_listens: str, new_site: NewSite, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": nobody_listens})
+    site = new_site(
+        THROTTLES=LOGINS,
+        config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": nobody_listens},
+    )
     member(site)
     caplog.set_level(logging.WARNING, "flask_registration.events")
     with logged(site) as records:
@@ -306,7 +376,9 @@ def test_a_cluster_that_is_down_at_the_start_keeps_nobody_from_starting(
     """It is the one kind that connects as soon as it is made."""
     url = f"redis+cluster://127.0.0.1:{free_port()}"
     caplog.set_level(logging.DEBUG, "tests.site")
-    site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url})
+    site = new_site(
+        THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": url}
+    )
     not_yet = "The storage of rate limits is not available yet: Redis"
     assert [each for each in caplog.messages if each.startswith(not_yet)]
     with logged(site) as records:
@@ -314,7 +386,9 @@ def test_a_cluster_that_is_down_at_the_start_keeps_nobody_from_starting(
     assert messages(records) == [DOWN.replace("redis", "redis+cluster")]
 
 
-def test_a_connection_that_is_cut_and_mended(wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock) -> None:
+def test_a_connection_that_is_cut_and_mended(
+    wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock
+) -> None:
     """What Redis had counted counts again when it is back."""
     site = new_site(THROTTLES=LOGINS, config=redis_store.config(wire.url))
     member(site)
@@ -334,7 +408,9 @@ def test_a_connection_that_is_cut_and_mended(wire: Wire, redis_store: Redis, new
 def test_a_storage_that_goes_down_and_up_is_not_told_each_time(
     wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock
 ) -> None:
-    site = new_site(THROTTLES={"login": {"client": "100/minute"}}, config=redis_store.config(wire.url))
+    site = new_site(
+        THROTTLES={"login": {"client": "100/minute"}}, config=redis_store.config(wire.url)
+    )
     with logged(site) as records:
         for _ in range(3):
             guess(site)
@@ -391,7 +467,9 @@ def test_a_storage_that_is_down_is_tried_and_told_anew_when_the_clock_was_set_ba
     assert messages(records) == [DOWN, DOWN]
 
 
-def test_while_it_is_down_two_mails_at_once_are_one(nobody_listens: str, new_site: NewSite, sqlite_url: str) -> None:
+def test_while_it_is_down_two_mails_at_once_are_one(
+    nobody_listens: str, new_site: NewSite, sqlite_url: str
+) -> None:
     config = {"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": nobody_listens}
     site = new_site(sqlite_url, THROTTLES={}, config=config)
     member(site)
@@ -399,7 +477,9 @@ def test_while_it_is_down_two_mails_at_once_are_one(nobody_listens: str, new_sit
     assert len(site.outbox) == 1
 
 
-def test_a_reset_opens_the_login_while_it_is_down(nobody_listens: str, new_site: NewSite, clock: Clock) -> None:
+def test_a_reset_opens_the_login_while_it_is_down(
+    nobody_listens: str, new_site: NewSite, clock: Clock
+) -> None:
     config = {"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": nobody_listens}
     site = new_site(THROTTLES={"login": {"account": "2/minute"}}, config=config)
     member(site)
@@ -407,14 +487,23 @@ def test_a_reset_opens_the_login_while_it_is_down(nobody_listens: str, new_site:
         pass
     site.post("send-reset-password-link", {"login": "alice"})
     clock.advance(PAUSE)
-    assert site.post("reset-password", {**site.link(), "password": "a whole new set of words"}).status_code == 200
+    assert (
+        site.post(
+            "reset-password", {**site.link(), "password": "a whole new set of words"}
+        ).status_code
+        == 200
+    )
     clock.advance(PAUSE)
     log_in(site, password="a whole new set of words")
 
 
-def test_a_clear_that_fails_is_told_as_well(wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock) -> None:
+def test_a_clear_that_fails_is_told_as_well(
+    wire: Wire, redis_store: Redis, new_site: NewSite, clock: Clock
+) -> None:
     """The last thing that a login does is to clear the account's counter."""
-    site = new_site(THROTTLES={"login": {"account": "2/minute"}}, config=redis_store.config(wire.url))
+    site = new_site(
+        THROTTLES={"login": {"account": "2/minute"}}, config=redis_store.config(wire.url)
+    )
     member(site)
 
     def cut(*_: Any, **__: Any) -> None:

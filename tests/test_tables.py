@@ -24,7 +24,9 @@ def check_and_use(site: Site, name: str) -> None:
 
 @pytest.mark.databases
 @each_row("name", ["first", "second", "third"])
-def test_an_application_is_made_once_and_empty_before_each_row(name: str, database: str, new_site: Sites) -> None:
+def test_an_application_is_made_once_and_empty_before_each_row(
+    name: str, database: str, new_site: Sites
+) -> None:
     check_and_use(site := new_site(database), name)
     seen["kept"].append(site)
     if name == "third":
@@ -41,7 +43,9 @@ def test_an_application_may_be_made_anew(name: str, new_site: Sites) -> None:
 
 @pytest.mark.databases
 @each_row("sender", ["one@example.com", "two@example.com", "one@example.com"])
-def test_an_application_with_other_settings_is_another_one(sender: str, database: str, new_site: Sites) -> None:
+def test_an_application_with_other_settings_is_another_one(
+    sender: str, database: str, new_site: Sites
+) -> None:
     site = new_site(database, config={"MAIL_DEFAULT_SENDER": sender})
     assert site.app.config["MAIL_DEFAULT_SENDER"] == sender
     assert site.users() == []
@@ -68,7 +72,9 @@ def told() -> list[str]:
 
 @pytest.mark.databases
 @each_row("by", ["deletion", "logout", "nothing"])
-def test_what_fixtures_hold_is_as_it_was_before_each_row(by: str, held: Held, told: list[str], clock: Clock) -> None:
+def test_what_fixtures_hold_is_as_it_was_before_each_row(
+    by: str, held: Held, told: list[str], clock: Clock
+) -> None:
     assert [user.id for user in held.site.users()] == [held.user.id]
     assert held.client.get("/accounts/profile/").status_code == 200
     assert told == ["before"]
@@ -101,5 +107,7 @@ def test_each_row_is_told_and_hides_no_other(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(ROWS)
     result = pytester.runpytest("-p", "no:xdist")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["_* test_of_rows [[]a-1-2[]] _*", "_* test_of_rows [[]the second-3[]] _*"])
+    result.stdout.fnmatch_lines(
+        ["_* test_of_rows [[]a-1-2[]] _*", "_* test_of_rows [[]the second-3[]] _*"]
+    )
     result.stdout.no_fnmatch_line("_* test_of_rows [[]a-1-3[]] _*")

@@ -16,8 +16,8 @@ from werkzeug.test import TestResponse
 
 from flask_registration import EmailUserMixin
 from flask_registration.testing import CHEAP_HASHER, PASSWORD, Accounts, Link, Outbox
+from flask_registration.testing.accounts import links_of
 from flask_registration.testing.fixtures import hash_of_tests
-from flask_registration.testing.outbox import links_of
 
 from .people import add_members_page, bearer, define_login, logins
 from .site import Site, define
@@ -243,8 +243,13 @@ def test_a_name_is_no_user(accounts: Accounts) -> None:
             use("a")
 
 
-@each_row(("wrong", "right"), [("reset_password", "reset-password"), ("/log-in/", "login"), ("logins", "login")])
-def test_an_endpoint_that_there_is_not_is_told_at_once(accounts: Accounts, wrong: str, right: str) -> None:
+@each_row(
+    ("wrong", "right"),
+    [("reset_password", "reset-password"), ("/log-in/", "login"), ("logins", "login")],
+)
+def test_an_endpoint_that_there_is_not_is_told_at_once(
+    accounts: Accounts, wrong: str, right: str
+) -> None:
     name = wrong.strip("/")
     with pytest.raises(
         ValueError, match=rf"^Endpoint '{name}' not found\. The nearest is '{right}'\.$"
@@ -593,8 +598,9 @@ def test_what_the_fixture_changes_is_as_it_was_afterwards(run_tests: RunTests) -
 
         def state(app):
             state = app.extensions["registration"]
-            return (app.testing, app.extensions["mail"].suppress, state.passwords._hash, state.mailer.cooldown.store._counters,
-                    time.time)
+            counters = state.mailer.cooldown.store._counters
+            suppress = app.extensions["mail"].suppress
+            return app.testing, suppress, state.passwords._hash, counters, time.time
 
         STATES = []
 

@@ -54,21 +54,29 @@ def test_a_token_counts_in_the_header_by(
 
 
 ELSEWHERE: dict[str, Callable[[str], dict[str, Any]]] = {
-    "the query": lambda token: {"query_string": {"token": token, "access_token": token, "auth_token": token}},
+    "the query": lambda token: {
+        "query_string": {"token": token, "access_token": token, "auth_token": token}
+    },
     "the body": lambda token: {"json": {"token": token, "access_token": token}},
     "a form": lambda token: {"data": {"token": token, "access_token": token}},
     "another header": lambda token: {"headers": {"X-Auth-Token": token, "Token": token}},
-    "a cookie": lambda token: {"headers": {"Cookie": f"token={token}; access_token={token}; session={token}"}},
+    "a cookie": lambda token: {
+        "headers": {"Cookie": f"token={token}; access_token={token}; session={token}"}
+    },
     "basic authentication": lambda token: {"auth": ("alice", token)},
     "another scheme": lambda token: {"headers": bearer(token, "JWT")},
     "no scheme": lambda token: {"headers": {"Authorization": token}},
-    "a parameter of the scheme": lambda token: {"headers": {"Authorization": f'Token token="{token}"'}},
+    "a parameter of the scheme": lambda token: {
+        "headers": {"Authorization": f'Token token="{token}"'}
+    },
 }
 
 
 @each_row("place", ELSEWHERE)
 @with_and_without_login_model
-def test_a_token_counts_for_nothing_in(place: str, new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_token_counts_for_nothing_in(
+    place: str, new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model, **TOKENS)
     account(site)
     token = token_of(site)
@@ -76,25 +84,47 @@ def test_a_token_counts_for_nothing_in(place: str, new_site: NewSite, login_mode
     assert not knows(site, **ELSEWHERE[place](token))
 
 
-SILLY = ["", " ", "x", "é", "=", "a=b", "null", "~", ".", "..", "a.b.c", "x" * 5000, "\u00ff" * 50, '"x"', "1 2", "\t"]
+SILLY = [
+    "",
+    " ",
+    "x",
+    "é",
+    "=",
+    "a=b",
+    "null",
+    "~",
+    ".",
+    "..",
+    "a.b.c",
+    "x" * 5000,
+    "\u00ff" * 50,
+    '"x"',
+    "1 2",
+    "\t",
+]
 
 
 @pytest.mark.databases
 @each_row("token", SILLY, ids=lambda token: repr(token[:8]))
 @with_and_without_login_model
-def test_a_token_is_nobodys_that_is(token: str, database: str, new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_token_is_nobodys_that_is(
+    token: str, database: str, new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(database, login_model=login_model, **TOKENS)
     account(site)
     assert not accepts(site, token)
 
 
 @with_and_without_login_model
-def test_a_token_with_any_character_changed_is_nobodys(new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_token_with_any_character_changed_is_nobodys(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model, **TOKENS)
     account(site)
     token = token_of(site)
     changed = [
-        token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :] for place in range(len(token))
+        token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
+        for place in range(len(token))
     ]
     good = [place for place, each in enumerate(changed) if accepts(site, each)]
     # The last character of base64 has bits to spare, which decoding drops.
@@ -105,7 +135,9 @@ def test_a_token_with_any_character_changed_is_nobodys(new_site: NewSite, login_
 
 
 @with_and_without_login_model
-def test_each_login_has_a_token_of_its_own(new_site: NewSite, login_model: LoginModel, clock: Clock) -> None:
+def test_each_login_has_a_token_of_its_own(
+    new_site: NewSite, login_model: LoginModel, clock: Clock
+) -> None:
     site = new_site(login_model=login_model, **TOKENS)
     account(site)
     first = token_of(site)
@@ -120,7 +152,9 @@ def test_each_login_has_a_token_of_its_own(new_site: NewSite, login_model: Login
 
 
 @each_row(("seconds", "good"), [(-1, True), (0, True), (1, False)])
-def test_a_signed_token_is_good_for_its_period(new_site: NewSite, clock: Clock, seconds: int, good: bool) -> None:
+def test_a_signed_token_is_good_for_its_period(
+    new_site: NewSite, clock: Clock, seconds: int, good: bool
+) -> None:
     site = new_site(AUTH_TOKEN_PERIOD=timedelta(hours=1), **TOKENS)
     account(site)
     token = token_of(site)
@@ -152,7 +186,9 @@ def test_a_stored_token_is_good_for_its_period(
     database: str, new_site: NewSite, period: int | None, expected: timedelta
 ) -> None:
     settings = {} if period is None else {"AUTH_TOKEN_PERIOD": period}
-    site = new_site(database, login_model=define_login, LOGIN_AUTHENTICATE_SESSION=False, **TOKENS, **settings)
+    site = new_site(
+        database, login_model=define_login, LOGIN_AUTHENTICATE_SESSION=False, **TOKENS, **settings
+    )
     account(site)
     token = token_of(site)
     (row,) = logins(site)
@@ -176,7 +212,9 @@ def test_a_new_password_ends_every_token_and_the_one_who_asked_gets_another(
 
 
 @with_and_without_login_model
-def test_a_password_that_is_reset_ends_every_token(database: str, new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_password_that_is_reset_ends_every_token(
+    database: str, new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(database, login_model=login_model, **TOKENS)
     account(site)
     token, client = token_of(site), log_in(site)
@@ -213,12 +251,16 @@ def test_a_signed_token_does_not_carry_the_security_stamp_nor_the_hash(new_site:
 
 
 @with_and_without_login_model
-def test_a_token_survives_a_key_that_is_retired_to_the_fallbacks(new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_token_survives_a_key_that_is_retired_to_the_fallbacks(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(login_model=login_model, **TOKENS)
     account(site)
     token = token_of(site)
     old = site.app.config["SECRET_KEY"]
-    site.app.config.update(SECRET_KEY="a new key, long enough for anybody as well", SECRET_KEY_FALLBACKS=[old])
+    site.app.config.update(
+        SECRET_KEY="a new key, long enough for anybody as well", SECRET_KEY_FALLBACKS=[old]
+    )
     assert accepts(site, token)
     newer = token_of(site)
     site.app.config["SECRET_KEY_FALLBACKS"] = []
@@ -265,7 +307,9 @@ class MemoryTokens:
 
     def revoke_token(self, user: Any, *, token: str | None = None) -> None:
         own = current_registration.users.identifier(user)
-        self.users = {each: key for each, key in self.users.items() if key != own or token not in (None, each)}
+        self.users = {
+            each: key for each, key in self.users.items() if key != own or token not in (None, each)
+        }
 
 
 class StrictTokens(MemoryTokens):
@@ -289,7 +333,13 @@ def own_tokens(request: pytest.FixtureRequest, new_site: NewSite) -> Callable[..
 
     def make(*args: Any, **options: Any) -> Site:
         # The key of Flask-JWT-Extended is SECRET_KEY unless it is told another one.
-        return new_site(*args, before=JWTManager, AUTH_TOKEN_MANAGER_CLASS=OWN[request.param], **TOKENS, **options)
+        return new_site(
+            *args,
+            before=JWTManager,
+            AUTH_TOKEN_MANAGER_CLASS=OWN[request.param],
+            **TOKENS,
+            **options,
+        )
 
     return make
 
@@ -309,7 +359,9 @@ def test_an_own_token_manager_provides_and_finds(
         assert {row.kind for row in logins(site)} == {"session"}
 
 
-def test_an_own_token_manager_revokes_the_token_of_the_request(own_tokens: Callable[..., Site]) -> None:
+def test_an_own_token_manager_revokes_the_token_of_the_request(
+    own_tokens: Callable[..., Site],
+) -> None:
     site = own_tokens()
     account(site)
     account(site, "bob")
@@ -318,7 +370,9 @@ def test_an_own_token_manager_revokes_the_token_of_the_request(own_tokens: Calla
     assert [accepts(site, each) for each in (token, other, bobs)] == [False, True, True]
 
 
-def test_an_own_token_manager_revokes_all_tokens_of_the_user_of_a_session(own_tokens: Callable[..., Site]) -> None:
+def test_an_own_token_manager_revokes_all_tokens_of_the_user_of_a_session(
+    own_tokens: Callable[..., Site],
+) -> None:
     site = own_tokens()
     account(site)
     account(site, "bob")
@@ -328,7 +382,9 @@ def test_an_own_token_manager_revokes_all_tokens_of_the_user_of_a_session(own_to
     assert [accepts(site, each) for each in (token, other, bobs)] == [False, False, True]
 
 
-def test_a_logout_leaves_an_own_token_unless_it_is_to_be_revoked(own_tokens: Callable[..., Site]) -> None:
+def test_a_logout_leaves_an_own_token_unless_it_is_to_be_revoked(
+    own_tokens: Callable[..., Site],
+) -> None:
     site = own_tokens()
     account(site)
     token = token_of(site)
@@ -344,7 +400,10 @@ def test_an_own_token_is_dead_whose_user_is(own_tokens: Callable[..., Site], end
     if end == "suspended":
         site.change(user, is_active=False)
     else:
-        assert log_in(site).delete("/accounts/profile/", json={"password": PASSWORD}).status_code == 204
+        assert (
+            log_in(site).delete("/accounts/profile/", json={"password": PASSWORD}).status_code
+            == 204
+        )
     assert not accepts(site, token)
 
 
@@ -363,7 +422,9 @@ def test_an_own_token_is_dead_after(own_tokens: Callable[..., Site], end: str) -
 def test_an_own_token_whose_age_nobody_knows_is_not_fresh(own_tokens: Callable[..., Site]) -> None:
     site = own_tokens()
     account(site)
-    reply = site.post("register-email", {"email": "new@example.com"}, headers=bearer(token_of(site)))
+    reply = site.post(
+        "register-email", {"email": "new@example.com"}, headers=bearer(token_of(site))
+    )
     assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
 
 
@@ -372,7 +433,9 @@ def test_an_own_token_whose_age_nobody_knows_is_not_fresh(own_tokens: Callable[.
 
 @pytest.fixture
 def jwt(new_site: NewSite) -> Site:
-    return new_site(before=JWTManager, AUTH_TOKEN_MANAGER_CLASS="tests.jwt_tokens.JWTTokens", **TOKENS)
+    return new_site(
+        before=JWTManager, AUTH_TOKEN_MANAGER_CLASS="tests.jwt_tokens.JWTTokens", **TOKENS
+    )
 
 
 def test_a_json_web_token_expires(jwt: Site) -> None:
@@ -397,7 +460,9 @@ def test_a_json_web_token_needs_our_key(jwt: Site) -> None:
 
 
 @each_row("make", [create_access_token, create_refresh_token])
-def test_a_json_web_token_for_something_else_is_nobodys(jwt: Site, make: Callable[..., str]) -> None:
+def test_a_json_web_token_for_something_else_is_nobodys(
+    jwt: Site, make: Callable[..., str]
+) -> None:
     account(jwt)
     with jwt.app.app_context():
         assert not accepts(jwt, make("1"))
@@ -408,7 +473,9 @@ def test_a_refresh_token_is_no_token_of_ours_even_with_the_mark(jwt: Site) -> No
     with jwt.app.app_context():
         user = current_registration.users.get("1")
         assert user is not None
-        claims = {"mark": token_claims(jwt, current_registration.tokens.provide_token(user))["mark"]}
+        claims = {
+            "mark": token_claims(jwt, current_registration.tokens.provide_token(user))["mark"]
+        }
         refresh = create_refresh_token("1", additional_claims=claims)
         access = create_access_token("1", additional_claims=claims)
     assert accepts(jwt, access)

@@ -46,10 +46,11 @@ from flask_registration.cli.base import registration_cli
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
 from flask_registration.http.bodies import NULL, REQUIRED
 from flask_registration.http.schemas import column_field
-from flask_registration.i18n.languages import TRANSLATIONS, SOURCE, catalog_path, shipped
-from flask_registration.i18n.messages import MARSHMALLOW, MARSHMALLOW_TEMPLATES, WERKZEUG, ZXCVBN
+from flask_registration.i18n.languages import SOURCE, TRANSLATIONS, catalog_path, shipped
+from flask_registration.i18n.messages import MARSHMALLOW_TEMPLATES
 
 from .catalogs import compiled, extracted, po_path, read, updated, written
+from .library_messages import MARSHMALLOW, WERKZEUG, ZXCVBN
 from .pages import read as page
 from .site import Site, html_of, text_of
 from .tables import each_row
@@ -81,13 +82,17 @@ def messages(code: str) -> list[Message]:
 def test_there_are_all_languages_of_the_documentation() -> None:
     named = "en de fr es it pt_BR nl pl uk tr ja zh_Hans ko ar hi id vi"
     assert set(shipped()) == set(named.split())
-    assert sorted(re.findall(r"\| `(\w+)` \|", page("docs/languages.md").replace("|", "||"))) == sorted(shipped())
+    assert sorted(
+        re.findall(r"\| `(\w+)` \|", page("docs/languages.md").replace("|", "||"))
+    ) == sorted(shipped())
 
 
 @in_every_language
 def test_a_catalog_is_up_to_date(code: str) -> None:
     """None is missing, none is unused: ``python -m tests.catalogs`` would change nothing."""
-    assert {message.id for message in messages(code)} == {message.id for message in english() if message.id}
+    assert {message.id for message in messages(code)} == {
+        message.id for message in english() if message.id
+    }
     assert po_path(code).read_text("utf-8") == written(code, updated(code))
 
 
@@ -99,9 +104,16 @@ def test_a_catalog_is_compiled(code: str) -> None:
 @in_every_language
 def test_every_text_is_translated(code: str) -> None:
     catalog = read(code)
-    assert [message.id for message in messages(code) if not all(forms(message.string)) or message.fuzzy] == []
+    assert [
+        message.id for message in messages(code) if not all(forms(message.string)) or message.fuzzy
+    ] == []
     assert (catalog.fuzzy, dict(catalog.obsolete)) == (False, {})
-    same = [text for message in messages(code) for text in forms(message.string) if text in forms(message.id)]
+    same = [
+        text
+        for message in messages(code)
+        for text in forms(message.string)
+        if text in forms(message.id)
+    ]
     assert [text for text in same if len(text.split()) > 2] == []
 
 
@@ -109,20 +121,33 @@ def test_every_text_is_translated(code: str) -> None:
 def test_a_text_has_the_plural_forms_of_its_language(code: str) -> None:
     catalog, category = read(code), Locale.parse(code).plural_form
     form = c2py(catalog.plural_expr)
-    pairs = {(category(number), form(number)) for number in range(1000)}  # from a million on some have one more
+    pairs = {
+        (category(number), form(number)) for number in range(1000)
+    }  # from a million on some have one more
     categories, numbers = (set(each) for each in zip(*pairs, strict=True))
-    assert len(pairs) == len(categories), "numbers that are alike in the Unicode CLDR have different forms"
-    assert len(numbers) in (len(categories), 1), "numbers that differ in the Unicode CLDR have the same form"
+    assert len(pairs) == len(categories), (
+        "numbers that are alike in the Unicode CLDR have different forms"
+    )
+    assert len(numbers) in (len(categories), 1), (
+        "numbers that differ in the Unicode CLDR have the same form"
+    )
     assert numbers == set(range(catalog.num_plurals))
     counted = [message for message in messages(code) if message.pluralizable]
     assert {len(forms(message.string)) for message in counted} == {catalog.num_plurals}
-    assert {len(forms(message.string)) for message in messages(code) if not message.pluralizable} == {1}
+    assert {
+        len(forms(message.string)) for message in messages(code) if not message.pluralizable
+    } == {1}
 
 
 def marks(text: str) -> tuple[Counter[str], int, str, str]:
     """What a translation must not change: values, strong words, blanks around it."""
     named = Counter(name for _, name, _, _ in Formatter().parse(text) if name is not None)
-    return named, text.count("**"), text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+    return (
+        named,
+        text.count("**"),
+        text[: len(text) - len(text.lstrip())],
+        text[len(text.rstrip()) :],
+    )
 
 
 @in_every_language
@@ -165,7 +190,11 @@ def test_somebody_registers_and_fails_to_log_in(new_site: NewSite, code: str) ->
     tag = code.replace("_", "-")
     headers = {"Accept-Language": f"{tag}, en;q=0.5"}
     site = new_site()
-    body = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
+    body = {
+        "username": "alice",
+        "email": "alice@example.com",
+        "password": "correct horse battery staple",
+    }
     site.post("register", {**body, "password_confirm": body["password"]}, headers=headers)
     mail = site.read()
     assert "your e-mail address" not in mail["Subject"]
@@ -186,15 +215,25 @@ def test_every_mail_is_in_one_language(new_site: NewSite, tmp_path: Path, code: 
     result = (
         new_site()
         .app.test_cli_runner()
-        .invoke(registration_cli, ["preview-mail", str(tmp_path), "--language", code.replace("_", "-")])
+        .invoke(
+            registration_cli, ["preview-mail", str(tmp_path), "--language", code.replace("_", "-")]
+        )
     )
     assert result.exit_code == 0, result.output
-    mails = {path.name: path.read_text("utf-8-sig") for path in tmp_path.iterdir() if path.name != "index.html"}
+    mails = {
+        path.name: path.read_text("utf-8-sig")
+        for path in tmp_path.iterdir()
+        if path.name != "index.html"
+    }
     assert len(mails) > 10
     for name, mail in mails.items():
         assert left_in_english(mail) == [], name
         assert "**" not in mail
-        assert ("{" not in mail) if name.endswith(".txt") else (f'<html lang="{code.replace("_", "-")}"' in mail)
+        assert (
+            ("{" not in mail)
+            if name.endswith(".txt")
+            else (f'<html lang="{code.replace("_", "-")}"' in mail)
+        )
 
 
 @in_every_language
@@ -206,9 +245,19 @@ def test_every_page_is_in_one_language(new_site: NewSite, code: str) -> None:
         passwords = {"password": "long and good enough", "password_confirm": "long and good enough"}
         for shown in (
             client.get(f"/accounts/{name}/", query_string=link, headers={"Accept-Language": tag}),
-            client.post(f"/accounts/{name}/confirm/", data=passwords, headers={"Accept-Language": tag}),
-            client.post(f"/accounts/{name}/confirm/", data={**link, **passwords}, headers={"Accept-Language": tag}),
-            client.post(f"/accounts/{name}/confirm/", data={"password": "x"}, headers={"Accept-Language": tag}),
+            client.post(
+                f"/accounts/{name}/confirm/", data=passwords, headers={"Accept-Language": tag}
+            ),
+            client.post(
+                f"/accounts/{name}/confirm/",
+                data={**link, **passwords},
+                headers={"Accept-Language": tag},
+            ),
+            client.post(
+                f"/accounts/{name}/confirm/",
+                data={"password": "x"},
+                headers={"Accept-Language": tag},
+            ),
         ):
             assert left_in_english(shown.text) == []
             assert f'<html lang="{tag}"' in shown.text
@@ -237,13 +286,19 @@ def test_a_code_is_the_same_in_every_language(new_site: NewSite, code: str) -> N
         for ask in CLIENTS_ERRORS.values():
             options = {"method": "POST", "path": "login", **ask}
             path = f"/accounts/{options.pop('path')}/"
-            reply = site.app.test_client().open(path, headers={"Accept-Language": language}, **options)
+            reply = site.app.test_client().open(
+                path, headers={"Accept-Language": language}, **options
+            )
             found.append(reply.get_json())
         return found
 
     spoken = answers(code.replace("_", "-"))
     assert [each["code"] for each in spoken] == [*CLIENTS_ERRORS]
-    assert [here for here, there in zip(spoken, answers("en"), strict=True) if here["detail"] == there["detail"]] == []
+    assert [
+        here
+        for here, there in zip(spoken, answers("en"), strict=True)
+        if here["detail"] == there["detail"]
+    ] == []
 
 
 LASTING = [
@@ -270,7 +325,9 @@ LASTING = [
 ]
 
 
-@each_row(("code", "period", "said"), LASTING, ids=[f"{code}, {period}" for code, period, _ in LASTING])
+@each_row(
+    ("code", "period", "said"), LASTING, ids=[f"{code}, {period}" for code, period, _ in LASTING]
+)
 def test_a_number_has_the_plural_form_of_its_language(
     new_site: NewSite, code: str, period: timedelta, said: str
 ) -> None:
@@ -287,13 +344,23 @@ def test_a_mail_in_arabic_is_read_from_right_to_left(new_site: NewSite) -> None:
     html = html_of(site.read())
     assert '<html lang="ar" dir="rtl">' in html
     assert '<table role="presentation" dir="rtl"' in html
-    assert '<a dir="ltr" href="https://example.com/verify-registration/' in html  # which would look odd otherwise
+    assert (
+        '<a dir="ltr" href="https://example.com/verify-registration/' in html
+    )  # which would look odd otherwise
     english = new_site()
     english.register("alice")
     assert 'dir="rtl"' not in html_of(english.read())
 
 
-ADDRESSES = ["alice", "@example.com", "alice@", "a..b@example.com", "alice@example", "alice@-example.com", "a b@c.com"]
+ADDRESSES = [
+    "alice",
+    "@example.com",
+    "alice@",
+    "a..b@example.com",
+    "alice@example",
+    "alice@-example.com",
+    "a b@c.com",
+]
 
 
 @in_every_language
@@ -305,22 +372,32 @@ def test_a_field_is_refused_in_the_clients_language(new_site: NewSite, code: str
             {},
             {"username": "x" * 151, "email": None, "password": "short"},
             {"username": "no spaces", "email": "x" * 250 + "@example.com", "password": "password1"},
-            *({"username": "alice", "email": address, "password": "qwertyuiop"} for address in ADDRESSES),
+            *(
+                {"username": "alice", "email": address, "password": "qwertyuiop"}
+                for address in ADDRESSES
+            ),
         ]
         headers = {"Accept-Language": language, "Accept": "application/problem+json"}
         replies = [site.post("register", body, headers=headers).get_json() for body in bodies]
         return [each for reply in replies for each in reply["errors"]]
 
     said, there = refusals(code.replace("_", "-")), refusals("en")
-    assert [(each["pointer"], each["code"]) for each in said] == [(each["pointer"], each["code"]) for each in there]
-    assert [each["detail"] for each, other in zip(said, there, strict=True) if each["detail"] == other["detail"]] == []
+    assert [(each["pointer"], each["code"]) for each in said] == [
+        (each["pointer"], each["code"]) for each in there
+    ]
+    assert [
+        each["detail"]
+        for each, other in zip(said, there, strict=True)
+        if each["detail"] == other["detail"]
+    ] == []
 
 
 # Texts of libraries
 
 LISTED = set(map(str, (*MARSHMALLOW, *MARSHMALLOW_TEMPLATES, REQUIRED, NULL)))
 
-#: Of what is shown and not read; of bytes, which JSON has not; of fields that ask for a time zone, or for none.
+#: Of what is shown and not read; of bytes, which JSON has not; of fields that ask for a time zone,
+#: or for none.
 NOT_HERE = ("format", "invalid_utf8", "invalid_awareness")
 
 COLUMNS: list[TypeEngine[Any]] = [
@@ -342,7 +419,9 @@ COLUMNS: list[TypeEngine[Any]] = [
 
 
 def test_every_text_of_zxcvbn_is_in_our_list() -> None:
-    names = [(kind, name) for kind in (Hint, Suggestion) for name in vars(kind) if name[0].isupper()]
+    names = [
+        (kind, name) for kind in (Hint, Suggestion) for name in vars(kind) if name[0].isupper()
+    ]
     assert {str(getattr(kind, name)) for kind, name in names} == set(map(str, ZXCVBN))
 
 
@@ -350,7 +429,9 @@ def test_every_text_of_zxcvbn_is_in_our_list() -> None:
 def test_every_text_of_marshmallow_about_a_column_is_in_our_lists(kind: TypeEngine[Any]) -> None:
     field = column_field(Column("some", kind))
     texts = [str(text) for key, text in field.error_messages.items() if key not in NOT_HERE]
-    assert {text.format(obj_type=getattr(field, "OBJ_TYPE", ""), choices="{choices}") for text in texts} <= LISTED
+    assert {
+        text.format(obj_type=getattr(field, "OBJ_TYPE", ""), choices="{choices}") for text in texts
+    } <= LISTED
 
 
 def test_every_text_of_marshmallows_validators_is_in_our_lists() -> None:
@@ -369,17 +450,33 @@ def test_every_text_of_marshmallows_validators_is_in_our_lists() -> None:
         validate.ContainsNoneOf("x"),
     ]
     assert {type(each) for each in validators} >= {
-        kind for kind in vars(validate).values() if isinstance(kind, type) and issubclass(kind, validate.Validator)
-    } - {validate.Validator, validate.And, validate.Predicate}  # which have no texts of their own, or but one
+        kind
+        for kind in vars(validate).values()
+        if isinstance(kind, type) and issubclass(kind, validate.Validator)
+    } - {
+        validate.Validator,
+        validate.And,
+        validate.Predicate,
+    }  # which have no texts of their own, or but one
     texts = {
         text
         for each in validators
         for name in dir(each)
-        if name in ("error", "default_message", "message_min", "message_max", "message_all", "message_equal")
+        if name
+        in (
+            "error",
+            "default_message",
+            "message_min",
+            "message_max",
+            "message_all",
+            "message_equal",
+        )
         if isinstance(text := getattr(each, name), str) and text
     }
     # That a value is between two others and may not be one of them stays English.
-    assert {text for text in texts if "than {min} and" not in text and "and less than {max}" not in text} <= LISTED
+    assert {
+        text for text in texts if "than {min} and" not in text and "and less than {max}" not in text
+    } <= LISTED
 
 
 def test_every_text_of_werkzeug_that_our_endpoints_answer_is_in_our_list() -> None:

@@ -32,7 +32,8 @@ AT_ONCE = {"SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": THREADS, "max_overflow": 0
 
 
 class Watched(Argon2Hasher):
-    """A cheap hasher that counts who is at it, and lets go only when ``wanted`` are there together."""
+    """A cheap hasher that counts who is at it, and lets go only when ``wanted`` are there
+    together."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
@@ -66,9 +67,18 @@ class Watched(Argon2Hasher):
 
 
 ASK: dict[str, tuple[int, Callable[[Site, int], Any]]] = {
-    "a login": (200, lambda site, number: site.post("login", {"login": "alice", "password": PASSWORD})),
-    "a wrong password": (400, lambda site, number: site.post("login", {"login": "alice", "password": "not hers"})),
-    "nobody's login": (400, lambda site, number: site.post("login", {"login": "nobody", "password": PASSWORD})),
+    "a login": (
+        200,
+        lambda site, number: site.post("login", {"login": "alice", "password": PASSWORD}),
+    ),
+    "a wrong password": (
+        400,
+        lambda site, number: site.post("login", {"login": "alice", "password": "not hers"}),
+    ),
+    "nobody's login": (
+        400,
+        lambda site, number: site.post("login", {"login": "nobody", "password": PASSWORD}),
+    ),
     "an account without a password": (
         400,
         lambda site, number: site.post("login", {"login": "sso", "password": PASSWORD}),
@@ -86,7 +96,9 @@ def test_of_sixty_four_requests_at_once_no_more_hash_than_shall(
     asking: str, limit: int | None, postgresql_url: str, new_site: NewSite
 ) -> None:
     hasher = Watched()
-    site = new_site(postgresql_url, config=AT_ONCE, PASSWORD_HASHER=hasher, PASSWORD_HASH_CONCURRENCY=limit)
+    site = new_site(
+        postgresql_url, config=AT_ONCE, PASSWORD_HASHER=hasher, PASSWORD_HASH_CONCURRENCY=limit
+    )
     member(site)
     site.change(member(site, "sso"), password_hash="!")
     status, ask = ASK[asking]
@@ -135,14 +147,18 @@ def test_a_hasher_that_fails_gives_its_turn_back(new_site: NewSite) -> None:
     assert site.register().status_code == 201
 
 
-def test_each_application_has_turns_of_its_own(sqlite_url: str, tmp_path: Path, new_site: NewSite) -> None:
+def test_each_application_has_turns_of_its_own(
+    sqlite_url: str, tmp_path: Path, new_site: NewSite
+) -> None:
     hasher = Watched()
     sites = [
         new_site(url, config=AT_ONCE, PASSWORD_HASHER=hasher, PASSWORD_HASH_CONCURRENCY=1)
         for url in (sqlite_url, f"sqlite:///{tmp_path}/other.sqlite")
     ]
     hasher.start(2)
-    at_once(lambda number: sites[number % 2].post("login", {"login": "nobody", "password": PASSWORD}), 8)
+    at_once(
+        lambda number: sites[number % 2].post("login", {"login": "nobody", "password": PASSWORD}), 8
+    )
     assert (hasher.calls, hasher.most) == (8, 2)
 
 
@@ -153,7 +169,8 @@ def test_a_process_that_is_forked_while_others_hash_has_turns_of_its_own() -> No
         from pwdlib.hashers.argon2 import Argon2Hasher
         from tests.site import make_site
 
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork() beside threads
+        # Python 3.12 warns of fork() beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)
         busy, over = threading.Event(), threading.Event()
 
         class Slow(Argon2Hasher):
@@ -176,7 +193,9 @@ def test_a_process_that_is_forked_while_others_hash_has_turns_of_its_own() -> No
         other.join()
         raise SystemExit(os.waitstatus_to_exitcode(status))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, timeout=60, check=False
+    )
     assert done.returncode == 0
 
 

@@ -1,4 +1,5 @@
-"""A client in TypeScript, with types that are generated from the API description, compiles without a complaint."""
+"""A client in TypeScript, with types that are generated from the API description, compiles without
+a complaint."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def tools() -> Path:
 
 def run(*command: str, folder: Path) -> str:
     """What a program says, which must succeed."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -49,5 +52,11 @@ def test_a_client_whose_types_are_generated_compiles(
     for name in ("client.ts", "tsconfig.json", "package.json"):
         shutil.copy(FOLDER / name, tmp_path)
     binaries = tools / ".bin"
-    run(str(binaries / "openapi-typescript"), "openapi.json", "--output", "accounts.ts", folder=tmp_path)
+    run(
+        str(binaries / "openapi-typescript"),
+        "openapi.json",
+        "--output",
+        "accounts.ts",
+        folder=tmp_path,
+    )
     run(str(binaries / "tsc"), "--project", ".", folder=tmp_path)

@@ -17,7 +17,12 @@ from .world import check_reply
 NewSite = Callable[..., Site]
 
 ENDPOINTS = ["register", "verify-registration", "resend-verification"]
-GOOD = {"username": "alice", "email": "alice@example.com", "password": PASSWORD, "password_confirm": PASSWORD}
+GOOD = {
+    "username": "alice",
+    "email": "alice@example.com",
+    "password": PASSWORD,
+    "password_confirm": PASSWORD,
+}
 JSON = json.dumps(GOOD).encode()
 
 #: An exception that nobody expected fails the test, rather than being answered by a 500.
@@ -34,9 +39,15 @@ def test_the_last_of_equal_keys_counts(site: Site) -> None:
     assert [user.username for user in site.users()] == ["alice"]
 
 
-def test_a_body_of_a_hundred_thousand_brackets_is_no_500_where_bodies_may_be_large(new_site: NewSite) -> None:
+def test_a_body_of_a_hundred_thousand_brackets_is_no_500_where_bodies_may_be_large(
+    new_site: NewSite,
+) -> None:
     site = new_site(MAX_CONTENT_LENGTH=2**21, config=OPEN)
-    for body in (b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000):
+    for body in (
+        b"[" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    ):
         reply = site.post("register", data=body, content_type="application/json")
         check_reply(reply)
         assert reply.status_code == 400
@@ -78,7 +89,13 @@ def test_an_applications_stricter_limit_counts(new_site: NewSite) -> None:
 
 
 @each_row(
-    "content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/hal+json"]
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/hal+json",
+    ],
 )
 def test_json_may_be_called(content_type: str, site: Site) -> None:
     assert site.post("register", data=JSON, content_type=content_type).status_code == 201
@@ -119,7 +136,9 @@ def test_a_flow_that_is_switched_off_is_not_found(slash: str, new_site: NewSite)
 def test_each_error_has_its_code(site: Site) -> None:
     client = site.app.test_client()
     replies = {
-        "bad-request": client.post("/accounts/register/", data=b"{", content_type="application/json"),
+        "bad-request": client.post(
+            "/accounts/register/", data=b"{", content_type="application/json"
+        ),
         "method-not-allowed": client.get("/accounts/register/"),
         "request-entity-too-large": client.post(
             "/accounts/register/", data=b" " * 2**17, content_type="application/json"
@@ -132,7 +151,9 @@ def test_each_error_has_its_code(site: Site) -> None:
         assert reply.get_json()["detail"].endswith(".")
 
 
-def test_the_applications_other_routes_keep_their_error_pages_and_headers(new_site: NewSite) -> None:
+def test_the_applications_other_routes_keep_their_error_pages_and_headers(
+    new_site: NewSite,
+) -> None:
     site = new_site()
 
     @site.app.post("/else/")

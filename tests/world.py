@@ -1,4 +1,4 @@
-"""An application with every endpoint that there is, what a right request to each is, and what must hold of any."""
+"""An application with every endpoint, a valid request to each, and what must always hold."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
 from flask_registration.flows import verification_redirects
-from flask_registration.http.bodies import LinkSchema
+from flask_registration.http.bodies import schema_of
 from flask_registration.http.flow import Endpoint
-from flask_registration.http.schemas import schema_of
 
 from .people import bearer, log_in
 from .site import PASSWORD, Site, define
@@ -60,7 +59,8 @@ class State:
 class World:
     """One application, put back into the same state before each request that needs it so.
 
-    The states: Alice is ``pending``; she is a ``member`` with a session, a token and two links; she has ``moved``.
+    The states: Alice is ``pending``; she is a ``member`` with a session, a token and links; she
+    has ``moved``.
     """
 
     def __init__(self, site: Site) -> None:
@@ -89,7 +89,9 @@ class World:
         token = site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["token"]
         site.post("send-reset-password-link", {"login": "alice"})
         links = {**links, "reset_password": site.link()}
-        site.post("register-email", {"email": "new@example.com", "password": PASSWORD}, client=client)
+        site.post(
+            "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
+        )
         links = {**links, "verify_email": site.link()}
         yield "member", State(self.rows(), client.get_cookie("session").value, token, links)  # type: ignore[union-attr]
         site.post("verify-email", links["verify_email"], client=client)
@@ -104,7 +106,8 @@ class World:
         with self.site.app.app_context():
             tables = self.site.db.metadata.sorted_tables
             found = {
-                each.name: self.site.db.session.execute(each.select().order_by(*each.primary_key)) for each in tables
+                each.name: self.site.db.session.execute(each.select().order_by(*each.primary_key))
+                for each in tables
             }
             return {name: [dict(row) for row in rows.mappings()] for name, rows in found.items()}
 
@@ -136,29 +139,49 @@ class World:
         if "<" not in endpoint.path:
             return f"/accounts{endpoint.path}"
         rows = self.states["member"].rows["world_logins"]
-        return f"/accounts{endpoint.path.partition('<')[0]}{rows[-1]['id'] if login_id is None else login_id}/"
+        login_id = rows[-1]["id"] if login_id is None else login_id
+        return f"/accounts{endpoint.path.partition('<')[0]}{login_id}/"
 
     def fields(self, endpoint: Endpoint[Any]) -> list[str]:
-        """The names that a body of this endpoint may have; a link may come with a new password."""
-        schema = self.schema(endpoint)
-        names = [each.data_key or name for name, each in schema.fields.items() if not each.dump_only] if schema else []
-        return [*names, "password", "password_confirm"] if isinstance(schema, LinkSchema) else names
+        """The names that a body of this endpoint may have."""
+        names: dict[str, None] = {}
+        for schema in self.schemas(endpoint):
+            fields = schema.fields.items()
+            names |= dict.fromkeys(
+                each.data_key or name for name, each in fields if not each.dump_only
+            )
+        return list(names)
 
-    def schema(self, endpoint: Endpoint[Any]) -> Schema | None:
-        if endpoint.request is None or isinstance(endpoint.request, type):
-            return endpoint.request() if endpoint.request else None
+    def schemas(self, endpoint: Endpoint[Any]) -> list[Schema]:
+        """What its body is loaded with, in this order: the link, and the rest."""
+        factories = [endpoint.link.schema if endpoint.link else None, endpoint.request]
         with self.site.app.app_context():
             state = self.site.app.extensions["registration"]
-            return schema_of(state, endpoint.request)
+            return [schema_of(state, each) for each in factories if each]
 
     def body(self, name: str) -> dict[str, Any]:
         """A right body; nothing for an endpoint that nobody has described here yet."""
         twice = {"password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
         new = f"u{uuid.uuid4().hex}"
         bodies: dict[str, dict[str, Any]] = {
-            "register": {"username": new, "email": f"{new}@example.com", "first_name": "Al", "last_name": "L", **twice},
-            "resend_verification": {"login": "alice", "username": "alice", "email": "alice@example.com"},
-            "login": {"login": "alice", "username": "alice", "password": PASSWORD, "remember": True},
+            "register": {
+                "username": new,
+                "email": f"{new}@example.com",
+                "first_name": "Al",
+                "last_name": "L",
+                **twice,
+            },
+            "resend_verification": {
+                "login": "alice",
+                "username": "alice",
+                "email": "alice@example.com",
+            },
+            "login": {
+                "login": "alice",
+                "username": "alice",
+                "password": PASSWORD,
+                "remember": True,
+            },
             "logout": {"revoke_token": True, "everywhere": True},
             "replace_profile": {"username": "alice", "first_name": "Al", "last_name": "L"},
             "update_profile": {"username": "alice", "first_name": "Al", "last_name": "L"},
@@ -171,8 +194,10 @@ class World:
         link = self.states[self.state_for(name)].links.get(name, {})
         return {**link, **bodies.get(name, {})}
 
-    def ask(self, name: str, *, method: str | None = None, path: str | None = None, **options: Any) -> TestResponse:
-        """Ask an endpoint, with Alice's session where it needs a login, and a right body unless told otherwise.
+    def ask(
+        self, name: str, *, method: str | None = None, path: str | None = None, **options: Any
+    ) -> TestResponse:
+        """Ask an endpoint, with Alice's session if it needs a login, and by default a valid body.
 
         What must hold of any reply is looked at here: a refusal changes nothing and mails nothing.
         """
@@ -181,12 +206,15 @@ class World:
         headers = dict(options.pop("headers", {}))
         if endpoint.login_required and not {"Authorization", "Cookie"} & headers.keys():
             headers["Cookie"] = f"session={state.cookie}"
-        if not {"json", "data", "input_stream"} & options.keys() and endpoint.request:
+        if not {"json", "data", "input_stream"} & options.keys() and self.schemas(endpoint):
             options["json"] = self.body(name)
         client = self.site.app.test_client(use_cookies=False)
         self.now, self.wrote = None, False  # until we know
         reply = client.open(
-            path or self.path(endpoint), method=method or endpoint.methods[0], headers=headers, **options
+            path or self.path(endpoint),
+            method=method or endpoint.methods[0],
+            headers=headers,
+            **options,
         )
         after = self.rows() if self.wrote else state.rows
         if without_last_use(after) == without_last_use(state.rows):
@@ -212,7 +240,10 @@ class World:
         for number in range(len(self.site.outbox)):
             mail = self.site.read(number)
             parts = [part.get_content() for part in mail.walk() if not part.is_multipart()]
-            yield mail["To"], "\n".join([*(f"{name}: {value}" for name, value in mail.items()), *parts])
+            yield (
+                mail["To"],
+                "\n".join([*(f"{name}: {value}" for name, value in mail.items()), *parts]),
+            )
 
 
 def without_last_use(rows: dict[str, list[dict[str, Any]]]) -> Any:

@@ -1,10 +1,11 @@
-"""What our application and the floor have in common: one table, one mail server, one way to count."""
+"""What our application and the floor have in common: one table, one mail server, one way to
+count."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, Response, g, has_app_context
@@ -43,7 +44,9 @@ COLUMNS = [
 
 def make_hasher(surroundings: Surroundings) -> Argon2Hasher:
     """The hash that this run has."""
-    return Argon2Hasher(time_cost=surroundings.time_cost, memory_cost=surroundings.memory_cost, parallelism=1)
+    return Argon2Hasher(
+        time_cost=surroundings.time_cost, memory_cost=surroundings.memory_cost, parallelism=1
+    )
 
 
 def make_app(import_name: str, surroundings: Surroundings) -> Flask:
@@ -79,7 +82,7 @@ def count_queries(app: Flask) -> None:
 def fill_users(surroundings: Surroundings, orders: Orders) -> None:
     """The verified and the pending accounts, all with the same password."""
     password_hash = make_hasher(surroundings).hash(PASSWORD)
-    joined = datetime.now(timezone.utc).isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00")
+    joined = datetime.now(UTC).isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00")
     sqlite = surroundings.database.startswith("sqlite")
     yes, no = (1, 0) if sqlite else (True, False)
 
@@ -87,13 +90,28 @@ def fill_users(surroundings: Surroundings, orders: Orders) -> None:
         for number in range(1, orders.users + orders.pending + 1):
             who, verified = name(number), yes if number <= orders.users else no
             stamp = f"f{secrets.token_hex(16)[1:]}"
-            yield number, who, who, address(number), password_hash, "", "", yes, verified, stamp, joined
+            yield (
+                number,
+                who,
+                who,
+                address(number),
+                password_hash,
+                "",
+                "",
+                yes,
+                verified,
+                stamp,
+                joined,
+            )
 
     fill(surroundings.database, "users", COLUMNS, rows())
 
 
 def requests(
-    orders: Orders, links: Sequence[Mapping[str, str]], cookies: Sequence[str], tokens: Sequence[str]
+    orders: Orders,
+    links: Sequence[Mapping[str, str]],
+    cookies: Sequence[str],
+    tokens: Sequence[str],
 ) -> dict[str, list[Request]]:
     """What an application of this wire format is asked.
 
@@ -104,7 +122,10 @@ def requests(
     wrong = {"username": "a b", "email": "nobody", "password": "short", "password_confirm": "shirt"}
 
     def profiles(count: int, headers: Sequence[Mapping[str, str]]) -> list[Request]:
-        return [Request("GET", "/accounts/profile/", 200, "", headers[n % len(headers)]) for n in range(count)]
+        return [
+            Request("GET", "/accounts/profile/", 200, "", headers[n % len(headers)])
+            for n in range(count)
+        ]
 
     verify = "/accounts/verify-registration/"
     return {
@@ -112,13 +133,25 @@ def requests(
         "bad-input": [post("/accounts/register/", wrong, 400) for _ in range(counts["bad-input"])],
         "verify": [post(verify, link) for link in links[: counts["verify"]]],
         "forged-link": [
-            post(verify, {**links[n % len(links)], "signature": "A" * 43}, 400) for n in range(counts["forged-link"])
+            post(verify, {**links[n % len(links)], "signature": "A" * 43}, 400)
+            for n in range(counts["forged-link"])
         ],
-        "resend": [post("/accounts/resend-verification/", {"login": name(n)}) for n in orders.asking_again()],
-        "login": [post("/accounts/login/", {"login": name(n), "password": PASSWORD}) for n in orders.verified("login")],
-        "profile-session": profiles(counts["profile-session"], [{"Cookie": cookie} for cookie in cookies]),
-        "profile-token": profiles(counts["profile-token"], [{"Authorization": f"Bearer {token}"} for token in tokens]),
+        "resend": [
+            post("/accounts/resend-verification/", {"login": name(n)})
+            for n in orders.asking_again()
+        ],
+        "login": [
+            post("/accounts/login/", {"login": name(n), "password": PASSWORD})
+            for n in orders.verified("login")
+        ],
+        "profile-session": profiles(
+            counts["profile-session"], [{"Cookie": cookie} for cookie in cookies]
+        ),
+        "profile-token": profiles(
+            counts["profile-token"], [{"Authorization": f"Bearer {token}"} for token in tokens]
+        ),
         "reset-link": [
-            post("/accounts/send-reset-password-link/", {"login": name(n)}) for n in orders.verified("reset-link")
+            post("/accounts/send-reset-password-link/", {"login": name(n)})
+            for n in orders.verified("reset-link")
         ],
     }

@@ -1,7 +1,8 @@
 """The floor: plain Flask and Flask-SQLAlchemy, by hand, for one application and no other.
 
-It writes to the database what ours writes, takes the same hash, signs the same links, renders the same mail and hands
-it to threads; and nothing else: no schemas, no strength of passwords, no settings, no throttles, no signals.
+It writes to the database what ours writes, takes the same hash, signs the same links, renders the
+same mail and hands it to threads; and nothing else: no schemas, no strength of passwords, no
+settings, no throttles, no signals.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import secrets
 import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -56,7 +57,9 @@ accounts = Blueprint("accounts", __name__, url_prefix="/accounts")
 senders = ThreadPoolExecutor(4)
 hasher = PasswordHash([common.make_hasher(Surroundings.of_process())])
 tokens = URLSafeTimedSerializer(
-    SECRET_KEY, salt="token", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
+    SECRET_KEY,
+    salt="token",
+    signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
 )
 
 USERNAME = re.compile(r"[\w.+-]{1,150}")
@@ -104,7 +107,11 @@ def signature(user: User, timestamp: str) -> str:
 
 def link_of(user: User) -> dict[str, str]:
     timestamp = str(int(time.time()))
-    return {"user_id": str(user.id), "timestamp": timestamp, "signature": signature(user, timestamp)}
+    return {
+        "user_id": str(user.id),
+        "timestamp": timestamp,
+        "signature": signature(user, timestamp),
+    }
 
 
 def mail_of(user: User) -> tuple[str, list[str], str, str]:
@@ -148,7 +155,7 @@ def register() -> ResponseReturnValue:
         is_active=True,
         is_verified=False,
         security_stamp=secrets.token_hex(16),
-        date_joined=datetime.now(timezone.utc),
+        date_joined=datetime.now(UTC),
         last_login=None,
     )
     db.session.add(user)
@@ -167,9 +174,15 @@ def register() -> ResponseReturnValue:
 @accounts.post("/verify-registration/")
 def verify() -> ResponseReturnValue:
     body = request.get_json()
-    user_id, timestamp, given = (str(body.get(name, "")) for name in ("user_id", "timestamp", "signature"))
+    user_id, timestamp, given = (
+        str(body.get(name, "")) for name in ("user_id", "timestamp", "signature")
+    )
     user = find(User.id == int(user_id)) if user_id.isdecimal() else None
-    if user is None or not user.is_active or not hmac.compare_digest(signature(user, timestamp), given):
+    if (
+        user is None
+        or not user.is_active
+        or not hmac.compare_digest(signature(user, timestamp), given)
+    ):
         return error("signature-invalid")
     if int(timestamp) < time.time() - 7 * 86400:
         return error("signature-expired")
@@ -203,9 +216,13 @@ def login() -> ResponseReturnValue:
     if user is None:
         hasher.hash(password)
         return error("login-invalid")
-    if not hasher.verify(password, user.password_hash) or not user.is_active or not user.is_verified:
+    if (
+        not hasher.verify(password, user.password_hash)
+        or not user.is_active
+        or not user.is_verified
+    ):
         return error("login-invalid")
-    if not change(user, last_login=datetime.now(timezone.utc)):
+    if not change(user, last_login=datetime.now(UTC)):
         return error("login-invalid")
     session.clear()
     session["user"] = [user.id, mark(user)]
@@ -244,7 +261,9 @@ def find(condition: Any) -> User | None:
 def change(user: User, **columns: Any) -> bool:
     """One statement, if the account is still as it was seen."""
     unchanged = (User.id == user.id, User.is_active, User.security_stamp == user.security_stamp)
-    statement = update(User).where(*unchanged).values(columns).execution_options(synchronize_session=False)
+    statement = (
+        update(User).where(*unchanged).values(columns).execution_options(synchronize_session=False)
+    )
     return bool(db.session.execute(statement).rowcount == 1)  # type: ignore[attr-defined]
 
 
@@ -259,7 +278,9 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
     with app.app_context():
         db.create_all()
         common.fill_users(Surroundings.of_process(), orders)
-        links = [link_of(db.session.get_one(User, n)) for n in orders.verifying() or [orders.users + 1]]
+        links = [
+            link_of(db.session.get_one(User, n)) for n in orders.verifying() or [orders.users + 1]
+        ]
         users = [db.session.get_one(User, number) for number in logged_in]
         signed = [str(tokens.dumps([user.id, mark(user)])) for user in users]
     cookies = []

@@ -40,7 +40,9 @@ def create_app() -> Flask:
     app.config["REGISTRATION_PASSWORD_HASHER"] = common.make_hasher(surroundings)
     if find_spec("flask_registration.throttling"):
         app.config["REGISTRATION_THROTTLES"] = False  # one client asks for everybody here
-    app.config["REGISTRATION_MAIL_COOLDOWN"] = 0  # with few users each of them is asked about time and again
+    app.config["REGISTRATION_MAIL_COOLDOWN"] = (
+        0  # with few users each of them is asked about time and again
+    )
     db.init_app(app)
     mail.init_app(app)
     registration.init_app(app, user_model=User)

@@ -1,1 +1,2 @@
-"""Other projects that do the same, each in a virtual environment of its own, which may not have this package."""
+"""Other projects that do the same, each in a virtual environment of its own, which may not have
+this package."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,10 +31,19 @@ def configure(urls: str, *applications: str, **more: Any) -> None:
     """Configure Django, which one process can do once."""
     url = urlsplit(surroundings.database)
     if surroundings.database.startswith("sqlite"):
-        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": sqlite_path(surroundings.database)}
-        database["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}  # else two workers that read and then write collide
+        database = {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": sqlite_path(surroundings.database),
+        }
+        database["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE"
+        }  # else two workers that read and then write collide
     else:
-        database = {"ENGINE": "django.db.backends.postgresql", "NAME": url.path[1:], "HOST": url.hostname}
+        database = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": url.path[1:],
+            "HOST": url.hostname,
+        }
         database |= {"USER": url.username, "PASSWORD": url.password or "", "PORT": url.port or 5432}
     settings.configure(
         SECRET_KEY=SECRET_KEY,
@@ -57,7 +66,9 @@ def configure(urls: str, *applications: str, **more: Any) -> None:
             "django.middleware.common.CommonMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
         ],
-        TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
+        TEMPLATES=[
+            {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
+        ],
         PASSWORD_HASHERS=["benchmarks.peers.django_hasher.Hasher"],
         AUTH_PASSWORD_VALIDATORS=[
             {"NAME": f"django.contrib.auth.password_validation.{validator}"}
@@ -74,7 +85,7 @@ def configure(urls: str, *applications: str, **more: Any) -> None:
                 "rest_framework.authentication.TokenAuthentication",
             ]
         },
-        EMAIL_BACKEND=f"django.core.mail.backends.{'smtp' if surroundings.mail_port else 'dummy'}.EmailBackend",
+        EMAIL_BACKEND=f"django.core.mail.backends.{'smtp' if surroundings.mail_port else 'dummy'}.EmailBackend",  # noqa: E501
         EMAIL_HOST="127.0.0.1",
         EMAIL_PORT=surroundings.mail_port,
         DEFAULT_FROM_EMAIL=SENDER,
@@ -112,7 +123,7 @@ def fill_users(orders: Orders) -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    password, joined = make_password(PASSWORD), datetime.now(timezone.utc).isoformat(sep=" ")
+    password, joined = make_password(PASSWORD), datetime.now(UTC).isoformat(sep=" ")
     sqlite = surroundings.database.startswith("sqlite")
     yes, no = (1, 0) if sqlite else (True, False)
     columns = ["id", "username", "email", "password", "first_name", "last_name"]
@@ -153,4 +164,6 @@ def tokens(users: Sequence[Any]) -> list[str]:
 
 
 def profiles(path: str, count: int, headers: Sequence[dict[str, str]]) -> list[Request]:
-    return [Request("GET", path, 200, "", headers[number % len(headers)]) for number in range(count)]
+    return [
+        Request("GET", path, 200, "", headers[number % len(headers)]) for number in range(count)
+    ]

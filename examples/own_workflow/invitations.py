@@ -5,10 +5,9 @@ This file is the whole flow. Copy it and its templates to an application of your
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from typing import Any
 
 from blinker import Namespace
@@ -17,20 +16,17 @@ from marshmallow import fields, validate
 
 from flask_registration import (
     BodySchema,
-    EmailLinkSchema,
+    EndpointLink,
     Flow,
-    LinkExpired,
-    LinkInvalid,
+    OpenedLink,
     Purpose,
     RegistrationState,
     Settings,
     SettingsReader,
-    SignedLink,
     SuccessSchema,
     announce,
     create_user,
     current_registration,
-    load_body,
     setting,
     success,
     user_activated,
@@ -43,21 +39,15 @@ class InvitationSettings(Settings):
     """Invitations."""
 
     invitation_url: str = setting("", "The page behind the link, an absolute URL. Must be set.")
-    invitation_period: timedelta = setting(timedelta(days=7), "How long an invitation is good for.")
+    invitation_period: timedelta = setting(timedelta(days=7), "How long an invitation is valid.")
     invitation_email_templates: Mapping[str, str] = setting(
         {
             "subject": "invitations/subject.txt",
             "text_body": "invitations/body.txt",
             "html_body": "invitations/body.html",
         },
-        "The templates of the mail.",
+        "The templates of the e-mail.",
     )
-
-
-class Notice(Enum):
-    """What the mails of this flow are about; it is in the log where one fails."""
-
-    INVITATION = "invitation"
 
 
 flow = Flow("invitations", InvitationSettings, sends_mail=lambda settings: True, needs_email=True)
@@ -73,7 +63,7 @@ invitation_accepted = Namespace().signal("invitation-accepted")  # user, request
 
 
 class InviteSchema(BodySchema):
-    """Whom to invite."""
+    """The e-mail address to invite."""
 
     email = fields.String(required=True)
 
@@ -86,100 +76,90 @@ class InviteSchema(BodySchema):
     throttles={"client": "30/hour", "account": "20/day"},
 )
 def invite_view(inviter: Any, data: dict[str, str]) -> ResponseReturnValue:
-    """Mail an invitation. The answer is the same whether or not somebody has the address."""
-    invite(current_registration, flow.settings, inviter, data["email"])
+    """Send an invitation. The response is the same whether or not the address has an account."""
+    invite(current_registration, inviter, data["email"])
     return success("The invitation is on its way")
 
 
-def invite(
-    state: RegistrationState, settings: InvitationSettings, inviter: Any, address: str
-) -> None:
-    """Mail an invitation.
+def invite(state: RegistrationState, inviter: Any, address: str) -> None:
+    """Send an invitation.
 
-    :raises marshmallow.ValidationError: this is no address.
+    :raises marshmallow.ValidationError: the e-mail address is invalid.
     """
     email = state.users.build({"email": address})["email"]
-    state.commit(invitation_mail(state, settings, inviter, email))
+    state.commit(state.mail(invitation_email, inviter, to=email, email=email))
 
 
-def invitation_mail(
-    state: RegistrationState, settings: InvitationSettings, inviter: Any, email: str
-) -> Any:
-    """The mail with the link, to the address that is invited."""
-    return state.mail(
-        Notice.INVITATION,
-        inviter,
-        to=email,
-        templates=settings.invitation_email_templates,
-        verification_url=state.links.url(INVITE, inviter, settings.invitation_url, email),
-        days=settings.invitation_period.days,
-    )
-
-
-@flow.examples.add(to="the address that is invited", when="somebody with an account invites it")
-def example_of_an_invitation(state: RegistrationState, inviter: Any) -> Any:
-    """What ``flask registration preview-mail`` shows of it."""
-    return invitation_mail(state, flow.settings, inviter, "bob@example.com")
+@flow.email(
+    "invitation",
+    to="the address that is invited",
+    when="a user invites it",
+    templates=lambda settings: settings.invitation_email_templates,
+    example={"email": "bob@example.com", "to": "bob@example.com"},
+)
+def invitation_email(state: RegistrationState, inviter: Any, email: str) -> dict[str, Any]:
+    """Return the template variables. This is called, and the link signed, when it is sent."""
+    settings = state.group(InvitationSettings)
+    return {
+        "verification_url": state.links.url(INVITE, inviter, settings.invitation_url, email),
+        "days": settings.invitation_period.days,
+    }
 
 
 # Accept
 
 
 class JoinSchema(BodySchema):
-    """What the invited choose. Their address is in the link."""
+    """What the invited person chooses. The e-mail address is in the link."""
 
     username = fields.String(required=True, validate=validate.Length(1, 150))
     password = fields.String(required=True, validate=validate.Length(1, 4096))
 
 
 class JoinedSchema(SuccessSchema):
-    """What they are told."""
+    """The response."""
 
     username = fields.String()
 
 
 @flow.post(
     "/join/",
-    request=EmailLinkSchema,
+    link=EndpointLink(
+        purpose=lambda settings: INVITE,
+        period=lambda settings: settings.invitation_period,
+        with_email=True,
+    ),
+    request=JoinSchema,
     response=JoinedSchema,
     status=201,
-    errors=[LinkInvalid, LinkExpired],
     throttles={"client": "30/minute"},
 )
-def join_view(link: SignedLink) -> ResponseReturnValue:
+def join_view(link: OpenedLink, data: dict[str, str]) -> ResponseReturnValue:
     """Open an account with the parameters of an invitation."""
-    user = join(current_registration, flow.settings, link, lambda: load_body(JoinSchema))
+    user = join(current_registration, link, data)
     return success("Welcome", 201, username=user.username)
 
 
-def join(
-    state: RegistrationState,
-    settings: InvitationSettings,
-    link: SignedLink,
-    chosen: Callable[[], dict[str, Any]],
-) -> Any:
+def join(state: RegistrationState, link: OpenedLink, data: dict[str, str]) -> Any:
     """Open the account of an invited person. The link verifies the e-mail address.
 
-    :param chosen: loads the other fields of the request body; called after the link was verified.
-    :raises LinkInvalid: forged, for something else, or taken back.
-    :raises LinkExpired: older than ``REGISTRATION_INVITATION_PERIOD``.
     :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
     """
-    inviter: Any
-    inviter, _ = state.links.open(INVITE, link, settings.invitation_period)
-    user = create_user(state, **chosen(), email=link.email, invited_by_id=inviter.id)
+    inviter: Any = link.user
+    invited = {"email": link.params.email, "invited_by_id": inviter.id}
+    user = create_user(state, password=data["password"], username=data["username"], **invited)
     state.commit(signal=user_registered, user=user)
     announce(user_activated, user=user)
     announce(invitation_accepted, user=user, inviter=inviter)
     return user
 
 
-# What must be so at start-up
+# Check the configuration
 
 
 @flow.check
-def check(settings: InvitationSettings, fields: object, reader: SettingsReader) -> None:
-    """An invitation must lead somewhere, whatever host a request names."""
+def check(settings: InvitationSettings, user_fields: object, reader: SettingsReader) -> None:
+    """Check that the link has a page."""
     if not settings.invitation_url.startswith(("https://", "http://")):
         hint = "give the absolute URL of the page behind an invitation."
         text = f"is {settings.invitation_url!r}: {hint}"

@@ -1,7 +1,8 @@
 """Sign and verify the links in e-mails.
 
-A link is signed over its purpose, its account, and the state of that account. Using a link changes that
-state, so no table of used links is needed.
+A link has two signatures. The first needs no account, so a forged link costs no query. The second
+is bound to the state of the account. Using a link changes that state, so no table of used links is
+needed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import timedelta
@@ -22,14 +23,11 @@ from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 
 from ..errors import LinkExpired, LinkInvalid
 from ..settings import PREFIX, Settings, SettingsReader, setting
-from ..users.stamps import UserSnapshot
+from ..users.stamps import UserSnapshot, stamp_digest
 from ..users.store import User, UserStore
 
 #: The maximum difference between the clocks of two hosts, in seconds.
 CLOCK_SKEW = 60
-
-#: The state that a link to an unknown account is checked against.
-NO_ACCOUNT = UserSnapshot(None, None, False, False, "")
 
 
 class SignedLink(NamedTuple):
@@ -49,16 +47,29 @@ class VerificationLink:
     params: Mapping[str, str]
 
 
+#: What the name of a purpose ends in for the signature over the state of the account.
+STATE = ".state"
+
+
 @dataclass(frozen=True)
 class Purpose:
     """What a link is for: a name that salts its signature, and values that it is bound to.
 
-    :ivar stamped: whether a new security stamp makes the link invalid, as it should.
+    :ivar stamped: whether a new security stamp, and the verification of the account, make the link
+        invalid.
     """
 
     name: str
     binds: Callable[[UserSnapshot], tuple[Any, ...]]
     stamped: bool = True
+
+
+class OpenedLink(NamedTuple):
+    """A link that was verified: its user, the account as it was found, and its parameters."""
+
+    user: User
+    seen: UserSnapshot
+    params: SignedLink
 
 
 def build_verification_url(link: VerificationLink) -> str:
@@ -72,7 +83,7 @@ def build_verification_url(link: VerificationLink) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkSettings(Settings):
-    """The pages of the front end that links lead to: absolute URLs, to which the parameters are appended."""
+    """The pages of the front end that links lead to: absolute URLs; the parameters are appended."""
 
     register_verification_url: str | None = setting(
         None, "The page that verifies a registration. Must be set.", page="verify-registration/"
@@ -83,19 +94,26 @@ class LinkSettings(Settings):
     )
 
 
-def front_end_pages(groups: Iterable[Settings]) -> dict[str, str]:
+def declared_pages(
+    groups: Mapping[type[Settings], Settings],
+) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+    """Return the URL of each page of the front end as it is set, with its setting's metadata."""
+    return {
+        field.name: (getattr(group, field.name), field.metadata)
+        for group in groups.values()
+        for field in dataclass_fields(group)
+        if field.metadata.get("page")
+    }
+
+
+def front_end_pages(groups: Mapping[type[Settings], Settings]) -> dict[str, str]:
     """Return the URL of each page of the front end, by the name of its setting in lower case.
 
     A page without a URL of its own is beside another one; ``""`` if that has none.
 
     :param groups: groups of settings, :class:`LinkSettings` among them.
     """
-    declared: dict[str, tuple[str | None, Mapping[str, Any]]] = {
-        field.name: (getattr(group, field.name), field.metadata)
-        for group in groups
-        for field in dataclass_fields(group)
-        if field.metadata.get("page")
-    }
+    declared = declared_pages(groups)
 
     def resolve(name: str) -> str:
         # Without the flow of the other page, the first page is in the same folder.
@@ -109,7 +127,10 @@ def front_end_pages(groups: Iterable[Settings]) -> dict[str, str]:
 
 
 def sibling_url(url: str, name: str) -> str:
-    """Return the URL of a page in the same folder: ``https://example.com/a/`` → ``https://example.com/name``."""
+    """Return the URL of a page in the same folder.
+
+    For example, ``https://example.com/a/`` becomes ``https://example.com/name``.
+    """
     if not url:
         return ""
     start, _, path = url.partition("?")[0].partition("://")
@@ -125,23 +146,19 @@ def check_page(reader: SettingsReader, key: str) -> None:
     :param key: the setting, without ``REGISTRATION_``.
     """
     name = key.lower()
-    metadata, value = next(
-        (field.metadata, getattr(group, name))
-        for group in reader.groups
-        for field in dataclass_fields(group)
-        if field.name == name
-    )
+    value, metadata = declared_pages(reader.groups)[name]
     others = (PREFIX + (metadata["beside"] or ""), f"{PREFIX}REGISTER_VERIFICATION_URL")
     if value is None and any(problem.setting in others for problem in reader.problems):
         return
     page = front_end_pages(reader.groups)[name]
-    example = f'"https://example.com/{metadata["page"]}"'
     if not page:
-        text = f"is not set. Set it to the absolute URL of the page that the link leads to, for example {example}."
-        reader.problem(PREFIX + key, text)
+        text = "is not set. Set it to the absolute URL of the page that the link leads to"
     elif not is_absolute_url(page):
-        text = f"is {page!r}, which is not absolute. Begin it with the scheme and the host, for example {example}."
-        reader.problem(PREFIX + key, text)
+        text = f"is {page!r}, which is not absolute. Begin it with the scheme and the host"
+    else:
+        return
+    example = f'"https://example.com/{metadata["page"]}"'
+    reader.problem(PREFIX + key, f"{text}, for example {example}.")
 
 
 def signing_keys() -> list[str | bytes]:
@@ -150,22 +167,17 @@ def signing_keys() -> list[str | bytes]:
     return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
 
 
+@dataclass(eq=False)
 class Links:
     """Signs and verifies links with itsdangerous: HMAC-SHA-256, with a salt for each purpose.
 
-    :param keys: called at each use; returns the keys, oldest first. The last one signs.
-    :param build_url: makes the URL of a link.
+    :ivar keys: called at each use; returns the keys, oldest first. The last one signs.
+    :ivar build_url: makes the URL of a link.
     """
 
-    def __init__(
-        self,
-        keys: Callable[[], Sequence[str | bytes]],
-        users: UserStore,
-        build_url: Callable[[VerificationLink], str] = build_verification_url,
-    ) -> None:
-        self._keys = keys
-        self._users = users
-        self._build_url = build_url
+    keys: Callable[[], Sequence[str | bytes]]
+    users: UserStore
+    build_url: Callable[[VerificationLink], str] = build_verification_url
 
     def url(self, purpose: Purpose, user: User, page: str, email: str | None = None) -> str:
         """Sign a link and return its URL, as the application's builder makes it.
@@ -173,7 +185,7 @@ class Links:
         :param page: the URL of the page that the link leads to.
         :param email: another e-mail address that the link is about.
         """
-        return self._build_url(self.sign(purpose, user, page, email))
+        return self.build_url(self.sign(purpose, user, page, email))
 
     def sign(
         self, purpose: Purpose, user: User, base_url: str, email: str | None = None
@@ -182,51 +194,57 @@ class Links:
 
         :param email: another e-mail address that the link is about.
         """
-        user_id, timestamp = self._users.identifier(user), str(int(time.time()))
-        snapshot = self._users.snapshot(user)
-        payload = self._payload(purpose, snapshot, user_id, email, timestamp)
-        signature = self._signer(purpose).get_signature(payload).decode()
+        user_id, timestamp = self.users.identifier(user), str(int(time.time()))
+        link = SignedLink(user_id, timestamp, "", email)
+        bound = self._signer(purpose, STATE).get_signature(
+            _bound_payload(purpose, self.users.snapshot(user), link)
+        )
+        signature = bound.decode()
+        outer = self._signer(purpose).get_signature(_payload(link, signature)).decode()
         about = {"user_id": user_id} if email is None else {"user_id": user_id, "email": email}
-        return VerificationLink(base_url, {**about, "timestamp": timestamp, "signature": signature})
+        params = {**about, "timestamp": timestamp, "signature": f"{outer}.{signature}"}
+        return VerificationLink(base_url, params)
 
-    def open(
-        self, purpose: Purpose, link: SignedLink, max_age: timedelta
-    ) -> tuple[User, UserSnapshot]:
-        """Verify a link. Return its user, and the account as it was found.
+    def open(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
+        """Verify a link.
 
         :param max_age: how long the link is valid, to the second.
-        :raises LinkInvalid: forged, of another purpose, used, of an unknown or suspended account, or from
-            the future: the same error for all.
+        :raises LinkInvalid: forged, of another purpose, used, of an unknown or suspended account,
+            or from the future: the same error for all. A forged link causes no query.
         :raises LinkExpired: it was valid, and is older than ``max_age``.
         """
-        user = self._users.get(link.user_id)
-        snapshot = NO_ACCOUNT if user is None else self._users.snapshot(user)
-        payload = self._payload(purpose, snapshot, link.user_id, link.email, link.timestamp)
-        is_signed = self._signer(purpose).verify_signature(payload, link.signature.encode())
-        is_genuine = is_signed and is_canonical(link.signature)
-        if user is None or not is_genuine or not snapshot.is_active:
-            raise LinkInvalid(user_id=None if user is None else link.user_id)
+        outer, _, bound = link.signature.partition(".")
+        is_signed = self._signer(purpose).verify_signature(_payload(link, bound), outer.encode())
+        if not (is_signed and is_canonical(outer)):
+            raise LinkInvalid
+        user = self.users.get(link.user_id)
+        if user is None:
+            raise LinkInvalid
+        snapshot = self.users.snapshot(user)
+        payload = _bound_payload(purpose, snapshot, link)
+        is_current = self._signer(purpose, STATE).verify_signature(payload, bound.encode())
+        if not (is_current and snapshot.is_active):
+            raise LinkInvalid(user_id=link.user_id)
         check_age(link, max_age)
-        return user, snapshot
+        return OpenedLink(user, snapshot, link)
 
-    def _signer(self, purpose: Purpose) -> Signer:
+    def _signer(self, purpose: Purpose, part: str = "") -> Signer:
         return Signer(
-            [want_bytes(key) for key in self._keys()],
-            salt=f"flask-registration.{purpose.name}",
+            [want_bytes(key) for key in self.keys()],
+            salt=f"flask-registration.{purpose.name}{part}",
             key_derivation="hmac",
             digest_method=hashlib.sha256,
         )
 
-    def _payload(
-        self,
-        purpose: Purpose,
-        snapshot: UserSnapshot,
-        user_id: str,
-        email: str | None,
-        timestamp: str,
-    ) -> bytes:
-        stamp = snapshot.security_stamp if purpose.stamped else None
-        return json.dumps([user_id, email, timestamp, stamp, *purpose.binds(snapshot)]).encode()
+
+def _payload(link: SignedLink, bound: str) -> bytes:
+    return json.dumps([link.user_id, link.email, link.timestamp, bound]).encode()
+
+
+def _bound_payload(purpose: Purpose, snapshot: UserSnapshot, link: SignedLink) -> bytes:
+    stamp = stamp_digest(snapshot) if purpose.stamped else None
+    values = [link.user_id, link.email, link.timestamp, stamp, *purpose.binds(snapshot)]
+    return json.dumps(values).encode()
 
 
 def is_canonical(signature: str) -> bool:
@@ -251,6 +269,6 @@ def check_age(link: SignedLink, max_age: timedelta) -> None:
 
 
 def is_absolute_url(url: str) -> bool:
-    """Return whether a URL has a scheme and a host; the scheme may be that of a mobile application."""
+    """Return whether a URL has a scheme, which may be a mobile application's, and a host."""
     parts = urlsplit(url)
     return bool(parts.scheme and parts.netloc) and url.isprintable() and " " not in url

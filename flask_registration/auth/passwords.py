@@ -113,9 +113,10 @@ class PasswordSettings(Settings):
 
 
 def check_hasher(reader: SettingsReader) -> None:
-    """Check the type of the hasher."""
+    """Check that :func:`password_hash` accepts the hasher."""
     hasher = reader.read(PasswordSettings).password_hasher
-    if not is_hasher(hasher):
+    methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
+    if hasher is not None and not all(map(callable, methods)):
         text = f"is {hasher!r}. Set a pwdlib hasher or a pwdlib.PasswordHash."
         reader.problem(PREFIX + "PASSWORD_HASHER", text)
 
@@ -207,12 +208,6 @@ def password_hash(hasher: Any) -> PasswordHash:
     return PasswordHash([hasher or argon2, argon2, *foreign_hashers()])
 
 
-def is_hasher(hasher: Any) -> bool:
-    """Return whether :func:`password_hash` accepts a value."""
-    methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
-    return hasher is None or all(map(callable, methods))
-
-
 def foreign_hashers() -> list[Any]:
     """Return hashers for hashes of other libraries, which are accepted and upgraded at login."""
     hashers: list[Any] = [WerkzeugHasher(), DjangoHasher()]
@@ -244,9 +239,11 @@ class WerkzeugHasher(_ForeignHasher):
 
     @classmethod
     def identify(cls, hash: str | bytes) -> bool:
+        """Return whether a hash has this format."""
         return _text(hash).startswith(("scrypt:", "pbkdf2:"))
 
     def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        """Return whether a password matches a hash."""
         try:
             return check_password_hash(_text(hash), _text(password))
         except ValueError:  # invalid parameters
@@ -258,10 +255,12 @@ class DjangoHasher(_ForeignHasher):
 
     @classmethod
     def identify(cls, hash: str | bytes) -> bool:
+        """Return whether a hash has this format."""
         text = _text(hash)
         return text.startswith(("pbkdf2_sha256$", "pbkdf2_sha1$")) and text.count("$") == 3
 
     def verify(self, password: str | bytes, hash: str | bytes) -> bool:
+        """Return whether a password matches a hash."""
         algorithm, iterations, salt, digest = _text(hash).split("$")
         if not iterations.isdecimal() or not 0 < int(iterations) < 2**31:
             return False

@@ -1,4 +1,4 @@
-"""Sessions over Flask-Login that end with the account's security stamp, and the login of a request."""
+"""Sessions over Flask-Login that end with the security stamp, and the login of a request."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
 from .tokens import DatedTokenManager, LoginStore, TokenManager
 
-#: Flask-Login's session id as we write it: the user's id, a digest of the security stamp, and the secret of
-#: a row or nothing.
+#: Flask-Login's session id as we write it: the user's id, a digest of the security stamp, and the
+#: secret of a row or nothing.
 SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w-]{43}|)", re.DOTALL)
 
 #: The key of the session with the time of the last login with a password.
@@ -51,19 +51,21 @@ class LoginSettings(Settings):
     auth_token_period: timedelta = setting(timedelta(days=14), "How long a token is valid.")
     reauthentication_period: timedelta = setting(
         timedelta(minutes=15),
-        "How long after a login with a password the user can change the e-mail address or delete the account "
-        "without the password.",
+        "How long after a login with a password the user can change the e-mail address "
+        "or delete the account without the password.",
     )
 
 
 class SessionManager:
     """Opens sessions, provides tokens, and loads the user of both.
 
-    A session carries a digest of the account's security stamp. A new stamp, a suspension or a deletion ends
-    it with the next request, whichever ``user_loader`` the application has. With a login model the session
-    also carries the secret of a row, so that a copied cookie is invalid after the logout.
+    A session carries a digest of the account's security stamp. A new stamp, a suspension or a
+    deletion ends it with the next request, whichever ``user_loader`` the application has. With a
+    login model the session also carries the secret of a row, so that a copied cookie is invalid
+    after the logout.
 
-    :param current: returns the manager of the current application; one ``LoginManager`` may serve several.
+    :param current: returns the manager of the current application; one ``LoginManager`` may serve
+        several.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class SessionManager:
             if self._logins and secret:  # it is replaced: a copy of its cookie must become invalid
                 self._logins.drop(secret)
             self._open_session(user, remember=remember, fresh=fresh)
-            if not remember and has_remember_cookie():
+            if not remember and remember_cookie_name() in request.cookies:
                 session["_remember"] = "clear"  # it is of another user, or older
             if fresh:
                 session[LOGIN_TIME] = time.time()
@@ -160,10 +162,12 @@ class SessionManager:
         return self._tokens.provide_token(user)
 
     def renew(self, user: User, *, fresh: bool) -> dict[str, Any]:
-        """Keep the current client logged in after a new security stamp, with a new session id or token.
+        """Keep the current client logged in with a new session id or token.
 
-        :param fresh: whether the client has just shown the password; otherwise a session stays as fresh as
-            it was.
+        The security stamp has changed, so all others are invalid.
+
+        :param fresh: whether the client has just shown the password; otherwise a session stays as
+            fresh as it was.
         """
         if request_token() is not None:
             return {"token": self.provide_token(user, fresh=fresh)}
@@ -178,8 +182,8 @@ class SessionManager:
     def logout(self, user: User, *, revoke_token: bool) -> None:
         """Log out the current client, before the commit. A login that is a row ends in any case.
 
-        :param revoke_token: revoke the token of the request, or all tokens of the user if the request came
-            with a session.
+        :param revoke_token: revoke the token of the request, or all tokens of the user if the
+            request came with a session.
         """
         token = request_token()
         secret = token or session_secret()
@@ -196,9 +200,9 @@ class SessionManager:
         return request_token() is not None or self._settings.login_retrieve_token
 
     def end_logins(self, user: User) -> None:
-        """Delete all rows of sessions and tokens, and revoke the tokens of the application's own manager.
+        """Delete all rows of sessions and tokens, and revoke those of the application's manager.
 
-        All other sessions and tokens end with the security stamp.
+        Call it after the security stamp has changed, which ends all others.
         """
         if self._logins:
             self._logins.end_all(user)
@@ -206,7 +210,7 @@ class SessionManager:
             self._tokens.revoke_token(user, token=None)
 
     def _open_session(self, user: User, *, remember: bool, fresh: bool) -> None:
-        """Open a session without the data that an attacker may have planted (OWASP Session Management)."""
+        """Open a session without the data of an earlier one (OWASP Session Management)."""
         forget_session()
         g._registration_commits = True
         try:
@@ -292,7 +296,10 @@ class SessionLoader:
 
 @dataclass(frozen=True)
 class TokenLoader:
-    """A ``request_loader`` for ``Authorization: Bearer`` and ``Token``, then the application's own."""
+    """A ``request_loader`` for ``Authorization: Bearer`` and ``Token``.
+
+    Then it calls the application's own.
+    """
 
     otherwise: Callable[[Request], User | None] | None
     current: Callable[[], SessionManager]
@@ -328,13 +335,8 @@ def session_secret() -> str | None:
     return str(session.get("_user_id", "")).rpartition("~")[2] or None
 
 
-def has_remember_cookie() -> bool:
-    """Return whether the client has a remember-me cookie of Flask-Login, valid or not."""
-    return remember_cookie_name() in request.cookies
-
-
 def drop_unreadable_cookie() -> None:
-    """Ignore a remember-me cookie whose signature is not ASCII: Flask-Login raises an error for it."""
+    """Drop a remember-me cookie whose signature is not ASCII: Flask-Login raises an error."""
     name = remember_cookie_name()
     if not request.cookies.get(name, "").rpartition("|")[2].isascii():
         items = request.cookies.items(multi=True)

@@ -7,10 +7,11 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from flask import g, has_request_context, request
+from flask import g
 from flask_sqlalchemy import SQLAlchemy
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import Column, DateTime, String, delete, select, update
@@ -19,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ..errors import NotAuthenticated
+from ..i18n.languages import current_request
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
@@ -52,7 +54,9 @@ class LoginMixin:
 
 
 class LoginStore:
-    """Stores login sessions, with digests of their secrets. The table alone lets no one log in.
+    """Stores sessions and tokens, with digests of their secrets. Each can be revoked on its own.
+
+    The table alone lets no one log in.
 
     :param periods: how long a login session of each kind is valid.
     """
@@ -61,7 +65,7 @@ class LoginStore:
         self, db: SQLAlchemy, model: type[Any], users: UserStore, periods: dict[Kind, timedelta]
     ) -> None:
         self._db = db
-        self.model = self._model = model
+        self.model = model
         self._users = users
         self._periods = periods
         self.columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(model).columns
@@ -73,8 +77,8 @@ class LoginStore:
         :param commit: use a transaction of its own; otherwise the caller commits.
         """
         secret, now = secrets.token_urlsafe(32), utc_now()
-        current_request = request if has_request_context() else None
-        login = self._model(
+        current = current_request()
+        login = self.model(
             user_id=self._key(user),
             kind=kind,
             fresh=fresh,
@@ -83,11 +87,11 @@ class LoginStore:
             created_at=now,
             expires_at=now + self._periods[kind],
             last_used_at=now,
-            ip_address=current_request and _printable(current_request.remote_addr, 45),
-            user_agent=current_request and _printable(current_request.user_agent.string, 255),
+            ip_address=current and _printable(current.remote_addr, 45),
+            user_agent=current and _printable(current.user_agent.string, 255),
         )
         if commit:
-            bind = self._db.session.get_bind(sqlalchemy_inspect(self._model))
+            bind = self._db.session.get_bind(sqlalchemy_inspect(self.model))
             with Session(bind, expire_on_commit=False) as session:
                 session.add(login)
                 session.commit()
@@ -98,13 +102,7 @@ class LoginStore:
 
     def drop(self, secret: str) -> None:
         """Delete the login session with this secret, of any user, without committing."""
-        self._delete(self._model.digest == _digest(secret))
-
-    def find_user(self, secret: str, kind: Kind) -> User | None:
-        """Return the user of a valid login session."""
-        login = self._find(secret)
-        user = None if login is None else self._users.get(str(login.user_id))
-        return user if user is not None and self._check(login, user, kind) else None
+        self._delete(self.model.digest == _digest(secret))
 
     def is_valid(self, user: User, secret: str) -> bool:
         """Return whether this user has a valid session with this secret."""
@@ -129,19 +127,19 @@ class LoginStore:
 
     def of(self, user: User) -> Sequence[Any]:
         """Return the user's valid login sessions, the last used one first."""
-        valid = select(self._model).where(
+        valid = select(self.model).where(
             self._is_of(user),
-            self._model.expires_at > utc_now(),
-            self._model.stamp_mark == stamp_digest(self._users.snapshot(user)),
+            self.model.expires_at > utc_now(),
+            self.model.stamp_mark == stamp_digest(self._users.snapshot(user)),
         )
-        return self._db.session.scalars(valid.order_by(self._model.last_used_at.desc())).all()
+        return self._db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
 
-    def is_it(self, login: Any, secret: str | None) -> bool:
-        """Return whether this login session has this secret."""
-        return secret is not None and login.digest == _digest(secret)
+    def describe(self, login: Any, secret: str | None) -> dict[str, Any]:
+        """Return a login session for its user. Times are in UTC, in the format of ISO 8601.
 
-    def describe(self, login: Any, *, current: bool) -> dict[str, Any]:
-        """Return a login session for its user. Times are in UTC, in the format of ISO 8601."""
+        :param secret: the secret of the current login session.
+        """
+        current = secret is not None and login.digest == _digest(secret)
         times = {
             name: as_utc(getattr(login, name)).isoformat()
             for name in ("created_at", "last_used_at", "expires_at")
@@ -152,20 +150,19 @@ class LoginStore:
     def end(self, user: User, login_id: str) -> bool:
         """Delete a login session of the user, without committing. Return whether it existed."""
         key = parse_identifier(login_id, self.columns["id"])
-        return key is not None and self._delete(self._is_of(user), self._model.id == key) == 1
+        return key is not None and self._delete(self._is_of(user), self.model.id == key) == 1
 
     def end_secret(self, user: User, secret: str) -> None:
         """Delete the user's login session with this secret, without committing."""
-        self._delete(self._is_of(user), self._model.digest == _digest(secret))
+        self._delete(self._is_of(user), self.model.digest == _digest(secret))
 
-    def end_all(self, user: User, *, kind: Kind | None = None) -> None:
-        """Delete the user's login sessions of one kind or of all, without committing."""
-        of_kind = [] if kind is None else [self._model.kind == kind]
-        self._delete(self._is_of(user), *of_kind)
+    def end_all(self, user: User) -> None:
+        """Delete the user's login sessions, without committing."""
+        self._delete(self._is_of(user))
 
     def expired(self, before: datetime) -> Sequence[Any]:
         """Return the ids of the login sessions that expired before this time."""
-        expired = select(self._model.id).where(self._model.expires_at < before)
+        expired = select(self.model.id).where(self.model.expires_at < before)
         return self._db.session.scalars(expired).all()
 
     def remove(self, ids: Sequence[Any], before: datetime) -> int:
@@ -173,19 +170,38 @@ class LoginStore:
 
         Return the number deleted.
         """
-        return self._delete(self._model.id.in_(ids), self._model.expires_at < before)
+        return self._delete(self.model.id.in_(ids), self.model.expires_at < before)
+
+    # The manager of tokens
+
+    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+        """Store a token, and return it."""
+        return self.begin(user, "token", fresh=fresh)
+
+    def find_user(self, token: str) -> User | None:
+        """Return the user of a valid token, or None."""
+        login = self._find(token)
+        user = None if login is None else self._users.get(str(login.user_id))
+        return user if user is not None and self._check(login, user, "token") else None
+
+    def revoke_token(self, user: User, *, token: str | None = None) -> None:
+        """Revoke a token of a user, or all of them."""
+        if token is None:
+            self._delete(self._is_of(user), self.model.kind == "token")
+        else:
+            self.end_secret(user, token)
 
     def _is_of(self, user: User) -> Any:
-        return self._model.user_id == self._key(user)
+        return self.model.user_id == self._key(user)
 
     def _delete(self, *conditions: Any) -> int:
-        statement = delete(self._model).where(*conditions)
+        statement = delete(self.model).where(*conditions)
         options = {"synchronize_session": False}
         result: Any = self._db.session.execute(statement, execution_options=options)
         return int(result.rowcount)
 
     def _find(self, secret: str) -> Any:
-        found = select(self._model).where(self._model.digest == _digest(secret))
+        found = select(self.model).where(self.model.digest == _digest(secret))
         return self._db.session.scalars(found).one_or_none()
 
     def _note_use(self, login: Any) -> None:
@@ -199,9 +215,9 @@ class LoginStore:
 
     def write_uses(self) -> None:
         """Write the noted times of use, when the connection of the request is free."""
-        mapper = sqlalchemy_inspect(self._model)
+        mapper = sqlalchemy_inspect(self.model)
         for login_id, now in g.pop("_registration_last_uses", {}).items():
-            rows = update(self._model).where(self._model.id == login_id)
+            rows = update(self.model).where(self.model.id == login_id)
             statement = rows.values(last_used_at=now)
             engine: Any = self._db.session.get_bind(mapper, clause=statement)
             # A request does not fail because this time was not written.
@@ -250,42 +266,44 @@ class DatedTokenManager(Protocol):
         """Return the seconds since the client showed the password for this token, if it did."""
 
 
+@dataclass(eq=False)
 class SignedTokenManager:
     """Tokens without a table: signed, expiring, and bound to the account's security stamp.
 
     A single token cannot be revoked. Revoking changes the stamp, which invalidates every session
     and token of the user.
 
-    :param keys: returns the keys, at each use. The oldest comes first, and the last one signs.
+    :ivar keys: returns the keys, at each use. The oldest comes first, and the last one signs.
     """
 
-    def __init__(
-        self, keys: Callable[[], Sequence[str | bytes]], users: UserStore, period: timedelta
-    ) -> None:
-        self._keys = keys
-        self._users = users
-        self._period = period.total_seconds()
+    keys: Callable[[], Sequence[str | bytes]]
+    users: UserStore
+    period: timedelta
 
     def provide_token(self, user: User, *, fresh: bool = True) -> str:
-        digest = stamp_digest(self._users.snapshot(user))
-        return self._serializer().dumps([self._users.identifier(user), digest, fresh])
+        """Return a signed token."""
+        digest = stamp_digest(self.users.snapshot(user))
+        return self._serializer().dumps([self.users.identifier(user), digest, fresh])
 
     def find_user(self, token: str) -> User | None:
+        """Return the user of a valid token, or None."""
         try:
-            identifier, digest, _ = self._load(token, max_age=int(self._period))
+            identifier, digest, _ = self._load(token, max_age=int(self.period.total_seconds()))
         except BadSignature:
             return None
-        user = self._users.get(identifier)
-        if user is None or digest != stamp_digest(self._users.snapshot(user)):
+        user = self.users.get(identifier)
+        if user is None or digest != stamp_digest(self.users.snapshot(user)):
             return None
         return user
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
-        seen = self._users.snapshot(user)
-        if not self._users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)}):
+        """Revoke all tokens of a user, by a new security stamp."""
+        seen = self.users.snapshot(user)
+        if not self.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)}):
             raise NotAuthenticated  # suspended or changed just now: the token may be valid later
 
     def age(self, token: str) -> float | None:
+        """Return the seconds since the login with the password, or None."""
         try:
             (*_, fresh), signed_at = self._load(token, return_timestamp=True)
         except BadSignature:
@@ -303,31 +321,9 @@ class SignedTokenManager:
         return loaded
 
     def _serializer(self) -> URLSafeTimedSerializer:
-        keys = [key.encode() if isinstance(key, str) else key for key in self._keys()]
+        keys = [key.encode() if isinstance(key, str) else key for key in self.keys()]
         return URLSafeTimedSerializer(
             keys,
             salt="flask-registration.token",
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
-
-
-class StoredTokenManager:
-    """Tokens as rows of the login model, with a digest only. Each can be revoked on its own."""
-
-    def __init__(self, logins: LoginStore) -> None:
-        self._logins = logins
-
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
-        return self._logins.begin(user, "token", fresh=fresh)
-
-    def find_user(self, token: str) -> User | None:
-        return self._logins.find_user(token, "token")
-
-    def revoke_token(self, user: User, *, token: str | None = None) -> None:
-        if token is None:
-            self._logins.end_all(user, kind="token")
-        else:
-            self._logins.end_secret(user, token)
-
-    def age(self, token: str) -> float | None:
-        return self._logins.age(token)

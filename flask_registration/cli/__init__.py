@@ -1,7 +1,7 @@
 """The commands of ``flask registration``."""
 
-from . import accounts, configuration, maintenance
+from . import accounts, configuration, maintenance, preview  # noqa: F401 -- add their commands
 from .base import registration_cli
 from .configuration import settings_table
 
-__all__ = ["accounts", "configuration", "maintenance", "registration_cli", "settings_table"]
+__all__ = ["registration_cli", "settings_table"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from sqlalchemy.types import TypeEngine
 
 from ..errors import APIError, DatabaseUnavailable, RegistrationError
 from ..flows.register import verification_settings
-from ..http.bodies import UNSAFE
+from ..http.bodies import UNSAFE, UNSUPPORTED_CHARACTERS
+from ..http.responses import by_field
 from ..http.schemas import account_columns_schema
 from ..settings import PREFIX
 from ..state import RegistrationState
@@ -132,7 +132,7 @@ def _password_of_stdin(check: Callable[[str], None]) -> str:
 
 def _check_password(password: str, check: Callable[[str], None]) -> None:
     if UNSAFE.search(password):
-        raise ValidationError({"password": ["This text contains unsupported characters."]})
+        raise ValidationError(UNSUPPORTED_CHARACTERS, "password")
     check(password)
 
 
@@ -141,10 +141,9 @@ def error_messages(error: ValidationError, columns: Collection[str] = ()) -> lis
 
     :param columns: the fields that are options of the command.
     """
-    fields = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
     return [
         printable(f"{option(name)}: {message}" if name in columns else str(message))
-        for name, messages in fields.items()
+        for name, messages in by_field(error).items()
         for message in (messages if isinstance(messages, list) else [messages])
     ]
 
@@ -162,6 +161,7 @@ class CreateUserCommand(click.Command):
     """A command with an option for each column of the user model that an account can start with."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, with an option for each column."""
         own = super().get_params(ctx)
         key = f"{__name__}.options"
         if key not in ctx.meta:
@@ -187,8 +187,10 @@ def _option(fields: UserFields, name: str, required: bool) -> click.Option:
 def _metavar(kind: TypeEngine[Any]) -> str:
     if isinstance(kind, Enum):
         return f"[{'|'.join(kind.enums)}]"
-    if isinstance(kind, (Date, DateTime)):
-        return "YYYY-MM-DD" if isinstance(kind, Date) else "YYYY-MM-DDTHH:MM"
+    if isinstance(kind, DateTime):
+        return "YYYY-MM-DDTHH:MM"
+    if isinstance(kind, Date):
+        return "YYYY-MM-DD"
     return "TEXT" if isinstance(kind, String) else kind.python_type.__name__.upper()
 
 
@@ -200,7 +202,7 @@ def _about(fields: UserFields, name: str) -> str:
     return f"Sets {fields.model.__name__}.{name}."
 
 
-password_stdin_option = click.option(
+_password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from stdin instead of prompting."
 )
 
@@ -208,7 +210,7 @@ password_stdin_option = click.option(
 @registration_cli.command("create-user", cls=CreateUserCommand)
 @click.option("--unverified", is_flag=True, help="Send a link to verify the e-mail address.")
 @click.option("--no-mail", is_flag=True, help="With --unverified: do not send the e-mail.")
-@password_stdin_option
+@_password_stdin
 @click.pass_context
 def create_user_command(
     context: click.Context, /, unverified: bool, no_mail: bool, password_stdin: bool, **given: Any
@@ -249,9 +251,8 @@ def _columns(state: RegistrationState, given: dict[str, Any]) -> dict[str, Any]:
 
     :raises marshmallow.ValidationError: with the errors of all columns.
     """
-    message = "This text contains unsupported characters."
     unsafe = {
-        name: [message]
+        name: [UNSUPPORTED_CHARACTERS]
         for name, value in given.items()
         if isinstance(value, str) and UNSAFE.search(value)
     }
@@ -299,15 +300,9 @@ def reactivate_command(context: click.Context, login: str | None, identifier: st
     on_account(context, login, identifier, reactivate, "Reactivated", "is not suspended")
 
 
-#: The earlier name of ``reactivate``, for scripts that use it.
-hidden_alias = copy.copy(reactivate_command)
-hidden_alias.hidden = True
-registration_cli.add_command(hidden_alias, "resume")
-
-
 @registration_cli.command("set-password")
 @names_account
-@password_stdin_option
+@_password_stdin
 @click.pass_context
 def set_password_command(
     context: click.Context, login: str | None, identifier: str | None, password_stdin: bool

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import DuplicateValue, RegistrationError, UserWithoutEmailNonverifiable
-from ..flows.register import expired_before, verification_mail, verification_settings
+from ..flows.register import expired_before, verification_email, verification_settings
 from ..http.accounts import add_account, duplicate_error, find_users, login_names, new_user
-from ..mail.composer import NotificationType
 from ..security_log import USER_REACTIVATED, USER_SUSPENDED
 from ..settings import PREFIX
 from ..signals import user_activated, user_registered, user_reset_password
 from ..state import RegistrationState
-from ..users.stamps import UserSnapshot, next_stamp, rotate_on_verification
+from ..users.stamps import UserSnapshot, next_stamp
 from ..users.store import User
 
 #: How many times to try again if the account was changed at the same moment.
@@ -74,10 +73,10 @@ def create_user(
         raise UserWithoutEmailNonverifiable
     try:
         before = expired_before(settings) if settings else None
-        displaced = add_account(state, user, expired_before=before)
+        displaced, _ = add_account(state, user, expired_before=before)
     except DuplicateValue as duplicate:
         raise duplicate_error(state, duplicate) from None
-    mails = [verification_mail(state, user)] if mail and settings else []
+    mails = [state.mail(verification_email, user)] if mail and settings else []
     state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
     if verified and settings:
         state.announce(user_activated, user=user)
@@ -100,8 +99,7 @@ def verify(state: RegistrationState, user: User) -> bool:
             raise AdministrationError("This account is suspended. Reactivate it first.")
         if seen.is_verified:
             return None
-        stamp = rotate_on_verification(seen.security_stamp)
-        return {"is_verified": True, "security_stamp": stamp}
+        return {"is_verified": True}
 
     if not _change(state, user, verified, is_verified=False):
         return False
@@ -162,8 +160,7 @@ def set_password(state: RegistrationState, user: User, password: str) -> None:
 
     _change(state, user, replaced)
     names = login_names(state, user)
-    notices = state.notice(NotificationType.PASSWORD_CHANGED, user)
-    state.commit(*notices, signal=user_reset_password, user=user)
+    state.commit(*state.password_notice(user), signal=user_reset_password, user=user)
     state.throttles.clear_account("login", names)
 
 

@@ -24,6 +24,7 @@ class Commands(click.Group):
     """A group whose commands report database errors and exit with status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and report errors of the database."""
         try:
             return super().invoke(ctx)
         except (DatabaseUnavailable, SQLAlchemyError) as error:

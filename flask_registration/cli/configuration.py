@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import click
-import jinja2
-from flask import Flask
 
 from ..checks import Finding
 from ..deployment import run_checks
 from ..extension import SETTINGS_GROUPS, extra_settings
 from ..flows.default import DEFAULT_FLOWS, EXTRAS
-from ..http.responses import HTTPSettings
-from ..mail.message import RenderedMail
 from ..openapi.markdown import to_markdown
 from ..openapi.serving import INSTALL, Description
-from ..preview import Example, declared, examples
 from ..settings import PREFIX, Settings, declarations, format_value
-from ..state import RegistrationState
-from .base import fail, load, printable, registration_cli
+from .base import fail, load, registration_cli
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -166,105 +158,3 @@ def openapi_command(context: click.Context, output: IO[str], kind: str) -> None:
     except ModuleNotFoundError as error:
         fail(f"This command requires {error.name}. Install it: {INSTALL}.")
     output.write(text)
-
-
-#: Marks a folder that this command made, whose files it may replace.
-MARK = '<meta name="generator" content="flask registration preview-mail">'
-
-
-#: The characters that are replaced in a file name.
-FILE = re.compile(r"[^\w-]")
-
-
-class Shown(NamedTuple):
-    """An e-mail on the index page. Without ``content``, ``problem`` says why it is not shown."""
-
-    name: str
-    whom: str
-    when: str
-    to: str | None
-    sender: str | None
-    content: RenderedMail | None
-    problem: str | None
-
-
-@registration_cli.command("preview-mail")
-@click.argument("folder", default="mail-preview", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--language", metavar="TAG", help="The Accept-Language header of the example request."
-)
-@click.pass_context
-def preview_mail_command(context: click.Context, folder: Path, language: str | None) -> None:
-    """Write every e-mail to HTML files for a preview.
-
-    FOLDER is mail-preview by default. It receives an index.html, and the HTML and the text of each
-    e-mail that this configuration sends. The e-mails contain example data, and the application's
-    templates and hooks render them. The command does not use the database and sends no e-mail. The
-    links are not valid. Exit status 1: an e-mail could not be rendered; the others are written.
-    """
-    app, state = load(context)
-    headers = {"Accept-Language": language} if language else {}
-    with app.test_request_context(f"{state.group(HTTPSettings).url_prefix}/", headers=headers):
-        state.sessions.wrap_loaders()  # a template may ask who is logged in
-        found = [_shown(each) for each in examples(state)]
-    if language and not state.languages.match(language):
-        offered = ", ".join(state.languages.tags)
-        text = f"No language matches {language!r}, so the default is used. Available: {offered}."
-        click.secho(text, err=True, fg="yellow")
-    names = {each.name for each in found}
-    others = [each.name for each in declared(state) if each.name not in names]
-    try:
-        _clear(folder)
-        for each in found:
-            _write(folder, each)
-        (folder / "index.html").write_text(_index(app, state, found, others), "utf-8")
-    except OSError as error:
-        fail(f"{folder} is not writable: {error.strerror or error}.")
-    for each in found:
-        about = each.content.subject if each.content else each.problem or ""
-        click.echo(f"  {each.name:<18} {printable(about)}")
-    count = sum(each.content is not None for each in found)
-    click.echo(f"{count} {'e-mail' if count == 1 else 'e-mails'} in {folder / 'index.html'}")
-    failed = [each.name for each in found if each.problem and each.to is None]
-    if failed:
-        fail(f"Not rendered: {', '.join(failed)}.")
-
-
-def _shown(example: Example) -> Shown:
-    mail, when = example.mail, example.when.replace("`", "")
-    about = (FILE.sub("_", example.name), example.to, when)
-    if mail is None:
-        return Shown(*about, None, None, None, f"{type(example.error).__name__}: {example.error}")
-    if mail.send_by_application:
-        return Shown(*about, mail.to, None, None, "The application sends this e-mail itself.")
-    subject = " ".join(str(mail.content.subject).split())
-    return Shown(*about, mail.to, mail.sender, mail.content._replace(subject=subject), None)
-
-
-def _clear(folder: Path) -> None:
-    """Create the folder, or delete the files of an earlier preview in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    index = folder / "index.html"
-    page = index.read_text("utf-8", "replace") if index.is_file() else ""
-    if any(folder.iterdir()) and MARK not in page:
-        fail(f"{folder} contains other files. Choose a new or an empty folder.")
-    for name in re.findall(r'<a href="([\w-]+\.(?:html|txt))">', page):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _write(folder: Path, mail: Shown) -> None:
-    """Write the parts of an e-mail, with the mark that tells a browser the encoding of the text."""
-    if mail.content:
-        (folder / f"{mail.name}.txt").write_text(str(mail.content.text_body), "utf-8-sig")
-        if mail.content.html_body:
-            (folder / f"{mail.name}.html").write_text(str(mail.content.html_body), "utf-8-sig")
-
-
-def _index(
-    app: Flask, state: RegistrationState, mails: Sequence[Shown], others: Sequence[str]
-) -> str:
-    loader = jinja2.PackageLoader("flask_registration")
-    environment = jinja2.Environment(loader=loader, autoescape=True)
-    template = environment.get_template("registration/page/mails.html")
-    name = state.composer.site_name
-    return template.render(mark=MARK, site_name=name, app=app.name, mails=mails, others=others)

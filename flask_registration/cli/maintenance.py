@@ -19,7 +19,7 @@ from flask import Flask
 
 from ..flows.register import RegisterSettings, expired_before, verification_settings
 from ..http.accounts import remove_expired
-from ..outbox.store import DEAD, PLACEHOLDER, SENT, WAITING, OutboxSender
+from ..outbox.store import DEAD, DROPPED, SENT, WAITING, OutboxSender
 from ..state import RegistrationState
 from ..users.mixins import utc_now
 from ..users.transaction import with_retries
@@ -35,15 +35,13 @@ LONGEST = 36500
 class Purge(NamedTuple):
     """One kind of rows that expire.
 
-    :ivar one: the name of one row.
-    :ivar many: the name of several rows.
+    :ivar name: the name of one row; several have an ``s``.
     :ivar find: returns the keys of the rows that expired at least this long ago; None: no table.
     :ivar remove: deletes those of these rows that are still expired, and commits. Returns the
         number deleted.
     """
 
-    one: str
-    many: str
+    name: str
     find: Callable[[RegistrationState, timedelta], Sequence[Any] | None]
     remove: Callable[[RegistrationState, Sequence[Any], timedelta], int]
 
@@ -59,9 +57,8 @@ def remove_registrations(
 ) -> int:
     """Delete registrations one by one, so that a foreign key keeps only its own row."""
     before = expired_before(state.group(RegisterSettings), grace)
-    rollback = state.users.rollback
     return sum(
-        with_retries(partial(remove_expired, state, identifier, before), rollback)
+        with_retries(partial(remove_expired, state, identifier, before), state.users.rollback)
         for identifier in identifiers
     )
 
@@ -92,14 +89,9 @@ def remove_emails(state: RegistrationState, ids: Sequence[Any], grace: timedelta
 
 #: Everything that expires, in the order of deletion.
 PURGES = [
-    Purge(
-        "unverified registration",
-        "unverified registrations",
-        find_registrations,
-        remove_registrations,
-    ),
-    Purge("expired login", "expired logins", find_logins, remove_logins),
-    Purge("old e-mail", "old e-mails", find_emails, remove_emails),
+    Purge("unverified registration", find_registrations, remove_registrations),
+    Purge("expired login", find_logins, remove_logins),
+    Purge("old e-mail", find_emails, remove_emails),
 ]
 
 
@@ -138,14 +130,14 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
 
 
 def _counted(count: int, purge: Purge) -> str:
-    return f"{count} {purge.one if count == 1 else purge.many}"
+    return f"{count} {purge.name}{'' if count == 1 else 's'}"
 
 
 def _remove(state: RegistrationState, purge: Purge, keys: Sequence[Any], grace: timedelta) -> int:
     """Delete rows in batches, with a progress bar on a terminal. Return the number deleted."""
     count = 0
     shown = sys.stdout if sys.stdout.isatty() else io.StringIO()
-    with click.progressbar(length=len(keys), label=purge.many, file=shown) as bar:
+    with click.progressbar(length=len(keys), label=f"{purge.name}s", file=shown) as bar:
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
             count += purge.remove(state, batch, grace)
@@ -250,8 +242,8 @@ def status_command(context: click.Context) -> None:
         if status == WAITING and waiting is not None:
             count += f", the oldest for {format_duration(waiting)}"
         click.echo(count)
-    if PLACEHOLDER in counts:  # until the next purge
-        click.echo(f"placeholders: {counts[PLACEHOLDER]}")
+    if DROPPED in counts:  # until the next purge
+        click.echo(f"dropped: {counts[DROPPED]}")
     for letter in dead:
         about = f"{letter.id}: {letter.template} for user {letter.user_id}"
         when = f"{letter.given_up:%Y-%m-%d %H:%M} UTC"

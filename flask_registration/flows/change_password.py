@@ -11,11 +11,10 @@ from marshmallow import Schema, ValidationError
 from ..auth.sessions import session_kept_on_failure
 from ..errors import MailUnavailable, NotAuthenticated
 from ..http.bodies import renewal_response
-from ..http.flow import Flow, success
+from ..http.flow import Flow
+from ..http.responses import success
 from ..http.schemas import new_password_schema, password_field
 from ..i18n.messages import Message
-from ..mail.composer import MailSettings, NotificationType
-from ..mail.message import Mail
 from ..security_log import PASSWORD_CHANGE_FAIL
 from ..settings import Settings, setting
 from ..signals import user_changed_password
@@ -50,7 +49,10 @@ def change_password_schema(state: RegistrationState) -> Schema:
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
 def change_password_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
-    """Change the current user's password. Every other session and token ends; this one goes on under a new id."""
+    """Change the current user's password.
+
+    Every other session and token ends; this one goes on under a new id.
+    """
     login = change_password(flow.state, user, data["old_password"], data["password"])
     return success("Password changed successfully", **login)
 
@@ -60,7 +62,8 @@ def change_password(
 ) -> dict[str, Any]:
     """Change a password and notify the user. Return fields of the response.
 
-    :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the policy.
+    :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the
+        policy.
     :raises NotAuthenticated: the account was changed or suspended at the same moment.
     """
     seen = state.users.snapshot(user)
@@ -72,21 +75,5 @@ def change_password(
         raise NotAuthenticated
     with session_kept_on_failure():
         login = state.sessions.renew(user, fresh=True)
-        notices = state.notice(NotificationType.PASSWORD_CHANGED, user)
-        state.commit(*notices, signal=user_changed_password, user=user)
+        state.commit(*state.password_notice(user), signal=user_changed_password, user=user)
     return login
-
-
-def _is_notified(state: RegistrationState) -> bool:
-    is_enabled = state.group(MailSettings).password_notice_enabled
-    return is_enabled and state.fields.email is not None
-
-
-@flow.examples.add(
-    name="password_changed",
-    to="the account's e-mail address",
-    when="the password was changed or reset",
-    enabled=_is_notified,
-)
-def _password_changed_example(state: RegistrationState, user: User) -> Mail:
-    return state.mail(NotificationType.PASSWORD_CHANGED, user)

@@ -31,11 +31,8 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
 )
 
 
-def optional_flows() -> tuple[Flow[Any], ...]:
-    """Import and return the flows that an application has to name."""
-    from . import verification_redirects
-
-    return (verification_redirects.flow,)
+#: The import strings of flows that an application has to name.
+OPTIONAL_FLOWS = ("flask_registration.flows.verification_redirects:flow",)
 
 
 class OptionalPackage(NamedTuple):

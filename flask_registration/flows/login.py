@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import Schema, ValidationError, fields
 
 from ..auth.sessions import session_kept_on_failure
 from ..auth.tokens import SignedTokenManager
 from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
 from ..http.accounts import account_names, find_users, login_names
-from ..http.bodies import REQUIRED, BodySchema, SuccessSchema, Text, login_response
-from ..http.flow import Flow, success
+from ..http.bodies import BodySchema, SuccessSchema, Text, login_response
+from ..http.flow import Flow
+from ..http.responses import success
 from ..http.schemas import password_field
 from ..i18n.messages import Message
 from ..security_log import HASH_UPGRADED, LOGIN_FAIL
@@ -37,7 +38,8 @@ class LoginFlowSettings(Settings):
     )
     login_authenticator: Callable[..., Any] | None = setting(
         None,
-        "Authenticates the user: `authenticator(data, **kwargs)` returns a user or raises `UserNotFound`.",
+        "Authenticates the user: `authenticator(data, **kwargs)` returns a user "
+        "or raises `UserNotFound`.",
         default_text="by the login fields and the password",
     )
 
@@ -59,14 +61,9 @@ class _LoginSchema(BodySchema):
     def alternatives(self) -> Iterable[str]:
         return [name for name in self.fields if name not in ("password", "remember")]
 
-    @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _at_least_one(self, data: dict[str, Any], original: dict[str, Any], **kwargs: Any) -> None:
-        if not any(name in original for name in self.alternatives):
-            raise ValidationError(REQUIRED, "login")
-
 
 def login_schema(state: RegistrationState) -> Schema:
-    """Return the application's schema, or ``login`` and all login fields, of which one is required."""
+    """Return the application's schema, or ``login`` and all login fields; one is required."""
     names = dict.fromkeys(["login", *state.fields.login])
     made = _LoginSchema.from_dict({name: Text() for name in names}, name="Login")
     return (state.group(LoginFlowSettings).login_schema_class or made)()
@@ -90,8 +87,8 @@ def login(
 ) -> dict[str, Any]:
     """Log in. Return fields of the response.
 
-    :raises LoginInvalid: an unknown or suspended account, or a wrong password: the same error for all,
-        after the same work.
+    :raises LoginInvalid: an unknown or suspended account, or a wrong password: the same error for
+        all, after the same work.
     :raises NotVerified: the right password, but the e-mail address is not verified yet.
     """
     try:
@@ -153,8 +150,8 @@ class LogoutSchema(BodySchema):
     revoke_token: fields.Boolean = fields.Boolean(
         load_default=False,
         metadata={
-            "description": "Revoke the token of the request, or all tokens if it has none. Without this, a token that "
-            "is not stored in the database stays valid."
+            "description": "Revoke the token of the request, or all tokens if it has none. "
+            "Without this, a token that is not stored in the database stays valid."
         },
     )
     everywhere: fields.Boolean = fields.Boolean(
@@ -173,8 +170,10 @@ def logout_view(user: User, data: dict[str, bool]) -> ResponseReturnValue:
 def logout(state: RegistrationState, user: User, *, revoke_token: bool, everywhere: bool) -> None:
     """End the session; on demand also the token, or every session, token and link of the user.
 
-    :raises marshmallow.ValidationError: both need a column for the security stamp, or a login model.
-    :raises NotAuthenticated: the account was suspended or changed at the same moment, and nothing ended.
+    :raises marshmallow.ValidationError: both need a column for the security stamp, or a login
+        model.
+    :raises NotAuthenticated: the account was suspended or changed at the same moment, and nothing
+        ended.
     """
     has_stamp = state.fields.stamp is not None
     if everywhere and not has_stamp and state.logins is None:

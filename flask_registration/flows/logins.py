@@ -54,7 +54,7 @@ def logins(state: RegistrationState, user: User, secret: str | None) -> list[dic
     store = state.logins
     if store is None:
         return []
-    return [store.describe(login, current=store.is_it(login, secret)) for login in store.of(user)]
+    return [store.describe(login, secret) for login in store.of(user)]
 
 
 @flow.delete("/logins/<login_id>/", status=204, errors=[LoginNotFound], login_required=True)

@@ -13,9 +13,9 @@ from marshmallow import Schema, fields
 from ..auth.sessions import forget_session
 from ..errors import AccountInUse, DuplicateValue, NotAuthenticated, ReauthenticationRequired
 from ..http.accounts import duplicate_error
-from ..http.bodies import BodySchema
+from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
-from ..http.schemas import password_field, profile_schema, schema_of
+from ..http.schemas import password_field, profile_schema
 from ..security_log import USER_UPDATED
 from ..settings import Settings, setting
 from ..signals import user_deleted
@@ -35,8 +35,9 @@ class ProfileSettings(Settings):
     )
     profile_deleter: Callable[..., None] | None = setting(
         None,
-        "Called instead of deleting the row, for example to anonymize it: `deleter(user, *, request, **kwargs)`. "
-        "The account is suspended and its sessions, tokens and links end either way.",
+        "Called instead of deleting the row, for example to anonymize it: "
+        "`deleter(user, *, request, **kwargs)`. The account is suspended "
+        "and its sessions, tokens and links end either way.",
         default_text="the row is deleted",
     )
 

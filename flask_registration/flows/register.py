@@ -11,12 +11,11 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
-from ..auth.links import Purpose, SignedLink, check_page
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..auth.sessions import session_kept_on_failure
 from ..checks import Finding, warning
 from ..errors import (
     DuplicateValue,
-    LinkExpired,
     LinkInvalid,
     MailUnavailable,
     UserWithoutEmailNonverifiable,
@@ -27,21 +26,21 @@ from ..http.accounts import (
     add_account,
     duplicate_error,
     find_users,
-    link_names,
     new_user,
 )
-from ..http.bodies import LinkSchema, SuccessSchema, login_response, renewal_response
-from ..http.flow import Flow, success
-from ..http.schemas import profile_schema, register_schema, schema_of
-from ..mail.composer import NotificationType, default_templates
+from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
+from ..http.flow import EndpointLink, Flow
+from ..http.responses import success
+from ..http.schemas import profile_schema, register_schema
+from ..i18n.messages import duration
+from ..mail.composer import default_templates
 from ..mail.message import Mail
 from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
-from ..settings import PREFIX, Settings, SettingsReader, format_value, setting
+from ..settings import PREFIX, Settings, SettingsReader, setting
 from ..signals import user_activated, user_logged_in, user_registered
 from ..state import RegistrationState
 from ..users.fields import UserFields
 from ..users.mixins import utc_now
-from ..users.stamps import rotate_on_verification, verification_part
 from ..users.store import User
 
 
@@ -80,7 +79,7 @@ class RegisterSettings(Settings):
         "If true, a verification link can be used only once. If false, using it again returns 200.",
     )
     register_verification_email_templates: Mapping[str, str] = setting(
-        default_templates(NotificationType.REGISTER_VERIFICATION),
+        default_templates("register"),
         "The templates of the verification e-mail.",
     )
     register_verification_auto_login: bool = setting(
@@ -89,8 +88,8 @@ class RegisterSettings(Settings):
     )
     prevent_enumeration: bool = setting(
         True,
-        "If true, a registration with an e-mail address in use returns the same response as any other, and the owner "
-        "of the address receives an e-mail.",
+        "If true, a registration with an e-mail address in use returns the same response "
+        "as any other, and the owner of the address receives an e-mail.",
     )
 
 
@@ -100,11 +99,13 @@ def _is_verifying(settings: RegisterSettings) -> bool:
 
 flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, sends_mail=_is_verifying)
 
-#: Becomes invalid like other links, but not by its own use: it can be opened again.
-VERIFY = Purpose(
-    "register",
-    binds=lambda user: (user.email, verification_part(user.security_stamp)),
-    stamped=False,
+#: Not bound to the verification flag, so that it can be opened again.
+VERIFY = Purpose("register", binds=lambda user: (user.email, user.security_stamp), stamped=False)
+
+
+VERIFICATION_LINK: EndpointLink[RegisterSettings] = EndpointLink(
+    purpose=lambda settings: VERIFY,
+    period=lambda settings: settings.register_verification_period,
 )
 
 
@@ -124,6 +125,64 @@ def expired_before(settings: RegisterSettings, grace: timedelta = timedelta(0)) 
     return utc_now() - settings.register_verification_period - grace
 
 
+# E-mails
+
+
+@flow.email(
+    "register",
+    to="the account's e-mail address",
+    when="after a registration, and after `resend-verification`",
+    enabled=lambda state: verification_settings(state) is not None,
+    templates=lambda settings: settings.register_verification_email_templates,
+    sender=lambda settings: settings.register_verification_email_sender,
+)
+def verification_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    settings = state.group(RegisterSettings)
+    return {
+        "verification_url": state.links.url(VERIFY, user, state.pages["register_verification_url"]),
+        "valid_for": duration(settings.register_verification_period),
+        "can_register": _hides_duplicates(state) and state.provided("reset_link") is not None,
+    }
+
+
+def _hides_duplicates(state: RegistrationState) -> bool:
+    settings = verification_settings(state)
+    return bool(settings and settings.register_flow_enabled and settings.prevent_enumeration)
+
+
+@flow.email(
+    "register_again",
+    to="the owner of the e-mail address",
+    when="someone registers with it again before it was verified",
+    enabled=lambda state: _hides_duplicates(state) and state.provided("reset_link") is not None,
+)
+def register_again_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    reset_link = state.provided("reset_link")
+    return reset_link(state, user) if reset_link else {}
+
+
+@flow.email(
+    "email_taken",
+    to="the owner of the e-mail address",
+    when="someone registers with it although it is verified, or the account is suspended",
+    enabled=_hides_duplicates,
+)
+def email_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    return {}
+
+
+def duplicate_mail(state: RegistrationState, owner: User) -> Mail:
+    """Return the e-mail to the owner of an e-mail address that is registered again.
+
+    The password of a pending account may be another person's, so the owner may choose a new one.
+    """
+    can_choose = state.provided("reset_link") and state.users.snapshot(owner).is_pending
+    return state.mail(register_again_email if can_choose else email_taken_email, owner)
+
+
 # Register
 
 
@@ -135,7 +194,7 @@ def registration_schema(state: RegistrationState) -> Schema:
 
 
 def registered_response(state: RegistrationState) -> Schema:
-    """Return the schema of the response: the profile, without the key if it would reveal an account."""
+    """Return the schema of the response: the profile, without a key that reveals an account."""
     settings = state.group(RegisterSettings)
     is_hidden = settings.register_verification_enabled and settings.prevent_enumeration
     made = profile_schema(state.fields, with_key=not is_hidden)
@@ -160,7 +219,8 @@ def register_view(data: dict[str, Any]) -> ResponseReturnValue:
 def register(state: RegistrationState, settings: RegisterSettings, data: Mapping[str, Any]) -> Any:
     """Create an account. Return the fields of the response.
 
-    With ``PREVENT_ENUMERATION`` an e-mail address in use causes the same work and the same response.
+    With ``PREVENT_ENUMERATION`` an e-mail address in use causes the same work and the same
+    response.
 
     :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
     :raises UserWithoutEmailNonverifiable: there is no e-mail address to verify.
@@ -173,29 +233,20 @@ def register(state: RegistrationState, settings: RegisterSettings, data: Mapping
         raise UserWithoutEmailNonverifiable
     schema = schema_of(state, registered_response)
     response = schema.dump(user) if hide_email else None
+    before = expired_before(settings) if verification else None
     try:
-        before = expired_before(settings) if verification else None
-        displaced = add_account(state, user, expired_before=before, look_first=hide_email)
+        displaced, owner = add_account(state, user, expired_before=before, hide_email=hide_email)
     except DuplicateValue as duplicate:
         state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
-        is_email_only = duplicate.fields == (state.fields.email,) and duplicate.owner
-        if not (hide_email and is_email_only):
-            raise duplicate_error(state, duplicate, hide_email=hide_email) from None
-        _equalize_write(state, duplicate.owner)
-        state.commit(duplicate_mail(state, duplicate.owner))
-        return response
+        raise duplicate_error(state, duplicate, hide_email=hide_email) from None
     response = response or schema.dump(user)
-    mails = [verification_mail(state, user)] if verification else []
-    state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
+    if owner is not None:
+        state.record(REGISTRATION_TAKEN, owner, fields=[state.fields.email])
+        state.commit(duplicate_mail(state, owner), deleted=displaced)
+    else:
+        mails = [state.mail(verification_email, user)] if verification else []
+        state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
     return response
-
-
-def _equalize_write(state: RegistrationState, owner: User) -> None:
-    """Write a row as it is and read it: the time of a commit must not reveal an account."""
-    seen = state.users.snapshot(owner)
-    unchanged = {"password_hash": seen.password_hash}
-    state.users.change(owner, seen, unchanged, expecting={"is_active": seen.is_active})
-    state.users.get(state.users.identifier(owner))  # as long as what the ORM does after an INSERT
 
 
 # Verify
@@ -209,47 +260,40 @@ def verified_response(state: RegistrationState) -> Schema:
 
 @flow.post(
     "/verify-registration/",
-    request=LinkSchema,
+    link=VERIFICATION_LINK,
     response=verified_response,
-    errors=[LinkInvalid, LinkExpired],
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
-    account=link_names,
 )
-def verify_registration_view(link: SignedLink) -> ResponseReturnValue:
+def verify_registration_view(link: OpenedLink) -> ResponseReturnValue:
     """Verify an e-mail address with the parameters of a link."""
     login = verify_registration(flow.state, flow.settings, link)
     return success("User verified successfully", **login)
 
 
 def verify_registration(
-    state: RegistrationState, settings: RegisterSettings, link: SignedLink
+    state: RegistrationState, settings: RegisterSettings, link: OpenedLink
 ) -> dict[str, Any]:
     """Mark the e-mail address as verified and send the signal. Return fields of the response.
 
     Every earlier session, token and other link ends, except the session of this request.
 
-    :raises LinkInvalid: forged, of another purpose, of a suspended account, sent to another e-mail address,
-        or used where a link works once.
-    :raises LinkExpired: older than ``REGISTRATION_REGISTER_VERIFICATION_PERIOD``.
+    :raises LinkInvalid: the link works once and was used, or the account changed at the same
+        moment.
     """
-    user, seen = state.links.open(VERIFY, link, settings.register_verification_period)
+    user, seen, params = link
     once = settings.register_verification_one_time_use
     if seen.is_verified and not once:
         return {}
     current_user = state.sessions.user_or_none()
     auto_login = settings.register_verification_auto_login
-    changes: dict[str, Any] = {
-        "is_verified": True,
-        "security_stamp": rotate_on_verification(seen.security_stamp),
-    }
+    changes: dict[str, Any] = {"is_verified": True}  # which ends all earlier sessions and links
     if auto_login:
         changes["last_login"] = utc_now()
     if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
         state.users.rollback()
-        period = settings.register_verification_period
-        if once or not state.links.open(VERIFY, link, period)[1].is_verified:
-            raise LinkInvalid(user_id=link.user_id)
+        if once or not VERIFICATION_LINK.open(state, settings, params).seen.is_verified:
+            raise LinkInvalid(user_id=params.user_id)
         return {}  # two requests used it at the same time
     state.sessions.end_logins(user)
     if seen.email:
@@ -282,77 +326,15 @@ def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
 
 
 def resend_verification(state: RegistrationState, data: Mapping[str, str]) -> None:
-    """Send a new link to the e-mail address of a pending account. Do nothing for any other account."""
+    """Send a new link to the e-mail address of a pending account.
+
+    Do nothing for any other account.
+    """
     named = find_users(state, data)
     pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
     state.record(VERIFICATION_REQUEST, pending)
-    if pending is None:
-        placeholder = next(iter(named), None)
-        state.equalize_timing(lambda user: verification_mail(state, user), placeholder)
-        return
     with suppress(MailUnavailable):  # logged; the response must not reveal the account
-        state.commit(verification_mail(state, pending))
-
-
-# E-mails
-
-
-@flow.examples.add(
-    name="register",
-    to="the account's e-mail address",
-    when="after a registration, and after `resend-verification`",
-    enabled=lambda state: verification_settings(state) is not None,
-)
-def verification_mail(state: RegistrationState, user: User) -> Mail:
-    """Compose the e-mail with the verification link."""
-    settings = state.group(RegisterSettings)
-    is_hidden = settings.register_flow_enabled and settings.prevent_enumeration
-    return state.mail(
-        NotificationType.REGISTER_VERIFICATION,
-        user,
-        templates=settings.register_verification_email_templates,
-        sender=settings.register_verification_email_sender,
-        verification_url=state.links.url(VERIFY, user, state.pages["register_verification_url"]),
-        valid_for=format_value(settings.register_verification_period),
-        can_register=is_hidden and state.provided("reset_link") is not None,
-    )
-
-
-def duplicate_mail(state: RegistrationState, owner: User) -> Mail:
-    """Compose the e-mail to the owner of an e-mail address that is registered again.
-
-    The password of a pending account may be another person's, so the owner may choose a new one.
-    """
-    reset_link = state.provided("reset_link")
-    if reset_link and state.users.snapshot(owner).is_pending:
-        return state.mail(NotificationType.REGISTER_AGAIN, owner, **reset_link(state, owner))
-    return state.mail(NotificationType.EMAIL_TAKEN, owner)
-
-
-def _hides_duplicates(state: RegistrationState) -> bool:
-    settings = verification_settings(state)
-    return bool(settings and settings.register_flow_enabled and settings.prevent_enumeration)
-
-
-@flow.examples.add(
-    name="register_again",
-    to="the owner of the e-mail address",
-    when="someone registers with it again before it was verified",
-    enabled=lambda state: _hides_duplicates(state) and state.provided("reset_link") is not None,
-)
-def _register_again_example(state: RegistrationState, user: User) -> Mail:
-    link = state.provided("reset_link")
-    return state.mail(NotificationType.REGISTER_AGAIN, user, **(link(state, user) if link else {}))
-
-
-@flow.examples.add(
-    name="email_taken",
-    to="the owner of the e-mail address",
-    when="someone registers with it although it is verified, or the account is suspended",
-    enabled=_hides_duplicates,
-)
-def _email_taken_example(state: RegistrationState, user: User) -> Mail:
-    return state.mail(NotificationType.EMAIL_TAKEN, user)
+        state.commit(state.mail(verification_email, pending))
 
 
 # Checks
@@ -377,8 +359,8 @@ def check(settings: RegisterSettings, fields: UserFields | None, reader: Setting
         for name in fields.required_without_default:
             reader.problem(
                 f"{fields.model.__name__}.{name}",
-                "must not be NULL and has no default, and a registration does not set it. Give it a default, or "
-                f"add it to {PREFIX}USER_PUBLIC_FIELDS.",
+                "must not be NULL and has no default, and a registration does not set it. "
+                f"Give it a default, or add it to {PREFIX}USER_PUBLIC_FIELDS.",
             )
 
 
@@ -403,13 +385,14 @@ def enumeration(settings: RegisterSettings) -> Iterator[Finding]:
     if not settings.register_verification_enabled:
         yield warning(
             PREFIX + "REGISTER_VERIFICATION_ENABLED",
-            "is False: a client can register another person's e-mail address, and a duplicate one is refused, which "
-            "reveals who has an account.",
+            "is False: a client can register another person's e-mail address, and a duplicate one "
+            "is refused, which reveals who has an account.",
             f"{PREFIX}REGISTER_VERIFICATION_ENABLED = True",
         )
     elif not settings.prevent_enumeration:
         yield warning(
             PREFIX + "PREVENT_ENUMERATION",
-            "is False: a registration with a duplicate e-mail address is refused, which reveals who has an account.",
+            "is False: a registration with a duplicate e-mail address is refused, "
+            "which reveals who has an account.",
             f"{PREFIX}PREVENT_ENUMERATION = True",
         )

@@ -10,30 +10,28 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.links import Purpose, SignedLink, check_page
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..auth.sessions import session_kept_on_failure
 from ..errors import (
     DuplicateValue,
     EmailAlreadyRegistered,
-    LinkExpired,
     LinkInvalid,
     MailUnavailable,
     NotAuthenticated,
     ReauthenticationRequired,
 )
-from ..http.accounts import link_names
-from ..http.bodies import BodySchema, EmailLinkSchema, SuccessSchema, Text, renewal_response
-from ..http.flow import Flow, always, success
+from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
+from ..http.flow import EndpointLink, Flow, always
+from ..http.responses import success
 from ..http.schemas import password_field
-from ..i18n.messages import Message
-from ..mail.composer import NotificationType, default_templates
-from ..mail.message import Mail
+from ..i18n.messages import Message, duration
+from ..mail.composer import default_templates
 from ..security_log import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
-from ..settings import Settings, SettingsReader, format_value, setting
+from ..settings import Settings, SettingsReader, setting
 from ..signals import user_changed_email
 from ..state import RegistrationState
 from ..users.fields import UserFields
-from ..users.stamps import UserSnapshot, next_stamp
+from ..users.stamps import SecurityStamp, UserSnapshot, next_stamp
 from ..users.store import User
 
 
@@ -65,7 +63,7 @@ class RegisterEmailSettings(Settings):
         timedelta(days=7), "How long a link is valid."
     )
     register_email_verification_email_templates: Mapping[str, str] = setting(
-        default_templates(NotificationType.REGISTER_EMAIL_VERIFICATION),
+        default_templates("register_email"),
         "The templates of the e-mail.",
     )
 
@@ -74,16 +72,74 @@ def _is_verifying(settings: RegisterEmailSettings) -> bool:
     return settings.register_email_verification_enabled
 
 
-def _is_immediate(settings: RegisterEmailSettings) -> bool:
-    return not settings.register_email_verification_enabled
-
-
 flow: Flow[RegisterEmailSettings] = Flow(
     "register_email", RegisterEmailSettings, sends_mail=always, needs_email=True
 )
 
-#: The verification of the account makes it invalid, too.
-CHANGE_EMAIL = Purpose("register-email", binds=lambda user: (user.email, user.is_verified))
+CHANGE_EMAIL = Purpose("register-email", binds=lambda user: (user.email,))
+
+
+# E-mails
+
+
+def _verifies(state: RegistrationState) -> bool:
+    return _is_verifying(state.group(RegisterEmailSettings))
+
+
+@flow.email(
+    "register_email",
+    to="the new e-mail address",
+    when="the user asks to change the e-mail address",
+    enabled=_verifies,
+    templates=lambda settings: settings.register_email_verification_email_templates,
+    sender=lambda settings: settings.register_email_verification_email_sender,
+    example={"email": "alice@new.example.com", "to": "alice@new.example.com"},
+)
+def email_change_email(state: RegistrationState, user: User, email: str) -> dict[str, Any]:
+    """Return the template variables."""
+    page = state.pages["register_email_verification_url"]
+    period = state.group(RegisterEmailSettings).register_email_verification_period
+    return {
+        "verification_url": state.links.url(CHANGE_EMAIL, user, page, email),
+        "valid_for": duration(period),
+        "email": email,
+    }
+
+
+@flow.email(
+    "email_change_taken",
+    to="the owner of the e-mail address",
+    when="another user asks to change to it",
+    enabled=lambda state: _verifies(state) and state.fields.email in state.fields.unique,
+)
+def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    return {}
+
+
+@flow.email(
+    "email_changed",
+    to="the old e-mail address",
+    when="the e-mail address was changed",
+    limited=False,
+    example={"old": "alice@old.example.com", "can_undo": True, "to": "alice@old.example.com"},
+)
+def email_changed_email(
+    state: RegistrationState, user: User, old: str, can_undo: bool, changed_at: int | None = None
+) -> dict[str, Any]:
+    """Return the template variables.
+
+    :param changed_at: the time in the security stamp after the change. If the account has another
+        one when the e-mail is sent, an administrator has ended the link, or it is about a later
+        change.
+    """
+    undo_link = state.provided("undo_link")
+    stamp = SecurityStamp.parse(state.users.snapshot(user).security_stamp)
+    is_current = changed_at in (None, stamp.email_changed_at)
+    if undo_link and can_undo and is_current and state.fields.stamp is not None:
+        link: dict[str, Any] = undo_link(state, user, old)
+        return link
+    return {"verification_url": None}
 
 
 # Ask for an e-mail change
@@ -113,7 +169,7 @@ def email_change_response(state: RegistrationState) -> Schema:
     response=email_change_response,
     errors={
         ReauthenticationRequired: always,
-        EmailAlreadyRegistered: _is_immediate,
+        EmailAlreadyRegistered: lambda settings: not _is_verifying(settings),
         MailUnavailable: always,
     },
     login_required=True,
@@ -134,7 +190,8 @@ def register_email(
     """Send a link to the new e-mail address, or change it immediately if verification is disabled.
 
     :raises marshmallow.ValidationError: the e-mail address is invalid.
-    :raises EmailAlreadyRegistered: it is in use; only without verification, else its owner is notified.
+    :raises EmailAlreadyRegistered: it is in use; only without verification, else its owner is
+        notified.
     :raises MailUnavailable: with the ``"inline"`` dispatcher.
     """
     field = state.fields.email or "email"
@@ -150,11 +207,10 @@ def register_email(
         return change_email(state, user, seen, email)
     owners = state.users.find(field, email) if field in state.fields.unique else []
     state.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
-    url = email_change_url(state, user, email)  # signed in any case, for an equal response time
     if owners:
-        state.commit(state.mail(NotificationType.EMAIL_CHANGE_TAKEN, owners[0]))
+        state.commit(state.mail(email_change_taken_email, owners[0]))
     else:
-        state.commit(email_change_mail(state, user, email, url))
+        state.commit(state.mail(email_change_email, user, to=email, email=email))
     return {}
 
 
@@ -163,37 +219,36 @@ def register_email(
 
 @flow.post(
     "/verify-email/",
-    request=EmailLinkSchema,
+    link=EndpointLink(
+        purpose=lambda settings: CHANGE_EMAIL,
+        period=lambda settings: settings.register_email_verification_period,
+        with_email=True,
+    ),
     response=renewal_response,
-    errors=[LinkInvalid, LinkExpired, EmailAlreadyRegistered, MailUnavailable],
+    errors=[EmailAlreadyRegistered, MailUnavailable],
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
-    account=link_names,
 )
-def verify_email_view(link: SignedLink) -> ResponseReturnValue:
+def verify_email_view(link: OpenedLink) -> ResponseReturnValue:
     """Change the e-mail address with the parameters of the link that the new address received."""
-    return success("Email verified successfully", **verify_email(flow.state, flow.settings, link))
+    return success("Email verified successfully", **verify_email(flow.state, link))
 
 
-def verify_email(
-    state: RegistrationState, settings: RegisterEmailSettings, link: SignedLink
-) -> dict[str, Any]:
+def verify_email(state: RegistrationState, link: OpenedLink) -> dict[str, Any]:
     """Change the e-mail address of a verified account to the link's. Return fields of the response.
 
-    :raises LinkInvalid: forged, of another purpose, used, of an unknown, suspended or pending account.
-    :raises LinkExpired: older than ``REGISTRATION_REGISTER_EMAIL_VERIFICATION_PERIOD``.
+    :raises LinkInvalid: the account is pending, or changed at the same moment.
     :raises EmailAlreadyRegistered: another account has the e-mail address by now.
     """
-    period = settings.register_email_verification_period
-    user, seen = state.links.open(CHANGE_EMAIL, link, period)
+    user, seen, params = link
     if not seen.is_verified:
-        raise LinkInvalid(user_id=link.user_id)
-    email = link.email or ""
+        raise LinkInvalid(user_id=params.user_id)
+    email = params.email or ""
     state.mailer.cooldown.forget(email)
     try:
         return change_email(state, user, seen, email)
     except NotAuthenticated:  # the account changed, for example by another use of this link
-        raise LinkInvalid(user_id=link.user_id) from None
+        raise LinkInvalid(user_id=params.user_id) from None
 
 
 def change_email(
@@ -207,7 +262,7 @@ def change_email(
     current_user = state.sessions.user_or_none()
     new_stamp_for_undo = state.provided("email_change_stamp")
     stamp = new_stamp_for_undo(state, seen) if new_stamp_for_undo else None
-    can_undo = stamp is not None and state.fields.stamp is not None
+    can_undo = stamp is not None
     changes = {"email": email, "security_stamp": stamp or next_stamp(seen.security_stamp)}
     try:
         if not state.users.change(user, seen, changes):
@@ -215,77 +270,17 @@ def change_email(
     except DuplicateValue:
         raise EmailAlreadyRegistered from None
     state.sessions.end_logins(user)
-    notices = [changed_mail(state, user, seen.email, can_undo=can_undo)] if seen.email else []
+    notices = []
+    if seen.email:
+        changed_at = SecurityStamp.parse(stamp).email_changed_at if stamp else None
+        about = {"old": seen.email, "can_undo": can_undo, "changed_at": changed_at}
+        notices.append(state.mail(email_changed_email, user, to=seen.email, **about))
     with session_kept_on_failure():
         login = state.sessions.renew(user, fresh=False) if current_user is user else {}
         addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
         state.commit(*notices, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     return login
-
-
-# E-mails
-
-
-def email_change_url(state: RegistrationState, user: User, email: str) -> str:
-    """Return the link that changes the e-mail address."""
-    page = state.pages["register_email_verification_url"]
-    return state.links.url(CHANGE_EMAIL, user, page, email)
-
-
-def email_change_mail(state: RegistrationState, user: User, email: str, url: str) -> Mail:
-    """Compose the e-mail with the link, to the new e-mail address."""
-    settings = state.group(RegisterEmailSettings)
-    return state.mail(
-        NotificationType.REGISTER_EMAIL_VERIFICATION,
-        user,
-        to=email,
-        templates=settings.register_email_verification_email_templates,
-        sender=settings.register_email_verification_email_sender,
-        verification_url=url,
-        valid_for=format_value(settings.register_email_verification_period),
-        email=email,
-    )
-
-
-def changed_mail(state: RegistrationState, user: User, old: str, *, can_undo: bool) -> Mail:
-    """Compose the notice to the old e-mail address, with a link to undo the change if it gets one."""
-    undo_link = state.provided("undo_link")
-    link = undo_link(state, user, old) if undo_link and can_undo else {"verification_url": None}
-    return state.mail(NotificationType.EMAIL_CHANGED, user, to=old, **link)
-
-
-def _verifies(state: RegistrationState) -> bool:
-    return _is_verifying(state.group(RegisterEmailSettings))
-
-
-@flow.examples.add(
-    name="register_email",
-    to="the new e-mail address",
-    when="the user asks to change the e-mail address",
-    enabled=_verifies,
-)
-def _email_change_example(state: RegistrationState, user: User) -> Mail:
-    email = state.users.snapshot(user).email or ""
-    return email_change_mail(state, user, email, email_change_url(state, user, email))
-
-
-@flow.examples.add(
-    name="email_change_taken",
-    to="the owner of the e-mail address",
-    when="another user asks to change to it",
-    enabled=lambda state: _verifies(state) and state.fields.email in state.fields.unique,
-)
-def _email_change_taken_example(state: RegistrationState, user: User) -> Mail:
-    return state.mail(NotificationType.EMAIL_CHANGE_TAKEN, user)
-
-
-@flow.examples.add(
-    name="email_changed", to="the old e-mail address", when="the e-mail address was changed"
-)
-def _email_changed_example(state: RegistrationState, user: User) -> Mail:
-    can_undo = state.provided("undo_link") is not None and state.fields.stamp is not None
-    return changed_mail(state, user, "alice@old.example.com", can_undo=can_undo)
 
 
 # Checks

@@ -11,17 +11,18 @@ from typing import Any
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
-from ..auth.links import Purpose, SignedLink, check_page
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding, warning
-from ..errors import LinkExpired, LinkInvalid, MailUnavailable, UserNotFound
-from ..http.accounts import account_names, account_schema, find_users, link_names, login_names
-from ..http.bodies import LinkSchema, SuccessSchema
-from ..http.flow import Flow, load_body, success
+from ..errors import LinkInvalid, MailUnavailable, UserNotFound
+from ..http.accounts import account_names, account_schema, find_users, login_names
+from ..http.bodies import SuccessSchema
+from ..http.flow import EndpointLink, Flow
+from ..http.responses import success
 from ..http.schemas import new_password_schema
-from ..mail.composer import NotificationType, default_templates
-from ..mail.message import Mail
+from ..i18n.messages import duration
+from ..mail.composer import default_templates
 from ..security_log import PASSWORD_RESET_REQUEST
-from ..settings import PREFIX, Settings, SettingsReader, format_value, setting
+from ..settings import PREFIX, Settings, SettingsReader, setting
 from ..signals import user_activated, user_reset_password
 from ..state import RegistrationState
 from ..users.fields import UserFields
@@ -77,7 +78,7 @@ class ResetPasswordSettings(Settings):
         True, "Whether a link can be used only once."
     )
     reset_password_verification_email_templates: Mapping[str, str] = setting(
-        default_templates(NotificationType.RESET_PASSWORD_VERIFICATION),
+        default_templates("reset_password"),
         "The templates of the e-mail.",
     )
     reset_password_schema_password_confirm: bool = setting(
@@ -98,7 +99,10 @@ RESET_AGAIN = Purpose("reset-password-again", binds=lambda user: (user.email,), 
 
 
 def purpose(settings: ResetPasswordSettings) -> Purpose:
-    """Return the purpose of a link. A link that works once is bound to everything that a reset changes."""
+    """Return the purpose of a link.
+
+    A link that works once is bound to everything that a reset changes.
+    """
     return RESET if settings.reset_password_verification_one_time_use else RESET_AGAIN
 
 
@@ -109,9 +113,22 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
     page = state.pages["reset_password_verification_url"]
     return {
         "verification_url": state.links.url(purpose(settings), user, page),
-        "valid_for": format_value(settings.reset_password_verification_period),
+        "valid_for": duration(settings.reset_password_verification_period),
         "one_time_use": settings.reset_password_verification_one_time_use,
     }
+
+
+@flow.email(
+    "reset_password",
+    to="the account's e-mail address",
+    when="the user asks for a new password",
+    enabled=lambda state: state.provided("reset_link") is not None,
+    templates=lambda settings: settings.reset_password_verification_email_templates,
+    sender=lambda settings: settings.reset_password_verification_email_sender,
+)
+def reset_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    return reset_link(state, user)
 
 
 # Ask for the link
@@ -136,7 +153,10 @@ def request_schema(state: RegistrationState) -> Schema:
     account=account_names,
 )
 def send_reset_password_link_view(data: dict[str, Any]) -> ResponseReturnValue:
-    """Ask for an e-mail with a link to reset the password. The response does not reveal whether the account exists."""
+    """Ask for an e-mail with a link to reset the password.
+
+    The response does not reveal whether the account exists.
+    """
     send_reset_password_link(flow.state, flow.settings, data)
     if flow.settings.reset_password_fail_when_user_not_found:
         return success("Reset link sent")
@@ -153,48 +173,18 @@ def send_reset_password_link(
     user = None
     try:
         find = settings.send_reset_password_link_user_finder
-        user = find(data) if find else find_named(state, data)
-        seen = state.users.snapshot(user)
-        if not (seen.is_active and seen.email):
+        user = find(data) if find else next(iter(find_users(state, data)), None)
+        seen = None if user is None else state.users.snapshot(user)
+        if not (seen and seen.is_active and seen.email):
             raise UserNotFound
     except UserNotFound:
-        state.record(PASSWORD_RESET_REQUEST, None)
         if settings.reset_password_fail_when_user_not_found:
+            state.record(PASSWORD_RESET_REQUEST, None)
             raise UserNotFound from None
-        state.equalize_timing(lambda placeholder: reset_mail(state, placeholder), user)
-        return
+        user = None
     state.record(PASSWORD_RESET_REQUEST, user)
     with suppress(MailUnavailable):  # logged; the response must not reveal the account
-        state.commit(reset_mail(state, user))
-
-
-def find_named(state: RegistrationState, data: Mapping[str, Any]) -> User:
-    """Return the user that a request body names.
-
-    :raises UserNotFound: there is none.
-    """
-    user = next(iter(find_users(state, data)), None)
-    if user is None:
-        raise UserNotFound
-    return user
-
-
-@flow.examples.add(
-    name="reset_password",
-    to="the account's e-mail address",
-    when="the user asks for a new password",
-    enabled=lambda state: state.provided("reset_link") is not None,
-)
-def reset_mail(state: RegistrationState, user: User) -> Mail:
-    """Compose the e-mail with the reset link."""
-    settings = state.group(ResetPasswordSettings)
-    return state.mail(
-        NotificationType.RESET_PASSWORD_VERIFICATION,
-        user,
-        templates=settings.reset_password_verification_email_templates,
-        sender=settings.reset_password_verification_email_sender,
-        **reset_link(state, user),
-    )
+        state.commit(state.mail(reset_email, user))
 
 
 # Set the new password
@@ -208,49 +198,41 @@ def reset_password_schema(state: RegistrationState) -> Schema:
 
 @flow.post(
     "/reset-password/",
-    request=LinkSchema,
-    request_after_link=reset_password_schema,
+    link=EndpointLink(
+        purpose=purpose, period=lambda settings: settings.reset_password_verification_period
+    ),
+    request=reset_password_schema,
     response=SuccessSchema,
-    errors=[LinkInvalid, LinkExpired, MailUnavailable],
+    errors=[MailUnavailable],
     enabled=_is_enabled,
     throttles={"client": "60/minute"},
-    account=link_names,
 )
-def reset_password_view(link: SignedLink) -> ResponseReturnValue:
+def reset_password_view(link: OpenedLink, data: dict[str, Any]) -> ResponseReturnValue:
     """Set a new password with the parameters of a link."""
-
-    def new_password() -> str:
-        password: str = load_body(reset_password_schema)["password"]
-        return password
-
-    reset_password(flow.state, flow.settings, link, new_password)
+    reset_password(flow.state, link, data["password"])
     return success("Reset password successful")
 
 
-def reset_password(
-    state: RegistrationState,
-    settings: ResetPasswordSettings,
-    link: SignedLink,
-    new_password: Callable[[], str],
-) -> None:
-    """Set a new password. All sessions, tokens and links end, and the e-mail address is verified.
+def reset_password(state: RegistrationState, link: OpenedLink, password: str) -> None:
+    """Set a new password, and verify the e-mail address. Sessions, tokens and links end.
 
-    :param new_password: called after the link was verified.
-    :raises LinkInvalid: forged, of another purpose, used, of an unknown or suspended account.
-    :raises LinkExpired: older than ``REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD``.
-    :raises marshmallow.ValidationError: the password does not pass the policy; the link stays valid.
+    The link that undoes an e-mail change stays valid if the address was verified before.
+
+    :raises LinkInvalid: the account changed at the same moment, for example by another use of this
+        link.
+    :raises marshmallow.ValidationError: the password does not pass the policy; the link stays
+        valid.
     """
-    period = settings.reset_password_verification_period
-    user, seen = state.links.open(purpose(settings), link, period)
+    user, seen, params = link
     changes: dict[str, Any] = {"is_verified": True}
     if not seen.is_verified:  # an earlier user of the account must not undo anything
         changes["security_stamp"] = new_stamp()
-    if not state.replace_password(user, seen, new_password(), **changes):
-        raise LinkInvalid(user_id=link.user_id)
+    if not state.replace_password(user, seen, password, **changes):
+        raise LinkInvalid(user_id=params.user_id)
     if seen.email:
         state.mailer.cooldown.forget(seen.email)
     names = login_names(state, user)
-    notices = state.notice(NotificationType.PASSWORD_CHANGED, user)
+    notices = state.password_notice(user)
     state.commit(*notices, signal=user_reset_password, user=user)
     state.throttles.clear_account("login", names)
     if not seen.is_verified:
@@ -291,7 +273,7 @@ def reset_links(settings: ResetPasswordSettings) -> Iterator[Finding]:
     if settings.reset_password_verification_period > MAX_PERIOD:
         yield warning(
             PREFIX + "RESET_PASSWORD_VERIFICATION_PERIOD",
-            f"is {format_value(settings.reset_password_verification_period)}; NIST allows a day.",
+            f"is {duration(settings.reset_password_verification_period)}; NIST allows a day.",
             f"{PREFIX}RESET_PASSWORD_VERIFICATION_PERIOD = 86400",
         )
     if not settings.reset_password_verification_one_time_use:

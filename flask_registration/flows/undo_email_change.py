@@ -8,22 +8,23 @@ from typing import Any
 
 from flask.typing import ResponseReturnValue
 
-from ..auth.links import Purpose, SignedLink, check_page
-from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkExpired, LinkInvalid
-from ..http.accounts import link_names
-from ..http.bodies import EmailLinkSchema, SuccessSchema
-from ..http.flow import Flow, success
+from ..auth.links import OpenedLink, Purpose, check_page
+from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkInvalid
+from ..http.bodies import SuccessSchema
+from ..http.flow import EndpointLink, Flow
+from ..http.responses import success
+from ..i18n.messages import duration
 from ..security_log import EMAIL_CHANGE_UNDONE
-from ..settings import Settings, SettingsReader, format_value, setting
+from ..settings import Settings, SettingsReader, setting
 from ..signals import user_changed_email
 from ..state import RegistrationState
 from ..users.fields import UserFields
 from ..users.stamps import (
+    SecurityStamp,
     UserSnapshot,
     changed_email_within,
-    email_change_part,
     new_stamp,
-    rotate_on_email_change,
+    stamp_after_email_change,
 )
 from ..users.store import User
 
@@ -47,10 +48,11 @@ flow: Flow[UndoEmailChangeSettings] = Flow(
     "undo_email_change", UndoEmailChangeSettings, needs_email=True
 )
 
-#: Bound to nothing that an attacker with the account can change: no new stamp ends it but that of an undo.
+#: Bound to nothing that an attacker with the account can change: no new stamp ends it but that of
+#: an undo.
 UNDO = Purpose(
     "undo-email-change",
-    binds=lambda user: (email_change_part(user.security_stamp),),
+    binds=lambda user: (SecurityStamp.parse(user.security_stamp).email_change, user.is_verified),
     stamped=False,
 )
 
@@ -59,13 +61,13 @@ UNDO = Purpose(
 def email_change_stamp(state: RegistrationState, seen: UserSnapshot) -> str | None:
     """Return the security stamp after an e-mail change that can be undone, else None.
 
-    Within the period only the first address can undo. If the next one could, an attacker could undo the
-    undo.
+    Within the period only the first address can undo. If the next one could, an attacker could undo
+    the undo.
     """
     period = state.group(UndoEmailChangeSettings).undo_email_change_period
     if changed_email_within(seen.security_stamp, period):
         return None
-    return rotate_on_email_change()
+    return stamp_after_email_change()
 
 
 @flow.provides("undo_link")
@@ -73,41 +75,41 @@ def undo_link(state: RegistrationState, user: User, old: str) -> dict[str, Any]:
     """Return the template variables of an e-mail with a link to undo a change from this address."""
     period = state.group(UndoEmailChangeSettings).undo_email_change_period
     url = state.links.url(UNDO, user, state.pages["undo_email_change_url"], old)
-    return {"verification_url": url, "valid_for": format_value(period)}
+    return {"verification_url": url, "valid_for": duration(period)}
 
 
 @flow.post(
     "/undo-email-change/",
-    request=EmailLinkSchema,
+    link=EndpointLink(
+        purpose=lambda settings: UNDO,
+        period=lambda settings: settings.undo_email_change_period,
+        with_email=True,
+    ),
     response=SuccessSchema,
-    errors=[LinkInvalid, LinkExpired, EmailAlreadyRegistered],
+    errors=[EmailAlreadyRegistered],
     throttles={"client": "60/minute"},
-    account=link_names,
 )
-def undo_email_change_view(link: SignedLink) -> ResponseReturnValue:
+def undo_email_change_view(link: OpenedLink) -> ResponseReturnValue:
     """Undo an e-mail change, with the parameters of the link that the old address received."""
-    undo_email_change(flow.state, flow.settings, link)
+    undo_email_change(flow.state, link)
     return success("Email change undone")
 
 
-def undo_email_change(
-    state: RegistrationState, settings: UndoEmailChangeSettings, link: SignedLink
-) -> None:
+def undo_email_change(state: RegistrationState, link: OpenedLink) -> None:
     """Restore the old e-mail address, and end every session, token and link of the account.
 
-    :raises LinkInvalid: forged, of another purpose, used, of an unknown or suspended account.
-    :raises LinkExpired: older than ``REGISTRATION_UNDO_EMAIL_CHANGE_PERIOD``.
+    :raises LinkInvalid: the account has that address, or changed at the same moment.
     :raises EmailAlreadyRegistered: another account has that address by now.
     """
-    user, seen = state.links.open(UNDO, link, settings.undo_email_change_period)
-    changes = {"email": link.email, "security_stamp": new_stamp()}
+    user, seen, params = link
+    changes = {"email": params.email, "security_stamp": new_stamp()}
     try:
-        if seen.email == link.email or not state.users.change(user, seen, changes):
-            raise LinkInvalid(user_id=link.user_id)
+        if seen.email == params.email or not state.users.change(user, seen, changes):
+            raise LinkInvalid(user_id=params.user_id)
     except DuplicateValue:
         raise EmailAlreadyRegistered from None
     state.sessions.end_logins(user)
-    addresses: dict[str, Any] = {"old_email": seen.email, "new_email": link.email}
+    addresses: dict[str, Any] = {"old_email": seen.email, "new_email": params.email}
     state.commit(signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGE_UNDONE, user)
 

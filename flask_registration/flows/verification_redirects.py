@@ -1,13 +1,13 @@
 """Pages behind the links of e-mails, for applications without a front end.
 
-Opening a page changes nothing, so that a mail scanner cannot use a link; its button does. Not among the
-default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.flow])``.
+Opening a page changes nothing, so that a mail scanner cannot use a link; its button does. Not among
+the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.flow])``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +28,10 @@ from ..users.fields import UserFields
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationRedirectsSettings(Settings):
-    """Where the pages of `verification_redirects` redirect to. Without a URL, a page shows the result."""
+    """Where the pages of `verification_redirects` redirect to.
+
+    Without a URL, a page shows the result.
+    """
 
     verify_registration_success_url: str | None = setting(
         None, "The URL after a successful verification."
@@ -51,7 +54,7 @@ class Page:
     text: str
     button: str
     done: str
-    passwords: Mapping[str, str]
+    passwords: Mapping[str, str] = field(default_factory=dict)
 
 
 VERIFY_REGISTRATION = Page(
@@ -60,7 +63,6 @@ VERIFY_REGISTRATION = Page(
     Message("Click to activate your account. If you did not sign up, close this page."),
     Message("Confirm my e-mail address"),
     Message("Your e-mail address is confirmed."),
-    {},
 )
 VERIFY_EMAIL = Page(
     "verify_email",
@@ -68,7 +70,6 @@ VERIFY_EMAIL = Page(
     Message("Click to use your new e-mail address for your account."),
     Message("Confirm my new e-mail address"),
     Message("Your new e-mail address is confirmed."),
-    {},
 )
 RESET_PASSWORD = Page(
     "reset_password",
@@ -84,78 +85,41 @@ UNDO_EMAIL_CHANGE = Page(
     Message("This restores the old e-mail address and logs your account out on all devices."),
     Message("Undo this change"),
     Message("The change was undone. Now reset your password on the login page."),
-    {},
 )
 
 FAILED = Message("That did not work")
 INCOMPLETE = Message("This link is incomplete. Copy the whole link from the e-mail.")
 
 #: The template variables that are translated.
-TEXTS = ("title", "text", "button", "passwords", "errors")
+LOCALIZED = ("title", "text", "button", "passwords", "errors")
 
 flow: Flow[VerificationRedirectsSettings] = Flow(
     "verification_redirects", VerificationRedirectsSettings, pages=True
 )
 
 
-@flow.get("/verify-registration/")
-def verify_registration_page_view() -> ResponseReturnValue:
-    """Show the page behind a link that verifies a registration."""
-    return show(VERIFY_REGISTRATION)
+def declare(page: Page) -> None:
+    """Declare the two endpoints of a page: the page itself, and what its button calls."""
+
+    def show_view() -> ResponseReturnValue:
+        return show(page)
+
+    def confirm_view() -> ResponseReturnValue:
+        urls = vars(flow.settings)
+        success, failure = (
+            urls.get(f"{page.endpoint}_{name}_url") for name in ("success", "failure")
+        )
+        return confirm(page, success, failure)
+
+    path = f"/{page.endpoint.replace('_', '-')}/"
+    show_view.__name__ = f"{page.endpoint}_page_view"
+    confirm_view.__name__ = f"{page.endpoint}_confirm_view"
+    flow.get(path)(show_view)
+    flow.endpoint(f"{path}confirm/", methods=["POST", "GET"])(confirm_view)
 
 
-@flow.endpoint("/verify-registration/confirm/", methods=["POST", "GET"])
-def verify_registration_confirm_view() -> ResponseReturnValue:
-    """Verify the registration."""
-    success, failure = (
-        flow.settings.verify_registration_success_url,
-        flow.settings.verify_registration_failure_url,
-    )
-    return confirm(VERIFY_REGISTRATION, success, failure)
-
-
-@flow.get("/verify-email/")
-def verify_email_page_view() -> ResponseReturnValue:
-    """Show the page behind a link that verifies a new e-mail address."""
-    return show(VERIFY_EMAIL)
-
-
-@flow.endpoint("/verify-email/confirm/", methods=["POST", "GET"])
-def verify_email_confirm_view() -> ResponseReturnValue:
-    """Change the e-mail address."""
-    success, failure = (
-        flow.settings.verify_email_success_url,
-        flow.settings.verify_email_failure_url,
-    )
-    return confirm(VERIFY_EMAIL, success, failure)
-
-
-@flow.get("/reset-password/")
-def reset_password_page_view() -> ResponseReturnValue:
-    """Show the page behind a reset link."""
-    return show(RESET_PASSWORD)
-
-
-@flow.endpoint("/reset-password/confirm/", methods=["POST", "GET"])
-def reset_password_confirm_view() -> ResponseReturnValue:
-    """Reset the password."""
-    success, failure = (
-        flow.settings.reset_password_success_url,
-        flow.settings.reset_password_failure_url,
-    )
-    return confirm(RESET_PASSWORD, success, failure)
-
-
-@flow.get("/undo-email-change/")
-def undo_email_change_page_view() -> ResponseReturnValue:
-    """Show the page behind a link that undoes an e-mail change."""
-    return show(UNDO_EMAIL_CHANGE)
-
-
-@flow.endpoint("/undo-email-change/confirm/", methods=["POST", "GET"])
-def undo_email_change_confirm_view() -> ResponseReturnValue:
-    """Undo the e-mail change."""
-    return confirm(UNDO_EMAIL_CHANGE, None, None)
+for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHANGE):
+    declare(_page)
 
 
 def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
@@ -177,7 +141,10 @@ def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
 
 
 def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
-    """Pass the form to the JSON endpoint, and redirect. The user can correct an invalid password."""
+    """Pass the form to the JSON endpoint, and redirect.
+
+    The user can correct an invalid password.
+    """
     call_endpoint = endpoint_of(page)
     if request.method == "GET":  # the URL of a form that was sent before, without its link
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
@@ -214,7 +181,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
 
 
 def endpoint_of(page: Page) -> Callable[[], Any]:
-    """Return the function that answers the JSON endpoint of a page.
+    """Return the function behind the JSON endpoint of a page.
 
     :raises werkzeug.exceptions.NotFound: its flow is not mounted.
     """
@@ -227,8 +194,8 @@ def endpoint_of(page: Page) -> Callable[[], Any]:
 def is_from_another_site() -> bool:
     """Return whether the browser says that another site sent this form: it could log a user in.
 
-    ``Sec-Fetch-Site`` decides if it is present, as with HTTPS: it does not depend on the host that a proxy
-    passes on.
+    ``Sec-Fetch-Site`` decides if it is present, as with HTTPS: it does not depend on the host that
+    a proxy passes on.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
@@ -238,11 +205,16 @@ def is_from_another_site() -> bool:
 
 def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Response:
     """Render a page. Its URL contains a secret, so other sites do not receive it."""
-    shown = {"button": None, "title": page.title, "text": text, "passwords": page.passwords}
-    shown |= context
+    shown = {
+        "button": None,
+        "title": page.title,
+        "text": text,
+        "passwords": page.passwords,
+        **context,
+    }
     html = render_template(
         "registration/page/confirm.html",
-        **{name: translate(value) if name in TEXTS else value for name, value in shown.items()},
+        **{name: translate(value) if name in LOCALIZED else value for name, value in shown.items()},
         language=flow.state.languages.for_response(),
         site_name=flow.state.composer.site_name,
     )

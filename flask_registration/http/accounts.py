@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, validates_schema
+from marshmallow import Schema, ValidationError
+from sqlalchemy.orm.attributes import set_committed_value
 
-from ..auth.links import SignedLink
 from ..errors import DuplicateValue
 from ..i18n.messages import Message
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc
-from ..users.store import User
-from .bodies import REQUIRED, BodySchema, Text
+from ..users.store import PLACEHOLDER_DOMAIN, User
+from ..users.transaction import UNAVAILABLE
+from .bodies import REQUIRED, BodySchema, Text, check_confirmation
 from .responses import collect_messages
-from .schemas import check_confirmation
 
 DUPLICATES = {
     "username": Message("This username is already in use.", code="taken"),
@@ -39,14 +40,12 @@ class _AccountSchema(BodySchema):
     def alternatives(self) -> Iterable[str]:
         return self.fields
 
-    @validates_schema
-    def _at_least_one(self, data: dict[str, Any], **kwargs: Any) -> None:
-        if not data:
-            raise ValidationError(REQUIRED, "login")
-
 
 def find_users(state: RegistrationState, data: Mapping[str, str]) -> list[User]:
-    """Return the accounts that a request body names. Every way to find one is tried, found or not."""
+    """Return the accounts that a request body names.
+
+    Every way to find one is tried, found or not.
+    """
     named = _named(state, data)
     return [user for name, value in named for user in state.users.find(name, value)]
 
@@ -85,11 +84,6 @@ def login_names(state: RegistrationState, user: User) -> list[str]:
     )
 
 
-def link_names(state: RegistrationState, link: SignedLink) -> list[str]:
-    """Return the name of the account of a link."""
-    return [link.user_id]
-
-
 # Create
 
 
@@ -121,7 +115,8 @@ def create_user(
     """Create a user as a registration does, in a flow or outside a request. The caller commits.
 
     :param fields: any columns of the model, also those that no client may set.
-    :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail address.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail
+        address.
     """
     unknown = [name for name in fields if name not in state.fields.columns]
     if unknown:
@@ -162,32 +157,93 @@ def add_account(
     user: User,
     *,
     expired_before: datetime | None,
-    look_first: bool = False,
-) -> list[User]:
-    """Store an account without committing. Return the expired registrations that it displaces.
+    hide_email: bool = False,
+) -> tuple[list[User], User | None]:
+    """Store an account without committing.
 
-    :param expired_before: unverified registrations before this time have expired; None if none expires.
-    :param look_first: look for duplicates before the INSERT, so that a duplicate takes the same time.
-    :raises DuplicateValue: another account has one of the unique values.
+    Return the expired registrations that it displaces, and the owner of its e-mail address, if it
+    is in use. With ``hide_email`` such an account is stored with a placeholder address, so that it
+    takes the same statements as any other. Nothing can verify it; it reserves the username until it
+    expires.
+
+    :param expired_before: unverified registrations before this time have expired; None if none
+        expires.
+    :raises DuplicateValue: another account has one of the other unique values.
     """
+    displaced: list[User] = []
+    owner = None
     try:
-        if look_first:
+        if hide_email:  # look first: a statement that fails takes another time
             state.users.check_unique(user)
-        state.users.add(user)
     except DuplicateValue as duplicate:
-        before, holders = expired_before, list(duplicate.holders)
-        if before is None or not all(has_expired(state, each, before) for each in holders):
-            raise
-        if not all(_delete_pending(state, holder) for holder in holders):
-            state.users.rollback()
-            holders = []
+        displaced, owner = _resolve(state, user, duplicate, expired_before, hide_email)
+    try:
+        is_stored = _add(state, user, owner)
+    except DuplicateValue as duplicate:  # of a parallel request, or without a look
+        displaced, owner = _resolve(state, user, duplicate, expired_before, hide_email)
+        is_stored = _add(state, user, owner)
+    return displaced if is_stored else [], owner
+
+
+def _add(state: RegistrationState, user: User, owner: User | None) -> bool:
+    """Store an account. Return False if the model or the database refuses a placeholder address."""
+    try:
         state.users.add(user)
-        return holders
-    return []
+    except UNAVAILABLE:
+        raise
+    except Exception as error:
+        if owner is None or (isinstance(error, DuplicateValue) and error.fields):
+            raise
+        state.users.rollback()
+        return False
+    return True
+
+
+def _resolve(
+    state: RegistrationState,
+    user: User,
+    duplicate: DuplicateValue,
+    expired_before: datetime | None,
+    hide_email: bool,
+) -> tuple[list[User], User | None]:
+    """Delete expired registrations with the same values, or use a placeholder address.
+
+    :raises DuplicateValue: neither is possible.
+    """
+    email, owner = state.fields.email or "", duplicate.owner
+    holders = [
+        each
+        for each in duplicate.holders
+        if not (expired_before and has_expired(state, each, expired_before))
+    ]
+    displaced = [each for each in duplicate.holders if each not in holders]
+    hides_owner = hide_email and holders == [owner]
+    if holders and not hides_owner:
+        raise duplicate
+    if not displaced and not (hides_owner and duplicate.fields == (email,)):
+        raise duplicate
+    announced = [each for each in displaced if not is_placeholder(state, each)]
+    if not all(_delete_pending(state, each) for each in displaced):
+        state.users.rollback()
+        try:  # they were verified meanwhile, or other rows refer to them, or they are gone
+            state.users.check_unique(user)
+        except DuplicateValue as current:
+            return _resolve(state, user, current, None, hide_email)
+        return [], None
+    if not hides_owner:
+        return announced, None
+    placeholder = f"{secrets.token_hex(16)}@registration{PLACEHOLDER_DOMAIN}"
+    set_committed_value(user, email, placeholder)  # a validator of the model may refuse it
+    return announced, owner
+
+
+def is_placeholder(state: RegistrationState, user: User) -> bool:
+    """Return whether an account has a placeholder in place of an e-mail address in use."""
+    return (state.users.snapshot(user).email or "").endswith(PLACEHOLDER_DOMAIN)
 
 
 def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
-    """Return whether an account was registered before that time, and neither verified nor used since."""
+    """Return whether an account was registered before that time, and never verified or used."""
     joined = getattr(user, state.fields.joined) if state.fields.joined else None
     is_unused = getattr(user, "last_login", None) is None
     is_pending = state.users.snapshot(user).is_pending
@@ -195,17 +251,20 @@ def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
 
 
 def remove_expired(state: RegistrationState, identifier: str, before: datetime) -> bool:
-    """Delete a registration that has expired, commit, and send the signal. Return whether it was deleted.
+    """Delete a registration that has expired, commit, and send the signal.
 
-    It stays if it is verified at the same moment, or if other rows refer to it.
+    Return whether it was deleted. It stays if it is verified at the same moment, or if
+    other rows refer to it.
     """
     user = state.users.get(identifier)
     is_due = user is not None and has_expired(state, user, before)
+    is_announced = user is not None and not is_placeholder(state, user)
     if not (is_due and _delete_pending(state, user)):
         state.users.rollback()
         return False
     state.users.commit()
-    state.announce(user_deleted, user=user)
+    if is_announced:
+        state.announce(user_deleted, user=user)
     return True
 
 

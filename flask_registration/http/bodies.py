@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn, cast
 
-from flask import Request, g, request
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+from flask import g, request
+from marshmallow import (
+    EXCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates_schema,
+)
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from ..auth.links import SignedLink
 from ..auth.sessions import LoginSettings
 from ..errors import LinkInvalid
-from ..i18n.messages import Message
+from ..i18n.languages import current_request
+from ..i18n.messages import Coded, Message
 from ..state import RegistrationState
 
 #: How deep lists and objects in a request body may be nested.
@@ -32,6 +42,9 @@ NULL = Message("This field may not be null.", code="null")
 BLANK = Message("This field may not be blank.", code="blank")
 UNSUPPORTED_CHARACTERS = Message("This text contains unsupported characters.", code="unstorable")
 
+#: The schema of a request body or a response, or a function that makes it from the state.
+SchemaFactory = type[Schema] | Callable[[RegistrationState], Schema]
+
 Messages = dict[str, str | list[Any] | dict[Any, Any]]
 
 #: The messages of Django REST framework for missing values, for the fields of all our schemas.
@@ -42,16 +55,27 @@ class BodySchema(Schema):
     """The base of our schemas. It ignores fields that it does not have."""
 
     class Meta:
+        """The options of marshmallow."""
+
         unknown = EXCLUDE
 
     @property
     def alternatives(self) -> Iterable[str]:
-        """The fields of which a request body must have at least one."""
+        """Return the fields of which a request body must have at least one."""
         return ()
+
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _has_alternative(self, data: Any, original: dict[str, Any], **kwargs: Any) -> None:
+        names = list(self.alternatives)
+        if names and original.keys().isdisjoint(names):
+            raise ValidationError(REQUIRED, names[0])
 
 
 class SuccessSchema(Schema):
-    """The response of a successful step, unless the application sets ``SUCCESS_RESPONSE_BUILDER``."""
+    """The response of a successful step.
+
+    An application may replace it by ``SUCCESS_RESPONSE_BUILDER``.
+    """
 
     detail: fields.String = fields.String(required=True)
 
@@ -69,6 +93,25 @@ def not_blank(text: str | None) -> None:
     """
     if text == "":
         raise ValidationError(BLANK)
+
+
+def check_confirmation(data: Mapping[str, Any]) -> None:
+    """Compare the two passwords of a request body, if it has two.
+
+    :raises marshmallow.ValidationError: they differ.
+    """
+    password = data.get("password")
+    if data.get("password_confirm", password) != password:
+        message = Message("The two passwords do not match.", code="mismatch")
+        raise ValidationError({"password_confirm": [message]})
+
+
+class NewPasswordSchema(BodySchema):
+    """A new password, typed once or twice."""
+
+    @validates_schema
+    def _passwords_match(self, data: dict[str, Any], **kwargs: Any) -> None:
+        check_confirmation(data)
 
 
 class LinkParameter(fields.Field[str]):
@@ -130,6 +173,15 @@ class EmailLinkSchema(LinkSchema):
     email: LinkParameter = LinkParameter(required=True)
 
 
+def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:
+    """Return the schema of a factory, with codes. It is made once for each application."""
+    if factory not in state.schemas:
+        schema = factory() if isinstance(factory, type) else factory(state)
+        state.schemas[factory] = with_codes(schema)
+    found: Schema = state.schemas[factory]
+    return found
+
+
 def login_response(state: RegistrationState) -> Schema:
     """Return the schema of a login's response, with the token if logins return one."""
     has_token = state.group(LoginSettings).login_retrieve_token
@@ -142,20 +194,28 @@ def renewal_response(state: RegistrationState) -> Schema:
     return SuccessSchema.from_dict({"token": fields.String()}, name="Renewed")()
 
 
-def load(schema: Schema, max_length: int) -> Any:
-    """Load the request body with a schema.
+def read_body(max_length: int) -> dict[str, Any]:
+    """Return the request body, a JSON object.
 
-    :param max_length: the maximum length of the request body in bytes.
-    :raises marshmallow.ValidationError: it is no JSON object, or the schema refuses it.
+    :param max_length: its maximum length in bytes.
+    :raises marshmallow.ValidationError: it is no JSON object.
     :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
     """
     if request.method == "DELETE" and not request.content_length:  # which no form can send
-        return schema.load({})
+        return {}
     form = g.get("_registration_body")
     body = read_json(max_length) if form is None else form
     if not isinstance(body, dict):
         message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
         raise ValidationError(message)
+    return body
+
+
+def load(schema: Schema, body: dict[str, Any]) -> Any:
+    """Load a request body with a schema.
+
+    :raises marshmallow.ValidationError: the schema refuses it.
+    """
     _check_characters(schema, body)
     try:
         return schema.load(body)
@@ -193,7 +253,7 @@ def read_json(max_length: int) -> Any:
 
     :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
     """
-    current: Request = cast(Any, request)._get_current_object()  # a proxy looks it up each time
+    current = current_request()  # a proxy looks it up each time
     if not current.is_json:
         raise UnsupportedMediaType(NOT_JSON)
     limit = current.max_content_length
@@ -238,3 +298,97 @@ def is_safe(value: Any) -> bool:
         if not level:
             return True
     return False
+
+
+# Codes for marshmallow's messages
+
+#: The keys of marshmallow's messages with the code ``invalid``. The code of another key is its name
+#: with dashes.
+INVALID_KEYS = {
+    "format",
+    "invalid_awareness",
+    "invalid_ip",
+    "invalid_ip_interface",
+    "invalid_utf8",
+    "invalid_uuid",
+    "special",
+    "type",
+    "validator_failed",
+}
+
+#: The codes of marshmallow's validators, by the attribute with the message.
+VALIDATORS: dict[type[validate.Validator], dict[str, str]] = {
+    validate.Length: {
+        "message_min": "too-short",
+        "message_max": "too-long",
+        "message_all": "wrong-length",
+        "message_equal": "wrong-length",
+    },
+    validate.Range: {
+        "message_min": "too-small",
+        "message_max": "too-large",
+        "message_all": "out-of-range",
+    },
+    validate.OneOf: {"error": "not-a-choice"},
+    validate.ContainsOnly: {"error": "not-a-choice"},
+}
+
+
+def with_codes(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Schema:
+    """Add codes to the messages of a schema, and return it. Its class does not change.
+
+    :param within: the classes of the schemas around it; a recursive schema gets codes once.
+    """
+    schema.error_messages = _coded(schema.error_messages)
+    for field in schema.fields.values():
+        _give_codes(field, within | {type(schema)})
+    return schema
+
+
+def _give_codes(field: fields.Field[Any], within: frozenset[type[Schema]]) -> None:
+    field.error_messages = _coded(field.error_messages)
+    if isinstance(field, fields.Enum):
+        unknown = Coded(field.error_messages["unknown"])
+        field.error_messages["unknown"] = unknown.coded("not-a-choice")
+    field.validators = [_with_code(validator) for validator in field.validators]
+    if isinstance(field, fields.Nested) and type(field.schema) not in within:
+        with_codes(field.schema, within)
+    for part in _parts(field):
+        _give_codes(part, within)
+
+
+def _parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:
+    """Return the fields inside a list, a tuple or a dictionary. Each schema has its own copies."""
+    if isinstance(field, fields.Dict):
+        return [part for part in (field.key_field, field.value_field) if part is not None]
+    if isinstance(field, fields.Tuple):
+        return field.tuple_fields
+    return [field.inner] if isinstance(field, fields.List) else []
+
+
+def _coded(messages: Mapping[str, Any]) -> dict[str, Any]:
+    codes = {key: "invalid" if key in INVALID_KEYS else key.replace("_", "-") for key in messages}
+    return {
+        key: _text(text, codes[key]) if isinstance(text, str) else text
+        for key, text in messages.items()
+    }
+
+
+def _with_code(validator: Any) -> Any:
+    codes = VALIDATORS.get(type(validator))
+    if codes is None:
+        return validator
+    coded = copy.copy(validator)
+    for name, code in codes.items():
+        if text := getattr(coded, name, None):
+            setattr(coded, name, _text(text, code))
+    has_limits = isinstance(coded, validate.Length | validate.Range)
+    if has_limits and coded.error:  # one message for both limits
+        ends = {"message_min": coded.min, "message_max": coded.max}
+        named = [name for name, end in ends.items() if end is not None]
+        coded.error = _text(coded.error, codes[named[0] if len(named) == 1 else "message_all"])
+    return coded
+
+
+def _text(text: str, code: str) -> Coded:
+    return (text if isinstance(text, Coded) else Coded(text)).coded(code)

@@ -15,6 +15,7 @@ from marshmallow import Schema, ValidationError
 from marshmallow.exceptions import SCHEMA
 from sqlalchemy.exc import StatementError
 from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.http import parse_set_header
 from werkzeug.utils import import_string
 
 from ..errors import APIError, DatabaseUnavailable
@@ -79,8 +80,8 @@ class LanguageSettings(Settings):
     locale_selector: Callable[..., Any] | None = setting(
         None,
         "Chooses the language: `selector(*, request, user, **kwargs)` returns a tag such as "
-        '`"de"`, or None for the default. `user` is the owner of the account that an e-mail is about; for a '
-        "response it is None.",
+        '`"de"`, or None for the default. `user` is the owner of the account that an e-mail '
+        "is about; for a response it is None.",
         default_text="Flask-Babel's, else the header `Accept-Language`",
     )
     translation_directories: tuple[str, ...] = setting(
@@ -112,8 +113,16 @@ def make_languages(app: Flask, reader: SettingsReader) -> Languages | None:
 
 
 def translate(text: Any) -> Any:
-    """Translate a text, or a structure of texts, into the language of the response."""
+    """Translate a message, or a structure of messages, into the language of the response."""
     return current_registration.languages.for_response().translate_all(text)
+
+
+def success(message: str, status: int = 200, **extra_data: Any) -> ResponseReturnValue:
+    """Return the response of a successful step, as the application builds it."""
+    build: Callable[..., ResponseReturnValue] = current_registration.group(
+        HTTPSettings
+    ).success_response_builder
+    return build(message=translate(message), status=status, extra_data=extra_data)
 
 
 # Errors
@@ -160,7 +169,8 @@ def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details:
         error.hide_parameters = True  # Flask logs it, and it may contain a password hash
         raise error
 
-    # Each status by itself too: Flask prefers the application's handler of a status to ours for all.
+    # Each status by itself too: Flask prefers the application's handler of a status to ours for
+    # all.
     kinds: list[type[Exception] | int] = [APIError, ValidationError, HTTPException]
     for kind in (*kinds, *default_exceptions):
         blueprint.register_error_handler(kind, respond)
@@ -189,8 +199,8 @@ def json_error(report: ErrorReport, non_field_errors_key: str) -> Response:
         response = jsonify(detail=report.detail, code=report.code)
     else:
         key = non_field_errors_key
-        texts = translate(report.messages).items()
-        response = jsonify({key if name == SCHEMA else name: text for name, text in texts})
+        messages = translate(report.messages).items()
+        response = jsonify({key if name == SCHEMA else name: text for name, text in messages})
     response.status_code = report.status
     response.headers.extend(report.headers)
     return response
@@ -231,19 +241,9 @@ def add_response_headers(blueprint: Blueprint, languages: Languages) -> None:
             headers["Content-Language"] = language.tag
             varies += [] if languages.is_one else ["Accept-Language"]
         # Always the cookie: a template that reads the session would reveal that an e-mail is sent.
-        complete(response, headers, [*varies, "Cookie"])
+        vary = parse_set_header(", ".join(response.headers.getlist("Vary")))
+        vary.update([*varies, "Cookie"])
+        for name, value in headers.items():  # a header of the view or of a decorator stays
+            response.headers.setdefault(name, value)
+        response.headers["Vary"] = vary.to_header()
         return response
-
-
-def complete(response: Response, headers: Mapping[str, str], varies: Sequence[str]) -> None:
-    """Add the headers that a response lacks, and names to its ``Vary``."""
-    present = {name.lower() for name, _ in response.headers}
-    if "vary" in present:
-        values = response.headers.getlist("Vary")
-        known = [name.strip() for value in values for name in value.split(",")]
-        lower = {name.lower() for name in known}
-        added = [name for name in varies if name.lower() not in lower]
-        response.headers["Vary"] = ", ".join([*known, *added])
-    wanted = {**headers, "Vary": ", ".join(varies)}
-    missing = {name: value for name, value in wanted.items() if name.lower() not in present}
-    response.headers.extend(missing)

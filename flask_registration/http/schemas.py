@@ -1,13 +1,11 @@
-"""Make schemas from the application's user model, and add codes to the messages of all schemas."""
+"""Make schemas from the application's user model."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -24,25 +22,12 @@ from sqlalchemy import (
 )
 
 from ..auth.passwords import PASSWORD_MAX_LENGTH, TOO_LONG
-from ..i18n.messages import Coded, Message
-from ..state import RegistrationState
+from ..i18n.messages import Message
 from ..users.fields import UserFields, has_default
 from ..users.identifiers import integer_bits
 from ..users.mixins import as_utc
-from .bodies import MESSAGES, BodySchema, not_blank
+from .bodies import MESSAGES, BodySchema, NewPasswordSchema, not_blank
 from .bodies import Text as TextField
-
-#: The schema of a request body or a response, or a function that makes it from the state.
-SchemaFactory = type[Schema] | Callable[[RegistrationState], Schema]
-
-
-def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:
-    """Return the schema of a factory, with codes. It is made once for each application."""
-    if factory not in state.schemas:
-        schema = factory() if isinstance(factory, type) else factory(state)
-        state.schemas[factory] = with_codes(schema)
-    found: Schema = state.schemas[factory]
-    return found
 
 
 class ZonedDateTime(fields.DateTime):
@@ -126,7 +111,9 @@ def new_password_schema(*, password_confirm: bool, **declared: Any) -> type[Sche
 
     :param password_confirm: require the password twice.
     """
-    return _NewPassword.from_dict({**declared, **_passwords(password_confirm)}, name="NewPassword")
+    return NewPasswordSchema.from_dict(
+        {**declared, **_passwords(password_confirm)}, name="NewPassword"
+    )
 
 
 def password_field(*, required: bool = True, new: bool = False) -> fields.Field[Any]:
@@ -137,23 +124,6 @@ def password_field(*, required: bool = True, new: bool = False) -> fields.Field[
     validators: list[Any] = [not_blank, validate.Length(max=PASSWORD_MAX_LENGTH, error=TOO_LONG)]
     metadata = {"format": "password", "is_new": new}
     return TextField(required=required, load_only=True, validate=validators, metadata=metadata)
-
-
-def check_confirmation(data: Mapping[str, Any]) -> None:
-    """Compare the two passwords of a request body, if it has two.
-
-    :raises marshmallow.ValidationError: they differ.
-    """
-    password = data.get("password")
-    if data.get("password_confirm", password) != password:
-        message = Message("The two passwords do not match.", code="mismatch")
-        raise ValidationError({"password_confirm": [message]})
-
-
-class _NewPassword(BodySchema):
-    @validates_schema
-    def _passwords_match(self, data: dict[str, Any], **kwargs: Any) -> None:
-        check_confirmation(data)
 
 
 def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
@@ -208,93 +178,3 @@ def _check_time(value: datetime | None) -> None:
             value.astimezone(UTC)
     except OverflowError:
         raise ValidationError(Message("Not a valid datetime.")) from None
-
-
-#: The codes for keys of marshmallow's messages. The code of another key is its name with dashes.
-KEYS = {
-    "format": "invalid",
-    "invalid_awareness": "invalid",
-    "invalid_ip": "invalid",
-    "invalid_ip_interface": "invalid",
-    "invalid_utf8": "invalid",
-    "invalid_uuid": "invalid",
-    "special": "invalid",
-    "type": "invalid",
-    "validator_failed": "invalid",
-}
-
-#: The codes of marshmallow's validators, by the attribute with the message.
-VALIDATORS: dict[type[validate.Validator], dict[str, str]] = {
-    validate.Length: {
-        "message_min": "too-short",
-        "message_max": "too-long",
-        "message_all": "wrong-length",
-        "message_equal": "wrong-length",
-    },
-    validate.Range: {
-        "message_min": "too-small",
-        "message_max": "too-large",
-        "message_all": "out-of-range",
-    },
-    validate.OneOf: {"error": "not-a-choice"},
-    validate.ContainsOnly: {"error": "not-a-choice"},
-}
-
-
-def with_codes(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Schema:
-    """Add codes to the messages of a schema, and return it. Its class does not change.
-
-    :param within: the classes of the schemas around it; a recursive schema gets codes once.
-    """
-    schema.error_messages = _coded(schema.error_messages)
-    for field in schema.fields.values():
-        _give_codes(field, within | {type(schema)})
-    return schema
-
-
-def _give_codes(field: fields.Field[Any], within: frozenset[type[Schema]]) -> None:
-    field.error_messages = _coded(field.error_messages)
-    if isinstance(field, fields.Enum):
-        unknown = Coded(field.error_messages["unknown"])
-        field.error_messages["unknown"] = unknown.coded("not-a-choice")
-    field.validators = [_with_code(validator) for validator in field.validators]
-    if isinstance(field, fields.Nested) and type(field.schema) not in within:
-        with_codes(field.schema, within)
-    for part in _parts(field):
-        _give_codes(part, within)
-
-
-def _parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:
-    """Return the fields inside a list, a tuple or a dictionary. Each schema has its own copies."""
-    if isinstance(field, fields.Dict):
-        return [part for part in (field.key_field, field.value_field) if part is not None]
-    if isinstance(field, fields.Tuple):
-        return field.tuple_fields
-    return [field.inner] if isinstance(field, fields.List) else []
-
-
-def _coded(messages: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _text(text, KEYS.get(key, key.replace("_", "-"))) if isinstance(text, str) else text
-        for key, text in messages.items()
-    }
-
-
-def _with_code(validator: Any) -> Any:
-    codes = VALIDATORS.get(type(validator))
-    if codes is None:
-        return validator
-    coded = copy.copy(validator)
-    for name, code in codes.items():
-        if text := getattr(coded, name, None):
-            setattr(coded, name, _text(text, code))
-    has_limits = isinstance(coded, validate.Length | validate.Range)
-    if has_limits and coded.error:  # one message for both limits
-        ends = {"message_min": coded.min, "message_max": coded.max}
-        named = [name for name, end in ends.items() if end is not None]
-        coded.error = _text(coded.error, codes[named[0] if len(named) == 1 else "message_all"])
-    return coded
-
-
-def _text(text: str, code: str) -> Coded:
-    return (text if isinstance(text, Coded) else Coded(text)).coded(code)

@@ -9,8 +9,9 @@ receives the user, whose language it may know.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from gettext import GNUTranslations
@@ -50,22 +51,22 @@ class Language:
 
     @property
     def tag(self) -> str:
-        """The tag of BCP 47, for HTML and headers: ``pt-BR``."""
+        """Return the tag of BCP 47, for HTML and headers: ``pt-BR``."""
         return self.code.replace("_", "-")
 
     @property
     def primary(self) -> str:
-        """The language without its region or script."""
+        """Return the language without its region or script."""
         return self.code.partition("_")[0].lower()
 
     @property
     def direction(self) -> str:
-        """``ltr`` or ``rtl``."""
+        """Return ``ltr`` or ``rtl``."""
         return "rtl" if self.primary in RIGHT_TO_LEFT else "ltr"
 
     @property
     def sentence_separator(self) -> str:
-        """The text between two sentences."""
+        """Return the text between two sentences."""
         return "" if self.primary in SPACELESS else " "
 
     def translate(self, text: str) -> str:
@@ -145,13 +146,19 @@ def catalog_path(folder: Path, code: str) -> Path:
 def _chained(paths: Sequence[Path]) -> GNUTranslations | None:
     first: GNUTranslations | None = None
     for path in paths:
-        with path.open("rb") as file:
-            catalog = GNUTranslations(file)
+        catalog = copy(_parse(path))
         if first is None:
             first = catalog
         else:
             first.add_fallback(catalog)
     return first
+
+
+@cache
+def _parse(path: Path) -> GNUTranslations:
+    """Read a catalog, once for all applications of a process. ``add_fallback`` changes it."""
+    with path.open("rb") as file:
+        return GNUTranslations(file)
 
 
 #: The maximum length of the header, and the number of headers in the cache: clients send anything.
@@ -206,40 +213,34 @@ class Languages:
         """Return the language of the response to this request."""
         language = self.used()
         if language is None:
-            language, _ = self._choose(None)
+            language, _ = self.choose(None)
             request.environ[KEY] = language
         return language
 
-    @contextmanager
-    def for_email(self, user: Any) -> Iterator[Language]:
-        """Provide the language of an e-mail about this user's account.
+    def choose(self, user: Any) -> tuple[Language, str | None]:
+        """Return a language, and the locale that the application chose, if any.
 
-        In the block, Flask-Babel uses the locale of the selector, also in the application's own
-        templates.
+        :param user: the user that an e-mail is about; None for a response.
         """
-        language, selected = self._choose(user)
-        with nullcontext() if selected is None else _babel_locale_forced(selected):
-            yield language
-
-    def _choose(self, user: Any) -> tuple[Language, object]:
-        """Return a language, and the locale that the selector returned, if any."""
         if self.is_one:
             return self.default, None
-        has_request = has_request_context()
-        current_request = cast(Any, request)._get_current_object() if has_request else None
-        has_babel = has_request and "babel" in current_app.extensions
-        selected = None
+        current = current_request()
+        has_babel = current and "babel" in current_app.extensions
         try:
-            if self._selector is not None:
-                selected = self._selector(request=current_request, user=user) or None
-            wanted = _babel_locale() if selected is None and has_babel else selected
+            select = self._selector
+            wanted = select(request=current, user=user) if select else None
+            wanted = wanted or (_babel_locale() if has_babel else None)
         except Exception:  # for example of the database; the response does not fail
             current_app.logger.exception("The language could not be chosen.")
             return self.default, None
         if wanted is not None:
-            return self.match(wanted) or self.default, selected
-        header = request.environ.get("HTTP_ACCEPT_LANGUAGE") if has_request else None
+            return self.match(wanted) or self.default, str(wanted)
+        header = current.environ.get("HTTP_ACCEPT_LANGUAGE") if current else None
         return self._by_header(header[: HEADER_MAX_LENGTH + 1]) if header else self.default, None
+
+    def get(self, tag: str) -> Language:
+        """Return the language with this tag, or the default one."""
+        return self._offered.get(tag.lower(), self.default)
 
     def _negotiate(self, header: str) -> Language:
         """Return the offered language that the header prefers."""
@@ -256,20 +257,26 @@ class Languages:
         return language
 
 
+def current_request() -> Any:
+    """Return the current request itself, not Flask's proxy; None outside a request."""
+    return cast(Any, request)._get_current_object() if has_request_context() else None
+
+
 def _babel_locale() -> Any:
     from flask_babel import get_locale
 
     return get_locale()
 
 
-def _babel_locale_forced(selected: object) -> AbstractContextManager[None]:
-    if "babel" not in current_app.extensions:
+def force_babel_locale(locale: str | None) -> AbstractContextManager[None]:
+    """Let Flask-Babel, if the application has it, use this locale in the block."""
+    if locale is None or "babel" not in current_app.extensions:
         return nullcontext()
     from babel import Locale, UnknownLocaleError
     from flask_babel import force_locale
 
     try:
-        locale = Locale.parse(str(selected).replace("-", "_"))
+        parsed = Locale.parse(locale.replace("-", "_"))
     except (ValueError, UnknownLocaleError):
         return nullcontext()
-    return cast(AbstractContextManager[None], force_locale(str(locale)))
+    return cast(AbstractContextManager[None], force_locale(str(parsed)))

@@ -1,70 +1,31 @@
-"""Compose e-mails from templates, before the commit."""
+"""Render e-mails from templates, when they are sent."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import timedelta
-from enum import Enum
-from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import jinja2
-from flask import (
-    Flask,
-    before_render_template,
-    current_app,
-    has_request_context,
-    request,
-    template_rendered,
-)
+from flask import Flask, current_app, render_template
+from flask_mail import Message as MailMessage
 
-from ..i18n.languages import Languages
+from ..i18n.languages import Languages, current_request, force_babel_locale
 from ..i18n.messages import Message
 from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..users.identifiers import recipient_address
 from ..users.store import User
-from .message import (
-    Mail,
-    RenderedMail,
-    TemplateTranslator,
-    html_to_text,
-    new_message_id,
-    wrap_lines,
-)
+from .message import Email, Mail, RenderedMail, TemplateTranslator, html_to_text, wrap_lines
 
 
-class NotificationType(Enum):
-    """What an e-mail is about."""
+def default_templates(name: str) -> dict[str, str]:
+    """Return the templates of an e-mail with this name.
 
-    REGISTER_VERIFICATION = "register"
-    REGISTER_AGAIN = "register_again"
-    EMAIL_TAKEN = "email_taken"
-    RESET_PASSWORD_VERIFICATION = "reset_password"
-    PASSWORD_CHANGED = "password_changed"
-    REGISTER_EMAIL_VERIFICATION = "register_email"
-    EMAIL_CHANGE_TAKEN = "email_change_taken"
-    EMAIL_CHANGED = "email_changed"
-
-
-#: E-mails about something that happened to an account. Only its owner can cause them.
-NOTICES = (NotificationType.PASSWORD_CHANGED, NotificationType.EMAIL_CHANGED)
-
-
-class NotificationMethod(Enum):
-    """How a user is notified. There is one way."""
-
-    EMAIL = "email"
-
-
-NO_CONTENT = RenderedMail("", "", None)
-
-
-def default_templates(notification_type: Enum) -> dict[str, str]:
-    """Return the templates of the extension. An application overrides one by its name."""
-    folder = f"registration/{notification_type.value}"
+    An application overrides one by its path.
+    """
+    folder = f"registration/{name}"
     return {
         "subject": f"{folder}/subject.txt",
         "text_body": f"{folder}/body.txt",
@@ -77,8 +38,8 @@ def build_context(
     user_address: str,
     data: Mapping[str, Any],
     *,
-    notification_type: Enum,
-    notification_method: NotificationMethod,
+    notification_type: str,
+    notification_method: str,
     **kwargs: Any,
 ) -> dict[str, Any]:
     """Return the template variables: ``user``, ``email``, and all of ``data``."""
@@ -155,69 +116,48 @@ class MailSettings(Settings):
     )
 
 
+@dataclass(eq=False)
 class Composer:
-    """Composes e-mails.
+    """Renders e-mails.
 
-    :param sender: the sender of all e-mails.
-    :param site_name: the site's name in e-mails.
+    :ivar sender: the sender of all e-mails.
+    :ivar site_name: the site's name in e-mails.
     """
 
-    def __init__(
-        self, settings: MailSettings, sender: str, site_name: str, languages: Languages
-    ) -> None:
-        self._settings = settings
-        self._sender = sender
-        self.site_name = site_name
-        self._languages = languages
+    settings: MailSettings
+    sender: str
+    site_name: str
+    languages: Languages
 
-    def compose(
-        self,
-        notification_type: Enum,
-        user: User,
-        address: str,
-        *,
-        user_id: str,
-        templates: Mapping[str, Any],
-        data: Mapping[str, Any],
-        sender: Callable[..., None] | None = None,
-    ) -> Mail:
-        """Compose an e-mail about ``user`` to an e-mail address.
+    def templates(self, email: Email, user: User, default: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the templates of an e-mail, as the application's selector chooses them."""
+        select = self.settings.verification_templates_selector
+        if select is None:
+            return default
+        try:
+            return select(request=current_request(), user=user, **_kind(email.name))
+        except LookupError:
+            return default
+        except Exception:  # the response must not reveal the account
+            current_app.logger.exception("The templates of an e-mail could not be chosen.")
+            return default
 
-        :param sender: a function of the application that sends it instead:
-            ``sender(request, user, **data)``.
-        """
-        settings = self._settings
-        kind = {
-            "notification_type": notification_type,
-            "notification_method": NotificationMethod.EMAIL,
+    def translated(self, mail: Mail, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the variables of an e-mail with their messages translated."""
+        language = self.languages.get(mail.language)
+        values = {
+            name: language.translate(value) if isinstance(value, Message) else value
+            for name, value in variables.items()
         }
-        has_request = has_request_context()
-        current_request = cast(Any, request)._get_current_object() if has_request else None
-        mail = Mail(
-            to=address,
-            sender=self._sender,
-            reply_to=settings.verification_reply_to_email,
-            content=NO_CONTENT,
-            template=notification_type.value,
-            user_id=user_id,
-            message_id=new_message_id(self._sender),
-            written_at=time.time(),
-            limited=notification_type not in NOTICES,
-        )
-        with self._languages.for_email(user) as language:
-            translated = {
-                name: language.translate(value) if isinstance(value, Message) else value
-                for name, value in data.items()
-            }
-            data = {"site_name": self.site_name, **translated}
-            if sender:
-                send = partial(sender, current_request, user, **data)
-                return replace(mail, send_by_application=send)
-            if settings.verification_templates_selector:
-                select = settings.verification_templates_selector
-                with suppress(LookupError):
-                    templates = select(request=current_request, user=user, **kind)
-            built = settings.verification_template_context_builder(user, address, data, **kind)
+        return {"site_name": self.site_name, **values}
+
+    def compose(self, mail: Mail, user: User, variables: Mapping[str, Any]) -> MailMessage:
+        """Render an e-mail about a user, for Flask-Mail."""
+        settings, kind = self.settings, _kind(mail.template)
+        language = self.languages.get(mail.language)
+        with force_babel_locale(mail.locale):
+            data = self.translated(mail, variables)
+            built = settings.verification_template_context_builder(user, mail.to, data, **kind)
             context = {
                 **built,
                 "_": TemplateTranslator(language),
@@ -225,35 +165,35 @@ class Composer:
                 "wrap_lines": wrap_lines(language),
             }
             render = settings.verification_template_renderer or self.render
-            return replace(mail, content=RenderedMail(*render(templates, context, **kind)))
+            rendered = RenderedMail(*render(mail.templates, context, **kind))
+        message = MailMessage(
+            subject=" ".join(rendered.subject.split()),
+            recipients=[recipient_address(mail.to)],
+            body=rendered.text_body,
+            html=rendered.html_body or None,
+            sender=self.sender,
+            reply_to=settings.verification_reply_to_email,
+            date=mail.written_at,
+            extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no autoresponders
+        )
+        message.msgId = mail.message_id
+        return message
 
     def render(
         self, template_config: Mapping[str, Any], context: Mapping[str, Any], **kwargs: Any
     ) -> RenderedMail:
-        """Render with Flask's own environment. HTML alone is converted to text as well."""
+        """Render with Flask. HTML alone is converted to text as well."""
         names = parse_templates(template_config)
-        app: Flask = cast(Any, current_app)._get_current_object()
-        complete = dict(context)
-        app.update_template_context(complete)  # once; render_template would do it for each part
-
-        def rendered(name: str) -> str:
-            template = app.jinja_env.get_or_select_template(name)
-            about: dict[str, Any] = {
-                "_async_wrapper": app.ensure_sync,
-                "template": template,
-                "context": complete,
-            }
-            before_render_template.send(app, **about)
-            text = template.render(complete)
-            template_rendered.send(app, **about)
-            return text
-
-        html = rendered(names.html_body) if names.html_body else None
+        html = render_template(names.html_body, **context) if names.html_body else None
         if names.text_body:
-            text = rendered(names.text_body)
+            text = render_template(names.text_body, **context)
         else:
-            text = self._settings.verification_email_html_to_text_converter(html or "")
-        return RenderedMail(rendered(names.subject), text, html)
+            text = self.settings.verification_email_html_to_text_converter(html or "")
+        return RenderedMail(render_template(names.subject, **context), text, html)
+
+
+def _kind(name: str) -> dict[str, str]:
+    return {"notification_type": name, "notification_method": "email"}
 
 
 class TemplateNames(NamedTuple):
@@ -269,15 +209,15 @@ def parse_templates(config: Mapping[str, Any]) -> TemplateNames:
 
     :raises ValueError: the subject or the body is missing.
     """
-    text, html, body = config.get("text_body"), config.get("html_body"), config.get("body")
+    subject, body = config.get("subject"), config.get("body")
+    text, html = config.get("text_body"), config.get("html_body")
     if not (text or html):
         text, html = (None, body) if config.get("is_html") else (body, None)
-    names = (config.get("subject"), text, html)
-    if not all(name is None or isinstance(name, str) for name in names):
+    if not all(name is None or isinstance(name, str) for name in (subject, text, html)):
         raise ValueError("must name its templates by strings")
-    if not config.get("subject") or not (text or html):
+    if not (subject and (text or html)):
         raise ValueError("needs 'subject', and 'body', or 'text_body' and/or 'html_body'")
-    return TemplateNames(config["subject"], text, html)
+    return TemplateNames(subject, text, html)
 
 
 def check_templates(app: Flask, reader: SettingsReader) -> None:
@@ -288,7 +228,7 @@ def check_templates(app: Flask, reader: SettingsReader) -> None:
     package = jinja2.PackageLoader("flask_registration")
     loader = jinja2.ChoiceLoader([app.create_global_jinja_loader(), package])
     environment = jinja2.Environment()  # noqa: S701 -- renders nothing
-    for group in reader.groups:
+    for group in reader.groups.values():
         for field in dataclass_fields(group):
             if not field.name.endswith("_email_templates"):
                 continue

@@ -14,19 +14,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, after_this_request, has_request_context
-from flask_mail import Connection
+from flask import (
+    Flask,
+    after_this_request,
+    copy_current_request_context,
+    has_request_context,
+)
+from flask_mail import Connection, Message
 
 from ..errors import MailUnavailable
 from ..security_log import MAIL_FAILED, record
 from ..settings import Settings, setting
-from ..users.transaction import mark_committed
+from ..users.transaction import UNAVAILABLE, mark_committed
 from .composer import MailSettings
 from .limits import Cooldown
 from .message import Mail
 
-#: The maximum number of e-mails that wait, for each thread of the pool. Servers give a process about 30
-#: seconds to end; a thread sends as many in that time to a mail server that takes a second for each.
+#: The maximum number of e-mails that wait, for each thread of the pool. Servers give a process
+#: about 30 seconds to end; a thread sends as many in that time to a mail server that takes a second
+#: for each.
 MAILS_PER_THREAD = 32
 
 
@@ -51,13 +57,14 @@ class RetrySettings(Settings):
 def delay(settings: RetrySettings, tries: int) -> timedelta:
     """Return how long to wait after this number of failures; random, to spread the retries."""
     doubled: timedelta = settings.mail_retry_delay * (1 << min(tries - 1, 20))
-    return min(doubled, settings.mail_retry_max_delay) * random.uniform(0.75, 1)  # noqa: S311 -- no secret
+    return min(doubled, settings.mail_retry_max_delay) * random.uniform(0.75, 1)  # noqa: S311
 
 
 def is_final(settings: RetrySettings, tries: int, error: Exception) -> bool:
-    """Return whether a failure is final: all tries are used, or the server will never accept this e-mail.
+    """Return whether a failure is final.
 
-    Final codes of a server are those about the e-mail itself, ``x5z`` without the full mailbox (RFC 5321,
+    Either all tries are used, or the server will never accept this e-mail. Final codes
+    of a server are those about the e-mail itself, ``x5z`` without the full mailbox (RFC 5321,
     4.2.1 and 4.5.3.1.10). Other codes may concern all e-mails, and the next try may succeed.
     """
     codes = _status_codes(error)
@@ -65,7 +72,10 @@ def is_final(settings: RetrySettings, tries: int, error: Exception) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return the class and the codes of an error, without its text, which may contain an address."""
+    """Return the class and the codes of an error.
+
+    Its text may contain an e-mail address.
+    """
     return " ".join([type(error).__name__, *map(str, _status_codes(error))])
 
 
@@ -122,38 +132,43 @@ class TimedConnection(Connection):
                 self.host.close()
 
 
+@dataclass(eq=False)
 class Mailer:
-    """Sends an e-mail through Flask-Mail, and reports a failure.
+    """Renders and sends an e-mail through Flask-Mail, and reports a failure.
 
-    :param failed: called with the e-mail and the error, in an application context.
+    :ivar compose: renders an e-mail; returns None if there is nothing to send.
+    :ivar failed: called with the e-mail and the error, in an application context.
     """
 
-    def __init__(
-        self,
-        app: Flask,
-        settings: MailSettings,
-        cooldown: Cooldown,
-        failed: Callable[[Mail, BaseException], None],
-    ) -> None:
-        self._app = app
-        self.settings = settings
-        self._failed = failed
-        self.cooldown = cooldown
+    app: Flask
+    settings: MailSettings
+    cooldown: Cooldown
+    compose: Callable[[Mail], Message | None]
+    failed: Callable[[Mail, BaseException], None]
 
-    def send(self, mail: Mail) -> None:
-        """Send an e-mail now, within an application context. Errors of Flask-Mail and smtplib pass through."""
-        if mail.send_by_application:
-            mail.send_by_application()
-            return
+    def send(self, mail: Mail) -> bool:
+        """Render and send an e-mail, within an application context.
+
+        Return whether there was one to send. Errors of the templates, of Flask-Mail
+        and smtplib pass through.
+        """
+        message = self.compose(mail)
+        if message is None:
+            return False
+        self.transmit(message)
+        return True
+
+    def transmit(self, message: Message) -> None:
+        """Send a message of Flask-Mail."""
         connection = TimedConnection(
-            self._app.extensions["mail"],
+            self.app.extensions["mail"],
             timeout=self.settings.mail_timeout.total_seconds(),
             verify_tls=self.settings.mail_verify_tls,
         )
         with connection:
-            connection.send(mail.message())
+            connection.send(message)
 
-    def send_safely(self, work: Callable[[Mail], None], mail: Mail) -> None:
+    def send_safely(self, work: Callable[[Mail], object], mail: Mail) -> None:
         """Send an e-mail with a function; report its failure."""
         try:
             work(mail)
@@ -161,22 +176,31 @@ class Mailer:
             self.report(mail, error)
 
     def report(self, mail: Mail, error: BaseException) -> None:
-        """Log a failure and send ``mail_failed``. The next e-mail to this address is allowed at once."""
+        """Log a failure and send ``mail_failed``.
+
+        The next e-mail to this address is allowed at once.
+        """
         self.cooldown.forget(mail.to)
-        self._app.logger.error("An e-mail (%s) could not be sent.", mail.template, exc_info=error)
+        self.app.logger.error("An e-mail (%s) could not be sent.", mail.template, exc_info=error)
         name = type(error).__name__
         record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=name)
-        self._failed(mail, error)
+        self.failed(mail, error)
 
     def report_try(self, mail: Mail, error: BaseException, tries: int, wait: timedelta) -> None:
-        """Log a failure after which there is another try."""
+        """Log a failure that another try follows."""
         text = "An e-mail (%s) could not be sent at try %d; the next try is in %.0f seconds: %s."
-        seconds = wait.total_seconds()
-        self._app.logger.warning(text, mail.template, tries, seconds, describe(error))
+        self.app.logger.warning(text, mail.template, tries, wait.total_seconds(), describe(error))
 
 
 class Dispatcher:
-    """Sends e-mails. It receives each one before the commit and after it."""
+    """Sends e-mails. It receives each one before the commit and after it.
+
+    :cvar in_transaction: whether it sends before the commit.
+    :cvar copies_request: whether it sends within a copy of the request's context.
+    """
+
+    in_transaction: bool = False
+    copies_request: bool = True
 
     def __init__(self, app: Flask, mailer: Mailer) -> None:
         self._app = app
@@ -188,36 +212,61 @@ class Dispatcher:
         :raises MailUnavailable: the transaction must be rolled back.
         """
 
-    def equalize_timing(self, mail: Mail) -> None:
-        """Do the work of :meth:`before_commit` for a dry run, if that takes time."""
-
     def after_commit(self, mail: Mail) -> None:
-        """Send an e-mail after the commit. Does not raise."""
-        self.deliver(mail)
+        """Send an e-mail after the response: rendering takes time only for an account.
+
+        A test, and an e-mail that the application sends, need it in the request. Does not raise.
+        """
+        if self._app.testing or mail.by_application:
+            self.deliver(mail)
+            return
+        deliver = self._in_context(mail)
+        after_response(lambda: self._run(deliver))
 
     def deliver(self, mail: Mail) -> None:
         """Send an e-mail now. Does not raise."""
         self._mailer.send_safely(self._mailer.send, mail)
 
+    def _in_context(self, mail: Mail) -> Callable[[], None]:
+        if self.copies_request and has_request_context():
+            return copy_current_request_context(lambda: self.deliver(mail))
+
+        def deliver() -> None:
+            with self._app.app_context():
+                self.deliver(mail)
+
+        return deliver
+
+    def _run(self, deliver: Callable[[], None]) -> None:
+        deliver()
+
 
 class InlineDispatcher(Dispatcher):
     """Sends in the request, before the commit: a failure rolls back and returns 503."""
 
+    in_transaction = True
+
     def before_commit(self, mail: Mail) -> None:
+        """Send an e-mail within the transaction."""
+        if mail.by_application:  # which may have sent it, whatever is raised
+            mark_committed()
         try:
-            self._mailer.send(mail)
+            was_sent = self._mailer.send(mail)
         except Exception as error:
+            if isinstance(error, UNAVAILABLE) and not mail.by_application:
+                raise  # as anywhere else in the transaction
             raise MailUnavailable from error
-        mark_committed()
+        if was_sent:
+            mark_committed()
 
     def after_commit(self, mail: Mail) -> None:
         """Do nothing: the e-mail was sent already."""
 
 
 class BackgroundDispatcher(Dispatcher):
-    """Sends after the response, by a small pool of threads, which Python drains at exit.
+    """Renders and sends after the response, by a small pool of threads.
 
-    With ``app.testing``, and for an e-mail that the application sends, it sends in the request.
+    Python drains the pool at exit.
     """
 
     def __init__(self, app: Flask, mailer: Mailer) -> None:
@@ -230,46 +279,30 @@ class BackgroundDispatcher(Dispatcher):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="registration-mail")
         self._free = threading.BoundedSemaphore(MAILS_PER_THREAD * threads)
 
-    def after_commit(self, mail: Mail) -> None:
-        if self._app.testing or mail.send_by_application:
-            self.deliver(mail)
-        else:
-            after_response(lambda: self._send_later(mail))
+    def _run(self, deliver: Callable[[], None]) -> None:
+        if not self._submit(deliver):
+            deliver()
 
-    def equalize_timing(self, mail: Mail) -> None:
-        if not self._app.testing:
-            after_response(lambda: None)
-
-    def _send_later(self, mail: Mail) -> None:
-        if not self._submit(mail):
-            with self._app.app_context():
-                self.deliver(mail)
-
-    def _submit(self, mail: Mail) -> bool:
+    def _submit(self, deliver: Callable[[], None]) -> bool:
         if self._process != os.getpid():  # a forked worker has no threads of its parent
             self._start_pool()
         if not self._free.acquire(blocking=False):
             return False
         try:
-            self._pool.submit(self._run, mail)
+            future = self._pool.submit(deliver)
         except RuntimeError:  # the interpreter exits
             self._free.release()
             return False
+        future.add_done_callback(lambda _: self._free.release())
         return True
-
-    def _run(self, mail: Mail) -> None:
-        try:
-            with self._app.app_context():
-                self.deliver(mail)
-        finally:
-            self._free.release()
 
 
 class CallableDispatcher(Dispatcher):
-    """Calls the application's function after the commit: ``dispatcher(message, *, send, **kwargs)``.
+    """Calls the application's function after the response; in the request for a test.
 
-    ``message`` is Flask-Mail's, and ``send()`` sends it as the background dispatcher does. ``template`` and
-    ``user_id`` say what it is about.
+    The call is ``dispatcher(message, *, send, **kwargs)``. ``message`` is Flask-Mail's, and
+    ``send()`` sends it as the background dispatcher does. ``template`` and ``user_id``
+    say what it is about.
     """
 
     def __init__(self, app: Flask, mailer: Mailer, dispatch: Callable[..., None]) -> None:
@@ -277,22 +310,24 @@ class CallableDispatcher(Dispatcher):
         self._dispatch = dispatch
 
     def deliver(self, mail: Mail) -> None:
-        work = self._mailer.send if mail.send_by_application else self._call
-        self._mailer.send_safely(work, mail)
+        """Call the application's function."""
+        self._mailer.send_safely(self._call, mail)
 
     def _call(self, mail: Mail) -> None:
-        self._dispatch(
-            mail.message(),
-            send=lambda: self._mailer.send(mail),
-            template=mail.template,
-            user_id=mail.user_id,
-        )
+        message = self._mailer.compose(mail)
+        if message is not None:
+            self._dispatch(
+                message,
+                send=lambda: self._mailer.transmit(message),
+                template=mail.template,
+                user_id=mail.user_id,
+            )
 
 
 def after_response(work: Callable[[], object]) -> None:
-    """Run a function when the server has sent the response, or dropped it; at once outside a request.
+    """Run a function when the server has sent the response, or dropped it.
 
-    There is no application context then.
+    Outside a request, it runs at once. There is no application context then.
     """
     if not has_request_context():
         work()

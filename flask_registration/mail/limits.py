@@ -17,10 +17,11 @@ class Limit(NamedTuple):
 
 
 class LimitStore:
-    """Counts hits in the memory of this process; the oldest counter is dropped if there are too many.
+    """Counts hits in the memory of this process.
 
-    The package ``throttling`` counts in a shared storage where there is one. (The memory storage of
-    ``limits`` loses hits and raises under many threads, and never drops a key of a moving window.)
+    The oldest counter is dropped if there are too many. The package ``throttling``
+    counts in a shared storage where there is one. (The memory storage of ``limits`` loses hits and
+    raises under many threads, and never drops a key of a moving window.)
     """
 
     CAPACITY = 50_000
@@ -51,11 +52,6 @@ class LimitStore:
         """Reset a counter."""
         with self._lock:
             self._counters.pop(self._counter(scope, name, limit), None)
-
-    def clear_memory(self) -> None:
-        """Reset all counters of this process."""
-        with self._lock:
-            self._counters.clear()
 
     def _counter(self, scope: str, name: str, limit: Limit) -> str:
         return f"{scope}/{name}/{limit.amount}/{limit.seconds}"

@@ -3,54 +3,48 @@
 from __future__ import annotations
 
 import re
-import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from email.policy import Compat32
+from dataclasses import dataclass, field
 from email.utils import make_msgid, parseaddr
 from functools import lru_cache
 from html.parser import HTMLParser
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from flask_mail import Message
 from jinja2 import pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
 
 from ..i18n.languages import Language
-from ..users.identifiers import recipient_address
-from ..users.store import PLACEHOLDER_ADDRESS
+from ..settings import Settings
 
 
-class _Writing(Compat32):
-    """Python's older policy for messages. With the newer one, each access to a header parses it.
+@dataclass(frozen=True, kw_only=True)
+class Email:
+    """An e-mail. Its fields are the options of :meth:`Flow.email`.
 
-    Flask-Mail has already folded long headers, so a header of one line is written as it is.
+    :ivar group: the settings of its flow.
+    :ivar variables: returns the template variables: ``variables(state, user, **data)``. It signs
+        the link.
+    :ivar to: for the documentation only, the recipient: "the account's e-mail address".
+    :ivar when: for the documentation only, the occasion: "the user asks for a new password".
+    :ivar enabled: whether this configuration sends it, by the state.
+    :ivar templates: returns the templates from the settings.
+    :ivar sender: returns the application's own sender from the settings, if there is one.
+    :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` limits it.
+    :ivar example: the data of ``flask registration preview-mail``; ``to`` is the recipient.
     """
 
-    def fold_binary(self, name: str, value: str) -> bytes:
-        if isinstance(value, str) and value.isascii() and value.isprintable():
-            return f"{name}: {value}{self.linesep}".encode("ascii")
-        return super().fold_binary(name, value)
-
-
-WRITING = _Writing(linesep="\r\n", max_line_length=None)
-
-
-class QuickMessage(Message):
-    """Flask-Mail's message, which becomes the same bytes in a third of the time."""
-
-    def as_bytes(self) -> bytes:
-        names = f"{self.sender}{self.reply_to}"
-        if "=?" in names or not names.isascii():  # only the newer policy folds these within a word
-            return super().as_bytes()
-        message = self._message()
-        message.policy = WRITING
-        for part in message.walk():
-            if part.is_multipart():  # a random boundary: no need to search for it in the text
-                part.set_boundary(f"=_{secrets.token_hex(16)}")
-        return message.as_bytes(policy=WRITING)
+    name: str
+    group: type[Settings]
+    variables: Callable[..., Mapping[str, Any]]
+    to: str
+    when: str
+    enabled: Callable[[Any], bool] = lambda state: True
+    templates: Callable[[Any], Mapping[str, str]] | None = None
+    sender: Callable[[Any], Callable[..., None] | None] = lambda settings: None
+    limited: bool = True
+    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RenderedMail(NamedTuple):
@@ -63,67 +57,36 @@ class RenderedMail(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """A composed e-mail.
+    """An e-mail to send: what it is about. It has no link and no text until it is sent.
 
-    :ivar to: the e-mail address as stored.
-    :ivar template: the value of its :class:`NotificationType`, for the log and ``mail_failed``.
-    :ivar user_id: the verification id of the account.
-    :ivar message_id: the same at every try, so that mail programs can detect duplicates.
+    :ivar template: the name of its :class:`Email`.
+    :ivar user_id: the verification id of the account; None if the e-mail is dropped when it is
+        sent.
+    :ivar account: a digest of what links are bound to. An e-mail that is limited is dropped if the
+        account has changed when it is sent.
+    :ivar data: the arguments of its ``variables``, as JSON can have them.
+    :ivar locale: the locale that the application chose, for Flask-Babel.
+    :ivar message_id: the same at every try, so that a recipient can detect duplicates.
     :ivar written_at: seconds since the epoch.
-    :ivar send_by_application: sends this e-mail instead of the extension.
-    :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` applies.
-    :ivar dry_run: whether it was composed for timing equalization only, and is never sent.
+    :ivar by_application: whether a function of the application sends it.
     """
 
     to: str
-    sender: str
-    reply_to: str | None
-    content: RenderedMail = field(repr=False)  # it contains a link
     template: str
-    user_id: str
+    user_id: str | None
+    account: str | None
+    data: Mapping[str, Any]
+    templates: Mapping[str, Any]
+    language: str
+    locale: str | None
     message_id: str
     written_at: float
-    send_by_application: Callable[[], None] | None = None
     limited: bool = True
-    dry_run: bool = False
-
-    def as_dry_run(self) -> Mail:
-        """Return a copy for timing equalization, which is never sent."""
-        return replace(self, to=PLACEHOLDER_ADDRESS, dry_run=True)
-
-    def message(self) -> Message:
-        """Return the message for Flask-Mail.
-
-        Do not call it in a request: Flask-Mail looks up the host's name for the ``Message-ID``,
-        which can take seconds.
-        """
-        message = QuickMessage(
-            subject=" ".join(self.content.subject.split()),
-            recipients=[recipient_address(self.to)],
-            body=self.content.text_body,
-            html=self.content.html_body or None,
-            sender=self.sender,
-            reply_to=self.reply_to,
-            date=self.written_at,
-            extra_headers={"Auto-Submitted": "auto-generated"},  # no automatic response (RFC 3834)
-        )
-        message.msgId = self.message_id
-        return message
-
-    def packed(self) -> dict[str, Any]:
-        """Return all values for JSON, except ``send_by_application``."""
-        content = [part if part is None else str(part) for part in self.content]
-        names = [each.name for each in fields(self) if each.name != "send_by_application"]
-        return {**{name: getattr(self, name) for name in names}, "content": content}
-
-    @classmethod
-    def unpacked(cls, packed: Mapping[str, Any]) -> Self:
-        """Return the e-mail with the values of :meth:`packed`."""
-        return cls(**{**packed, "content": RenderedMail(*packed["content"])})
+    by_application: bool = False
 
 
 def new_message_id(sender: str) -> str:
-    """Return an id in the domain of the sender, or else of this host, without a DNS query."""
+    """Return an id in the domain of the sender, or of this host, without a DNS query."""
     return make_msgid(domain=parseaddr(sender)[1].partition("@")[2] or socket.gethostname())
 
 

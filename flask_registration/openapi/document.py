@@ -22,10 +22,9 @@ from werkzeug.exceptions import (
 
 from ..auth.sessions import LoginSettings
 from ..errors import APIError, DatabaseUnavailable, MailUnavailable, Throttled
-from ..http.bodies import INVALID_JSON, NOT_JSON
+from ..http.bodies import INVALID_JSON, NOT_JSON, schema_of
 from ..http.flow import Endpoint, Flow
 from ..http.responses import INVALID, PROBLEM, HTTPSettings, code_of
-from ..http.schemas import schema_of
 from ..mail.composer import MailSettings
 from ..problem_details import problem, problem_of_fields, problem_types_url
 from ..settings import Settings
@@ -41,10 +40,12 @@ CONVERTERS: dict[str, dict[str, Any]] = {
 PART = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 
 ABOUT = """\
-All requests and responses are JSON. Send `Content-Type: application/json`. Paths work with and without the trailing slash.
+All requests and responses are JSON. Send `Content-Type: application/json`.
+Paths work with and without the trailing slash.
 
-Field errors are listed under the field name, general errors under `{key}`. All other errors have a human-readable
-`detail` and a machine-readable `code`. A method that a path does not have returns 405 with the header `Allow`.
+Field errors are listed under the field name, general errors under `{key}`. All other errors
+have a human-readable `detail` and a machine-readable `code`.
+A method that a path does not have returns 405 with the header `Allow`.
 
 With `Accept: application/problem+json` errors are problem details (RFC 9457).
 """
@@ -87,7 +88,8 @@ def operation(
     state: RegistrationState, bodies: Bodies, flow: Flow[Any], endpoint: Endpoint[Any], method: str
 ) -> dict[str, Any]:
     """Describe one method of an endpoint."""
-    first, _, rest = (endpoint.view.__doc__ or endpoint.name).strip().partition(". ")
+    about = " ".join((endpoint.view.__doc__ or endpoint.name).split())
+    first, _, rest = about.partition(". ")
     is_first = method == endpoint.methods[0]
     described: dict[str, Any] = {
         "operationId": endpoint.name if is_first else f"{endpoint.name}_{method.lower()}",
@@ -95,12 +97,12 @@ def operation(
         "summary": first.rstrip("."),
     }
     limits = _limits(state.throttles.limits(endpoint.name))
-    text = "\n\n".join(filter(None, [re.sub(r"\s*\n\s*", " ", rest), limits]))
+    text = "\n\n".join(filter(None, [rest, limits]))
     if text:
         described["description"] = text
     security: list[dict[str, list[str]]] = [{name: []} for name in _security(state)]
     described["security"] = security if endpoint.login_required else []
-    factories = (endpoint.request, endpoint.request_after_link)
+    factories = [*([endpoint.link.schema] if endpoint.link else []), endpoint.request]
     requests = [schema_of(state, each) for each in factories if each is not None]
     if requests:
         described["requestBody"] = {
@@ -145,7 +147,8 @@ def security_schemes(app: Flask, state: RegistrationState) -> dict[str, dict[str
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "The `token` of a login's response. `Authorization: Token …` works as well.",
+            "description": "The `token` of a login's response. "
+            "`Authorization: Token …` works as well.",
         },
     }
     return {name: schemes[name] for name in _security(state)}
@@ -205,7 +208,7 @@ def error_responses(
 ) -> dict[str, Any]:
     """Return the error responses of an endpoint by their status."""
     base = problem_types_url(state)
-    found = [_of_ours(error) for error in _errors(state, flow, endpoint)]
+    found = [_of_api(error) for error in _errors(state, flow, endpoint)]
     found += [_of_http(error) for error in OF_BODIES] if requests else []
     responses: dict[str, Any] = {}
     for status in sorted({each.status for each in found}):
@@ -273,8 +276,8 @@ def _with_fields(
     """Add the errors of fields to a response."""
     plain, problems = response["content"]["application/json"], response["content"][PROBLEM]
     plain["schema"] = {"anyOf": [schema, plain["schema"]]}
-    texts = {name: [*map(str, messages)] for name, messages in example.items()}
-    plain["examples"] = {**_examples({"fields": texts}), **plain["examples"]}
+    messages_of = {name: [*map(str, messages)] for name, messages in example.items()}
+    plain["examples"] = {**_examples({"fields": messages_of}), **plain["examples"]}
     problems["schema"]["allOf"][1]["properties"]["code"]["enum"].append(INVALID)
     fields = problem_of_fields(base, example, str)
     problems["examples"] = {**_examples({"fields": fields}), **problems["examples"]}
@@ -287,7 +290,7 @@ def _errors(
 ) -> list[type[APIError]]:
     """Return the errors that an endpoint may return with these settings."""
     settings = state.group(flow.group)
-    found = [error for error, is_possible in endpoint.errors.items() if is_possible(settings)]
+    found = [error for error, is_possible in endpoint.all_errors.items() if is_possible(settings)]
     if state.group(MailSettings).mail_dispatcher != "inline":
         found = [error for error in found if not issubclass(error, MailUnavailable)]
     others = [error for error in found if error is not Throttled]
@@ -295,7 +298,7 @@ def _errors(
     return [*others, *throttled, DatabaseUnavailable]
 
 
-def _of_ours(error: type[APIError]) -> ErrorResponse:
+def _of_api(error: type[APIError]) -> ErrorResponse:
     summary = (error.__doc__ or error.text).strip().splitlines()[0]
     headers = ["Retry-After"] if error is Throttled else error.headers
     return ErrorResponse(error.status, error.code, str(error.text), summary, headers)

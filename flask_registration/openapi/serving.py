@@ -13,7 +13,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from flask import (
     Blueprint,
@@ -25,9 +25,9 @@ from flask import (
     send_from_directory,
 )
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import NotFound
 
-from ..http.flow import METHODS
+from ..http.flow import add_rule, refuse_other_methods
 from ..http.responses import HTTPSettings
 from ..settings import PREFIX, Settings, setting
 from ..state import Extra, RegistrationState, Setup, current_registration
@@ -99,21 +99,14 @@ class Description:
             return self._served[1]
 
 
-class Paths(NamedTuple):
-    """The paths of the description and the page; None if not served."""
-
-    document: str | None
-    page: str | None
-
-
-def served_paths(app: Flask, settings: OpenAPISettings) -> Paths:
-    """Return the paths from the settings, or the default ones."""
+def served_paths(app: Flask, settings: OpenAPISettings) -> tuple[str | None, str | None]:
+    """Return the paths of the description and the page; None if not served."""
     document, page = settings.openapi_path, settings.openapi_page_path
     if document is None and find_spec("apispec"):
         document = DEFAULT_PATH
     if page is None and document and app.debug and find_spec("flask_swagger_ui"):
         page = DEFAULT_PAGE_PATH
-    return Paths(document or None, page or None)
+    return document or None, page or None
 
 
 def prepare(setup: Setup) -> None:
@@ -146,7 +139,7 @@ def prepare(setup: Setup) -> None:
 
 def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
     """Add the description and the page to the blueprint, if they are served."""
-    paths = served_paths(app, state.group(OpenAPISettings))
+    path, page_path = served_paths(app, state.group(OpenAPISettings))
     description = Description(app, state)
 
     def openapi() -> ResponseReturnValue:
@@ -156,11 +149,11 @@ def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
         return response.make_conditional(request)
 
     decorators = state.group(HTTPSettings).not_authenticated_decorators
-    if paths.document:
-        _add(blueprint, paths.document, openapi, decorators)
-    if paths.document and paths.page:
-        _add(blueprint, paths.page, openapi_page, decorators)
-        _add(blueprint, f"{paths.page.rstrip('/')}/<name>", openapi_asset, decorators)
+    if path:
+        _add(blueprint, path, openapi, decorators)
+    if path and page_path:
+        _add(blueprint, page_path, openapi_page, decorators)
+        _add(blueprint, f"{page_path.rstrip('/')}/<name>", openapi_asset, decorators)
 
 
 def openapi_page() -> ResponseReturnValue:
@@ -191,17 +184,10 @@ def _add(
 ) -> None:
     """Add a view for GET at a path, and the JSON error 405 for the other methods."""
     name = view.__name__
-    allowed = ["GET", "HEAD", "OPTIONS"]
-
-    def not_allowed(**values: Any) -> ResponseReturnValue:
-        raise MethodNotAllowed(allowed)
-
     for decorator in reversed(decorators):
         view = decorator(view)
-    blueprint.add_url_rule(path, name, view, methods=["GET"], strict_slashes=False)
-    others = [method for method in METHODS if method not in allowed]
-    other_name = f"other_methods_of_{name}"
-    blueprint.add_url_rule(path, other_name, not_allowed, methods=others, strict_slashes=False)
+    add_rule(blueprint, path, name, view, ["GET"])
+    refuse_other_methods(blueprint, path, {"GET"})
 
 
-extra = Extra(settings=(OpenAPISettings,), prepare=prepare, mount=serve)
+extra: Extra = Extra(settings=(OpenAPISettings,), prepare=prepare, mount=serve)

@@ -1,13 +1,15 @@
-"""The columns of the outbox."""
+"""The columns and the settings of the outbox."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import DateTime, String, Text
 from sqlalchemy.dialects.mysql import DATETIME, MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
+from ..settings import Settings, setting
 from ..users.identifiers import EMAIL_MAX_LENGTH
 from ..users.mixins import BIG_KEY, exact_string
 
@@ -16,11 +18,25 @@ _TIME = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb"
 _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutboxSettings(Settings):
+    """The outbox."""
+
+    outbox_lease: timedelta = setting(
+        timedelta(minutes=5),
+        "How long a sender locks an e-mail. If it was not sent by then, another sender sends it. "
+        "Sending an e-mail must never take longer.",
+    )
+    outbox_retention: timedelta = setting(
+        timedelta(days=7), "How long to keep the row of an e-mail that was sent or finally failed."
+    )
+
+
 class OutboxMixin:
     """The columns of a queued e-mail: ``class Outbox(OutboxMixin, db.Model)``.
 
-    ``content`` is the whole e-mail, with its link, until it is sent. ``due_at`` is the time from
-    which a sender may claim it; NULL if it is not to be sent.
+    ``content`` says what the e-mail is about, without its link, until it is sent. ``due_at`` is the
+    time from which a sender may claim it; NULL if it is not to be sent.
     """
 
     id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)

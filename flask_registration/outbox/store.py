@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
@@ -18,30 +18,15 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from ..mail.composer import MailSettings
 from ..mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, delay, describe, is_final
 from ..mail.message import Mail
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import PREFIX, SettingsReader
 from ..state import Extra, Setup
 from ..users.identifiers import EMAIL_MAX_LENGTH
 from ..users.mixins import as_utc
 from ..users.transaction import with_retries
+from .model import OutboxSettings
 
-WAITING, SENT, DEAD = "waiting", "sent", "dead"
-
-#: The state of rows for timing equalization. Their e-mail is never sent.
-PLACEHOLDER = "decoy"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutboxSettings(Settings):
-    """The outbox."""
-
-    outbox_lease: timedelta = setting(
-        timedelta(minutes=5),
-        "How long a sender locks an e-mail. If it was not sent by then, another sender sends it. "
-        "Sending an e-mail must never take longer.",
-    )
-    outbox_retention: timedelta = setting(
-        timedelta(days=7), "How long to keep the row of an e-mail that was sent or finally failed."
-    )
+#: The states of an e-mail; a dropped one had no recipient, or a limit dropped it.
+WAITING, SENT, DROPPED, DEAD = "waiting", "sent", "dropped", "dead"
 
 
 T = TypeVar("T")
@@ -87,35 +72,28 @@ class Status(NamedTuple):
 class OutboxStore:
     """Stores e-mails until they are sent.
 
-    All methods except :meth:`add` and :meth:`add_placeholder` use a transaction of their own.
+    All methods except :meth:`add` use a transaction of their own.
     """
 
     def __init__(self, db: SQLAlchemy, model: type[Any], settings: OutboxSettings) -> None:
         self._db = db
-        self.model = self._model = model
+        self.model = model
         self._settings = settings
         # Built once, since building it takes longer than running it.
         self._insert = insert(sqlalchemy_inspect(model).local_table)
 
     def add(self, mail: Mail) -> None:
-        """Queue an e-mail in the transaction of its cause."""
-        content = json.dumps(mail.packed())
-        self._add(mail, state=WAITING, content=content, due_at=_now(), finished_at=None)
-
-    def add_placeholder(self, mail: Mail) -> None:
-        """Write a row of the same size, which is never sent, and which the next purge removes."""
-        size = len(json.dumps(mail.packed()))
-        over = _now() - self._settings.outbox_retention
-        self._add(mail, state=PLACEHOLDER, content=" " * size, due_at=None, finished_at=over)
-
-    def _add(self, mail: Mail, **columns: Any) -> None:
+        """Queue an e-mail in the transaction of its cause: what it is about, without its link."""
         row = {
             "message_id": mail.message_id,
+            "state": WAITING,
             "template": mail.template[:64],
-            "user_id": mail.user_id[:255],
+            "user_id": (mail.user_id or "")[:255],
             "recipient": mail.to[:EMAIL_MAX_LENGTH],
+            "content": json.dumps(asdict(mail)),
             "created_at": _now(),
-            **columns,
+            "due_at": _now(),
+            "finished_at": None,
         }
         self._db.session.execute(self._insert, row)
 
@@ -138,7 +116,7 @@ class OutboxStore:
         return None
 
     def _find_and_take(self, connection: Connection, by: datetime) -> tuple[Claim, bool] | None:
-        model = self._model
+        model = self.model
         is_due = (model.due_at <= by, model.state == WAITING)
         due = select(model.message_id, model.tries, model.content).where(*is_due)
         due = due.order_by(model.due_at).limit(1)
@@ -147,7 +125,7 @@ class OutboxStore:
         row = connection.execute(due).first()
         if row is None:
             return None
-        claim = Claim(Mail.unpacked(json.loads(row.content)), row.tries + 1)
+        claim = Claim(Mail(**json.loads(row.content)), row.tries + 1)
         return claim, self._take(connection, row.message_id, row.tries)
 
     def _take(self, connection: Connection, message_id: str, tries: int) -> bool:
@@ -155,10 +133,10 @@ class OutboxStore:
         statement = self._update(message_id, tries).values(tries=tries + 1, due_at=until)
         return connection.execute(statement).rowcount == 1
 
-    def sent(self, claim: Claim) -> None:
-        """Store that an e-mail was sent, and drop its content."""
+    def finish(self, claim: Claim, state: str) -> None:
+        """Write that an e-mail was sent or dropped, and delete its content."""
         values = {
-            "state": SENT,
+            "state": state,
             "content": None,
             "error": None,
             "due_at": None,
@@ -179,7 +157,7 @@ class OutboxStore:
 
     def _update(self, message_id: str, tries: int | None = None) -> Update:
         """Return the UPDATE of an e-mail, if it waits after this number of tries."""
-        model = self._model
+        model = self.model
         statement = update(model).where(model.message_id == message_id)
         if tries is None:
             return statement
@@ -187,7 +165,7 @@ class OutboxStore:
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         """Call a function in a transaction of its own. Retry it if the database requires that."""
-        engine: Any = self._db.session.get_bind(sqlalchemy_inspect(self._model))
+        engine: Any = self._db.session.get_bind(sqlalchemy_inspect(self.model))
         if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
             engine = engine.execution_options(isolation_level="READ COMMITTED")
 
@@ -201,7 +179,7 @@ class OutboxStore:
 
     def status(self) -> Status:
         """Return the number of e-mails in each state, and the latest dead letters."""
-        model = self._model
+        model = self.model
         states = select(model.state, func.count(), func.min(model.created_at)).group_by(model.state)
         dead = select(
             model.id, model.template, model.user_id, model.error, model.tries, model.finished_at
@@ -222,19 +200,17 @@ class OutboxStore:
 
     def retry(self, ids: Sequence[int]) -> int:
         """Queue dead letters again, these or else all. Return their number."""
-        model = self._model
+        model = self.model
         statement = update(model).where(model.state == DEAD)
         if ids:
             statement = statement.where(model.id.in_(ids))
         values = {"state": WAITING, "tries": 0, "due_at": _now(), "finished_at": None}
         return self._run(statement.values(values))
 
-    def purge(self) -> int:
-        """Delete rows that finished ``REGISTRATION_OUTBOX_RETENTION`` ago. Return their number."""
-        count = 0
+    def purge(self) -> None:
+        """Delete rows that finished ``REGISTRATION_OUTBOX_RETENTION`` ago."""
         while ids := self.expired(limit=PURGED_AT_ONCE):
-            count += self.remove(ids)
-        return count
+            self.remove(ids)
 
     def expired(
         self, grace: timedelta = timedelta(0), *, limit: int | None = None
@@ -243,16 +219,16 @@ class OutboxStore:
 
         :param grace: keep rows for this time in addition.
         """
-        old = select(self._model.id).where(self._is_old(grace)).limit(limit)
+        old = select(self.model.id).where(self._is_old(grace)).limit(limit)
         return self._do(lambda connection: connection.execute(old).scalars().all())
 
     def remove(self, ids: Sequence[int], grace: timedelta = timedelta(0)) -> int:
         """Delete those of these rows that are still expired. By key, to lock no other row."""
-        return self._run(delete(self._model).where(self._model.id.in_(ids), self._is_old(grace)))
+        return self._run(delete(self.model).where(self.model.id.in_(ids), self._is_old(grace)))
 
     def _is_old(self, grace: timedelta) -> Any:
         kept_since = _now() - self._settings.outbox_retention - grace
-        return self._model.finished_at <= kept_since
+        return self.model.finished_at <= kept_since
 
     def _run(self, statement: Any) -> int:
         return self._do(lambda connection: connection.execute(statement).rowcount)
@@ -278,6 +254,7 @@ class LeaseExpired(Exception):
     """The senders of this e-mail never reported its outcome."""
 
 
+@dataclass(eq=False)
 class OutboxSender:
     """Sends queued e-mails. Any number of senders may work in any number of processes.
 
@@ -286,17 +263,14 @@ class OutboxSender:
     sent twice, but is never lost.
     """
 
-    def __init__(
-        self, app: Flask, mailer: Mailer, store: OutboxStore, settings: RetrySettings
-    ) -> None:
-        self._app = app
-        self._mailer = mailer
-        self._settings = settings
-        self.store = store
+    app: Flask
+    mailer: Mailer
+    store: OutboxStore
+    settings: RetrySettings
 
     def send(self, mail: Mail) -> None:
         """Send an e-mail, unless another sender has claimed it."""
-        with self._app.app_context():
+        with self.app.app_context():
             claim = self.store.claim(mail)
             if claim:
                 self._send(claim)
@@ -304,33 +278,39 @@ class OutboxSender:
     def send_one(self, due_by: float | None = None) -> bool | None:
         """Send the e-mail that has been due for the longest time.
 
-        Return whether it was sent, or None if none is due.
+        Return whether it was sent, or None if none is due. An e-mail that is dropped does not
+        count; the next one follows.
 
         :param due_by: seconds since the epoch; now by default.
         """
-        with self._app.app_context():  # with a database session that is closed afterwards
-            claim = self.store.claim_due(time.time() if due_by is None else due_by)
-            return claim and self._send(claim)
+        by = time.time() if due_by is None else due_by
+        with self.app.app_context():  # with a database session that is closed afterwards
+            while claim := self.store.claim_due(by):
+                was_sent = self._send(claim)
+                if was_sent is not None:
+                    return was_sent
+        return None
 
-    def _send(self, claim: Claim) -> bool:
+    def _send(self, claim: Claim) -> bool | None:
+        """Return whether an e-mail was sent, or None if it was dropped."""
         try:
-            if claim.tries > self._settings.mail_tries:
+            if claim.tries > self.settings.mail_tries:
                 raise LeaseExpired
-            self._mailer.send(claim.mail)
+            was_sent = self.mailer.send(claim.mail)
         except Exception as error:
             self._fail(claim, error)
             return False
-        self.store.sent(claim)
-        return True
+        self.store.finish(claim, SENT if was_sent else DROPPED)
+        return was_sent or None
 
     def _fail(self, claim: Claim, error: Exception) -> None:
-        if is_final(self._settings, claim.tries, error):
+        if is_final(self.settings, claim.tries, error):
             if self.store.mark_dead(claim, describe(error)):
-                self._mailer.report(claim.mail, error)
+                self.mailer.report(claim.mail, error)
             return
-        wait = delay(self._settings, claim.tries)
+        wait = delay(self.settings, claim.tries)
         self.store.requeue(claim, describe(error), wait)
-        self._mailer.report_try(claim.mail, error, claim.tries, wait)
+        self.mailer.report_try(claim.mail, error, claim.tries, wait)
 
 
 class OutboxDispatcher(BackgroundDispatcher):
@@ -340,23 +320,23 @@ class OutboxDispatcher(BackgroundDispatcher):
     application sends cannot be queued. It is sent as by the background dispatcher.
     """
 
+    copies_request = False
+
     def __init__(self, app: Flask, mailer: Mailer, sender: OutboxSender) -> None:
         super().__init__(app, mailer)
         self._sender = sender
 
     def before_commit(self, mail: Mail) -> None:
-        if not mail.send_by_application:
+        """Queue an e-mail in the transaction."""
+        if not mail.by_application:
             self._sender.store.add(mail)
 
-    def equalize_timing(self, mail: Mail) -> None:
-        super().equalize_timing(mail)
-        self._sender.store.add_placeholder(mail)
-
-    def _send_later(self, mail: Mail) -> None:
-        self._submit(mail)
+    def _run(self, deliver: Callable[[], None]) -> None:
+        self._submit(deliver)
 
     def deliver(self, mail: Mail) -> None:
-        if mail.send_by_application:
+        """Send a queued e-mail, and one that was due before."""
+        if mail.by_application:
             super().deliver(mail)
             return
         try:
@@ -364,8 +344,9 @@ class OutboxDispatcher(BackgroundDispatcher):
             if not self._app.testing:
                 self._sender.send_one()  # a busy process sends those that were due before
         except Exception as error:  # most likely of the database
-            text = "The outbox could not be processed; its e-mails stay queued."
-            self._app.logger.error(text, exc_info=error)
+            self._app.logger.error(
+                "The outbox could not be processed; its e-mails stay queued.", exc_info=error
+            )
 
 
 def prepare(setup: Setup) -> None:
@@ -410,4 +391,4 @@ def _check_bind(model: Any, user_model: Any, reader: SettingsReader) -> None:
         reader.problem(f"{model.__name__}.__bind_key__", hint)
 
 
-extra = Extra(settings=(OutboxSettings,), prepare=prepare)
+extra: Extra = Extra(settings=(OutboxSettings,), prepare=prepare)

@@ -1,13 +1,6 @@
-"""A pytest plugin for applications.
+"""A pytest plugin for applications, without ``assert`` (PYTEST_DONT_REWRITE)."""
 
-Write ``pytest_plugins = ["flask_registration.testing"]`` in a ``conftest.py``. The plugin needs
-pytest; the rest of the package does not.
-
-PYTEST_DONT_REWRITE: nothing here uses ``assert``, so a ``conftest.py`` may import the plugin before
-pytest does, without a warning.
-"""
-
-from .accounts import PASSWORD, Accounts, Clock
+from .accounts import PASSWORD, Accounts, Clock, Link, Outbox
 from .fixtures import (
     CHEAP_HASHER,
     accounts,
@@ -15,7 +8,6 @@ from .fixtures import (
     registration_clock,
     registration_hasher,
 )
-from .outbox import Link, Outbox
 
 __all__ = [
     "CHEAP_HASHER",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import Context
+from datetime import timedelta
 from difflib import get_close_matches
+from html.parser import HTMLParser
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 from flask import Flask, session
 from flask.testing import FlaskClient
+from flask_mail import Message, email_dispatched
 from sqlalchemy import inspect
 from werkzeug.test import TestResponse
 
@@ -20,7 +25,6 @@ from ..flows.register import RegisterSettings
 from ..http.responses import HTTPSettings
 from ..state import RegistrationState
 from ..users.store import User
-from .outbox import Outbox
 from .uniform import compare
 
 
@@ -31,13 +35,11 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self.now: float = float(int(time.time()))
+        self.now: float = int(time.time())
 
-    def move(
-        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
-    ) -> None:
-        """Move the clock forward, or back by negative values."""
-        self.now += seconds + 60 * (minutes + 60 * (hours + 24 * days))
+    def move(self, **time: float) -> None:
+        """Move the clock forward by ``days``, ``hours``, ``minutes`` or ``seconds``, or back."""
+        self.now += timedelta(**time).total_seconds()
 
     def __call__(self) -> float:
         return self.now
@@ -247,3 +249,79 @@ class Accounts:
         if not self._state.users.snapshot(stored).is_active:
             raise ValueError(f"{name} {key[0]} is suspended and cannot log in.")
         return cast(User, stored)
+
+
+# E-mails
+
+URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+", re.IGNORECASE)
+
+
+class Link(dict[str, str]):
+    """The parameters of a link in an e-mail, which a front end sends to the verifying endpoint.
+
+    :ivar url: the URL of the page, with the parameters.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(parse_qsl(url.rpartition("?")[2]) if "?" in url else ())
+        self.url = url
+
+
+class Outbox(list[Message]):
+    """The e-mails that were sent, oldest first. Each is a ``Message`` of Flask-Mail."""
+
+    def to(self, address: str) -> list[Message]:
+        """Return the e-mails to an address."""
+        return [message for message in self if address in message.send_to]
+
+    def latest_link(self, to: str | None = None) -> Link:
+        """Return the link in the latest e-mail.
+
+        :param to: only search the e-mails to this address.
+        :raises AssertionError: there is no e-mail, or it has no link.
+        """
+        __tracebackhide__ = True
+        messages = self if to is None else self.to(to)
+        recipient = "" if to is None else f" to {to}"
+        if not messages:
+            raise AssertionError(f"No e-mail{recipient} was sent. {self}")
+        for link in links_of(messages[-1]):
+            if "signature" in link:
+                return link
+        raise AssertionError(f"The latest e-mail{recipient} has no link with a signature. {self}")
+
+    def __str__(self) -> str:
+        if not self:
+            return "The outbox is empty."
+        lines = [
+            f"  {str(message.subject)!r} to {', '.join(sorted(map(str, message.send_to)))}"
+            for message in self
+        ]
+        return "\n".join(["The outbox, latest e-mail last:", *lines])
+
+    @contextmanager
+    def recording(self, app: Flask) -> Iterator[Outbox]:
+        """Record the e-mails that the application sends in the block."""
+
+        def keep(sender: Flask, message: Message, **_: Any) -> None:
+            self.append(message)
+
+        with email_dispatched.connected_to(keep, app):
+            yield self
+
+
+def links_of(message: Message) -> list[Link]:
+    """Return the links of an e-mail: those of its HTML part, then the others of its text."""
+    finder = _LinkFinder()
+    finder.feed(message.html or "")
+    return [Link(url) for url in dict.fromkeys([*finder.found, *URL.findall(message.body or "")])]
+
+
+class _LinkFinder(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.found += [value for name, value in attrs if name == "href" and value]

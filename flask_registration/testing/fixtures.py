@@ -12,8 +12,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from ..auth.passwords import PasswordSettings, password_hash
 from ..state import RegistrationState
-from .accounts import Accounts, Clock
-from .outbox import Outbox
+from .accounts import Accounts, Clock, Outbox
 
 #: argon2id with minimal parameters: fast, and not secure.
 CHEAP_HASHER = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -64,8 +63,9 @@ def accounts(
     """
     app, state = registration_app, registration_app.extensions.get("registration")
     if not isinstance(state, RegistrationState):
-        text = "This application has no Registration. Call registration.init_app(app)."
-        pytest.fail(text, pytrace=False)
+        pytest.fail(
+            "This application has no Registration. Call registration.init_app(app).", pytrace=False
+        )
     monkeypatch.setitem(app.config, "TESTING", True)
     if mail := app.extensions.get("mail"):
         monkeypatch.setattr(mail, "suppress", True)

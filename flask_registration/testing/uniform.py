@@ -13,6 +13,8 @@ from flask import Flask, Response, request, request_finished
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from ..mail.message import Mail
+
 KIND = re.compile(
     r"\s*(INSERT INTO|UPDATE|DELETE FROM|SELECT\b.*?\bFROM|\w+)\s*([\w.\"`]*)",
     re.IGNORECASE | re.DOTALL,
@@ -45,7 +47,7 @@ def _request(
     app: Flask, name: str, make: Callable[[], TestResponse], *, statements: bool
 ) -> list[str]:
     """Make a request, and return the response as lines of text."""
-    with _bodies(app) as sent, executed(app) as executed_statements:
+    with _bodies(app) as sent, mail_after(app), executed(app) as executed_statements:
         response = make()
     if not isinstance(response, TestResponse):
         raise TypeError(f"{name!r} must return the response, not {type(response).__name__}.")
@@ -114,6 +116,21 @@ def _bodies(app: Flask) -> Iterator[dict[str, str]]:
 
     with request_finished.connected_to(keep, app):
         yield sent
+
+
+@contextmanager
+def mail_after(app: Flask) -> Iterator[None]:
+    """Send the e-mails of the block after it, as a thread does after the response."""
+    dispatcher = app.extensions["registration"].dispatcher
+    mails: list[Mail] = []
+    send, dispatcher.after_commit = dispatcher.after_commit, mails.append
+    try:
+        yield
+    finally:
+        del dispatcher.after_commit
+        with app.test_request_context():
+            for mail in mails:
+                send(mail)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hmac
 import threading
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -41,14 +41,11 @@ class Backend:
         self.name = name
         self._make = make
         self._namespace = namespace
-        self._made: RateLimiter | None = None
 
-    @property
+    @cached_property
     def limiter(self) -> RateLimiter:
-        """The strategy. It cannot be made while a cluster is down."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+        """Return the strategy, which cannot be made while a cluster is down."""
+        return self._make()
 
     def hit(self, key: str, limit: Limit) -> float | None:
         """Count a hit in one round trip. Return the seconds to wait; None if it is allowed."""
@@ -87,11 +84,12 @@ class SharedLimitStore(LimitStore):
 
     @property
     def name(self) -> str:
-        """The kind of storage, for example ``"redis"`` or ``"memory"``."""
+        """Return the kind of storage, for example ``"redis"`` or ``"memory"``."""
         shared = self._shared
         return shared.name if shared else "memory"
 
     def hit(self, scope: str, name: str, limit: Limit) -> float | None:
+        """Count a hit in the shared storage, or in memory if it fails."""
         digest, shared = self._digest(name), self._shared
         if shared and self._is_due():
             try:
@@ -104,6 +102,7 @@ class SharedLimitStore(LimitStore):
         return super().hit(scope, digest, limit)
 
     def clear(self, scope: str, name: str, limit: Limit) -> None:
+        """Clear a counter, in memory and in the shared storage."""
         digest, shared = self._digest(name), self._shared
         super().clear(scope, digest, limit)
         if shared and self._is_due():

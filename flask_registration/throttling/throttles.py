@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from flask import Flask, request
 
 from ..errors import Throttled
+from ..http.flow import Endpoint
 from ..mail.limits import Limit
 from ..security_log import THROTTLED, record
 from ..settings import PREFIX, Settings, SettingsReader, setting
@@ -28,39 +29,28 @@ class ThrottleSettings(Settings):
     throttles: Mapping[str, Any] | Literal[False] | None = setting(
         None,
         "Overrides the default rate limits of endpoints: "
-        '`{"login": {"client": "60/minute", "account": "10/5 minutes"}}`. None for an endpoint removes its limits. '
-        "False removes all limits. Needs Flask-Limiter.",
-        default_text="the limits on the page Throttling; none with `TESTING` or without Flask-Limiter",
+        '`{"login": {"client": "60/minute", "account": "10/5 minutes"}}`. '
+        "None for an endpoint removes its limits. False removes all limits. Needs Flask-Limiter.",
+        default_text="the limits on the page Throttling; "
+        "none with `TESTING` or without Flask-Limiter",
     )
 
 
 class Limits(NamedTuple):
     """Limits as a text, and parsed: the shortest time first."""
 
-    text: str
-    items: tuple[Limit, ...]
+    text: str = ""
+    items: tuple[Limit, ...] = ()
 
 
 class Rule(NamedTuple):
     """The limits of an endpoint."""
 
-    client: Limits
-    account: Limits
+    client: Limits = Limits()
+    account: Limits = Limits()
 
 
-class EndpointLimits(NamedTuple):
-    """What an endpoint declares.
-
-    :ivar throttles: its default limits.
-    :ivar names_account: whether its requests name an account.
-    """
-
-    throttles: Mapping[str, str]
-    names_account: bool
-
-
-NO_LIMITS = Limits("", ())
-NO_RULE = Rule(NO_LIMITS, NO_LIMITS)
+NO_RULE = Rule()
 
 
 class CountingThrottles(Throttles):
@@ -87,15 +77,17 @@ class CountingThrottles(Throttles):
         self.store = store
 
     def status(self) -> ThrottlingStatus:
+        """Return whether limits apply, and why if not."""
         reason = self._off
         if reason is None and self._app.testing and not self._in_tests:
             reason = f"TESTING is on, and {SETTING} is not set."
         has_limits = any(rule.client.items or rule.account.items for rule in self._rules.values())
         if reason is None and not has_limits:
             reason = f"{SETTING} leaves no limit."
-        return ThrottlingStatus(reason is None, self.store.name, reason)
+        return ThrottlingStatus(self.store.name, reason)
 
     def limits(self, endpoint: str) -> Mapping[str, str]:
+        """Return the limits of an endpoint, by kind."""
         rule = self._rule(endpoint)
         return {name: limits.text for name, limits in rule._asdict().items() if limits.items}
 
@@ -129,6 +121,7 @@ class CountingThrottles(Throttles):
                 raise Throttled(wait)
 
     def clear_account(self, endpoint: str, names: Iterable[str]) -> None:
+        """Clear the counters of an account."""
         for limit in self._rule(endpoint).account.items:
             for name in names:
                 self.store.clear(f"{endpoint}/account", name, limit)
@@ -149,8 +142,8 @@ class CountingThrottles(Throttles):
         if is_forwarded and not has_fix and not self._warned:
             self._warned = True
             self._app.logger.warning(
-                "A client was throttled whose requests a proxy had forwarded. If the proxy is yours, all clients "
-                "count as one: set up werkzeug.middleware.proxy_fix.ProxyFix."
+                "A client was throttled whose requests a proxy had forwarded. If the proxy is "
+                "yours, all clients count as one: set up werkzeug.middleware.proxy_fix.ProxyFix."
             )
 
 
@@ -177,13 +170,7 @@ def prepare(setup: Setup) -> None:
     if chosen and not is_installed():
         reader.problem(SETTING, f"needs Flask-Limiter, which is not installed: {INSTALL}.")
     off = _reason_off(app, chosen)
-    endpoints = {
-        endpoint.name: EndpointLimits(
-            endpoint.throttles, endpoint.login_required or endpoint.account is not None
-        )
-        for flow in setup.known_flows
-        for endpoint in flow.endpoints
-    }
+    endpoints = {each.name: each for flow in setup.known_flows for each in flow.endpoints}
     rules = {} if off else _rules(chosen or {}, reader, endpoints)
     in_tests = chosen is not None
     backend = None if _is_disabled(app) else find_backend(app, reader)
@@ -205,7 +192,7 @@ def _reason_off(app: Flask, chosen: Mapping[str, Any] | Literal[False] | None) -
 
 
 def _rules(
-    chosen: Mapping[str, Any], reader: SettingsReader, endpoints: Mapping[str, EndpointLimits]
+    chosen: Mapping[str, Any], reader: SettingsReader, endpoints: Mapping[str, Endpoint[Any]]
 ) -> dict[str, Rule]:
     """Return the rule of each endpoint: the application's, else its own."""
     for name in chosen:
@@ -221,7 +208,7 @@ def _rules(
     return rules
 
 
-def _rule(throttles: Any, declared: EndpointLimits) -> Rule:
+def _rule(throttles: Any, declared: Endpoint[Any]) -> Rule:
     """Parse the limits of an endpoint.
 
     :raises ValueError: with the reason.
@@ -240,7 +227,7 @@ def _limits(text: Any) -> Limits:
     :raises ValueError: with the reason.
     """
     if not text:
-        return NO_LIMITS
+        return Limits()
     from limits import parse_many
 
     try:
@@ -252,4 +239,4 @@ def _limits(text: Any) -> Limits:
     return Limits(text, tuple(sorted(limits, key=lambda limit: limit.seconds)))
 
 
-extra = Extra(settings=(ThrottleSettings,), prepare=prepare)
+extra: Extra = Extra(settings=(ThrottleSettings,), prepare=prepare)

@@ -50,19 +50,19 @@ class UserFields:
 
     @property
     def id_column(self) -> Column[Any]:
-        """The column of the verification id."""
+        """Return the column of the verification id."""
         return self.columns[self.verification_id]
 
     @cached_property
     def joined(self) -> str | None:
-        """The column with the time of the registration, in UTC."""
+        """Return the column with the time of the registration, in UTC."""
         column = self.columns.get("date_joined")
         is_time = column is not None and isinstance(column.type, DateTime)
         return "date_joined" if is_time else None
 
     @cached_property
     def system(self) -> frozenset[str]:
-        """The columns that no request body sets."""
+        """Return the columns that no request body sets."""
         named = (
             self.pk,
             self.verification_id,
@@ -76,55 +76,55 @@ class UserFields:
 
     @cached_property
     def secret(self) -> frozenset[str]:
-        """The columns that no profile shows."""
+        """Return the columns that no profile shows."""
         return frozenset(filter(None, [self.password, self.stamp]))
 
     @cached_property
     def listed(self) -> tuple[str, ...]:
-        """The columns that describe a user, in the order of the profile."""
+        """Return the columns that describe a user, in the order of the profile."""
         identity = [*self.login, *filter(None, [self.email])]
         allowed = [name for name in (*self.public, *self.changeable) if name not in self.hidden]
         return tuple(dict.fromkeys([*identity, *allowed]))
 
     @cached_property
     def shown(self) -> tuple[str, ...]:
-        """The columns of the profile."""
+        """Return the columns of the profile."""
         omitted = self.secret | (set(self.hidden) - set(self.login))
         names = dict.fromkeys([self.pk, *self.listed])
         return tuple(name for name in names if name not in omitted)
 
     @cached_property
     def writable(self) -> tuple[str, ...]:
-        """The columns that a registration may set."""
+        """Return the columns that a registration may set."""
         return tuple(name for name in self.listed if name not in self.system)
 
     @cached_property
     def editable(self) -> tuple[str, ...]:
-        """The columns that the user may change."""
+        """Return the columns that the user may change."""
         fixed = {*self.system, *self.hidden, self.email}
         return tuple(name for name in self.changeable if name not in fixed)
 
     @cached_property
     def unique(self) -> tuple[str, ...]:
-        """The columns that are unique, each on its own."""
+        """Return the columns that are unique, each on its own."""
         return tuple(name for name, column in self.columns.items() if is_unique(column))
 
     @cached_property
     def personal(self) -> tuple[str, ...]:
-        """The columns whose values make weak passwords."""
+        """Return the columns whose values make weak passwords."""
         names = [*self.login, self.email, self.username, "first_name", "last_name"]
         return tuple(name for name in dict.fromkeys(names) if name and name in self.columns)
 
     @cached_property
     def arguments(self) -> tuple[frozenset[str], bool]:
-        """The parameters of the model's constructor, and whether it accepts any other."""
+        """Return the parameters of the model's constructor, and whether it accepts any other."""
         parameters = inspect.signature(self.model).parameters
         takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         return frozenset(parameters), takes_all
 
     @cached_property
     def username_max_length(self) -> int:
-        """The maximum length of a username, or of the first login field."""
+        """Return the maximum length of a username, or of the first login field."""
         column = self.columns[self.username or self.login[0]]
         return int(getattr(column.type, "length", None) or 150)
 
@@ -148,14 +148,14 @@ class UserFields:
 
     @property
     def username_rule(self) -> str:
-        """The message for a username with characters that are not allowed."""
+        """Return the message for a username with characters that are not allowed."""
         if self.username_pattern == USERNAME_PATTERN:
             return Message("Usernames may contain only letters, digits and . + - _")
         return Message("This username has characters that are not allowed.")
 
     @property
     def required_without_default(self) -> list[str]:
-        """The columns that need a value that no registration sets."""
+        """Return the columns that need a value that no registration sets."""
         kind = sqlalchemy_inspect(self.model).polymorphic_on  # SQLAlchemy sets it by the class
         provided = {*self.writable, self.password, self.verified, self.stamp, self.username_key}
         return [

@@ -63,7 +63,7 @@ def recipient_address(address: str) -> str:
 
 
 def nfkc(name: str) -> str:
-    """Replace the compatibility characters of a username: ``ａｌｉｃｅ`` is ``alice`` (Unicode NFKC)."""
+    """Replace the compatibility characters of a username (NFKC): ``ａｌｉｃｅ`` is ``alice``."""
     return unicodedata.normalize("NFKC", name)
 
 

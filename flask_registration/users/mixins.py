@@ -50,10 +50,15 @@ if TYPE_CHECKING:  # Flask-Login ships no types
         """What Flask-Login needs from a user in addition to ``is_active``."""
 
         @property
-        def is_authenticated(self) -> bool: ...
+        def is_authenticated(self) -> bool:
+            """Return True."""
+
         @property
-        def is_anonymous(self) -> bool: ...
-        def get_id(self) -> str: ...
+        def is_anonymous(self) -> bool:
+            """Return False."""
+
+        def get_id(self) -> str:
+            """Return the id that the session stores."""
 
 else:
     LoginUser = flask_login.UserMixin
@@ -77,12 +82,12 @@ class EmailUserMixin(LoginUser):
     def _store_in_lower_case(self, _: str, email: str | None) -> str | None:
         return email and email.lower()  # a subclass may allow users without one
 
-    @validates("is_active")
-    def _end_everything(self, _: str, is_active: bool) -> bool:
-        if self.is_active and not is_active:  # a reactivation restores no session and no link
+    @validates("is_active", "is_verified")
+    def _renew_stamp(self, name: str, value: bool) -> bool:
+        if getattr(self, name) and not value:  # setting it again restores no session and no link
             # There is no stamp before the first flush.
             self.security_stamp = next_stamp(self.security_stamp or "")
-        return is_active
+        return value
 
 
 class UserMixin(EmailUserMixin):

@@ -9,9 +9,12 @@ import time
 from datetime import timedelta
 from typing import NamedTuple
 
+#: How many characters of a token identify an e-mail change. 96 bits are new in each stamp.
+KEPT = 6
+
 
 class UserSnapshot(NamedTuple):
-    """What a link or a session is bound to: it becomes invalid when one of these values changes."""
+    """The values that links and sessions may be bound to."""
 
     email: str | None
     password_hash: str | None
@@ -21,65 +24,74 @@ class UserSnapshot(NamedTuple):
 
     @property
     def is_pending(self) -> bool:
-        """Whether the account waits for its verification."""
+        """Return whether the account waits for its verification."""
         return self.is_active and not self.is_verified and bool(self.email)
 
 
+class SecurityStamp(NamedTuple):
+    """The parts of a security stamp, written as ``<token>`` or ``<token>~<time>``.
+
+    :ivar token: 132 random bits, or a value of the application, or a password hash. While an e-mail
+        change can be undone, the next stamps keep its first characters.
+    :ivar email_changed_at: the time of an e-mail change that can be undone, in seconds since the
+        epoch.
+    """
+
+    token: str
+    email_changed_at: int | None = None
+
+    @classmethod
+    def parse(cls, stamp: str | None) -> SecurityStamp:
+        """Read a stamp. A value of the application has no time; a row may have none."""
+        match = re.fullmatch(r"([\w-]{22})~([0-9a-f]{8,9})", stamp or "", re.ASCII)
+        return cls(match[1], int(match[2], 16)) if match else cls(stamp or "")
+
+    @property
+    def email_change(self) -> str | None:
+        """Return what all stamps have in common from an e-mail change until it is undone.
+
+        The random characters distinguish the changes of one second.
+        """
+        changed_at = self.email_changed_at
+        return None if changed_at is None else f"{self.token[:KEPT]}~{changed_at}"
+
+    def __str__(self) -> str:
+        changed_at = self.email_changed_at
+        return self.token if changed_at is None else f"{self.token}~{changed_at:08x}"
+
+
 def stamp_digest(snapshot: UserSnapshot) -> str:
-    """Return what a session or a token carries of the security stamp: a digest, not the stamp."""
-    return hashlib.sha256(snapshot.security_stamp.encode()).hexdigest()[:32]
+    """Return the digest of the stamp and the verification flag that sessions and tokens contain."""
+    values = f"{snapshot.security_stamp} {snapshot.is_verified}"
+    return hashlib.sha256(values.encode()).hexdigest()[:32]
 
 
 def new_stamp() -> str:
-    """Return a security stamp of 32 hexadecimal digits.
-
-    All are random but the first, which says that there was no recent e-mail change.
-    """
-    return f"f{secrets.token_hex(16)[1:]}"
+    """Return a stamp that also ends the link that undoes an e-mail change."""
+    return str(SecurityStamp(_token()))
 
 
-def next_stamp(stamp: str) -> str:
+def next_stamp(stamp: str | None) -> str:
     """Return another security stamp, which ends the sessions, tokens and links of its account.
 
-    Use it in ``revoke_token`` of a token manager, for example. The link that undoes an e-mail change stays
-    valid: it is bound to the first half of the stamp, which an attacker with the account cannot change.
+    Use it in ``revoke_token`` of a token manager, for example. The link that undoes an e-mail
+    change stays valid, so that an attacker with the account cannot end it.
     """
-    return email_change_part(stamp) + secrets.token_hex(8)
+    parts = SecurityStamp.parse(stamp)
+    kept = parts.token[:KEPT] if parts.email_change else ""
+    return str(parts._replace(token=kept + _token()[len(kept) :]))
 
 
-def rotate_on_verification(stamp: str) -> str:
-    """Return another stamp with the same second half, to which the verification link is bound.
-
-    The link can be opened again; everything else from before the verification ends.
-    """
-    return new_stamp()[:16] + verification_part(stamp)
-
-
-def rotate_on_email_change() -> str:
+def stamp_after_email_change() -> str:
     """Return a stamp that keeps the time of an e-mail change."""
-    return f"{int(time.time()):08x}{secrets.token_hex(12)}"
+    return str(SecurityStamp(_token(), int(time.time())))
 
 
 def changed_email_within(stamp: str, period: timedelta) -> bool:
     """Return whether the e-mail address changed within this time and the change was not undone."""
-    return is_stamp(stamp) and 0 <= time.time() - int(stamp[:8], 16) <= period.total_seconds()
+    changed_at = SecurityStamp.parse(stamp).email_changed_at
+    return changed_at is not None and 0 <= time.time() - changed_at <= period.total_seconds()
 
 
-def email_change_part(stamp: str) -> str:
-    """Return the part of a stamp that stays until the next e-mail change or its undo."""
-    return _normalized(stamp)[:16]
-
-
-def verification_part(stamp: str) -> str:
-    """Return the part of a stamp that stays when the user verifies the e-mail address."""
-    return _normalized(stamp)[16:]
-
-
-def _normalized(stamp: str) -> str:
-    """Return a stamp of this module; for a stamp of the application or a password hash, a digest."""
-    return stamp if is_stamp(stamp) else f"f{hashlib.sha256(stamp.encode()).hexdigest()[:31]}"
-
-
-def is_stamp(stamp: str) -> bool:
-    """Return whether a stamp was made by this module."""
-    return re.fullmatch("[0-9a-f]{32}", stamp) is not None
+def _token() -> str:
+    return secrets.token_urlsafe(17)[:22]

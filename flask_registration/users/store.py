@@ -1,10 +1,9 @@
-"""The store of users, over Flask-SQLAlchemy and any mapped class with the columns that the settings name."""
+"""The store of users: Flask-SQLAlchemy and a mapped class with the columns of the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import Any, TypeAlias
 
 from flask_sqlalchemy import SQLAlchemy
@@ -25,8 +24,8 @@ from .transaction import is_retry
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
 User: TypeAlias = Any
 
-#: The recipient of an e-mail that is not sent (RFC 2606).
-PLACEHOLDER_ADDRESS = "nobody@example.invalid"
+#: The domain of placeholder addresses, which receive no e-mail (RFC 2606).
+PLACEHOLDER_DOMAIN = ".invalid"
 
 UNSTORABLE = Message("One of these values cannot be stored.", code="unstorable")
 
@@ -42,10 +41,11 @@ class UserStore:
     def __init__(self, db: SQLAlchemy, fields: UserFields, *, test_environment: bool) -> None:
         self._db = db
         self.fields = fields
+        self._id_column = fields.id_column
         self._statements = Statements(fields.model, fields.pk)
-        self._forms = NormalForms(fields, test_environment=test_environment)
-        self.build = self._forms.build
-        self.lookup = self._forms.lookup
+        forms = NormalForms(fields, test_environment=test_environment)
+        self.build: Callable[[Mapping[str, Any]], dict[str, Any]] = forms.build
+        self.lookup: Callable[[str, str], tuple[str, Any] | None] = forms.lookup
 
     # Writing
 
@@ -73,24 +73,6 @@ class UserStore:
             if default.is_scalar or default.is_callable:
                 setattr(user, name, default.arg(None) if default.is_callable else default.arg)
         return user
-
-    def placeholder(self) -> User:
-        """Return a user that is not stored, in about the time that loading a row takes."""
-        user = self._manager.new_instance()  # as a row is loaded: without the model's __init__
-        for name, value in self._placeholder_values.items():
-            set_committed_value(user, name, value)
-        return user
-
-    @cached_property
-    def _manager(self) -> Any:
-        return sqlalchemy_inspect(self.fields.model).class_manager
-
-    @cached_property
-    def _placeholder_values(self) -> dict[str, Any]:
-        names = {self.fields.username: "nobody", self.fields.email: PLACEHOLDER_ADDRESS}
-        values = {name: value for name, value in names.items() if name}
-        made = instance_dict(self.create(values, password_hash="", verified=False))
-        return {name: value for name, value in made.items() if name in self.fields.columns}
 
     def check_unique(self, user: User) -> None:
         """Look whether a user could be added now. Only adding it makes sure.
@@ -176,8 +158,8 @@ class UserStore:
     ) -> bool:
         """Write these columns in one statement, if the account is as it was seen.
 
-        The account must have the same e-mail address and security stamp, and must not be suspended. Of
-        parallel changes one succeeds, if it changes what it is bound to.
+        The account must have the same e-mail address and security stamp, and must not be suspended.
+        Of parallel changes one succeeds, if it changes what it is bound to.
 
         :param changes: by the names of :class:`UserSnapshot`, or of the columns.
         :param expecting: other values that the row must have, with the same names.
@@ -233,7 +215,10 @@ class UserStore:
             self._db.session().invalidate()
 
     def end_read(self) -> None:
-        """End a transaction that only read. Objects keep their values; changes to them are dropped."""
+        """End a transaction that only read.
+
+        Objects keep their values; changes to them are dropped.
+        """
         session = self._db.session()
         if session.in_transaction():
             for changed in session.dirty:
@@ -252,11 +237,11 @@ class UserStore:
     # Reading
 
     def get(self, identifier: object) -> User | None:
-        """Return the user with this verification id, which is text or a whole number as in a link."""
+        """Return the user with this verification id: a text or a whole number, as in a link."""
         if isinstance(identifier, bool) or not isinstance(identifier, str | int):
             return None
         text = str(identifier)
-        value = parse_identifier(text, self.fields.id_column)
+        value = parse_identifier(text, self._id_column)
         if value is None:
             return None
         rows = self._where(self.fields.verification_id, value)
@@ -282,7 +267,7 @@ class UserStore:
         return self._db.session.scalars(statement, parameters).all()
 
     def unverified(self, before: datetime) -> Sequence[str]:
-        """Return the verification ids of users who joined before this time and never verified or logged in.
+        """Return the verification ids of unverified, unused accounts from before this time.
 
         The oldest come first. There are none if the model has no column for the time of joining.
         """
@@ -315,10 +300,10 @@ class UserStore:
         )
 
     def inputs(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the texts of a user's data that must not make up the password."""
+        """Return the strings of a user's data that must not make up the password."""
         personal = self.fields.personal
-        texts = [value for name in personal if isinstance(value := values.get(name), str)]
-        return [*texts, *(text.partition("@")[0] for text in texts if "@" in text)]
+        strings = [value for name in personal if isinstance(value := values.get(name), str)]
+        return [*strings, *(text.partition("@")[0] for text in strings if "@" in text)]
 
 
 class Statements:

@@ -1,4 +1,4 @@
-"""Run the work of a request as one transaction, and again if the database ends it in favor of another."""
+"""Run the work of a request as one transaction, and retry it after a serialization failure."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 #: The maximum number of retries.
 RETRIES = 3
 
-#: The maximum pause before the first retry, in seconds; it doubles for each further one. The pause is
-#: random, so that transactions that conflicted do not meet again.
+#: The maximum pause before the first retry, in seconds; it doubles for each further one. The pause
+#: is random, so that transactions that conflicted do not meet again.
 PAUSE = 0.05
 
 #: What SQLAlchemy raises, with any driver, if the database is unavailable or refuses work for now.
@@ -45,7 +45,8 @@ UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
 def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
     """Do the work, and retry it if the database asks for that and nothing was committed yet.
 
-    :param reset: rolls back and restores everything as it was before the work; called after each failure.
+    :param reset: rolls back and restores everything as it was before the work; called after each
+        failure.
     :raises DatabaseUnavailable: the database is unavailable, or there were too many conflicts.
     """
     left = RETRIES
@@ -75,7 +76,10 @@ def is_retry() -> bool:
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:
-    """Return the error for the client. The cause is logged without its parameters (password hashes)."""
+    """Return the error for the client.
+
+    The cause is logged without its parameters, such as password hashes.
+    """
     if isinstance(error, StatementError):
         error.hide_parameters = True
     return DatabaseUnavailable()

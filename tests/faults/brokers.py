@@ -12,7 +12,8 @@ from ..celery_worker import by_celery, celery_of
 
 
 def by_celery_in_memory() -> dict[str, Any]:
-    """What ``make_site`` needs: a mail passes through the broker, and is sent when the request has been answered."""
+    """What ``make_site`` needs: a mail passes through the broker, and is sent when the request has
+    been answered."""
     name = str(uuid.uuid4())
 
     def begin(app: Flask) -> None:

@@ -17,7 +17,8 @@ Failure = Callable[[Any], None]
 
 
 class Faults:
-    """Fails the n-th thing that a site asks of its database, a statement or a commit, and any number after it."""
+    """Fails the n-th thing that a site asks of its database, a statement or a commit, and any
+    number after it."""
 
     def __init__(self, site: Site, failure: Failure) -> None:
         self._failure = failure
@@ -31,7 +32,8 @@ class Faults:
         dialect.do_commit = self._do_commit
 
     def arm(self, number: int, times: int = 1) -> None:
-        """Fail the ``number``-th from now on, counted from 1; and those after it, ``times`` in all."""
+        """Fail the ``number``-th from now on, counted from 1; and those after it, ``times`` in
+        all."""
         self._count, self._first, self._last = 0, number, number + times - 1
         self.hits = []
 
@@ -68,7 +70,8 @@ def lost(connection: Any) -> None:
 
 
 def gone(connection: Any) -> None:
-    """The connection was lost some time ago, which some drivers tell as an error of their interface."""
+    """The connection was lost some time ago, which some drivers tell as an error of their
+    interface."""
     if _is(connection, "psycopg"):
         connection.close()
         raise psycopg.InterfaceError("the connection is closed")
@@ -99,8 +102,12 @@ def serialization(connection: Any) -> None:
     """The transaction has to give way to another."""
     connection.rollback()
     if _is(connection, "psycopg"):
-        raise psycopg.errors.SerializationFailure("could not serialize access due to concurrent update")
-    raise pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock; try restarting transaction")
+        raise psycopg.errors.SerializationFailure(
+            "could not serialize access due to concurrent update"
+        )
+    raise pymysql.err.OperationalError(
+        1213, "Deadlock found when trying to get lock; try restarting transaction"
+    )
 
 
 def deadlock(connection: Any) -> None:
@@ -108,4 +115,6 @@ def deadlock(connection: Any) -> None:
     if _is(connection, "psycopg"):
         connection.rollback()
         raise psycopg.errors.DeadlockDetected("deadlock detected")
-    raise pymysql.err.OperationalError(1205, "Lock wait timeout exceeded; try restarting transaction")
+    raise pymysql.err.OperationalError(
+        1205, "Lock wait timeout exceeded; try restarting transaction"
+    )

@@ -123,8 +123,14 @@ def proxied(url: str, **options: Any) -> Iterator[tuple[Proxy, dict[str, Any]]]:
     :param options: more of ``SQLALCHEMY_ENGINE_OPTIONS``.
     """
     target = make_url(url)
-    proxy = Proxy((target.host or "127.0.0.1", target.port or (5432 if "postgresql" in url else 3306)))
-    plain = {"sslmode": "disable", "connect_timeout": 5} if "postgresql" in url else {"ssl_disabled": True}
+    proxy = Proxy(
+        (target.host or "127.0.0.1", target.port or (5432 if "postgresql" in url else 3306))
+    )
+    plain = (
+        {"sslmode": "disable", "connect_timeout": 5}
+        if "postgresql" in url
+        else {"ssl_disabled": True}
+    )
     through = target.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
     try:
         yield (

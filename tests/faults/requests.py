@@ -1,4 +1,5 @@
-"""Every request that an account's life is made of, each ready to be asked once more after it failed."""
+"""Every request that an account's life is made of, each ready to be asked once more after it
+failed."""
 
 from __future__ import annotations
 
@@ -26,11 +27,16 @@ SETTINGS: dict[str, Any] = {
     "REGISTER_VERIFICATION_AUTO_LOGIN": True,
 }
 
-SIGNALS = [signal for name, signal in vars(signals).items() if name.startswith("user_") or name == "mail_failed"]
+SIGNALS = [
+    signal
+    for name, signal in vars(signals).items()
+    if name.startswith("user_") or name == "mail_failed"
+]
 
 
 class Request(NamedTuple):
-    """A request by somebody's browser; asked again and again, each time by a copy of that browser."""
+    """A request by somebody's browser; asked again and again, each time by a copy of that
+    browser."""
 
     client: FlaskClient
     method: str
@@ -122,7 +128,11 @@ def _delete_profile(site: Site, name: str) -> Request:
 
 def _change_password(site: Site, name: str) -> Request:
     member(site, name)
-    body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+    body = {
+        "old_password": PASSWORD,
+        "password": OTHER_PASSWORD,
+        "password_confirm": OTHER_PASSWORD,
+    }
     return _post("change-password", body, log_in(site, name))
 
 
@@ -162,7 +172,9 @@ def _logins(site: Site, name: str) -> Request:
 def _revoke_login(site: Site, name: str) -> Request:
     user, client = member(site, name), log_in(site, name)
     with site.app.app_context():
-        number = site.db.session.scalar(select(site.Login.id).filter_by(user_id=str(user.id), kind="token"))
+        number = site.db.session.scalar(
+            select(site.Login.id).filter_by(user_id=str(user.id), kind="token")
+        )
     return Request(client, "DELETE", f"logins/{number}", None)
 
 
@@ -216,12 +228,16 @@ def rows(site: Site) -> dict[str, list[tuple[Any, ...]]]:
     with site.app.app_context(), site.db.engine.connect() as connection:
         tables = site.db.metadata.sorted_tables
         return {
-            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+            table.name: [
+                tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))
+            ]
             for table in tables
         }
 
 
-def difference(before: dict[str, list[tuple[Any, ...]]], after: dict[str, list[tuple[Any, ...]]]) -> dict[str, int]:
+def difference(
+    before: dict[str, list[tuple[Any, ...]]], after: dict[str, list[tuple[Any, ...]]]
+) -> dict[str, int]:
     """How many rows of each table are others, or more, or fewer."""
     return dict(Counter(name for name in before for _ in {*before[name]} ^ {*after[name]}))
 

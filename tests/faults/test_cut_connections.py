@@ -37,11 +37,20 @@ def reach(wire: Wire, new_site: NewSite) -> Iterator[Reach]:
 
 
 #: What a connection that waited was cut before, and what is asked then.
-SOME = ["register", "login", "read the profile", "change-password", "delete the profile", "verify-email"]
+SOME = [
+    "register",
+    "login",
+    "read the profile",
+    "change-password",
+    "delete the profile",
+    "verify-email",
+]
 
 
 @each_row("what", SOME)
-def test_a_connection_that_broke_while_it_waited_costs_one_503_at_the_most(what: str, reach: Reach) -> None:
+def test_a_connection_that_broke_while_it_waited_costs_one_503_at_the_most(
+    what: str, reach: Reach
+) -> None:
     site, proxy = reach
     request = prepare(site, what, "alice")
     with effects(site) as watched:
@@ -54,7 +63,9 @@ def test_a_connection_that_broke_while_it_waited_costs_one_503_at_the_most(what:
 
 
 @each_row("what", SOME)
-def test_a_connection_that_breaks_amid_a_statement_is_a_503_that_leaves_nothing_behind(what: str, reach: Reach) -> None:
+def test_a_connection_that_breaks_amid_a_statement_is_a_503_that_leaves_nothing_behind(
+    what: str, reach: Reach
+) -> None:
     site, proxy = reach
     request = prepare(site, what, "alice")
     cuts = 0
@@ -89,7 +100,9 @@ def test_a_connection_that_breaks_when_all_is_read_costs_nothing(reach: Reach) -
 
 
 @each_row("delivers", [False, True], ids=["on the way there", "on the way back"])
-def test_a_registration_whose_commit_got_no_answer_is_whole_or_not_there(delivers: bool, reach: Reach) -> None:
+def test_a_registration_whose_commit_got_no_answer_is_whole_or_not_there(
+    delivers: bool, reach: Reach
+) -> None:
     site, proxy = reach
     with effects(site) as watched:
         proxy.cut_at(b"COMMIT", delivers=delivers)
@@ -108,7 +121,9 @@ def test_a_registration_whose_commit_got_no_answer_is_whole_or_not_there(deliver
 
 
 @each_row("delivers", [False, True], ids=["on the way there", "on the way back"])
-def test_a_new_password_whose_commit_got_no_answer_holds_or_the_old_one_does(delivers: bool, reach: Reach) -> None:
+def test_a_new_password_whose_commit_got_no_answer_holds_or_the_old_one_does(
+    delivers: bool, reach: Reach
+) -> None:
     site, proxy = reach
     request = prepare(site, "change-password", "alice")
     proxy.cut_at(b"COMMIT", delivers=delivers)
@@ -143,7 +158,9 @@ def test_whatever_got_no_answer_to_its_commit_was_done_as_a_whole(what: str, rea
 
 
 @each_row("what", SOME)
-def test_while_the_database_is_down_every_request_is_a_503_and_works_afterwards(what: str, reach: Reach) -> None:
+def test_while_the_database_is_down_every_request_is_a_503_and_works_afterwards(
+    what: str, reach: Reach
+) -> None:
     site, proxy = reach
     request = prepare(site, what, "alice")
     proxy.down()
@@ -197,7 +214,9 @@ def test_while_sqlite_is_locked_every_request_is_a_503_and_works_afterwards(
     other.close()
 
 
-def test_in_sqlite_a_snapshot_that_somebody_wrote_over_is_read_again(sqlite_url: str, new_site: NewSite) -> None:
+def test_in_sqlite_a_snapshot_that_somebody_wrote_over_is_read_again(
+    sqlite_url: str, new_site: NewSite
+) -> None:
     site = new_site(sqlite_url)
     alice, client = member(site), log_in(site)
     with site.app.app_context():

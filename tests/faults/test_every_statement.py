@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,9 +10,19 @@ from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS
 from flask_registration.flows import verification_redirects
+from flask_registration.testing.uniform import mail_after
 
 from ..conftest import Clock
-from ..flows.journeys import OTHER_PASSWORD, NewSite, ask_reset, forget_mails, has_password, is_in, log_in, member
+from ..flows.journeys import (
+    OTHER_PASSWORD,
+    NewSite,
+    ask_reset,
+    forget_mails,
+    has_password,
+    is_in,
+    log_in,
+    member,
+)
 from ..outboxes import OUTBOX, letters, send_mail
 from ..people import NOT_AUTHENTICATED
 from ..site import PASSWORD, Site
@@ -22,23 +33,32 @@ from .requests import MAILED, NOTHING, REQUESTS, SETTINGS, effects, prepare, ses
 
 pytestmark = pytest.mark.databases
 
-UNAVAILABLE = {"detail": "The service is temporarily unavailable. Please try again in a few seconds.", "code": "database-unavailable"}
+UNAVAILABLE = {
+    "detail": "The service is temporarily unavailable. Please try again in a few seconds.",
+    "code": "database-unavailable",
+}
 
 each_request = each_row("what", REQUESTS)
 
 each_request_with_a_mail = each_row("what", MAILED)
 
+#: Those of them that a user makes who is logged in.
+LOGGED_IN = ["change-password", "register-email", "verify-email"]
+
 #: One that nobody is logged in for, one that ends sessions and begins another, one that only reads.
 some_requests = each_row("what", ["register", "change-password", "read the profile"])
 
 
-def fail_at_every_step(site: Site, what: str, failure: Failure, *, mail_may_leave: bool = False) -> int:
-    """Fail each step of a request in turn, each of which must be a 503; then let it be; how many steps there were."""
+def fail_at_every_step(
+    site: Site, what: str, failure: Failure, *, mail_may_leave: bool = False
+) -> int:
+    """Fail each step of a request in turn, each of which must be a 503; then let it be; how many
+    steps there were."""
     request = prepare(site, what, "alice")
     session = session_of(site, request.client)
     faults = Faults(site, failure)
     for number in range(1, 100):
-        with effects(site) as watched:
+        with effects(site) as watched, mail_after(site.app):
             faults.arm(number)
             reply, browser = request.ask()
             faults.disarm()
@@ -88,14 +108,40 @@ def test_inline_it_is_so_too_but_for_a_mail_that_left_before_the_commit(
 def test_with_celery_it_is_so_too_and_no_task_is_left_in_the_broker(
     what: str, sqlite_url: str, new_site: NewSite
 ) -> None:
-    assert fail_at_every_step(new_site(sqlite_url, **by_celery_in_memory(), **SETTINGS), what, lost) >= 2
+    assert (
+        fail_at_every_step(new_site(sqlite_url, **by_celery_in_memory(), **SETTINGS), what, lost)
+        >= 2
+    )
+
+
+@each_request_with_a_mail
+def test_a_database_that_is_lost_when_a_mail_is_rendered_is_a_mail_that_failed(
+    what: str, database: str, new_site: NewSite
+) -> None:
+    site = new_site(database, **SETTINGS)
+    request = prepare(site, what, "usual")
+    with effects(site) as watched:
+        undisturbed, _ = request.ask()
+    rows, signals, _ = watched.seen()
+    request = prepare(site, what, "alice")
+    faults = Faults(site, lost)
+    with effects(site) as watched:
+        with mail_after(site.app):
+            reply, _ = request.ask()
+            faults.arm(1)
+        faults.disarm()
+    assert len(faults.hits) == 1
+    assert faults.hits[0].startswith("SELECT users")
+    assert reply.status_code == undisturbed.status_code
+    assert watched.seen() == (rows, sorted([*signals, "mail-failed"]), [])
 
 
 # The mail is a row of the same database
 
 
 def fail_at_every_step_with_an_outbox(site: Site, what: str, clock: Clock) -> tuple[int, int]:
-    """Fail each step of a request in turn, those of its mails among them; how many were before its commit, and after.
+    """Fail each step of a request in turn, those of its mails among them; how many were before its
+    commit, and after.
 
     Its mail is a row exactly where it was committed, and then leaves, whatever failed after that.
     """
@@ -136,16 +182,21 @@ def fail_at_every_step_with_an_outbox(site: Site, what: str, clock: Clock) -> tu
 def test_with_an_outbox_a_mail_is_a_row_exactly_where_its_cause_was_committed_and_then_it_leaves(
     what: str, database: str, new_site: NewSite, clock: Clock
 ) -> None:
-    before, after = fail_at_every_step_with_an_outbox(new_site(database, **OUTBOX, **SETTINGS), what, clock)
+    before, after = fail_at_every_step_with_an_outbox(
+        new_site(database, **OUTBOX, **SETTINGS), what, clock
+    )
     assert before >= 3
-    assert after == 4  # to take the mail and to note that it left, each with its commit
+    # Take the mail, read its user, write that it was sent; two commits. In a request, Flask-Login
+    # offers the templates the current user: a login and a user.
+    assert after == (7 if what in LOGGED_IN else 5)
 
 
 # The database gives way to another transaction
 
 
-def give_way_at_every_step(site: Site, what: str, failure: Failure) -> int:
-    """Give way at each step of a request in turn, once to three times, of which nobody may notice; how many steps."""
+def give_way_at_every_step(site: Site, what: str, failure: Failure, *, sends: bool = False) -> int:
+    """Give way at each step of a request in turn, once to three times, of which nobody may notice;
+    how many steps."""
     request = prepare(site, what, "undisturbed")
     with effects(site) as watched:
         undisturbed, _ = request.ask()
@@ -153,10 +204,15 @@ def give_way_at_every_step(site: Site, what: str, failure: Failure) -> int:
     faults = Faults(site, failure)
     for number in range(1, 100):
         request = prepare(site, what, f"user{number}")
-        with effects(site) as watched:
+        with effects(site) as watched, nullcontext() if sends else mail_after(site.app):
             faults.arm(number, times=1 + number % 3)
             reply, _ = request.ask()
             faults.disarm()
+        if sends and letters(site)[-1].error:  # the user of the mail could not be read
+            assert reply.status_code == usual[0]
+            assert faults.hits[0].startswith("SELECT users")
+            assert letters(site)[-1].state == "waiting"
+            continue
         assert (reply.status_code, watched.seen()) == usual, faults.hits
         if not faults.hits:
             return number - 1
@@ -174,7 +230,12 @@ def test_a_transaction_that_gives_way_at_any_step_is_done_again_as_a_whole(
 def test_so_is_one_with_an_outbox_and_the_sending_of_its_mail(
     what: str, server_database: str, new_site: NewSite
 ) -> None:
-    assert give_way_at_every_step(new_site(server_database, **OUTBOX, **SETTINGS), what, serialization) >= 7
+    assert (
+        give_way_at_every_step(
+            new_site(server_database, **OUTBOX, **SETTINGS), what, serialization, sends=True
+        )
+        >= 7
+    )
 
 
 @some_requests
@@ -206,7 +267,7 @@ def test_inline_a_commit_that_gives_way_is_not_done_again_once_the_mail_has_left
 ) -> None:
     site = new_site(server_database, MAIL_DISPATCHER="inline")
     faults = Faults(site, serialization)
-    faults.arm(3)  # after SELECT and INSERT
+    faults.arm(4)  # after SELECT, INSERT and the SELECT of the mail
     reply = site.register("alice")
     assert faults.hits == ["COMMIT"]
     check_refusal(reply)
@@ -240,15 +301,18 @@ def test_a_session_that_ended_meanwhile_is_not_recognised_when_its_request_is_do
     assert not is_in(thief)
 
 
-def test_behind_a_page_of_ours_a_failing_database_is_a_503_page(new_site: NewSite, sqlite_url: str) -> None:
+def test_behind_a_page_of_ours_a_failing_database_is_a_503_page(
+    new_site: NewSite, sqlite_url: str
+) -> None:
     site = new_site(sqlite_url, flows=[*DEFAULT_FLOWS, verification_redirects.flow])
     member(site)
     form = {**ask_reset(site), "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
     faults = Faults(site, lost)
     for number in range(1, 100):
-        faults.arm(number)
-        reply = site.app.test_client().post("/accounts/reset-password/confirm/", data=form)
-        faults.disarm()
+        with mail_after(site.app):
+            faults.arm(number)
+            reply = site.app.test_client().post("/accounts/reset-password/confirm/", data=form)
+            faults.disarm()
         if not faults.hits:
             break
         assert (reply.status_code, reply.mimetype) == (503, "text/html")

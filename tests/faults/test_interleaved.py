@@ -1,4 +1,5 @@
-"""Two requests at once, the second of which comes and goes wherever the first is between reading and writing."""
+"""Two requests at once, the second of which comes and goes wherever the first is between reading
+and writing."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ def after_read(site: Site, number: int, meanwhile: Callable[[], Any]) -> Iterato
 
     def look(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         statements.append(statement)
-        if len(statements) == number + 1 and all(each.startswith("SELECT") for each in statements[:number]):
+        if len(statements) == number + 1 and all(
+            each.startswith("SELECT") for each in statements[:number]
+        ):
             done.append(in_a_thread(meanwhile))
 
     with site.app.app_context():
@@ -108,7 +111,11 @@ def test_a_suspension_that_lands_during_a_request_is_not_undone_and_stops_what_w
     what: str, database: str, new_site: NewSite
 ) -> None:
     called: list[Any] = []
-    deleter = {"PROFILE_DELETER": lambda user, **_: called.append(user)} if what == "delete by a deleter" else {}
+    deleter = (
+        {"PROFILE_DELETER": lambda user, **_: called.append(user)}
+        if what == "delete by a deleter"
+        else {}
+    )
     what = "delete the profile" if deleter else what
     site = new_site(database, **SETTINGS, **deleter)
     reached = 0
@@ -122,7 +129,11 @@ def test_a_suspension_that_lands_during_a_request_is_not_undone_and_stops_what_w
             break
         reached += 1
         after = site.user(username=name)
-        changed = {key for key in vars(user) if not key.startswith("_") and getattr(user, key) != getattr(after, key)}
+        changed = {
+            key
+            for key in vars(user)
+            if not key.startswith("_") and getattr(user, key) != getattr(after, key)
+        }
         assert changed == {"is_active"}, reply.get_json()
         assert reply.status_code in (400, 401) or what in HARMLESS
         assert called == []
@@ -140,17 +151,23 @@ def test_after_log_out_everywhere_was_refused_to_a_suspended_account_it_says_so(
     client = log_in(site)
     with after_read(site, number, lambda: site.change(alice, is_active=False)) as done:
         reply = site.post("logout", {"everywhere": True}, client=client)
-    assert answer(reply) == ((401, NOT_AUTHENTICATED) if done else (200, {"detail": "Logout successful"}))
+    assert answer(reply) == (
+        (401, NOT_AUTHENTICATED) if done else (200, {"detail": "Logout successful"})
+    )
 
 
 @each_read
-def test_after_a_token_could_not_be_revoked_it_says_so(number: int, database: str, new_site: NewSite) -> None:
+def test_after_a_token_could_not_be_revoked_it_says_so(
+    number: int, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, LOGIN_RETRIEVE_TOKEN=True)
     alice = member(site)
     client = log_in(site)
     with after_read(site, number, lambda: site.change(alice, is_active=False)) as done:
         reply = site.post("logout", {"revoke_token": True}, client=client)
-    assert answer(reply) == ((401, NOT_AUTHENTICATED) if done else (200, {"detail": "Logout successful"}))
+    assert answer(reply) == (
+        (401, NOT_AUTHENTICATED) if done else (200, {"detail": "Logout successful"})
+    )
 
 
 # Only what changed is written
@@ -168,7 +185,11 @@ def test_two_changes_of_one_profile_at_once_both_last(
     def meanwhile() -> int:
         return other.patch("/accounts/profile/", json={"last_name": "New"}).status_code
 
-    body = {"username": "alice", "first_name": "Al", "last_name": "Old"} if method == "PUT" else {"first_name": "Al"}
+    body = (
+        {"username": "alice", "first_name": "Al", "last_name": "Old"}
+        if method == "PUT"
+        else {"first_name": "Al"}
+    )
     with after_read(site, number, meanwhile) as done:
         assert client.open("/accounts/profile/", method=method, json=body).status_code == 200
     user = site.user(id=alice.id)
@@ -209,12 +230,19 @@ def _verify(site: Site) -> Callable[[], TestResponse]:
     return lambda: site.verify(link)
 
 
-LINKS = {"reset-password": _reset, "verify-email": _verify_email, "undo-email-change": _undo, "verify": _verify}
+LINKS = {
+    "reset-password": _reset,
+    "verify-email": _verify_email,
+    "undo-email-change": _undo,
+    "verify": _verify,
+}
 
 
 @each_read
 @each_row("kind", LINKS)
-def test_of_two_uses_of_a_link_at_once_one_works(kind: str, number: int, database: str, new_site: NewSite) -> None:
+def test_of_two_uses_of_a_link_at_once_one_works(
+    kind: str, number: int, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, REGISTER_VERIFICATION_ONE_TIME_USE=True)
     use = LINKS[kind](site)
     with after_read(site, number, use) as done:
@@ -235,7 +263,9 @@ def test_a_link_whose_use_a_new_password_overtakes_does_nothing(
     use = LINKS[kind](site)
     owner, password = log_in(site), "the owner's very own words 7"
     body = {"old_password": PASSWORD, "password": password, "password_confirm": password}
-    with after_read(site, number, lambda: site.post("change-password", body, client=owner).status_code) as done:
+    with after_read(
+        site, number, lambda: site.post("change-password", body, client=owner).status_code
+    ) as done:
         reply = use()
     if done:
         assert done == [200]
@@ -247,7 +277,9 @@ def test_a_link_whose_use_a_new_password_overtakes_does_nothing(
 
 
 @each_read
-def test_a_new_password_that_a_reset_overtakes_is_not_stored(number: int, database: str, new_site: NewSite) -> None:
+def test_a_new_password_that_a_reset_overtakes_is_not_stored(
+    number: int, database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     use = LINKS["reset-password"](site)
     client, password = log_in(site), "the thief's very own words 7"
@@ -272,7 +304,9 @@ def test_of_two_who_verify_and_register_one_address_at_once_one_gets_it(
 ) -> None:
     site = new_site(database)
     use = LINKS["verify-email"](site)
-    with after_read(site, number, lambda: site.register("bob", email="new@example.com").status_code) as done:
+    with after_read(
+        site, number, lambda: site.register("bob", email="new@example.com").status_code
+    ) as done:
         reply = use()
     owners = [user.username for user in site.users() if user.email == "new@example.com"]
     if done:
@@ -290,12 +324,16 @@ def test_an_address_that_is_registered_while_somebody_asks_for_it_is_not_told(
     site = new_site(database)
     member(site)
     client = log_in(site)
-    with after_read(site, number, lambda: site.register("bob", email="new@example.com").status_code) as done:
+    with after_read(
+        site, number, lambda: site.register("bob", email="new@example.com").status_code
+    ) as done:
         reply = site.post("register-email", {"email": "new@example.com"}, client=client)
     assert reply.status_code == 200
     if done:
         assert done == [201]
-        assert [user.username for user in site.users() if user.email == "new@example.com"] == ["bob"]
+        assert [user.username for user in site.users() if user.email == "new@example.com"] == [
+            "bob"
+        ]
         assert {to for to, _ in mails(site)} == {"new@example.com"}
 
 
@@ -309,7 +347,8 @@ def test_of_two_who_register_at_once_one_gets_it_and_the_other_the_answer_of_one
     assert site.register(**fields).status_code == 201
     after = answer(site.register(**late))
     with site.app.app_context():
-        site.db.session.delete(site.db.session.merge(site.user(username="first")))
+        for user in site.users():
+            site.db.session.delete(site.db.session.merge(user))
         site.db.session.commit()
     forget_mails(site)
     done: list[int] = []
@@ -324,7 +363,12 @@ def test_of_two_who_register_at_once_one_gets_it_and_the_other_the_answer_of_one
     reply = site.register(**late)
     assert done == [201]
     assert answer(reply) == after
-    assert [user.username for user in site.users()] == ["first"]
+    found = {user.username: user for user in site.users()}
+    assert found.keys() == ({"first", "second"} if taken == "email" else {"first"})
+    assert found["first"].email == "first@example.com"
+    if taken == "email":  # it reserves the username, and nothing can verify it
+        assert found["second"].email.endswith("@registration.invalid")
+        assert not found["second"].is_verified
     about = [to for to, _ in mails(site)]
     assert about == ["first@example.com"]
 
@@ -333,7 +377,9 @@ def test_of_two_who_register_at_once_one_gets_it_and_the_other_the_answer_of_one
 
 
 @each_read
-def test_a_login_that_a_deletion_overtakes_is_refused(number: int, database: str, new_site: NewSite) -> None:
+def test_a_login_that_a_deletion_overtakes_is_refused(
+    number: int, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, **SETTINGS)
     member(site)
     owner = log_in(site)
@@ -352,7 +398,9 @@ def test_a_login_that_a_deletion_overtakes_is_refused(number: int, database: str
 
 
 @each_read
-def test_a_login_during_a_deletion_does_not_outlive_it(number: int, database: str, new_site: NewSite) -> None:
+def test_a_login_during_a_deletion_does_not_outlive_it(
+    number: int, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, **SETTINGS)
     member(site)
     owner = log_in(site)
@@ -365,7 +413,9 @@ def test_a_login_during_a_deletion_does_not_outlive_it(number: int, database: st
 
 @each_read
 @each_row("stamp", [True, False], ids=["", "without a security stamp"])
-def test_of_two_deletions_at_once_one_is_told(stamp: bool, number: int, database: str, new_site: NewSite) -> None:
+def test_of_two_deletions_at_once_one_is_told(
+    stamp: bool, number: int, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, **SETTINGS) if stamp else new_site(database, define=own_model())
     member(site)
     first, second = log_in(site), log_in(site)

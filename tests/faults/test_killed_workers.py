@@ -1,4 +1,5 @@
-"""Workers that are killed under load, at any moment: a reply that came can be relied on, and nothing is half done."""
+"""Workers that are killed under load, at any moment: a reply that came can be relied on, and
+nothing is half done."""
 
 from __future__ import annotations
 
@@ -49,7 +50,17 @@ class Gunicorn:
     def _start(self) -> None:
         self._alive: list[int] = []
         self._started = threading.Semaphore(0)
-        command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "4", "--graceful-timeout", "5"]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--workers",
+            "2",
+            "--threads",
+            "4",
+            "--graceful-timeout",
+            "5",
+        ]
         self._master = subprocess.Popen(
             [*command, "--bind", f"127.0.0.1:{self.port}", self._app],
             cwd=ROOT,
@@ -108,7 +119,9 @@ class Mailbox:
             for delivery in self._smtp.deliveries[self._read :]:
                 self._read += 1
                 for url in links_of(delivery.mail):
-                    self._links.setdefault(delivery.recipients[0], []).append((url, parameters(url)))
+                    self._links.setdefault(delivery.recipients[0], []).append(
+                        (url, parameters(url))
+                    )
             return [link for url, link in self._links.get(address, []) if f"/{page}/" in url]
 
     def wait(self, address: str, page: str, seconds: float) -> dict[str, str] | None:
@@ -137,7 +150,12 @@ class Load:
         """The reply's status and body; 0 where there was none."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
         try:
-            connection.request("POST", f"/accounts/{endpoint}/", json.dumps(body), {"Content-Type": "application/json"})
+            connection.request(
+                "POST",
+                f"/accounts/{endpoint}/",
+                json.dumps(body),
+                {"Content-Type": "application/json"},
+            )
             reply = connection.getresponse()
             status, text = reply.status, reply.read()
         except (OSError, http.client.HTTPException):
@@ -151,7 +169,9 @@ class Load:
 
     def register(self, name: str) -> int:
         fields = {"username": name, "email": f"{name}@example.com"}
-        status, _ = self.ask("register", {**fields, "password": PASSWORD, "password_confirm": PASSWORD})
+        status, _ = self.ask(
+            "register", {**fields, "password": PASSWORD, "password_confirm": PASSWORD}
+        )
         return status
 
     def live(self, name: str, dice: random.Random) -> None:
@@ -183,7 +203,8 @@ class Load:
                 self.errors.append(error)
 
         threads = [
-            threading.Thread(target=lives, args=(client, random.Random(dice.random()))) for client in range(CLIENTS)
+            threading.Thread(target=lives, args=(client, random.Random(dice.random())))
+            for client in range(CLIENTS)
         ]
         for thread in threads:
             thread.start()
@@ -200,20 +221,29 @@ def check_rows(site: Site) -> None:
             assert user.is_active
             assert user.email == f"{user.username}@example.com"
             assert user.password_hash.startswith("$argon2id$")
-            assert len(user.security_stamp) == 32
+            assert len(user.security_stamp) == 22
         for login in site.db.session.scalars(select(site.Login)):
             user = users[login.user_id]
-            state = UserSnapshot(user.email, user.password_hash, user.is_verified, user.is_active, user.security_stamp)
-            assert login.stamp_digest == stamp_digest(state)
+            state = UserSnapshot(
+                user.email,
+                user.password_hash,
+                user.is_verified,
+                user.is_active,
+                user.security_stamp,
+            )
+            assert login.stamp_mark == stamp_digest(state)
             assert user.is_verified
 
 
 def check_promises(site: Site, load: Load, prefix: str) -> Counter[str]:
-    """What was told is so; whoever has an account gets into it, by another mail where the first was lost."""
+    """What was told is so; whoever has an account gets into it, by another mail where the first was
+    lost."""
     found: Counter[str] = Counter()
     with site.app.app_context():
         mine = site.User.username.startswith(prefix)
-        users = {user.username: user for user in site.db.session.scalars(select(site.User).where(mine))}
+        users = {
+            user.username: user for user in site.db.session.scalars(select(site.User).where(mine))
+        }
         site.db.session.expunge_all()
     assert load.registered <= users.keys()
     assert load.verified <= {name for name, user in users.items() if user.is_verified}
@@ -266,7 +296,9 @@ def wait_until_it_answers(port: int) -> None:
     raise AssertionError("gunicorn does not come back")
 
 
-def test_workers_that_are_killed_under_load_break_no_promise(server_database: str, record: Callable[..., None]) -> None:
+def test_workers_that_are_killed_under_load_break_no_promise(
+    server_database: str, record: Callable[..., None]
+) -> None:
     dice = random.Random(SEED)
     totals: Counter[str] = Counter()
     with deployment(server_database) as (site, gunicorn, smtp):
@@ -289,23 +321,32 @@ def test_workers_that_are_killed_under_load_break_no_promise(server_database: st
             assert load.errors == []
             wait_until_it_answers(gunicorn.port)
             check_rows(site)
-            during = Counter({f"replies during it, {kind}": count for kind, count in load.replies.items()})
+            during = Counter(
+                {f"replies during it, {kind}": count for kind, count in load.replies.items()}
+            )
             totals += during
             load.replies.clear()
             totals += check_promises(site, load, f"{prefix}-")
             check_rows(site)
             assert load.replies["none"] == 0
-            totals += Counter({f"replies after it, {kind}": count for kind, count in load.replies.items()})
+            totals += Counter(
+                {f"replies after it, {kind}": count for kind, count in load.replies.items()}
+            )
     record(seed=SEED, rounds=ROUNDS, **totals)
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+def record(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., None]:
     """Say what was counted, whether or not output is captured."""
 
     def say(**figures: int) -> None:
         with capsys.disabled():
-            print(f"\n{request.node.name}: " + ", ".join(f"{name} {figures[name]}" for name in figures))
+            print(
+                f"\n{request.node.name}: "
+                + ", ".join(f"{name} {figures[name]}" for name in figures)
+            )
 
     print(f"TEST_KILL_SEED={SEED}")
     return say

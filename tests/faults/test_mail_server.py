@@ -1,4 +1,5 @@
-"""A mail server that is down, silent, slow, refuses or goes away, at any step: the reply is what was promised."""
+"""A mail server that is down, silent, slow, refuses or goes away, at any step: the reply is what
+was promised."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from ..tables import each_row
 TIMEOUT = 30  # seconds, for failures only
 
 HELLO = ["220 test", "250 test"]
-DUPLICATES = [*HELLO, "250 OK", "250 OK", "354 go on", "250 OK"]
+ACCEPTED = [*HELLO, "250 OK", "250 OK", "354 go on", "250 OK"]
 
 
 @contextmanager
@@ -84,23 +85,33 @@ BAD: dict[str, Server] = {
     "says nothing after EHLO": lambda: hanging_server("220 test"),
     "says 451 to the sender": lambda: scripted_server(*HELLO, "451 later", "250 OK", "221 bye"),
     "says 550 to the sender": lambda: scripted_server(*HELLO, "550 no", "250 OK", "221 bye"),
-    "says 451 to the recipient": lambda: scripted_server(*HELLO, "250 OK", "451 later", "250 OK", "221 bye"),
-    "says 550 to the recipient": lambda: scripted_server(*HELLO, "250 OK", "550 nobody", "250 OK", "221 bye"),
+    "says 451 to the recipient": lambda: scripted_server(
+        *HELLO, "250 OK", "451 later", "250 OK", "221 bye"
+    ),
+    "says 550 to the recipient": lambda: scripted_server(
+        *HELLO, "250 OK", "550 nobody", "250 OK", "221 bye"
+    ),
     "says 421 to the recipient": lambda: scripted_server(*HELLO, "250 OK", "421 closing"),
-    "says 451 to DATA": lambda: scripted_server(*HELLO, "250 OK", "250 OK", "451 later", "250 OK", "221 bye"),
+    "says 451 to DATA": lambda: scripted_server(
+        *HELLO, "250 OK", "250 OK", "451 later", "250 OK", "221 bye"
+    ),
     "says 421 to DATA": lambda: scripted_server(*HELLO, "250 OK", "250 OK", "421 closing"),
     "hangs up after DATA": lambda: scripted_server(*HELLO, "250 OK", "250 OK", "354 go on", None),
-    "says nothing to the mail": lambda: hanging_server(*DUPLICATES[:-1]),
-    "says 452 to the mail": lambda: scripted_server(*DUPLICATES[:-1], "452 full", "250 OK", "221 bye"),
-    "says 554 to the mail": lambda: scripted_server(*DUPLICATES[:-1], "554 spam", "250 OK", "221 bye"),
-    "says 421 to the mail": lambda: scripted_server(*DUPLICATES[:-1], "421 closing"),
+    "says nothing to the mail": lambda: hanging_server(*ACCEPTED[:-1]),
+    "says 452 to the mail": lambda: scripted_server(
+        *ACCEPTED[:-1], "452 full", "250 OK", "221 bye"
+    ),
+    "says 554 to the mail": lambda: scripted_server(
+        *ACCEPTED[:-1], "554 spam", "250 OK", "221 bye"
+    ),
+    "says 421 to the mail": lambda: scripted_server(*ACCEPTED[:-1], "421 closing"),
 }
 
 #: Servers that take it, and are no pleasure.
 TEDIOUS: dict[str, Server] = {
-    "hangs up after it took the mail": lambda: scripted_server(*DUPLICATES),
-    "says nothing to QUIT": lambda: hanging_server(*DUPLICATES),
-    "says 421 to QUIT": lambda: scripted_server(*DUPLICATES, "421 closing"),
+    "hangs up after it took the mail": lambda: scripted_server(*ACCEPTED),
+    "says nothing to QUIT": lambda: hanging_server(*ACCEPTED),
+    "says 421 to QUIT": lambda: scripted_server(*ACCEPTED, "421 closing"),
 }
 
 #: Servers that would never take it, and those that never answer.
@@ -149,7 +160,9 @@ def test_in_the_background_the_reply_stands_and_the_failure_is_told_once(
 
 
 @each_bad_server
-def test_by_a_thread_it_is_so_too(server: Server, new_site: NewSite, sqlite_url: str, failures: Queue[str]) -> None:
+def test_by_a_thread_it_is_so_too(
+    server: Server, new_site: NewSite, sqlite_url: str, failures: Queue[str]
+) -> None:
     with server() as smtp:
         site = new_site(sqlite_url, **patience(smtp, server in HANGING, TESTING=False))
         with counting(site, failures):
@@ -159,7 +172,9 @@ def test_by_a_thread_it_is_so_too(server: Server, new_site: NewSite, sqlite_url:
 
 
 @each_bad_server
-def test_inline_it_is_a_503_that_leaves_nothing_behind(server: Server, new_site: NewSite, failures: Queue[str]) -> None:
+def test_inline_it_is_a_503_that_leaves_nothing_behind(
+    server: Server, new_site: NewSite, failures: Queue[str]
+) -> None:
     with server() as smtp:
         site = new_site(MAIL_DISPATCHER="inline", **patience(smtp, server in HANGING))
         with counting(site, failures), site.hears(user_registered) as heard:
@@ -174,7 +189,11 @@ def test_with_an_outbox_the_reply_stands_and_the_mail_waits(
     server: Server, new_site: NewSite, failures: Queue[str]
 ) -> None:
     with server() as smtp:
-        site = new_site(outbox_model=define_outbox, MAIL_DISPATCHER="outbox", **patience(smtp, server in HANGING))
+        site = new_site(
+            outbox_model=define_outbox,
+            MAIL_DISPATCHER="outbox",
+            **patience(smtp, server in HANGING),
+        )
         with counting(site, failures):
             assert site.register("alice").status_code == 201
     (row,) = letters(site)
@@ -190,7 +209,9 @@ def test_what_a_server_has_taken_it_has_taken(
 ) -> None:
     with server() as smtp:
         config = smtp.config(MAIL_SERVER="127.0.0.1")
-        site = new_site(MAIL_DISPATCHER=dispatcher, config=config, MAIL_TIMEOUT=timedelta(seconds=2))
+        site = new_site(
+            MAIL_DISPATCHER=dispatcher, config=config, MAIL_TIMEOUT=timedelta(seconds=2)
+        )
         with counting(site, failures):
             assert site.register("alice").status_code == 201
     assert failures.empty()
@@ -203,7 +224,9 @@ def test_a_slow_server_is_waited_for_at_each_step(new_site: NewSite, failures: Q
         return "250 OK"
 
     with smtp_server(answer=slowly) as smtp:
-        site = new_site(config=smtp.config(MAIL_SERVER="127.0.0.1"), MAIL_TIMEOUT=timedelta(seconds=5))
+        site = new_site(
+            config=smtp.config(MAIL_SERVER="127.0.0.1"), MAIL_TIMEOUT=timedelta(seconds=5)
+        )
         with counting(site, failures):
             assert site.register("alice").status_code == 201
         assert len(smtp.deliveries) == 1
@@ -218,9 +241,16 @@ def test_whatever_mails_is_answered_the_same_while_no_mail_leaves(
         site = new_site(MAIL_DISPATCHER=dispatcher, **patience(smtp, False))
         member(site)
         client = log_in(site)
-        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        body = {
+            "old_password": PASSWORD,
+            "password": OTHER_PASSWORD,
+            "password_confirm": OTHER_PASSWORD,
+        }
         with counting(site, failures):
-            asked = [site.post("send-reset-password-link", {"login": name}) for name in ("alice", "nobody")]
+            asked = [
+                site.post("send-reset-password-link", {"login": name})
+                for name in ("alice", "nobody")
+            ]
             moving = site.post("register-email", {"email": "new@example.com"}, client=client)
             changing = site.post("change-password", body, client=client)
     assert [reply.status_code for reply in asked] == [200, 200]
@@ -228,7 +258,11 @@ def test_whatever_mails_is_answered_the_same_while_no_mail_leaves(
     expected = 503 if dispatcher == "inline" else 200
     assert (moving.status_code, changing.status_code) == (expected, expected)
     assert has_password(site, OTHER_PASSWORD) is (dispatcher == "background")
-    assert [failures.get_nowait() for _ in range(3)] == ["reset_password", "register_email", "password_changed"]
+    assert [failures.get_nowait() for _ in range(3)] == [
+        "reset_password",
+        "register_email",
+        "password_changed",
+    ]
     assert failures.empty()
 
 
@@ -236,7 +270,9 @@ def test_whatever_mails_is_answered_the_same_while_no_mail_leaves(
 
 
 @each_row(
-    ("dispatcher", "connections"), [("background", 0), ("outbox", 0), ("inline", 1)], ids=lambda value: str(value)
+    ("dispatcher", "connections"),
+    [("background", 0), ("outbox", 0), ("inline", 1)],
+    ids=lambda value: str(value),
 )
 def test_while_a_server_is_talked_to_no_transaction_is_open_but_inline(
     dispatcher: str, connections: int, server_database: str, new_site: NewSite
@@ -262,7 +298,11 @@ def test_while_a_server_is_talked_to_no_transaction_is_open_but_inline(
         assert site.register("mallory", email="alice@example.com").status_code in (200, 201)
         member(site, "bob")
         assert site.post("send-reset-password-link", {"login": "bob"}).status_code == 200
-        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        body = {
+            "old_password": PASSWORD,
+            "password": OTHER_PASSWORD,
+            "password_confirm": OTHER_PASSWORD,
+        }
         assert site.post("change-password", body, client=log_in(site, "bob")).status_code == 200
         recipients = [delivery.recipients for delivery in smtp.deliveries]
     assert recipients == [["alice@example.com"], ["bob@example.com"], ["bob@example.com"]]

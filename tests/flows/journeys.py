@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -22,15 +23,25 @@ NewSite = Callable[..., Site]
 
 OTHER_PASSWORD = "a whole new set of words 42"
 
-REAUTHENTICATE = {"detail": "Please enter your password to continue.", "code": "reauthentication-required"}
+REAUTHENTICATE = {
+    "detail": "Please enter your password to continue.",
+    "code": "reauthentication-required",
+}
 LINK_INVALID = {
-    "detail": "This link is not valid. It may have been used already, or been replaced by a newer one.",
+    "detail": "This link is not valid. It may have been used already, "
+    "or been replaced by a newer one.",
     "code": "signature-invalid",
 }
-LINK_EXPIRED = {"detail": "This link has expired. Please ask for a new one.", "code": "signature-expired"}
+LINK_EXPIRED = {
+    "detail": "This link has expired. Please ask for a new one.",
+    "code": "signature-expired",
+}
 EMAIL_VERIFIED = {"detail": "Email verified successfully"}
 EMAIL_UNDONE = {"detail": "Email change undone"}
-EMAIL_TAKEN = {"detail": "This e-mail address is already in use.", "code": "email-already-registered"}
+EMAIL_TAKEN = {
+    "detail": "This e-mail address is already in use.",
+    "code": "email-already-registered",
+}
 
 #: Sessions as a signed cookie, and as rows.
 BOTH_KINDS_OF_SESSION = each_row(
@@ -46,7 +57,12 @@ AT_ONCE = {"SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": THREADS, "max_overflow": 0
 
 def member(site: Site, username: str = "alice", **fields: Any) -> Any:
     """Somebody with a verified account, made without a mail; the row, detached."""
-    fields = {"username": username, "email": f"{username}@example.com", "password": PASSWORD, **fields}
+    fields = {
+        "username": username,
+        "email": f"{username}@example.com",
+        "password": PASSWORD,
+        **fields,
+    }
     with site.app.test_request_context():
         user = site.registration.create_user(**fields)
         site.db.session.commit()
@@ -108,7 +124,9 @@ def move(site: Site, client: FlaskClient, email: str) -> dict[str, str]:
     return site.link() if links_of(site.read()) else {}
 
 
-def verify_email(site: Site, link: dict[str, Any], client: FlaskClient | None = None) -> TestResponse:
+def verify_email(
+    site: Site, link: dict[str, Any], client: FlaskClient | None = None
+) -> TestResponse:
     """Open the link that moves an account."""
     return site.post("verify-email", link, client=client)
 
@@ -121,7 +139,17 @@ def undo_move(site: Site, link: dict[str, Any], client: FlaskClient | None = Non
 def forget_mails(site: Site) -> None:
     """Empty the outbox, and let every address be written to again."""
     site.outbox.clear()
-    site.app.extensions["registration"].throttles.store.clear_memory()
+    site.app.extensions["registration"].throttles.store._counters.clear()
+
+
+def accounts(site: Site, field: str = "email") -> list[Any]:
+    """Every user, but those of registrations with an address that was in use."""
+    return [user for user in site.users() if not is_placeholder(getattr(user, field))]
+
+
+def is_placeholder(email: str) -> bool:
+    """Whether this is the address of a registration with one that was in use."""
+    return re.fullmatch(r"[0-9a-f]{32}@registration\.invalid", email) is not None
 
 
 def row(site: Site, **where: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A whole life of an account, as a front end for django-rest-registration drives it; and no link is for two things."""
+"""A whole life of an account, as a front end for django-rest-registration drives it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ SIGNALS = [
 
 @pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
-def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: dict[str, Any]) -> None:
+def test_a_whole_life(
+    database: str, new_site: NewSite, clock: Clock, sessions: dict[str, Any]
+) -> None:
     site = new_site(database, **sessions)
     laptop, phone = site.app.test_client(), site.app.test_client()
     with site.hears(*SIGNALS) as heard:
@@ -74,7 +76,10 @@ def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: 
         reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=laptop)
         assert (reply.status_code, reply.get_json()["code"]) == (400, "not-verified")
         reply = site.post("verify-registration", site.link(), client=laptop)
-        assert (reply.status_code, reply.get_json()) == (200, {"detail": "User verified successfully"})
+        assert (reply.status_code, reply.get_json()) == (
+            200,
+            {"detail": "User verified successfully"},
+        )
         assert not is_in(laptop)
         for client in (laptop, phone):
             reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
@@ -83,14 +88,27 @@ def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: 
         assert (profile["email"], profile["first_name"]) == ("alice@example.com", "Alice")
         reply = laptop.patch("/accounts/profile/", json={"first_name": "Al"})
         assert (reply.status_code, reply.get_json()) == (200, {**profile, "first_name": "Al"})
-        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        body = {
+            "old_password": PASSWORD,
+            "password": OTHER_PASSWORD,
+            "password_confirm": OTHER_PASSWORD,
+        }
         reply = site.post("change-password", body, client=laptop)
-        assert (reply.status_code, reply.get_json()) == (200, {"detail": "Password changed successfully"})
+        assert (reply.status_code, reply.get_json()) == (
+            200,
+            {"detail": "Password changed successfully"},
+        )
         assert (is_in(laptop), is_in(phone)) == (True, False)
         reply = site.post("register-email", {"email": "new@example.com"}, client=laptop)
-        assert (reply.status_code, reply.get_json()) == (200, {"detail": "Register email link email sent"})
+        assert (reply.status_code, reply.get_json()) == (
+            200,
+            {"detail": "Register email link email sent"},
+        )
         reply = site.post("verify-email", site.link(), client=laptop)
-        assert (reply.status_code, reply.get_json()) == (200, {"detail": "Email verified successfully"})
+        assert (reply.status_code, reply.get_json()) == (
+            200,
+            {"detail": "Email verified successfully"},
+        )
         assert laptop.get("/accounts/profile/").get_json()["email"] == "new@example.com"
         log_in(site, password=OTHER_PASSWORD, client=phone)
         assert site.post("logout", {}, client=laptop).get_json() == {"detail": "Logout successful"}
@@ -99,7 +117,10 @@ def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: 
         reply = site.post("send-reset-password-link", {"login": "alice"}, client=laptop)
         assert reply.get_json() == {"detail": "Reset link sent if the user exists in database"}
         reply = site.post("reset-password", {**site.link(), "password": PASSWORD}, client=laptop)
-        assert (reply.status_code, reply.get_json()) == (200, {"detail": "Reset password successful"})
+        assert (reply.status_code, reply.get_json()) == (
+            200,
+            {"detail": "Reset password successful"},
+        )
         assert not is_in(phone)
         assert site.post("login", {"login": "alice", "password": OTHER_PASSWORD}).status_code == 400
         log_in(site, client=laptop)
@@ -108,7 +129,10 @@ def test_a_whole_life(database: str, new_site: NewSite, clock: Clock, sessions: 
         reply = laptop.delete("/accounts/profile/", json={"password": PASSWORD})
         assert (reply.status_code, reply.get_data()) == (204, b"")
         assert not is_in(laptop)
-        assert site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["code"] == "login-invalid"
+        assert (
+            site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["code"]
+            == "login-invalid"
+        )
     assert site.users() == []
     assert [each["signal"] for each in heard] == [
         "user-registered",
@@ -143,7 +167,7 @@ ENDPOINTS = ["verify-registration", "reset-password", "verify-email", "undo-emai
 
 
 def links(site: Site) -> dict[str, dict[str, str]]:
-    """A good link of each kind, for one account that waits for its verification where that is possible."""
+    """A valid link of each kind, for one account, which is pending where that is possible."""
     found = {}
     site.register("pending")
     found["verify-registration"] = site.link()
@@ -155,14 +179,18 @@ def links(site: Site) -> dict[str, dict[str, str]]:
     return found
 
 
-@pytest.fixture(params=[{}, {"RESET_PASSWORD_VERIFICATION_ONE_TIME_USE": False}], ids=["", "reset again"])
+@pytest.fixture(
+    params=[{}, {"RESET_PASSWORD_VERIFICATION_ONE_TIME_USE": False}], ids=["", "reset again"]
+)
 def linked(request: pytest.FixtureRequest, new_site: NewSite) -> Site:
     return new_site(MAIL_COOLDOWN=0, **request.param)
 
 
 @each_row("kind", ENDPOINTS)
 @each_row("endpoint", ENDPOINTS)
-def test_a_link_of_one_kind_works_at_no_other_endpoint(linked: Site, kind: str, endpoint: str) -> None:
+def test_a_link_of_one_kind_works_at_no_other_endpoint(
+    linked: Site, kind: str, endpoint: str
+) -> None:
     found = links(linked)
     body = {"email": "moved@example.com", **found[kind], "password": OTHER_PASSWORD}
     before = [row(linked, id=user.id) for user in linked.users()]
@@ -201,18 +229,25 @@ def test_two_good_links_with_their_parts_swapped_are_forged_ones(
         return
     before = [row(site, id=user.id) for user in site.users()]
     for link in ({**ours, part: theirs[part]}, {**theirs, part: ours[part]}):
-        assert whole(site.post(endpoint, {**link, "password": OTHER_PASSWORD})) == forged(site, endpoint, password="x")
+        assert whole(site.post(endpoint, {**link, "password": OTHER_PASSWORD})) == forged(
+            site, endpoint, password="x"
+        )
     assert [row(site, id=user.id) for user in site.users()] == before
 
 
 @each_row("endpoint", ENDPOINTS)
-def test_a_link_of_another_application_with_the_same_key_is_a_forged_one(new_site: NewSite, endpoint: str) -> None:
+def test_a_link_of_another_application_with_the_same_key_is_a_forged_one(
+    new_site: NewSite, endpoint: str
+) -> None:
     here, there = new_site(MAIL_COOLDOWN=0), new_site(MAIL_COOLDOWN=0)
     links(here)
     link = links(there)[endpoint]
     assert here.user(id=link["user_id"]) is not None
     if endpoint == "verify-registration":  # the address alone tells them apart, and the stamp
-        assert here.user(id=link["user_id"]).security_stamp != there.user(id=link["user_id"]).security_stamp
+        assert (
+            here.user(id=link["user_id"]).security_stamp
+            != there.user(id=link["user_id"]).security_stamp
+        )
     reply = here.post(endpoint, {**link, "password": OTHER_PASSWORD})
     assert whole(reply) == forged(here, endpoint, password=OTHER_PASSWORD)
 
@@ -250,14 +285,18 @@ def test_whatever_else_is_wrong_with_a_link_it_is_a_forged_one(
     link = links(site)[endpoint]
     if change.keys() <= link.keys():
         expected = forged(site, endpoint, password=OTHER_PASSWORD)
-        assert whole(site.post(endpoint, {**link, **change, "password": OTHER_PASSWORD})) == expected
+        assert (
+            whole(site.post(endpoint, {**link, **change, "password": OTHER_PASSWORD})) == expected
+        )
 
 
 @each_row("endpoint", ENDPOINTS)
 def test_a_link_dies_with_its_key_and_lives_on_under_a_fallback(site: Site, endpoint: str) -> None:
     link = {**links(site)[endpoint], "password": OTHER_PASSWORD}
     old = site.app.config["SECRET_KEY"]
-    site.app.config.update(SECRET_KEY="a new key of the tests, as long", SECRET_KEY_FALLBACKS=["another one"])
+    site.app.config.update(
+        SECRET_KEY="a new key of the tests, as long", SECRET_KEY_FALLBACKS=["another one"]
+    )
     assert whole(site.post(endpoint, link)) == forged(site, endpoint, password=OTHER_PASSWORD)
     site.app.config["SECRET_KEY_FALLBACKS"] = ["another one", old]
     assert site.post(endpoint, link).status_code == 200
@@ -295,7 +334,9 @@ def test_no_password_hash_stamp_or_token_is_in_a_mail_a_reply_a_log_or_a_signal(
 
     def ask(endpoint: str, body: dict[str, Any], client: Any = None) -> Any:
         reply = site.post(endpoint, body, client=client)
-        headers = str([(name, value) for name, value in reply.headers if name != "Set-Cookie"]).encode()
+        headers = str(
+            [(name, value) for name, value in reply.headers if name != "Set-Cookie"]
+        ).encode()
         text = reply.get_data() + headers
         if endpoint == "login" and reply.status_code == 200:
             tokens.add(reply.get_json()["token"])
@@ -312,11 +353,22 @@ def test_no_password_hash_stamp_or_token_is_in_a_mail_a_reply_a_log_or_a_signal(
         client = site.app.test_client()
         assert ask("login", {"login": "alice", "password": one}, client).status_code == 200
         ask("login", {"login": "alice", "password": four})
-        ask("change-password", {"old_password": four, "password": two, "password_confirm": two}, client)
-        ask("change-password", {"old_password": one, "password": two, "password_confirm": four}, client)
+        ask(
+            "change-password",
+            {"old_password": four, "password": two, "password_confirm": two},
+            client,
+        )
+        ask(
+            "change-password",
+            {"old_password": one, "password": two, "password_confirm": four},
+            client,
+        )
         change = {"old_password": one, "password": two, "password_confirm": two}
         assert ask("change-password", change, client).status_code == 200
-        assert ask("register-email", {"email": "new@example.com", "password": two}, client).status_code == 200
+        assert (
+            ask("register-email", {"email": "new@example.com", "password": two}, client).status_code
+            == 200
+        )
         ask("register-email", {"email": "new@example.com", "password": four}, client)
         ask("verify-email", site.link(), client)
         ask("undo-email-change", site.link(), client)
@@ -328,11 +380,15 @@ def test_no_password_hash_stamp_or_token_is_in_a_mail_a_reply_a_log_or_a_signal(
         ask("send-reset-password-link", {"login": "alice"})
         monkeypatch.undo()
         for token in (*tokens, four):
-            site.app.test_client().get("/accounts/profile/", headers={"Authorization": f"Bearer {token}"})
+            site.app.test_client().get(
+                "/accounts/profile/", headers={"Authorization": f"Bearer {token}"}
+            )
         client = site.app.test_client()
         ask("login", {"login": "alice", "password": three}, client)
         assert client.delete("/accounts/profile/", json={"password": three}).status_code == 204
-    ask("login", {"login": four, "password": one})  # not heard: receivers are told what was typed, the log is not
+    ask(
+        "login", {"login": four, "password": one}
+    )  # not heard: receivers are told what was typed, the log is not
     in_mails = [words for number in range(len(site.outbox)) for words in _words(site, number)]
     told = [repr(each) + repr(each["user"]) + str(each["user"]) for each in heard]
     everything = {
@@ -346,7 +402,12 @@ def test_no_password_hash_stamp_or_token_is_in_a_mail_a_reply_a_log_or_a_signal(
     assert len(in_mails) >= 10
     assert tokens
     written = {entry.__dict__["event"] for entry in security_log}
-    assert {"authn_link_refused", "authn_token_refused", "authn_login_fail", "sys_mail_failed"} < written
+    assert {
+        "authn_link_refused",
+        "authn_token_refused",
+        "authn_login_fail",
+        "sys_mail_failed",
+    } < written
     for place, text in everything.items():
         assert [secret for secret in (*secrets, *tokens) if secret in text] == [], place
     signatures = [
@@ -356,7 +417,9 @@ def test_no_password_hash_stamp_or_token_is_in_a_mail_a_reply_a_log_or_a_signal(
     ]
     assert signatures
     for place in ("a reply", "the log", "the security log", "a signal"):
-        assert [signature for signature in signatures if signature in everything[place]] == [], place
+        assert [signature for signature in signatures if signature in everything[place]] == [], (
+            place
+        )
 
 
 def _no_mail(*_: Any, **__: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import bcrypt
@@ -52,7 +52,8 @@ NewSite = Callable[..., Site]
 LoginModel = Callable[[Any], type[Any]] | None
 
 NOT_VERIFIED = {
-    "detail": "Please confirm your e-mail address first. Check your inbox, or ask for a new confirmation e-mail.",
+    "detail": "Please confirm your e-mail address first. Check your inbox, "
+    "or ask for a new confirmation e-mail.",
     "code": "not-verified",
 }
 SIGNALS = (user_logged_in, user_login_failed, user_logged_out, user_activated)
@@ -81,8 +82,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def just_now(time: datetime | None) -> bool:
     """Whether a time of the database, UTC, is that of this test."""
     assert time is not None
-    aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
-    return abs(datetime.now(timezone.utc) - aware) < timedelta(minutes=5)
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return abs(datetime.now(UTC) - aware) < timedelta(minutes=5)
 
 
 # Come in
@@ -106,7 +107,9 @@ def test_a_login_opens_a_session_writes_its_time_is_announced_and_mails_nobody(
     assert before.last_login is None
     assert just_now(after.last_login)
     same = [name for name in vars(before) if name not in ("last_login", "_sa_instance_state")]
-    assert {name: getattr(after, name) for name in same} == {name: getattr(before, name) for name in same}
+    assert {name: getattr(after, name) for name in same} == {
+        name: getattr(before, name) for name in same
+    }
     assert site.outbox == []
     assert profile(site, client).get_json()["username"] == "alice"
     assert not knows(site)
@@ -123,13 +126,27 @@ def test_a_login_opens_a_session_writes_its_time_is_announced_and_mails_nobody(
         pytest.param(["email"], {"login": "alice@example.com"}, id="the address as login"),
         pytest.param(["email"], {"email": "ALICE@Example.com"}, id="the address in capitals"),
         pytest.param(["username", "email"], {"login": "alice"}, id="the name where both will do"),
-        pytest.param(["username", "email"], {"login": "alice@example.com"}, id="the address where both will do"),
-        pytest.param(["username", "email"], {"username": "alice"}, id="the name by its field where both will do"),
-        pytest.param(["username", "email"], {"email": "alice@example.com"}, id="the address by its field"),
-        pytest.param(["username"], {"login": "alice", "colour": "blue"}, id="login beside an unknown field"),
+        pytest.param(
+            ["username", "email"],
+            {"login": "alice@example.com"},
+            id="the address where both will do",
+        ),
+        pytest.param(
+            ["username", "email"],
+            {"username": "alice"},
+            id="the name by its field where both will do",
+        ),
+        pytest.param(
+            ["username", "email"], {"email": "alice@example.com"}, id="the address by its field"
+        ),
+        pytest.param(
+            ["username"], {"login": "alice", "colour": "blue"}, id="login beside an unknown field"
+        ),
     ],
 )
-def test_one_logs_in_by(database: str, new_site: NewSite, login_fields: list[str], body: dict[str, str]) -> None:
+def test_one_logs_in_by(
+    database: str, new_site: NewSite, login_fields: list[str], body: dict[str, str]
+) -> None:
     site = new_site(database, USER_LOGIN_FIELDS=login_fields, USER_PUBLIC_FIELDS=["username"])
     account(site, "Alice")
     account(site, "bob")
@@ -143,17 +160,25 @@ def test_one_logs_in_by(database: str, new_site: NewSite, login_fields: list[str
 @each_row(
     ("login_fields", "body"),
     [
-        pytest.param(["username"], {"login": "alice@example.com"}, id="the address where only the name will do"),
+        pytest.param(
+            ["username"],
+            {"login": "alice@example.com"},
+            id="the address where only the name will do",
+        ),
         pytest.param(["email"], {"login": "alice"}, id="the name where only the address will do"),
         pytest.param(["username"], {"login": "alice "}, id="the name with a space"),
         pytest.param(["username"], {"login": "alicé"}, id="the name with an accent"),
         pytest.param(["email"], {"login": "alicé@example.com"}, id="the address with an accent"),
-        pytest.param(["email"], {"login": "alice@example.com\n"}, id="the address with a line feed"),
+        pytest.param(
+            ["email"], {"login": "alice@example.com\n"}, id="the address with a line feed"
+        ),
         pytest.param(["username"], {"login": "%"}, id="a wildcard"),
         pytest.param(["username"], {"login": "alice' OR '1'='1"}, id="a piece of SQL"),
     ],
 )
-def test_nobody_logs_in_by(database: str, new_site: NewSite, login_fields: list[str], body: dict[str, str]) -> None:
+def test_nobody_logs_in_by(
+    database: str, new_site: NewSite, login_fields: list[str], body: dict[str, str]
+) -> None:
     site = new_site(database, USER_LOGIN_FIELDS=login_fields, USER_PUBLIC_FIELDS=["username"])
     account(site, "alice")
     reply = site.post("login", {**body, "password": PASSWORD})
@@ -169,17 +194,45 @@ REQUIRED = ["This field is required."]
         pytest.param({}, {"login": REQUIRED, "password": REQUIRED}, id="nothing"),
         pytest.param({"login": "alice"}, {"password": REQUIRED}, id="no password"),
         pytest.param({"password": PASSWORD}, {"login": REQUIRED}, id="no login"),
-        pytest.param({"password": PASSWORD, "remember": True}, {"login": REQUIRED}, id="no login but remember"),
-        pytest.param({"login": None, "password": PASSWORD}, {"login": None}, id="a login that is null"),
-        pytest.param({"login": ["alice"], "password": PASSWORD}, {"login": None}, id="a login that is a list"),
-        pytest.param({"login": "alice", "password": None}, {"password": None}, id="a password that is null"),
-        pytest.param({"login": "alice", "password": ""}, {"password": None}, id="an empty password"),
-        pytest.param({"login": "alice", "password": 1}, {"password": None}, id="a password that is a number"),
-        pytest.param({"login": "alice", "password": "x" * 257}, {"password": None}, id="a password that is too long"),
-        pytest.param({"login": "alice", "password": "x\0"}, {"password": None}, id="a password with a NUL"),
-        pytest.param({"login": "alice", "password": "\ud800"}, {"password": None}, id="half a surrogate pair"),
-        pytest.param({"login": "a\0", "password": PASSWORD}, {"login": None}, id="a login with a NUL"),
-        pytest.param({"login": "alice", "password": PASSWORD, "remember": "x"}, {"remember": None}, id="a silly flag"),
+        pytest.param(
+            {"password": PASSWORD, "remember": True},
+            {"login": REQUIRED},
+            id="no login but remember",
+        ),
+        pytest.param(
+            {"login": None, "password": PASSWORD}, {"login": None}, id="a login that is null"
+        ),
+        pytest.param(
+            {"login": ["alice"], "password": PASSWORD}, {"login": None}, id="a login that is a list"
+        ),
+        pytest.param(
+            {"login": "alice", "password": None}, {"password": None}, id="a password that is null"
+        ),
+        pytest.param(
+            {"login": "alice", "password": ""}, {"password": None}, id="an empty password"
+        ),
+        pytest.param(
+            {"login": "alice", "password": 1}, {"password": None}, id="a password that is a number"
+        ),
+        pytest.param(
+            {"login": "alice", "password": "x" * 257},
+            {"password": None},
+            id="a password that is too long",
+        ),
+        pytest.param(
+            {"login": "alice", "password": "x\0"}, {"password": None}, id="a password with a NUL"
+        ),
+        pytest.param(
+            {"login": "alice", "password": "\ud800"}, {"password": None}, id="half a surrogate pair"
+        ),
+        pytest.param(
+            {"login": "a\0", "password": PASSWORD}, {"login": None}, id="a login with a NUL"
+        ),
+        pytest.param(
+            {"login": "alice", "password": PASSWORD, "remember": "x"},
+            {"remember": None},
+            id="a silly flag",
+        ),
     ],
 )
 def test_a_body_that_is_no_login_is_told_by_field_before_anything_is_hashed(
@@ -214,7 +267,12 @@ REFUSED = [
 @each_row(("login", "password"), REFUSED)
 @with_and_without_login_model
 def test_every_login_that_is_refused_gets_the_same_bytes_after_the_same_work(
-    database: str, new_site: NewSite, hashed: list[str], login_model: LoginModel, login: str, password: str
+    database: str,
+    new_site: NewSite,
+    hashed: list[str],
+    login_model: LoginModel,
+    login: str,
+    password: str,
 ) -> None:
     site = new_site(database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True)
     for name in ("alice", "banned", "pending", "banned-pending", "locked"):
@@ -245,13 +303,31 @@ def test_every_login_that_is_refused_gets_the_same_bytes_after_the_same_work(
 @each_row(
     ("body", "username", "typed"),
     [
-        pytest.param({"login": "Alice", "password": "wrong"}, "alice", "Alice", id="of somebody, as it was typed"),
         pytest.param(
-            {"username": "alice", "password": "wrong"}, "alice", "alice", id="of somebody by the field's name"
+            {"login": "Alice", "password": "wrong"},
+            "alice",
+            "Alice",
+            id="of somebody, as it was typed",
+        ),
+        pytest.param(
+            {"username": "alice", "password": "wrong"},
+            "alice",
+            "alice",
+            id="of somebody by the field's name",
         ),
         pytest.param({"login": "nobody", "password": "wrong"}, None, "nobody", id="of nobody"),
-        pytest.param({"login": "banned", "password": PASSWORD}, "banned", "banned", id="of a suspended account"),
-        pytest.param({"login": "pending", "password": PASSWORD}, "pending", "pending", id="of a pending account"),
+        pytest.param(
+            {"login": "banned", "password": PASSWORD},
+            "banned",
+            "banned",
+            id="of a suspended account",
+        ),
+        pytest.param(
+            {"login": "pending", "password": PASSWORD},
+            "pending",
+            "pending",
+            id="of a pending account",
+        ),
     ],
 )
 def test_user_login_failed_tells_of_an_attempt(
@@ -294,7 +370,9 @@ def test_a_suspension_that_lands_while_the_password_is_checked_wins(
     verify = Argon2Hasher.verify
 
     def suspend_and_verify(self: Argon2Hasher, *args: Any) -> bool:
-        in_another_connection(site, "UPDATE users SET is_active = :no WHERE username = 'alice'", no=False)
+        in_another_connection(
+            site, "UPDATE users SET is_active = :no WHERE username = 'alice'", no=False
+        )
         return verify(self, *args)
 
     monkeypatch.setattr(Argon2Hasher, "verify", suspend_and_verify)
@@ -313,7 +391,9 @@ def in_another_connection(site: Site, statement: str, **values: Any) -> None:
 
 
 @pytest.mark.databases
-def test_where_the_commit_fails_nobody_is_logged_in_and_nobody_is_told(new_site: NewSite, database: str) -> None:
+def test_where_the_commit_fails_nobody_is_logged_in_and_nobody_is_told(
+    new_site: NewSite, database: str
+) -> None:
     site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, config={"PROPAGATE_EXCEPTIONS": False})
     account(site)
     client = site.app.test_client()
@@ -339,11 +419,15 @@ def test_where_the_commit_fails_nobody_is_logged_in_and_nobody_is_told(new_site:
 
 @each_row("length", [8, 64, 72, 73, 128, 256])
 @each_row("character", ["x", "é", "李"])
-def test_every_character_of_a_password_counts_up_to(length: int, character: str, new_site: NewSite) -> None:
+def test_every_character_of_a_password_counts_up_to(
+    length: int, character: str, new_site: NewSite
+) -> None:
     site = new_site(**ANYTHING)
     password = character * (length - 1) + "a"
     account(site, password=password)
-    assert site.post("login", {"login": "alice", "password": password[:-1] + "b"}).status_code == 400
+    assert (
+        site.post("login", {"login": "alice", "password": password[:-1] + "b"}).status_code == 400
+    )
     assert site.post("login", {"login": "alice", "password": password[:-1]}).status_code == 400
     assert site.post("login", {"login": "alice", "password": password}).status_code == 200
 
@@ -351,8 +435,15 @@ def test_every_character_of_a_password_counts_up_to(length: int, character: str,
 @each_row(
     ("stored", "typed", "accepted"),
     [
-        pytest.param("caf\u00e9 au lait", "cafe\u0301 au lait", True, id="é of two code points for one of one"),
-        pytest.param("cafe\u0301 au lait", "caf\u00e9 au lait", True, id="é of one code point for one of two"),
+        pytest.param(
+            "caf\u00e9 au lait",
+            "cafe\u0301 au lait",
+            True,
+            id="é of two code points for one of one",
+        ),
+        pytest.param(
+            "cafe\u0301 au lait", "caf\u00e9 au lait", True, id="é of one code point for one of two"
+        ),
         pytest.param("caf\u00e9 au lait", "cafe au lait", False, id="e for é"),
         pytest.param("  au lait  ", "  au lait  ", True, id="spaces around it"),
         pytest.param("  au lait  ", "au lait", False, id="without the spaces around it"),
@@ -361,10 +452,14 @@ def test_every_character_of_a_password_counts_up_to(length: int, character: str,
         pytest.param("ａｕ lait 123", "au lait 123", False, id="narrow letters for wide ones"),
     ],
 )
-def test_a_password_is_compared_with(new_site: NewSite, stored: str, typed: str, accepted: bool) -> None:
+def test_a_password_is_compared_with(
+    new_site: NewSite, stored: str, typed: str, accepted: bool
+) -> None:
     site = new_site(**ANYTHING)
     account(site, password=stored)
-    assert site.post("login", {"login": "alice", "password": typed}).status_code == (200 if accepted else 400)
+    assert site.post("login", {"login": "alice", "password": typed}).status_code == (
+        200 if accepted else 400
+    )
 
 
 def django_hash(password: str, algorithm: str = "sha256") -> str:
@@ -388,7 +483,9 @@ def test_a_login_upgrades_a_hash_by(make: str, database: str, new_site: NewSite)
     user = account(site)
     site.change(user, password_hash=FOREIGN[make](PASSWORD))
     assert site.post("login", {"login": "alice", "password": PASSWORD + "!"}).status_code == 400
-    assert site.user(username="alice").password_hash == (before := site.user(username="alice").password_hash)
+    assert site.user(username="alice").password_hash == (
+        before := site.user(username="alice").password_hash
+    )
     client = log_in(site)
     upgraded = site.user(username="alice").password_hash
     assert upgraded != before
@@ -407,7 +504,9 @@ def test_a_login_upgrades_a_hash_by(make: str, database: str, new_site: NewSite)
         pytest.param("alice", PASSWORD, {"is_verified": False}, id="a pending account"),
     ],
 )
-def test_no_hash_is_upgraded_by(new_site: NewSite, database: str, login: str, password: str, change: Any) -> None:
+def test_no_hash_is_upgraded_by(
+    new_site: NewSite, database: str, login: str, password: str, change: Any
+) -> None:
     site = new_site(database)
     foreign = FOREIGN["bcrypt"](PASSWORD)
     site.change(account(site), password_hash=foreign, **change)
@@ -490,7 +589,9 @@ def by_card(data: dict[str, Any], **kwargs: Any) -> Any:
     return user
 
 
-def test_the_application_has_its_own_schema_and_its_own_authenticator(new_site: NewSite, database: str) -> None:
+def test_the_application_has_its_own_schema_and_its_own_authenticator(
+    new_site: NewSite, database: str
+) -> None:
     site = new_site(database, LOGIN_SCHEMA_CLASS=PinSchema, LOGIN_AUTHENTICATOR=by_card)
     account(site)
     client = site.app.test_client()
@@ -513,7 +614,9 @@ def test_the_application_has_its_own_schema_and_its_own_authenticator(new_site: 
 def test_nobody_is_logged_in_where_the_authenticator(
     new_site: NewSite, card: str, pin: int, expected: dict[str, str]
 ) -> None:
-    site = new_site(LOGIN_SCHEMA_CLASS="tests.flows.test_login.PinSchema", LOGIN_AUTHENTICATOR=by_card)
+    site = new_site(
+        LOGIN_SCHEMA_CLASS="tests.flows.test_login.PinSchema", LOGIN_AUTHENTICATOR=by_card
+    )
     account(site)
     site.change(account(site, "banned"), is_active=False)
     account(site, "pending", verified=False)
@@ -546,8 +649,12 @@ def test_the_default_schema_serves_an_own_authenticator_too(new_site: NewSite) -
     ],
 )
 @with_and_without_login_model
-def test_by_its_settings_a_login_gives(new_site: NewSite, login_model: LoginModel, session: bool, token: bool) -> None:
-    site = new_site(login_model=login_model, LOGIN_AUTHENTICATE_SESSION=session, LOGIN_RETRIEVE_TOKEN=token)
+def test_by_its_settings_a_login_gives(
+    new_site: NewSite, login_model: LoginModel, session: bool, token: bool
+) -> None:
+    site = new_site(
+        login_model=login_model, LOGIN_AUTHENTICATE_SESSION=session, LOGIN_RETRIEVE_TOKEN=token
+    )
     account(site)
     client = site.app.test_client()
     reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
@@ -589,7 +696,9 @@ def test_who_wants_to_be_remembered_is_without_the_session_cookie(
     assert knows(site, copy_of(returned, "session"))
 
 
-def test_who_was_remembered_is_remembered_still_after_another_login_that_shall_be(site: Site) -> None:
+def test_who_was_remembered_is_remembered_still_after_another_login_that_shall_be(
+    site: Site,
+) -> None:
     account(site)
     client = log_in(site, remember=True)
     log_in(site, client=client, remember=True)
@@ -619,7 +728,9 @@ def test_nobody_is_remembered_unless_they_want_to(site: Site, body: dict[str, An
 
 @with_and_without_login_model
 @each_row("end", ["a new password", "a suspension", "a deletion", "a logout everywhere"])
-def test_a_remembered_login_is_dead_after(end: str, database: str, new_site: NewSite, login_model: LoginModel) -> None:
+def test_a_remembered_login_is_dead_after(
+    end: str, database: str, new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(database, login_model=login_model)
     user = account(site)
     client = log_in(site, remember=True)
@@ -702,7 +813,9 @@ MODELS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
         {"REGISTER_VERIFICATION_ENABLED": False},
     ),
     "with a key that is not called id": (
-        define(columns=columns_without("id", number=lambda: mapped_column(Integer, primary_key=True))),
+        define(
+            columns=columns_without("id", number=lambda: mapped_column(Integer, primary_key=True))
+        ),
         {},
     ),
     "without a username": (define(EmailUserMixin), {"USER_LOGIN_FIELDS": ["email"]}),
@@ -716,7 +829,9 @@ def test_users_log_in_and_out_with_a_model(
     kind: str, database: str, new_site: NewSite, login_model: LoginModel
 ) -> None:
     make, settings = MODELS[kind]
-    site = new_site(database, define=make, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **settings)
+    site = new_site(
+        database, define=make, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **settings
+    )
     account(site)
     account(site, "bob")
     name = "email" if "USER_LOGIN_FIELDS" in settings else "username"
@@ -731,8 +846,12 @@ def test_users_log_in_and_out_with_a_model(
 
 
 @pytest.mark.databases
-def test_users_log_in_who_are_known_outside_by_another_column_than_the_key(database: str, new_site: NewSite) -> None:
-    site = new_site(database, define=verification_id_users(), USER_VERIFICATION_ID_FIELD="public_id")
+def test_users_log_in_who_are_known_outside_by_another_column_than_the_key(
+    database: str, new_site: NewSite
+) -> None:
+    site = new_site(
+        database, define=verification_id_users(), USER_VERIFICATION_ID_FIELD="public_id"
+    )
     account(site, "alice", public_id="2")
     account(site, "bob", public_id="1")
     client = log_in(site, "alice")
@@ -747,7 +866,9 @@ def test_a_suspended_account_is_refused_with_a_model(
     kind: str, database: str, new_site: NewSite, login_model: LoginModel
 ) -> None:
     make, settings = MODELS[kind]
-    site = new_site(database, define=make, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **settings)
+    site = new_site(
+        database, define=make, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **settings
+    )
     user = account(site)
     client, token = log_in(site), token_of(site)
     site.change(user, is_active=False)
@@ -760,7 +881,9 @@ def test_a_suspended_account_is_refused_with_a_model(
 # Go out
 
 
-def test_a_logout_ends_the_session_is_announced_and_mails_nobody(database: str, new_site: NewSite) -> None:
+def test_a_logout_ends_the_session_is_announced_and_mails_nobody(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     user = account(site)
     client, other = log_in(site), log_in(site)
@@ -796,7 +919,9 @@ def test_a_logout_that_is_not_understood_ends_nothing(site: Site, name: str, val
 
 
 @with_and_without_login_model
-def test_revoke_token_by_a_token_ends_it(database: str, new_site: NewSite, login_model: LoginModel) -> None:
+def test_revoke_token_by_a_token_ends_it(
+    database: str, new_site: NewSite, login_model: LoginModel
+) -> None:
     site = new_site(database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True)
     account(site)
     token = token_of(site)
@@ -806,7 +931,9 @@ def test_revoke_token_by_a_token_ends_it(database: str, new_site: NewSite, login
 
 
 @pytest.mark.databases
-def test_revoke_token_by_a_token_leaves_the_others_where_tokens_are_rows(database: str, new_site: NewSite) -> None:
+def test_revoke_token_by_a_token_leaves_the_others_where_tokens_are_rows(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True)
     account(site)
     account(site, "bob")
@@ -837,7 +964,9 @@ def test_revoke_token_by_a_session_ends_all_tokens_of_that_user(
 
 @each_row("tokens", [True, False], ids=["tokens on", "tokens off"])
 @with_and_without_login_model
-def test_revoke_token_without_a_token_is_no_error(new_site: NewSite, login_model: LoginModel, tokens: bool) -> None:
+def test_revoke_token_without_a_token_is_no_error(
+    new_site: NewSite, login_model: LoginModel, tokens: bool
+) -> None:
     site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=tokens)
     account(site)
     client = log_in(site)
@@ -868,7 +997,9 @@ def test_a_logout_everywhere_ends_every_session_and_token_of_that_user(
     assert knows(site, log_in(site))
 
 
-def test_a_logout_everywhere_kills_a_link_that_was_mailed_before(database: str, new_site: NewSite) -> None:
+def test_a_logout_everywhere_kills_a_link_that_was_mailed_before(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     account(site)
     client = log_in(site)
@@ -879,9 +1010,13 @@ def test_a_logout_everywhere_kills_a_link_that_was_mailed_before(database: str, 
     assert (reply.status_code, reply.get_json()["code"]) == (400, "signature-invalid")
 
 
-def test_a_logout_everywhere_needs_no_stamp_where_there_is_a_login_model(database: str, new_site: NewSite) -> None:
+def test_a_logout_everywhere_needs_no_stamp_where_there_is_a_login_model(
+    database: str, new_site: NewSite
+) -> None:
     make, settings = MODELS["without security_stamp"]
-    site = new_site(database, define=make, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True, **settings)
+    site = new_site(
+        database, define=make, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True, **settings
+    )
     account(site)
     client, other, token = log_in(site), log_in(site), token_of(site)
     assert site.post("logout", {"everywhere": True}, client=client).status_code == 200
@@ -922,7 +1057,9 @@ def test_where_there_are_no_tokens_there_is_none_that_cannot_be_revoked(new_site
     assert not knows(site, client)
 
 
-def test_a_logout_ends_the_token_of_the_request_where_tokens_are_rows(new_site: NewSite, database: str) -> None:
+def test_a_logout_ends_the_token_of_the_request_where_tokens_are_rows(
+    new_site: NewSite, database: str
+) -> None:
     site = new_site(database, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True)
     account(site)
     token = token_of(site)
@@ -933,9 +1070,13 @@ def test_a_logout_ends_the_token_of_the_request_where_tokens_are_rows(new_site: 
 # Cross-site requests, headers
 
 
-@each_row("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+@each_row(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None]
+)
 @each_row("endpoint", ["login", "logout"])
-def test_a_form_on_another_site_can_send_no(endpoint: str, content_type: str | None, site: Site) -> None:
+def test_a_form_on_another_site_can_send_no(
+    endpoint: str, content_type: str | None, site: Site
+) -> None:
     account(site)
     client = log_in(site) if endpoint == "logout" else site.app.test_client()
     body = f'{{"login": "alice", "password": "{PASSWORD}", "everywhere": true}}'
@@ -987,8 +1128,12 @@ AUTO_LOGIN = {"REGISTER_VERIFICATION_ONE_TIME_USE": True, "REGISTER_VERIFICATION
 
 @each_row("once", [True, False], ids=["by a link that works once", "by a link that works again"])
 @with_and_without_login_model
-def test_a_verification_logs_nobody_in(new_site: NewSite, login_model: LoginModel, once: bool) -> None:
-    site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, REGISTER_VERIFICATION_ONE_TIME_USE=once)
+def test_a_verification_logs_nobody_in(
+    new_site: NewSite, login_model: LoginModel, once: bool
+) -> None:
+    site = new_site(
+        login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, REGISTER_VERIFICATION_ONE_TIME_USE=once
+    )
     site.register()
     client = site.app.test_client()
     with site.hears(*SIGNALS) as heard:
@@ -1022,7 +1167,9 @@ def test_a_verification_logs_in_where_a_setting_says_so(
     assert not knows(site, thief)
 
 
-def test_a_verification_that_logs_in_writes_the_time_of_the_login(database: str, new_site: NewSite) -> None:
+def test_a_verification_that_logs_in_writes_the_time_of_the_login(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, **AUTO_LOGIN)
     site.register()
     site.verify()
@@ -1053,7 +1200,9 @@ def test_a_login_with_a_password_is_fresh_for_a_quarter_of_an_hour(
 ) -> None:
     site = new_site(LOGIN_RETRIEVE_TOKEN=True)
     account(site)
-    how: dict[str, Any] = {"client": log_in(site)} if by == "session" else {"headers": bearer(token_of(site))}
+    how: dict[str, Any] = (
+        {"client": log_in(site)} if by == "session" else {"headers": bearer(token_of(site))}
+    )
     clock.advance(seconds)
     assert site.post("register-email", {"email": "new@example.com"}, **how).status_code == status
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import flask_login
@@ -55,7 +55,10 @@ def peopled(request: pytest.FixtureRequest, database: str, new_site: NewSite) ->
     """Alice and Bob, with each kind of login model."""
     user, login = KINDS[request.param]
     site = new_site(database, define=user, login_model=login, **TOKENS)
-    for name in ("alice", "bob"):  # alike in all but their number, which alone must tell their logins apart
+    for name in (
+        "alice",
+        "bob",
+    ):  # alike in all but their number, which alone must tell their logins apart
         account(site, name, security_stamp="5" * 32)
     return site
 
@@ -91,43 +94,59 @@ def test_the_list_shows_one_s_own_logins_and_which_one_asks(peopled: Site) -> No
     token = reply.get_json()["token"]
     bob = log_in(peopled, "bob")
     mine = listed(client, headers=agent)
-    assert {(each["kind"], each["current"]) for each in mine} == {("session", True), ("token", False)}
+    assert {(each["kind"], each["current"]) for each in mine} == {
+        ("session", True),
+        ("token", False),
+    }
     for each in mine:
         assert each.keys() == {
-            "id", "kind", "ip_address", "user_agent", "created_at", "last_used_at", "expires_at", "current"
+            "id", "kind", "ip_address", "user_agent", "created_at", "last_used_at",
+            "expires_at", "current",
         }  # fmt: skip
         assert (each["ip_address"], each["user_agent"]) == ("2001:db8::1", "a browser")
     by_token = listed(peopled.app.test_client(), headers=bearer(token))
-    assert {(each["kind"], each["current"]) for each in by_token} == {("session", False), ("token", True)}
+    assert {(each["kind"], each["current"]) for each in by_token} == {
+        ("session", False),
+        ("token", True),
+    }
     assert {each["id"] for each in by_token} == {each["id"] for each in mine}
     assert {each["id"] for each in listed(bob)}.isdisjoint(each["id"] for each in mine)
     text = client.get("/accounts/logins/", headers=agent).text
     assert token not in text
-    assert not any(row.digest in text or row.stamp_digest in text for row in logins(peopled))
+    assert not any(row.digest in text or row.stamp_mark in text for row in logins(peopled))
 
 
 def test_its_times_have_a_zone(peopled: Site) -> None:
     client = log_in(peopled)
     (session,) = [each for each in listed(client) if each["current"]]
-    times = {name: datetime.fromisoformat(session[name]) for name in ("created_at", "last_used_at", "expires_at")}
+    times = {
+        name: datetime.fromisoformat(session[name])
+        for name in ("created_at", "last_used_at", "expires_at")
+    }
     assert all(time.utcoffset() == timedelta(0) for time in times.values())
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     assert abs(now - times["created_at"]) < timedelta(minutes=5)
     assert times["created_at"] == times["last_used_at"]
     assert times["expires_at"] - times["created_at"] == peopled.app.permanent_session_lifetime
 
 
-def test_its_times_are_utc_where_the_database_is_somewhere_else(postgresql_url: str, new_site: NewSite) -> None:
-    site = new_site(f"{postgresql_url}?options=-c%20timezone%3DAsia/Kolkata", login_model=define_login)
+def test_its_times_are_utc_where_the_database_is_somewhere_else(
+    postgresql_url: str, new_site: NewSite
+) -> None:
+    site = new_site(
+        f"{postgresql_url}?options=-c%20timezone%3DAsia/Kolkata", login_model=define_login
+    )
     account(site)
     (session,) = listed(log_in(site))
-    assert {session[name][-6:] for name in ("created_at", "last_used_at", "expires_at")} == {"+00:00"}
+    assert {session[name][-6:] for name in ("created_at", "last_used_at", "expires_at")} == {
+        "+00:00"
+    }
 
 
 def test_the_one_that_was_used_last_comes_first(alone: Site) -> None:
     clients = [log_in(alone) for _ in range(3)]
     rows = logins(alone)
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     for row, minutes in zip(rows, (30, 10, 20), strict=True):
         change_login(alone, row, last_used_at=now - timedelta(minutes=minutes))
     change_login(alone, rows[0], last_used_at=now)
@@ -139,9 +158,9 @@ def test_a_login_that_is_dead_is_not_on_the_list(alone: Site) -> None:
     log_in(alone)
     log_in(alone)
     first, second, third = logins(alone)
-    past = datetime.now(timezone.utc) - timedelta(seconds=5)
+    past = datetime.now(UTC) - timedelta(seconds=5)
     change_login(alone, second, expires_at=past)
-    change_login(alone, third, stamp_digest="0" * 32)
+    change_login(alone, third, stamp_mark="0" * 32)
     assert [each["id"] for each in listed(client)] == [first.id]
 
 
@@ -188,16 +207,22 @@ def test_an_odd_user_agent_does_no_harm(alone: Site, agent: str, kept: str | Non
     assert len(client.get("/accounts/logins/").get_json()) == 1
 
 
-@each_row("address", ["", "2001:db8:1234:5678:9abc:def0:1234:5678%a-very-long-zone", "unix:", "\x01"])
+@each_row(
+    "address", ["", "2001:db8:1234:5678:9abc:def0:1234:5678%a-very-long-zone", "unix:", "\x01"]
+)
 def test_an_odd_address_does_no_harm(alone: Site, address: str) -> None:
-    reply = alone.post("login", {"login": "alice", "password": PASSWORD}, environ_base={"REMOTE_ADDR": address})
+    reply = alone.post(
+        "login", {"login": "alice", "password": PASSWORD}, environ_base={"REMOTE_ADDR": address}
+    )
     assert reply.status_code == 200
     (row,) = logins(alone)
     assert row.ip_address in (None, address[:45])
 
 
 def test_a_forged_header_is_not_taken_for_the_address(alone: Site) -> None:
-    alone.post("login", {"login": "alice", "password": PASSWORD}, headers={"X-Forwarded-For": "192.0.2.66"})
+    alone.post(
+        "login", {"login": "alice", "password": PASSWORD}, headers={"X-Forwarded-For": "192.0.2.66"}
+    )
     (row,) = logins(alone)
     assert row.ip_address == "127.0.0.1"
 
@@ -214,26 +239,34 @@ def test_the_time_of_the_last_use_is_written_once_a_minute(
     settings = {"LOGIN_AUTHENTICATE_SESSION": by_session, "LOGIN_RETRIEVE_TOKEN": not by_session}
     site = new_site(database, login_model=define_login, **settings)
     account(site)
-    how: dict[str, Any] = {"client": log_in(site)} if by_session else {"headers": bearer(token_of(site))}
+    how: dict[str, Any] = (
+        {"client": log_in(site)} if by_session else {"headers": bearer(token_of(site))}
+    )
     (row,) = logins(site)
-    now = datetime.now(timezone.utc).replace(microsecond=0)
+    now = datetime.now(UTC).replace(microsecond=0)
     change_login(site, row, last_used_at=now - timedelta(seconds=seconds))
     assert knows(site, **how)
     (after,) = logins(site)
-    used = after.last_used_at if after.last_used_at.tzinfo else after.last_used_at.replace(tzinfo=timezone.utc)
+    used = (
+        after.last_used_at if after.last_used_at.tzinfo else after.last_used_at.replace(tzinfo=UTC)
+    )
     assert used == (now - timedelta(seconds=seconds)) or written
     assert (used >= now) == written
-    assert (after.expires_at, after.created_at, after.digest) == (row.expires_at, row.created_at, row.digest)
+    assert (after.expires_at, after.created_at, after.digest) == (
+        row.expires_at,
+        row.created_at,
+        row.digest,
+    )
 
 
 def test_the_time_of_the_last_use_is_written_where_the_request_fails(alone: Site) -> None:
     client = log_in(alone)
     (row,) = logins(alone)
-    now = datetime.now(timezone.utc).replace(microsecond=0)
+    now = datetime.now(UTC).replace(microsecond=0)
     change_login(alone, row, last_used_at=now - timedelta(hours=1))
     assert client.patch("/accounts/profile/", json={"username": "a b"}).status_code == 400
     (after,) = logins(alone)
-    assert after.last_used_at.replace(tzinfo=timezone.utc) >= now
+    assert after.last_used_at.replace(tzinfo=UTC) >= now
 
 
 #: One connection for all, which nobody waits for.
@@ -256,13 +289,15 @@ def test_the_time_of_the_last_use_takes_no_second_connection(
     site = new_site(database, login_model=define_login, config=ONE, **TOKENS)
     account(site)
     client, token = log_in(site), token_of(site)
-    now = datetime.now(timezone.utc).replace(microsecond=0)
+    now = datetime.now(UTC).replace(microsecond=0)
     for row in logins(site):
         change_login(site, row, last_used_at=now - timedelta(hours=1))
     method, path, body = USES[what]
     client, headers = (client, {}) if by == "session" else (site.app.test_client(), bearer(token))
-    assert client.open(f"/accounts/{path}/", method=method, json=body, headers=headers).status_code in (200, 400)
-    used = [row.kind for row in logins(site) if row.last_used_at.replace(tzinfo=timezone.utc) >= now]
+    assert client.open(
+        f"/accounts/{path}/", method=method, json=body, headers=headers
+    ).status_code in (200, 400)
+    used = [row.kind for row in logins(site) if row.last_used_at.replace(tzinfo=UTC) >= now]
     assert used == [by]
 
 
@@ -273,7 +308,7 @@ def test_where_the_database_fails_it_is_not_asked_to_write_the_time_of_the_last_
     account(site)
     client = log_in(site)
     (row,) = logins(site)
-    change_login(site, row, last_used_at=datetime.now(timezone.utc) - timedelta(hours=1))
+    change_login(site, row, last_used_at=datetime.now(UTC) - timedelta(hours=1))
     faults = Faults(site, lost)
     faults.arm(3)
     with site.statements() as statements:
@@ -282,11 +317,17 @@ def test_where_the_database_fails_it_is_not_asked_to_write_the_time_of_the_last_
     assert statements[-1].startswith("UPDATE users")
 
 
-def test_a_view_that_has_written_something_may_ask_who_is_there(database: str, new_site: NewSite) -> None:
+def test_a_view_that_has_written_something_may_ask_who_is_there(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(
         database,
         login_model=define_login,
-        config={"SQLALCHEMY_ENGINE_OPTIONS": {"connect_args": {"timeout": 0}} if "sqlite" in database else {}},
+        config={
+            "SQLALCHEMY_ENGINE_OPTIONS": {"connect_args": {"timeout": 0}}
+            if "sqlite" in database
+            else {}
+        },
     )
 
     @site.app.post("/visit")
@@ -299,7 +340,7 @@ def test_a_view_that_has_written_something_may_ask_who_is_there(database: str, n
     user = account(site)
     client = log_in(site)
     (row,) = logins(site)
-    change_login(site, row, last_used_at=datetime.now(timezone.utc) - timedelta(hours=1))
+    change_login(site, row, last_used_at=datetime.now(UTC) - timedelta(hours=1))
     assert client.post("/visit").text == str(user.id)
     assert site.user(username="alice").first_name == "visited"
 
@@ -316,12 +357,24 @@ def test_one_ends_one_s_own_logins_one_by_one(peopled: Site) -> None:
     )
     current = next(each["id"] for each in listed(client) if each["current"])
     others = next(each["id"] for each in listed(other) if each["current"])
-    tokens = next(each["id"] for each in listed(peopled.app.test_client(), headers=bearer(token)) if each["current"])
+    tokens = next(
+        each["id"]
+        for each in listed(peopled.app.test_client(), headers=bearer(token))
+        if each["current"]
+    )
     reply = client.delete(f"/accounts/logins/{others}/")
     assert (reply.status_code, reply.get_data()) == (204, b"")
-    assert [knows(peopled, client), knows(peopled, other), accepts(peopled, token)] == [True, False, True]
+    assert [knows(peopled, client), knows(peopled, other), accepts(peopled, token)] == [
+        True,
+        False,
+        True,
+    ]
     assert client.delete(f"/accounts/logins/{tokens}").status_code == 204
-    assert [knows(peopled, client), accepts(peopled, token), knows(peopled, bob)] == [True, False, True]
+    assert [knows(peopled, client), accepts(peopled, token), knows(peopled, bob)] == [
+        True,
+        False,
+        True,
+    ]
     assert client.delete(f"/accounts/logins/{current}/").status_code == 204
     assert [knows(peopled, client), knows(peopled, bob)] == [False, True]
 
@@ -338,13 +391,17 @@ def test_nobody_ends_the_logins_of_others(peopled: Site) -> None:
 def define_login_with_text_id(db: SQLAlchemy) -> type[Any]:
     class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
         __tablename__ = "logins"
-        id: Mapped[str] = mapped_column(String(36), primary_key=True, default=lambda: str(uuid.uuid4()))  # type: ignore[assignment]
+        id: Mapped[str] = mapped_column(
+            String(36), primary_key=True, default=lambda: str(uuid.uuid4())
+        )  # type: ignore[assignment]
 
     return Login
 
 
 @each_row("text", ["%00", "a%00b", "%ED%A0%80", "x" * 256, "é", "%F0%9F%91%AA"])
-def test_there_is_no_login_of_the_text_where_they_have_texts(text: str, database: str, new_site: NewSite) -> None:
+def test_there_is_no_login_of_the_text_where_they_have_texts(
+    text: str, database: str, new_site: NewSite
+) -> None:
     site = new_site(database, login_model=define_login_with_text_id)
     account(site)
     client = log_in(site)
@@ -353,8 +410,35 @@ def test_there_is_no_login_of_the_text_where_they_have_texts(text: str, database
     assert client.delete(f"/accounts/logins/{listed(client)[0]['id']}/").status_code == 204
 
 
-SILLY = ["0", "-1", "4711", str(2**31), str(2**63 - 1), str(2**63), str(10**30), "1" * 300, "abc", "1.9", "1e0", "0x1"]
-SILLY += ["１", "true", "%00", "1%00", "%20", "1%20", "+1", "%F0%9F%91%AA", "%ff", "'", "..%2f1", "*", "null"]
+SILLY = [
+    "0",
+    "-1",
+    "4711",
+    str(2**31),
+    str(2**63 - 1),
+    str(2**63),
+    str(10**30),
+    "1" * 300,
+    "abc",
+    "1.9",
+    "1e0",
+    "0x1",
+]
+SILLY += [
+    "１",
+    "true",
+    "%00",
+    "1%00",
+    "%20",
+    "1%20",
+    "+1",
+    "%F0%9F%91%AA",
+    "%ff",
+    "'",
+    "..%2f1",
+    "*",
+    "null",
+]
 
 
 @each_row("number", SILLY, ids=lambda number: repr(number[:20]))
@@ -374,7 +458,9 @@ def test_a_login_that_was_ended_already_is_not_there(alone: Site) -> None:
     assert client.delete(f"/accounts/logins/{other}/").status_code == 404
 
 
-@each_row(("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("DELETE", "logins/abc/")])
+@each_row(
+    ("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("DELETE", "logins/abc/")]
+)
 def test_who_is_not_logged_in_sees_and_ends_nothing(alone: Site, method: str, path: str) -> None:
     log_in(alone)
     reply = alone.app.test_client().open(f"/accounts/{path}", method=method)
@@ -401,7 +487,9 @@ def test_other_methods_are_refused(alone: Site, method: str, path: str, allowed:
 
 @each_row(("method", "path"), [("GET", "logins/"), ("DELETE", "logins/1/"), ("POST", "logins/")])
 @each_row("known", [True, False], ids=["somebody", "nobody"])
-def test_there_is_no_such_endpoint_without_a_login_model(site: Site, method: str, path: str, known: bool) -> None:
+def test_there_is_no_such_endpoint_without_a_login_model(
+    site: Site, method: str, path: str, known: bool
+) -> None:
     account(site)
     client = log_in(site) if known else site.app.test_client()
     assert client.open(f"/accounts/{path}", method=method).status_code == 404
@@ -410,7 +498,9 @@ def test_there_is_no_such_endpoint_without_a_login_model(site: Site, method: str
 # The model
 
 
-def test_a_user_with_logins_behind_a_foreign_key_can_be_deleted(database: str, new_site: NewSite) -> None:
+def test_a_user_with_logins_behind_a_foreign_key_can_be_deleted(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, login_model=define_login_with_foreign_key, **TOKENS)
     account(site)
     client = log_in(site)

@@ -1,9 +1,10 @@
-"""Limit how many SQL statements a login and a logged-in user take, and compare known with unknown accounts."""
+"""Limit how many SQL statements a login and a logged-in user take, and compare known with unknown
+accounts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,7 +32,9 @@ def how(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def peopled(database: str, new_site: NewSite, how: str) -> Site:
-    site = new_site(database, login_model=define_login if how == WITH else None, LOGIN_RETRIEVE_TOKEN=True)
+    site = new_site(
+        database, login_model=define_login if how == WITH else None, LOGIN_RETRIEVE_TOKEN=True
+    )
     for name in ("alice", "banned", "pending"):
         user = account(site, name, verified=name != "pending")
         if name == "banned":
@@ -63,7 +66,9 @@ def test_a_login_that_is_refused_takes_at_most_one_and_the_same_for_a_known_and_
     assert statements == []
 
 
-def test_the_login_of_a_suspended_account_takes_no_more_than_another_with_a_wrong_password(peopled: Site) -> None:
+def test_the_login_of_a_suspended_account_takes_no_more_than_another_with_a_wrong_password(
+    peopled: Site,
+) -> None:
     with peopled.statements() as statements:
         assert peopled.post("login", {"login": "banned", "password": PASSWORD}).status_code == 400
     with peopled.statements() as of_another:
@@ -73,7 +78,10 @@ def test_the_login_of_a_suspended_account_takes_no_more_than_another_with_a_wron
 
 
 def test_a_login_that_upgrades_a_hash_takes_at_most_one_more(peopled: Site, how: str) -> None:
-    peopled.change(peopled.user(username="alice"), password_hash=generate_password_hash(PASSWORD, "pbkdf2:sha256:1000"))
+    peopled.change(
+        peopled.user(username="alice"),
+        password_hash=generate_password_hash(PASSWORD, "pbkdf2:sha256:1000"),
+    )
     with peopled.statements() as statements:
         log_in(peopled)
     assert len(statements) <= {WITHOUT: 3, WITH: 5}[how]
@@ -81,7 +89,9 @@ def test_a_login_that_upgrades_a_hash_takes_at_most_one_more(peopled: Site, how:
 
 @each_row("by", ["session", "token"])
 def test_a_profile_takes_at_most(peopled: Site, how: str, by: str) -> None:
-    options: dict[str, Any] = {"client": log_in(peopled)} if by == "session" else {"headers": bearer(token_of(peopled))}
+    options: dict[str, Any] = (
+        {"client": log_in(peopled)} if by == "session" else {"headers": bearer(token_of(peopled))}
+    )
     with peopled.statements() as statements:
         assert profile(peopled, **options).status_code == 200
     assert len(statements) <= {WITHOUT: 1, WITH: 2}[how]
@@ -92,7 +102,7 @@ def test_a_profile_takes_at_most_one_more_once_a_minute(peopled: Site, how: str)
     client = log_in(peopled)
     if how == WITH:
         for row in logins(peopled):
-            change_login(peopled, row, last_used_at=datetime.now(timezone.utc) - timedelta(minutes=2))
+            change_login(peopled, row, last_used_at=datetime.now(UTC) - timedelta(minutes=2))
     with peopled.statements() as statements:
         assert profile(peopled, client).status_code == 200
     assert len(statements) <= {WITHOUT: 1, WITH: 3}[how]
@@ -117,7 +127,9 @@ def test_nobody_takes_none(peopled: Site) -> None:
         pytest.param({"everywhere": True}, {WITHOUT: 2, WITH: 5}, id="everywhere"),
     ],
 )
-def test_a_logout_takes_at_most(peopled: Site, how: str, body: dict[str, bool], most: dict[str, int]) -> None:
+def test_a_logout_takes_at_most(
+    peopled: Site, how: str, body: dict[str, bool], most: dict[str, int]
+) -> None:
     client = log_in(peopled)
     with peopled.statements() as statements:
         assert peopled.post("logout", body, client=client).status_code == 200
@@ -137,10 +149,14 @@ def test_a_list_of_logins_takes_at_most_one_however_long_it_is(peopled: Site, co
 
 @pytest.mark.parametrize("how", [WITH], indirect=True)
 @each_row(("number", "status", "most"), [("4711", 404, 3), ("abc", 404, 2), (None, 204, 3)])
-def test_ending_a_login_takes_at_most(peopled: Site, number: str | None, status: int, most: int) -> None:
+def test_ending_a_login_takes_at_most(
+    peopled: Site, number: str | None, status: int, most: int
+) -> None:
     client = log_in(peopled)
     log_in(peopled)
-    other = next(each["id"] for each in client.get("/accounts/logins/").get_json() if not each["current"])
+    other = next(
+        each["id"] for each in client.get("/accounts/logins/").get_json() if not each["current"]
+    )
     with peopled.statements() as statements:
         assert client.delete(f"/accounts/logins/{number or other}/").status_code == status
     assert len(statements) <= most

@@ -69,7 +69,9 @@ def pending(site: Site, username: str = "pending") -> Any:
 # Ask for the link
 
 
-def test_asking_mails_a_link_to_the_stored_address_and_changes_nothing(database: str, new_site: NewSite) -> None:
+def test_asking_mails_a_link_to_the_stored_address_and_changes_nothing(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     user = member(site)
     before = row(site, username="alice")
@@ -80,18 +82,24 @@ def test_asking_mails_a_link_to_the_stored_address_and_changes_nothing(database:
     assert url.startswith("https://example.com/reset-password/?user_id=")
     assert set(parameters(url)) == {"user_id", "timestamp", "signature"}
     assert parameters(url)["user_id"] == str(user.id)
-    assert "The link is good for 1 day, and works once." in text_of(site.read())
+    assert "This link expires in 1 day and can be used only once." in text_of(site.read())
     assert mails(site) == [ASKED]
 
 
 @each_row("body", [{"login": "alice"}, {"username": "alice"}, {"login": "ALICE"}], ids=str)
-def test_an_account_is_named_by_login_or_by_the_field_itself(site: Site, body: dict[str, str]) -> None:
+def test_an_account_is_named_by_login_or_by_the_field_itself(
+    site: Site, body: dict[str, str]
+) -> None:
     member(site)
     assert site.post("send-reset-password-link", body).get_json() == SENT
     assert mails(site) == [ASKED]
 
 
-@each_row("dispatcher", ["background", "inline"], ids=["mail in the background", "mail within the request"])
+@each_row(
+    "dispatcher",
+    ["background", "inline"],
+    ids=["mail in the background", "mail within the request"],
+)
 @each_row("server", ["works", "fails"], ids=["a mail server that works", "one that fails"])
 def test_the_answer_is_the_same_to_the_byte_whoever_is_meant(
     database: str, new_site: NewSite, monkeypatch: pytest.MonkeyPatch, dispatcher: str, server: str
@@ -107,8 +115,22 @@ def test_the_answer_is_the_same_to_the_byte_whoever_is_meant(
     site.change(member(site, "suspended"), is_active=False)
     if server == "fails":
         monkeypatch.setattr(site.app.extensions["registration"].mailer, "send", _no_mail)
-    names = ["alice", "pending", "suspended", "nomail", "nobody", "a b", "x" * 5000, "", "alice'--", "%", "\\"]
-    requests = {name: partial(site.post, "send-reset-password-link", {"login": name}) for name in names}
+    names = [
+        "alice",
+        "pending",
+        "suspended",
+        "nomail",
+        "nobody",
+        "a b",
+        "x" * 5000,
+        "",
+        "alice'--",
+        "%",
+        "\\",
+    ]
+    requests = {
+        name: partial(site.post, "send-reset-password-link", {"login": name}) for name in names
+    }
     site.assert_uniform_answers(**requests)
     assert requests["nobody"]().status_code == 200
     reached = {"alice@example.com", "pending@example.com"} if server == "works" else set()
@@ -123,7 +145,9 @@ def _no_mail(*_: Any, **__: Any) -> None:
     ("name", "found"),
     [("alice", True), ("pending", True), ("suspended", False), ("nobody", False)],
 )
-def test_a_site_may_tell_strangers_who_has_an_account(new_site: NewSite, name: str, found: bool) -> None:
+def test_a_site_may_tell_strangers_who_has_an_account(
+    new_site: NewSite, name: str, found: bool
+) -> None:
     site = new_site(RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND=True)
     member(site)
     pending(site)
@@ -138,13 +162,19 @@ def test_a_site_may_tell_strangers_who_has_an_account(new_site: NewSite, name: s
     ("body", "complaints"),
     [
         pytest.param({}, {"login": ["This field is required."]}, id="nothing"),
-        pytest.param({"email": "alice@example.com"}, {"login": ["This field is required."]}, id="an address"),
+        pytest.param(
+            {"email": "alice@example.com"}, {"login": ["This field is required."]}, id="an address"
+        ),
         pytest.param({"login": None}, {"login": ["This field may not be null."]}, id="null"),
         pytest.param({"login": ["alice"]}, {"login": ["Not a valid string."]}, id="a list"),
-        pytest.param({"login": "a\0"}, {"login": ["This text contains unsupported characters."]}, id="a NUL"),
+        pytest.param(
+            {"login": "a\0"}, {"login": ["This text contains unsupported characters."]}, id="a NUL"
+        ),
     ],
 )
-def test_a_body_that_names_nobody_is_told_so(site: Site, body: dict[str, Any], complaints: dict[str, Any]) -> None:
+def test_a_body_that_names_nobody_is_told_so(
+    site: Site, body: dict[str, Any], complaints: dict[str, Any]
+) -> None:
     member(site)
     reply = site.post("send-reset-password-link", body)
     assert (reply.status_code, reply.get_json()) == (400, complaints)
@@ -173,8 +203,19 @@ def test_an_account_may_be_named_by_its_address_where_a_setting_says_so(
 
 
 VARIANTS = ["Mike@Example.com", "MIKE@EXAMPLE.COM"]
-OTHERS = ["mıke@example.com", "míke@example.com", "mike@example.com ", "mike@example.com\u200b", "mike @example.com"]
-OTHERS += ["mike@exаmple.com", "ｍike@example.com", "mike@example.com.evil.org", "mike@example.com,eve@example.com"]
+OTHERS = [
+    "mıke@example.com",
+    "míke@example.com",
+    "mike@example.com ",
+    "mike@example.com\u200b",
+    "mike @example.com",
+]
+OTHERS += [
+    "mike@exаmple.com",
+    "ｍike@example.com",
+    "mike@example.com.evil.org",
+    "mike@example.com,eve@example.com",
+]
 
 
 @pytest.mark.databases
@@ -239,13 +280,20 @@ def test_an_application_may_send_in_its_own_way(new_site: NewSite) -> None:
     member(site)
     assert site.post("send-reset-password-link", {"login": "alice"}).get_json() == SENT
     ((path, name, url, valid_for),) = sent
-    assert (path, name, valid_for, site.outbox) == ("/accounts/send-reset-password-link/", "alice", "1 day", [])
+    assert (path, name, valid_for, site.outbox) == (
+        "/accounts/send-reset-password-link/",
+        "alice",
+        "1 day",
+        [],
+    )
     assert reset(site, parameters(url)).get_json() == DONE
 
 
 def test_an_application_may_have_its_own_templates(new_site: NewSite, tmp_path: Any) -> None:
     (tmp_path / "subject.txt").write_text("A new one for {{ user.username }}")
-    (tmp_path / "body.txt").write_text("{{ email }} {{ valid_for }} {{ site_name }}\n{{ verification_url }}\n")
+    (tmp_path / "body.txt").write_text(
+        "{{ email }} {{ valid_for }} {{ site_name }}\n{{ verification_url }}\n"
+    )
     site = new_site(
         template_folder=str(tmp_path),
         RESET_PASSWORD_VERIFICATION_EMAIL_TEMPLATES={"subject": "subject.txt", "body": "body.txt"},
@@ -256,7 +304,9 @@ def test_an_application_may_have_its_own_templates(new_site: NewSite, tmp_path: 
     site.post("send-reset-password-link", {"login": "alice"})
     mail = site.read()
     assert mail["Subject"] == "A new one for alice"
-    assert text_of(mail).startswith("alice@example.com 1 hour The Site\nhttps://example.com/reset-password/?user_id=")
+    assert text_of(mail).startswith(
+        "alice@example.com 1 hour The Site\nhttps://example.com/reset-password/?user_id="
+    )
     assert mail.get_body(("html",)) is None
 
 
@@ -277,7 +327,9 @@ def test_no_header_reaches_the_link(site: Site, header: dict[str, str]) -> None:
     assert "https://example.com/reset-password/?user_id=" in text_of(site.read())
 
 
-@each_row("before", ["resend-verification", "register", "register-email", "send-reset-password-link"])
+@each_row(
+    "before", ["resend-verification", "register", "register-email", "send-reset-password-link"]
+)
 def test_within_a_minute_of_another_mail_to_that_address_it_is_silent_and_answers_alike(
     site: Site, clock: Clock, before: str
 ) -> None:
@@ -302,7 +354,9 @@ def test_within_a_minute_of_another_mail_to_that_address_it_is_silent_and_answer
     assert len(site.outbox) == mailed + 2
 
 
-def test_a_mail_that_failed_is_no_reason_to_be_silent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mail_that_failed_is_no_reason_to_be_silent(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     member(site)
     monkeypatch.setattr(site.app.extensions["registration"].mailer, "send", _no_mail)
     assert site.post("send-reset-password-link", {"login": "alice"}).get_json() == SENT
@@ -323,13 +377,17 @@ def test_a_flow_that_is_switched_off_is_not_there(new_site: NewSite, endpoint: s
 # Set the new password
 
 
-def test_the_link_sets_the_password_tells_the_owner_and_announces_it(database: str, new_site: NewSite) -> None:
+def test_the_link_sets_the_password_tells_the_owner_and_announces_it(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     member(site)
     link = ask_reset(site)
     site.outbox.clear()
     before = row(site, username="alice")
-    with site.hears(user_reset_password, user_changed_password, user_activated, user_logged_in) as heard:
+    with site.hears(
+        user_reset_password, user_changed_password, user_activated, user_logged_in
+    ) as heard:
         reply = reset(site, link)
     assert (reply.status_code, reply.get_json()) == (200, DONE)
     assert "Set-Cookie" not in reply.headers  # nobody is logged in by it
@@ -349,8 +407,14 @@ def test_whether_it_is_typed_twice_is_a_setting(new_site: NewSite, confirm: bool
     if confirm:
         assert reset(site, link).get_json() == {"password_confirm": ["This field is required."]}
         reply = reset(site, link, password_confirm="another")
-        assert (reply.status_code, reply.get_json()) == (400, {"password_confirm": ["The two passwords do not match."]})
-        assert reset(site, {"signature": "forged", **link, "timestamp": "1"}).get_json() == LINK_INVALID
+        assert (reply.status_code, reply.get_json()) == (
+            400,
+            {"password_confirm": ["The two passwords do not match."]},
+        )
+        assert (
+            reset(site, {"signature": "forged", **link, "timestamp": "1"}).get_json()
+            == LINK_INVALID
+        )
         link["password_confirm"] = OTHER_PASSWORD
     assert reset(site, link).get_json() == DONE
 
@@ -359,7 +423,10 @@ def test_the_parameters_may_come_as_numbers(site: Site) -> None:
     member(site)
     link = ask_reset(site)
     assert (
-        reset(site, {**link, "user_id": int(link["user_id"]), "timestamp": int(link["timestamp"])}).get_json() == DONE
+        reset(
+            site, {**link, "user_id": int(link["user_id"]), "timestamp": int(link["timestamp"])}
+        ).get_json()
+        == DONE
     )
 
 
@@ -395,20 +462,29 @@ def test_no_password_shows_anything_until_the_link_has_proved_itself(
     member(site)
     link = ask_reset(site)
     unlike_any = forged(site, "reset-password", password=OTHER_PASSWORD)
-    for bad in ({"signature": "forged"}, {"user_id": "4711"}, {"timestamp": str(int(link["timestamp"]) + 1)}):
+    for bad in (
+        {"signature": "forged"},
+        {"user_id": "4711"},
+        {"timestamp": str(int(link["timestamp"]) + 1)},
+    ):
         assert whole(site.post("reset-password", {**link, **bad, **body})) == unlike_any
     twice = {"password_confirm": body["password"]} if "password" in body else {}
     reply = site.post("reset-password", {**link, **twice, **body})
     assert reply.status_code == 400
     assert "password" in reply.get_json()
-    assert reset(site, link, password_confirm=OTHER_PASSWORD).get_json() == DONE  # the link is still good
+    assert (
+        reset(site, link, password_confirm=OTHER_PASSWORD).get_json() == DONE
+    )  # the link is still good
 
 
 @each_row("name", ["user_id", "timestamp", "signature"])
 def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, name: str) -> None:
     member(site)
     link = ask_reset(site)
-    before, expected = row(site, username="alice"), forged(site, "reset-password", password=OTHER_PASSWORD)
+    before, expected = (
+        row(site, username="alice"),
+        forged(site, "reset-password", password=OTHER_PASSWORD),
+    )
     data = link[name].encode()
     for position in range(len(data) * 8):
         flipped = bytearray(data)
@@ -417,7 +493,13 @@ def test_any_flipped_bit_of_any_parameter_is_a_forged_link(site: Site, name: str
             continue  # no JSON
         reply = reset(site, {**link, name: flipped.decode()})
         assert (position, whole(reply)) == (position, expected)
-    for longer in (link[name] + "0", "0" + link[name], " " + link[name], link[name] + "\n", link[name].upper() + "="):
+    for longer in (
+        link[name] + "0",
+        "0" + link[name],
+        " " + link[name],
+        link[name] + "\n",
+        link[name].upper() + "=",
+    ):
         assert whole(reset(site, {**link, name: longer})) == expected
     assert row(site, username="alice") == before
     assert reset(site, link).get_json() == DONE
@@ -449,7 +531,9 @@ def test_of_fifty_uses_at_once_one_works_and_the_others_are_forged_links(
     site.outbox.clear()
     expected = forged(site, "reset-password", password=OTHER_PASSWORD)
     with site.hears(user_reset_password) as heard:
-        replies = at_once(lambda number: reset(site, link, f"the password of number {number}, and no other"))
+        replies = at_once(
+            lambda number: reset(site, link, f"the password of number {number}, and no other")
+        )
     (winner,) = [number for number in range(THREADS) if has_password(site, _password_of(number))]
     assert Counter(reply.status_code for reply in replies) == {200: 1, 400: THREADS - 1}
     assert {str(whole(reply)) for reply in replies if reply.status_code == 400} == {str(expected)}
@@ -472,7 +556,9 @@ def test_of_two_links_only_the_first_that_is_used_works(site: Site, clock: Clock
     assert reset(site, second).get_json() == LINK_INVALID
 
 
-def test_a_setting_lets_a_link_be_used_again(database: str, new_site: NewSite, clock: Clock) -> None:
+def test_a_setting_lets_a_link_be_used_again(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
     site = new_site(database, RESET_PASSWORD_VERIFICATION_ONE_TIME_USE=False)
     member(site)
     link = ask_reset(site)
@@ -499,7 +585,9 @@ def test_a_link_of_either_setting_is_none_of_the_other(new_site: NewSite) -> Non
     strict = new_site()
     for each in (site, strict):
         member(each, security_stamp="a" * 32)
-    strict.change(strict.user(username="alice"), password_hash=site.user(username="alice").password_hash)
+    strict.change(
+        strict.user(username="alice"), password_hash=site.user(username="alice").password_hash
+    )
     assert reset(strict, ask_reset(site)).get_json() == LINK_INVALID
     assert reset(site, ask_reset(strict)).get_json() == LINK_INVALID
 
@@ -518,7 +606,9 @@ def test_a_link_of_either_setting_is_none_of_the_other(new_site: NewSite) -> Non
         pytest.param(10**9, LINK_EXPIRED, id="years later"),
     ],
 )
-def test_a_link_is_good_for_a_day_to_the_second(site: Site, clock: Clock, seconds: int, answer: dict[str, str]) -> None:
+def test_a_link_is_good_for_a_day_to_the_second(
+    site: Site, clock: Clock, seconds: int, answer: dict[str, str]
+) -> None:
     member(site)
     link = ask_reset(site)
     clock.advance(seconds)
@@ -530,7 +620,7 @@ def test_a_period_of_ones_own(new_site: NewSite, clock: Clock) -> None:
     site = new_site(RESET_PASSWORD_VERIFICATION_PERIOD=90)
     member(site)
     link = ask_reset(site)
-    assert "The link is good for 90 seconds" in text_of(site.read())
+    assert "This link expires in 90 seconds" in text_of(site.read())
     clock.advance(91)
     assert reset(site, link).get_json() == LINK_EXPIRED
     clock.advance(-1)
@@ -569,23 +659,33 @@ def test_a_suspended_account_is_not_reset(database: str, new_site: NewSite) -> N
     user = member(site)
     link = ask_reset(site)
     site.change(user, is_active=False)
-    before, expected = row(site, username="alice"), forged(site, "reset-password", password=OTHER_PASSWORD)
+    before, expected = (
+        row(site, username="alice"),
+        forged(site, "reset-password", password=OTHER_PASSWORD),
+    )
     assert whole(reset(site, link)) == expected
     assert whole(reset(site, link, "short")) == expected
     assert row(site, username="alice") == before
 
 
-def test_no_link_of_before_works_when_a_suspension_is_lifted(database: str, new_site: NewSite) -> None:
+def test_no_link_of_before_works_when_a_suspension_is_lifted(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     user = member(site)
     client = log_in(site)
     move, reset = ask_move(site, client, "new@example.com"), ask_reset(site)
     site.change(user, is_active=False)
     site.change(user, is_active=True)
-    assert whole(site.post("reset-password", {**reset, "password": OTHER_PASSWORD})) == forged(site, "reset-password")
+    assert whole(site.post("reset-password", {**reset, "password": OTHER_PASSWORD})) == forged(
+        site, "reset-password"
+    )
     assert whole(site.post("verify-email", move)) == forged(site, "verify-email")
     assert has_password(site, PASSWORD)
-    assert site.post("reset-password", {**ask_reset(site), "password": OTHER_PASSWORD}).status_code == 200
+    assert (
+        site.post("reset-password", {**ask_reset(site), "password": OTHER_PASSWORD}).status_code
+        == 200
+    )
 
 
 @each_row("again", [True, False], ids=["a link that works once", "one that may be used again"])
@@ -635,7 +735,9 @@ def test_and_with_nothing_else(site: Site, change: dict[str, Any]) -> None:
 
 @pytest.mark.databases
 @BOTH_KINDS_OF_SESSION
-def test_every_session_and_token_ends(database: str, new_site: NewSite, sessions: dict[str, Any]) -> None:
+def test_every_session_and_token_ends(
+    database: str, new_site: NewSite, sessions: dict[str, Any]
+) -> None:
     site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0, **sessions)
     member(site)
     member(site, "bob")
@@ -682,7 +784,9 @@ def test_with_inline_mail_a_notice_that_fails_leaves_the_link_good(
     assert reset(site, link).get_json() == DONE
 
 
-def test_a_model_without_a_stamp_binds_the_link_to_the_hash(database: str, new_site: NewSite) -> None:
+def test_a_model_without_a_stamp_binds_the_link_to_the_hash(
+    database: str, new_site: NewSite
+) -> None:
     site = new_site(database, define=own_model())
     member(site)
     link, client = ask_reset(site), log_in(site)
@@ -696,7 +800,9 @@ def test_opening_the_link_with_another_method_changes_nothing(site: Site, method
     member(site)
     link = ask_reset(site)
     before = row(site, username="alice")
-    reply = site.app.test_client().open("/accounts/reset-password/", method=method, query_string=link)
+    reply = site.app.test_client().open(
+        "/accounts/reset-password/", method=method, query_string=link
+    )
     assert reply.status_code == 405
     assert row(site, username="alice") == before
     assert reset(site, link).get_json() == DONE
@@ -757,7 +863,9 @@ def test_opening_the_link_with_another_method_changes_nothing(site: Site, method
         ),
     ],
 )
-def test_is_a_configuration_problem_with_a_cure(new_site: NewSite, settings: dict[str, Any], setting: str) -> None:
+def test_is_a_configuration_problem_with_a_cure(
+    new_site: NewSite, settings: dict[str, Any], setting: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         new_site(**settings)
     assert [problem.setting for problem in caught.value.problems] == [setting]

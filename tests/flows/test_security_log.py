@@ -1,4 +1,5 @@
-"""What the security log says of an account's life; that it tells no secret, `test_life.py` looks at."""
+"""What the security log says of an account's life; that it tells no secret, `test_life.py` looks
+at."""
 
 from __future__ import annotations
 
@@ -37,7 +38,10 @@ def events(log: Log) -> list[dict[str, Any]]:
     """What was recorded, in its order: event, account and details; the log is empty afterwards."""
     told = [json.loads(entry.getMessage()) for entry in log]
     log.clear()
-    return [{key: each[key] for key in each if key not in ("client", "method", "endpoint")} for each in told]
+    return [
+        {key: each[key] for key in each if key not in ("client", "method", "endpoint")}
+        for each in told
+    ]
 
 
 def named(name: str, user_id: str | None = "1", **details: Any) -> dict[str, Any]:
@@ -91,7 +95,9 @@ def test_whoever_asks_for_a_mail_is_recorded_whether_or_not_there_is_such_an_acc
             assert events(security_log) == [named(name, user_id)]
 
 
-def test_logins_succeed_and_fail_for_a_reason_that_the_client_is_not_told(site: Site, security_log: Log) -> None:
+def test_logins_succeed_and_fail_for_a_reason_that_the_client_is_not_told(
+    site: Site, security_log: Log
+) -> None:
     member(site)
     member(site, "bob", is_active=False)
     member(site, "carol", verified=False)
@@ -121,7 +127,10 @@ def test_an_account_that_changes_during_a_login_is_told(
         return verify(self, *args)
 
     monkeypatch.setattr(type(passwords), "verify", suspend)
-    assert site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["code"] == "login-invalid"
+    assert (
+        site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["code"]
+        == "login-invalid"
+    )
     assert [each["event"] for each in events(security_log)] == ["authn_login_fail"]
 
 
@@ -162,7 +171,9 @@ def test_a_login_that_is_a_row_is_revoked(new_site: NewSite, security_log: Log) 
     member(site)
     client, other = log_in(site), log_in(site)
     security_log.clear()
-    mine, *_ = (login for login in client.get("/accounts/logins/").get_json() if not login["current"])
+    mine, *_ = (
+        login for login in client.get("/accounts/logins/").get_json() if not login["current"]
+    )
     assert client.delete(f"/accounts/logins/{mine['id']}/").status_code == 204
     assert events(security_log) == [named("authn_token_revoked", login=str(mine["id"]))]
     assert not knows(site, other)
@@ -171,7 +182,9 @@ def test_a_login_that_is_a_row_is_revoked(new_site: NewSite, security_log: Log) 
     assert events(security_log) == []
 
 
-def test_a_token_that_is_no_good_is_told_unless_the_application_takes_it(site: Site, security_log: Log) -> None:
+def test_a_token_that_is_no_good_is_told_unless_the_application_takes_it(
+    site: Site, security_log: Log
+) -> None:
     user = member(site)
     manager = flask_login.LoginManager(site.app)
 
@@ -187,7 +200,9 @@ def test_a_token_that_is_no_good_is_told_unless_the_application_takes_it(site: S
     assert events(security_log) == [named("authn_token_refused", None)]
 
 
-def test_a_token_of_a_suspended_account_is_told_with_whose_it_was(new_site: NewSite, security_log: Log) -> None:
+def test_a_token_of_a_suspended_account_is_told_with_whose_it_was(
+    new_site: NewSite, security_log: Log
+) -> None:
     site = new_site(LOGIN_RETRIEVE_TOKEN=True)
     user = member(site)
     token = token_for(site)
@@ -254,14 +269,22 @@ def test_a_profile_changes_and_the_account_is_deleted(site: Site, security_log: 
 # Refused
 
 
-def test_a_refused_link_is_told_with_its_kind_and_whom_it_names(site: Site, security_log: Log, clock: Clock) -> None:
+def test_a_refused_link_is_told_with_its_kind_and_whom_it_names(
+    site: Site, security_log: Log, clock: Clock
+) -> None:
     member(site)
     link = ask_reset(site)
     security_log.clear()
-    for change, user_id in (({"signature": "x"}, "1"), ({"user_id": "4711"}, None), ({"user_id": [1]}, None)):
+    for change, user_id in (
+        ({"signature": "x"}, None),
+        ({"user_id": "4711"}, None),
+        ({"user_id": [1]}, None),
+    ):
         site.post("reset-password", {**link, "password": OTHER_PASSWORD, **change})
         assert security_log[0].__dict__["endpoint"] == "registration.reset_password"
-        assert events(security_log) == [named("authn_link_refused", user_id, code="signature-invalid")]
+        assert events(security_log) == [
+            named("authn_link_refused", user_id, code="signature-invalid")
+        ]
     clock.advance(timedelta(days=2).total_seconds())
     site.post("reset-password", {**link, "password": OTHER_PASSWORD})
     assert events(security_log) == [named("authn_link_refused", code="signature-expired")]
@@ -306,7 +329,9 @@ def test_a_database_that_is_gone_is_told(site: Site, security_log: Log) -> None:
         assert site.post("login", {"login": "alice", "password": PASSWORD}).status_code == 503
     finally:
         event.remove(engine, "before_cursor_execute", gone)
-    assert events(security_log) == [named("sys_database_unavailable", None, error="OperationalError")]
+    assert events(security_log) == [
+        named("sys_database_unavailable", None, error="OperationalError")
+    ]
 
 
 def define_numbered(db: SQLAlchemy) -> type[Any]:
@@ -333,7 +358,11 @@ def test_a_database_that_goes_after_the_commit_costs_the_record_its_account_and_
         engine, session = site.db.engine, site.db.session
     event.listen(session, "after_commit", go)
     try:
-        body = {"old_password": PASSWORD, "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+        body = {
+            "old_password": PASSWORD,
+            "password": OTHER_PASSWORD,
+            "password_confirm": OTHER_PASSWORD,
+        }
         site.app.config["REGISTRATION_PASSWORD_NOTICE_ENABLED"] = False
         assert site.post("change-password", body, client=client).status_code == 200
     finally:
@@ -355,7 +384,10 @@ def test_a_handler_that_raises_breaks_no_reply(
         assert site.register().status_code == 201
         assert site.verify().status_code == 200
         log_in(site)
-        assert site.post("login", {"login": "alice", "password": "x"}).get_json()["code"] == "login-invalid"
+        assert (
+            site.post("login", {"login": "alice", "password": "x"}).get_json()["code"]
+            == "login-invalid"
+        )
     finally:
         logger.removeHandler(handler)
     assert capsys.readouterr().err.count("the disk is full") >= 4
@@ -372,7 +404,11 @@ def test_no_statement_is_executed_for_it(new_site: NewSite, security_log: Log) -
             site.register()
             site.verify()
             client = log_in(site)
-            site.post("change-password", {"old_password": "x", "password": "x", "password_confirm": "x"}, client=client)
+            site.post(
+                "change-password",
+                {"old_password": "x", "password": "x", "password_confirm": "x"},
+                client=client,
+            )
             site.verify(signature="x")
             ask_move(site, client, "new@example.com")
             client.patch("/accounts/profile/", json={"first_name": "A"})
@@ -395,7 +431,12 @@ def test_a_flow_of_one_s_own_that_announces_is_recorded_even_where_nobody_listen
 
 def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
     """Those of the throttles and of the commands have tests of their own."""
-    elsewhere = {"excess_rate_limit_exceeded", "sys_throttle_store_down", "user_suspended", "user_resumed"}
+    elsewhere = {
+        "excess_rate_limit_exceeded",
+        "sys_throttle_store_down",
+        "user_suspended",
+        "user_resumed",
+    }
     text = Path(__file__).read_text("utf-8")
     assert {each.name for each in EVENTS_IN_ORDER if f'"{each.name}"' not in text} <= elsewhere
 

@@ -110,7 +110,9 @@ def open_page(site: Site, endpoint: str, link: dict[str, str]) -> Any:
 def press(site: Site, form: Form, headers: dict[str, str] | None = None, **more: str) -> Any:
     """Press the button; passwords are typed where there are some."""
     typed = dict.fromkeys(form.passwords, OTHER_PASSWORD)
-    return site.app.test_client().post(form.action, data={**form.fields, **typed, **more}, headers=headers)
+    return site.app.test_client().post(
+        form.action, data={**form.fields, **typed, **more}, headers=headers
+    )
 
 
 def has_worked(site: Site, endpoint: str) -> bool:
@@ -129,10 +131,17 @@ def test_opening_a_page_shows_one_button_and_changes_nothing(pages: Site, endpoi
         reply = open_page(pages, endpoint, link)
         head = pages.app.test_client().head(f"/accounts/{endpoint}/", query_string=link)
     form = Form(reply.get_data(as_text=True))
-    assert (reply.status_code, reply.mimetype, head.status_code, head.get_data()) == (200, "text/html", 200, b"")
+    assert (reply.status_code, reply.mimetype, head.status_code, head.get_data()) == (
+        200,
+        "text/html",
+        200,
+        b"",
+    )
     assert (form.forms, form.buttons, form.method) == (1, 1, "post")
     assert (form.action, form.fields) == (f"/accounts/{endpoint}/confirm/", link)
-    assert form.passwords == (["password", "password_confirm"] if endpoint == "reset-password" else [])
+    assert form.passwords == (
+        ["password", "password_confirm"] if endpoint == "reset-password" else []
+    )
     assert statements == []
     assert [row(pages, id=user.id) for user in pages.users()] == before
     assert not has_worked(pages, endpoint)
@@ -164,12 +173,18 @@ def test_the_button_leads_to_the_success_url_and_a_used_link_to_the_failure_url(
     form = Form(open_page(site, endpoint, link_to(site, endpoint)).get_data(as_text=True))
     journey = endpoint.replace("-", "_")
     reply = press(site, form)
-    assert (reply.status_code, reply.headers["Location"]) == (302, f"https://example.com/{journey}/success")
+    assert (reply.status_code, reply.headers["Location"]) == (
+        302,
+        f"https://example.com/{journey}/success",
+    )
     assert has_worked(site, endpoint)
     before = row(site, username="alice")
     reply = press(site, form)
     if endpoint != "verify-registration":  # where opening it again is a calm 200
-        assert (reply.status_code, reply.headers["Location"]) == (302, f"https://example.com/{journey}/failure")
+        assert (reply.status_code, reply.headers["Location"]) == (
+            302,
+            f"https://example.com/{journey}/failure",
+        )
     assert row(site, username="alice") == before
 
 
@@ -199,7 +214,10 @@ def test_a_bad_link_leads_to_the_failure_url_or_says_so(
     form = Form(reply.get_data(as_text=True))
     words = {"forged": "This link is not valid.", "expired": "This link has expired."}
     assert (reply.status_code, reply.mimetype, form.forms) == (400, "text/html", 0)
-    assert words.get(bad, "This link is incomplete. Copy the whole link from the e-mail.") in form.words
+    assert (
+        words.get(bad, "This link is incomplete. Copy the whole link from the e-mail.")
+        in form.words
+    )
     assert not has_worked(site, endpoint)
 
 
@@ -221,14 +239,24 @@ def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> 
 @each_row(
     ("typed", "words"),
     [
-        pytest.param({"password_confirm": "another"}, "The two passwords do not match.", id="two that differ"),
+        pytest.param(
+            {"password_confirm": "another"}, "The two passwords do not match.", id="two that differ"
+        ),
         pytest.param(
             {"password": "short", "password_confirm": "short"},
             "Use at least 8 characters.",
             id="a short one",
         ),
-        pytest.param({"password": "password1", "password_confirm": "password1"}, "common", id="one that everybody has"),
-        pytest.param({"password": "", "password_confirm": ""}, "This field may not be blank.", id="an empty one"),
+        pytest.param(
+            {"password": "password1", "password_confirm": "password1"},
+            "common",
+            id="one that everybody has",
+        ),
+        pytest.param(
+            {"password": "", "password_confirm": ""},
+            "This field may not be blank.",
+            id="an empty one",
+        ),
         pytest.param(
             {"password": "x" * 257, "password_confirm": "x" * 257},
             "Use at most 256 characters.",
@@ -252,7 +280,11 @@ def test_a_password_that_will_not_do_is_asked_for_again_and_the_link_is_still_go
     reply = press(site, form, None, **typed)
     again = Form(reply.get_data(as_text=True))
     assert reply.status_code in (200, 400)
-    assert (again.fields, again.passwords, again.action) == (link, ["password", "password_confirm"], form.action)
+    assert (again.fields, again.passwords, again.action) == (
+        link,
+        ["password", "password_confirm"],
+        form.action,
+    )
     assert words in again.words
     for each in typed.values():
         assert each in ("", "short") or each not in reply.get_data(as_text=True)
@@ -283,7 +315,9 @@ OTHER_SITES = [
 
 @each_page
 @each_row("headers", OTHER_SITES, ids=str)
-def test_a_form_of_another_site_is_refused(pages: Site, endpoint: str, headers: dict[str, str]) -> None:
+def test_a_form_of_another_site_is_refused(
+    pages: Site, endpoint: str, headers: dict[str, str]
+) -> None:
     form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
     reply = press(pages, form, headers)
     assert (reply.status_code, reply.mimetype) == (400, "text/html")
@@ -314,7 +348,9 @@ def test_a_form_of_our_own_is_taken(pages: Site, endpoint: str, headers: dict[st
 @each_page
 def test_parameters_are_escaped(pages: Site, endpoint: str) -> None:
     evil = "\"><script>alert(1)</script>'&amp;{{7*7}}"
-    link = dict.fromkeys(("user_id", "email", "timestamp", "signature", "password", "next", "password_confirm"), evil)
+    link = dict.fromkeys(
+        ("user_id", "email", "timestamp", "signature", "password", "next", "password_confirm"), evil
+    )
     reply = open_page(pages, endpoint, link)
     html = reply.get_data(as_text=True)
     form = Form(html)
@@ -326,7 +362,11 @@ def test_parameters_are_escaped(pages: Site, endpoint: str) -> None:
 
 
 def test_an_url_in_the_link_leads_nowhere(pages: Site) -> None:
-    link = {**link_to(pages, "reset-password"), "next": "https://evil.example/", "success_url": "//evil.example/"}
+    link = {
+        **link_to(pages, "reset-password"),
+        "next": "https://evil.example/",
+        "success_url": "//evil.example/",
+    }
     reply = open_page(pages, "reset-password", link)
     assert "evil" not in reply.get_data(as_text=True)
     reply = press(pages, Form(reply.get_data(as_text=True)), next="https://evil.example/")
@@ -334,10 +374,14 @@ def test_an_url_in_the_link_leads_nowhere(pages: Site) -> None:
 
 
 @each_page
-def test_the_json_endpoint_at_the_same_path_works_and_refuses_forms(pages: Site, endpoint: str) -> None:
+def test_the_json_endpoint_at_the_same_path_works_and_refuses_forms(
+    pages: Site, endpoint: str
+) -> None:
     link = {**link_to(pages, endpoint), "password": OTHER_PASSWORD}
     for content_type in ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"):
-        reply = pages.app.test_client().post(f"/accounts/{endpoint}/", data=link, content_type=content_type)
+        reply = pages.app.test_client().post(
+            f"/accounts/{endpoint}/", data=link, content_type=content_type
+        )
         assert (reply.status_code, reply.get_json()["code"]) == (415, "unsupported-media-type")
     assert not has_worked(pages, endpoint)
     assert pages.post(endpoint, {**link, "signature": "forged"}).get_json() == LINK_INVALID
@@ -349,13 +393,22 @@ def test_the_json_endpoint_at_the_same_path_works_and_refuses_forms(pages: Site,
 def test_the_address_that_a_form_went_to_is_a_page_too(pages: Site, endpoint: str) -> None:
     reply = pages.app.test_client().get(f"/accounts/{endpoint}/confirm/")
     assert (reply.status_code, reply.mimetype) == (400, "text/html")
-    assert "This link is incomplete. Copy the whole link from the e-mail." in Form(reply.get_data(as_text=True)).words
+    assert (
+        "This link is incomplete. Copy the whole link from the e-mail."
+        in Form(reply.get_data(as_text=True)).words
+    )
 
 
 @each_page
 def test_the_button_takes_no_json(pages: Site, endpoint: str) -> None:
-    link = {**link_to(pages, endpoint), "password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
-    assert pages.app.test_client().post(f"/accounts/{endpoint}/confirm/", json=link).status_code >= 400
+    link = {
+        **link_to(pages, endpoint),
+        "password": OTHER_PASSWORD,
+        "password_confirm": OTHER_PASSWORD,
+    }
+    assert (
+        pages.app.test_client().post(f"/accounts/{endpoint}/confirm/", json=link).status_code >= 400
+    )
     assert not has_worked(pages, endpoint)
 
 
@@ -403,7 +456,9 @@ def test_the_button_that_takes_a_change_back_does_so_for_our_own_form_only(
     reply = press(pages, form, headers)
     undone = reply.status_code == 200
     assert undone == (not headers)
-    assert pages.user(username="alice").email == ("alice@example.com" if undone else "new@example.com")
+    assert pages.user(username="alice").email == (
+        "alice@example.com" if undone else "new@example.com"
+    )
     assert is_in(client) == (not undone)
     if undone:
         assert press(pages, form).status_code == 400
@@ -411,15 +466,23 @@ def test_the_button_that_takes_a_change_back_does_so_for_our_own_form_only(
 
 def test_an_own_template_may_stand_in_for_the_page(new_site: NewSite, tmp_path: Path) -> None:
     (tmp_path / "registration" / "page").mkdir(parents=True)
-    (tmp_path / "registration" / "page" / "confirm.html").write_text("<h1>Ours: {{ title }} at {{ site_name }}</h1>")
+    (tmp_path / "registration" / "page" / "confirm.html").write_text(
+        "<h1>Ours: {{ title }} at {{ site_name }}</h1>"
+    )
     site = new_site(flows=FLOWS, template_folder=str(tmp_path), SITE_NAME="The Site", **PAGES)
     reply = open_page(site, "verify-email", {})
-    assert reply.get_data(as_text=True) == "<h1>Ours: Confirm your new e-mail address at The Site</h1>"
+    assert (
+        reply.get_data(as_text=True) == "<h1>Ours: Confirm your new e-mail address at The Site</h1>"
+    )
 
 
 @each_row("name", URLS)
-@each_row("url", ["welcome", "example.com/welcome", "javascript:alert(1)", "https://exa mple.com/", ""])
-def test_a_page_that_leads_to_nowhere_is_a_configuration_problem(new_site: NewSite, name: str, url: str) -> None:
+@each_row(
+    "url", ["welcome", "example.com/welcome", "javascript:alert(1)", "https://exa mple.com/", ""]
+)
+def test_a_page_that_leads_to_nowhere_is_a_configuration_problem(
+    new_site: NewSite, name: str, url: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         new_site(flows=FLOWS, **PAGES, **{name: url})
     assert [problem.setting for problem in caught.value.problems] == [f"REGISTRATION_{name}"]
@@ -428,7 +491,9 @@ def test_a_page_that_leads_to_nowhere_is_a_configuration_problem(new_site: NewSi
 def test_a_path_of_the_application_is_where_a_page_may_lead(new_site: NewSite) -> None:
     site = new_site(flows=FLOWS, **PAGES, RESET_PASSWORD_SUCCESS_URL="/welcome?from=mail")
     member(site)
-    form = Form(open_page(site, "reset-password", link_to(site, "reset-password")).get_data(as_text=True))
+    form = Form(
+        open_page(site, "reset-password", link_to(site, "reset-password")).get_data(as_text=True)
+    )
     assert press(site, form).headers["Location"] == "/welcome?from=mail"
 
 
@@ -441,14 +506,18 @@ def browser_page() -> Iterator[Any]:
     path = Path("/usr/bin/chromium")
     if not path.exists():
         pytest.skip("no Chromium here")
-    arguments = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    arguments = (
+        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    )
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=str(path), args=arguments.split())
         yield browser.new_page()
         browser.close()
 
 
-def test_a_real_browser_sends_the_form(new_site: NewSite, sqlite_url: str, browser_page: Any) -> None:
+def test_a_real_browser_sends_the_form(
+    new_site: NewSite, sqlite_url: str, browser_page: Any
+) -> None:
     """What it says of where a form was sent from, the page's own headers decide as well."""
     site = new_site(sqlite_url, flows=FLOWS, **PAGES)
     member(site)
@@ -473,10 +542,19 @@ def test_a_real_browser_sends_the_form(new_site: NewSite, sqlite_url: str, brows
 
 
 @each_row("name", ["verify-registration", "reset-password", "verify-email", "undo-email-change"])
-def test_the_page_of_a_flow_that_the_application_left_out_is_not_there(new_site: NewSite, name: str) -> None:
-    kept = {"verify-registration": "register", "reset-password": "reset_password", "verify-email": "register_email"}
+def test_the_page_of_a_flow_that_the_application_left_out_is_not_there(
+    new_site: NewSite, name: str
+) -> None:
+    kept = {
+        "verify-registration": "register",
+        "reset-password": "reset_password",
+        "verify-email": "register_email",
+    }
     left_out = kept.get(name, "undo_email_change")
     site = new_site(flows=[flow for flow in FLOWS if flow.name != left_out], **PAGES)
     client = site.app.test_client()
-    for reply in (client.get(f"/accounts/{name}/"), client.post(f"/accounts/{name}/confirm/", data={"user_id": "1"})):
+    for reply in (
+        client.get(f"/accounts/{name}/"),
+        client.post(f"/accounts/{name}/confirm/", data={"user_id": "1"}),
+    ):
         assert (reply.status_code, reply.get_json()["code"]) == (404, "not-found")

@@ -1,6 +1,8 @@
-"""Fuzz one target: ``python -m tests.fuzz links -max_total_time=60``; further options are libFuzzer's.
+"""Fuzz one target: ``python -m tests.fuzz links -max_total_time=60``.
 
-Input that breaks something is kept, in a directory whose name is printed last; without any, nothing is left behind.
+Further options are libFuzzer's.
+
+Input that breaks something is kept in a directory whose name is printed last.
 """
 
 from __future__ import annotations
@@ -19,10 +21,16 @@ TARGETS = ("links", "bodies")
 
 def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
-        print(f"usage: python -m tests.fuzz {{{','.join(TARGETS)}}} [-max_total_time=SECONDS] …", file=sys.stderr)
+        print(
+            f"usage: python -m tests.fuzz {{{','.join(TARGETS)}}} [-max_total_time=SECONDS] …",
+            file=sys.stderr,
+        )
         return 2
     if not find_spec("atheris"):
-        print("atheris is not installed: there is no wheel of it for this Python here.", file=sys.stderr)
+        print(
+            "atheris is not installed: there is no wheel of it for this Python here.",
+            file=sys.stderr,
+        )
         return 77  # as automake's tests say that they were skipped
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{sys.argv[1]}-"))
     process = os.fork()
@@ -48,7 +56,12 @@ def fuzz(name: str, folder: Path, options: list[str]) -> None:
     corpus.mkdir()
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    standing = [f"-artifact_prefix={folder}/", "-print_final_stats=1", "-verbosity=0", "-error_exitcode=1"]
+    standing = [
+        f"-artifact_prefix={folder}/",
+        "-print_final_stats=1",
+        "-verbosity=0",
+        "-error_exitcode=1",
+    ]
     atheris.Setup([sys.argv[0], str(corpus), *standing, *options], target.run)
     atheris.Fuzz()
 

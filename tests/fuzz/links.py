@@ -1,4 +1,4 @@
-"""What is signed, read from any bytes: links, sessions and tokens. None opens but one that was given away."""
+"""Links, sessions and tokens, read from any bytes: only those that were issued are valid."""
 
 from __future__ import annotations
 
@@ -24,17 +24,28 @@ from flask_registration.users.stamps import UserSnapshot, stamp_digest
 from ..site import make_site
 
 WEEK = timedelta(days=7)
-STATE = UserSnapshot("alice@example.com", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA", False, True, "0123456789abcdef" * 2)
+STATE = UserSnapshot(
+    "alice@example.com",
+    "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA",
+    False,
+    True,
+    "0123456789abcdefABCDEF~6552a1c0",
+)
 site = make_site()
-user = site.User(id=1, username="alice", email=STATE.email, password_hash=STATE.password_hash, is_active=True)
+user = site.User(
+    id=1, username="alice", email=STATE.email, password_hash=STATE.password_hash, is_active=True
+)
 user.security_stamp = STATE.security_stamp
 logging.getLogger("flask_registration.events").setLevel(logging.CRITICAL)
 
 
 class OneUser:
-    """A store of one user, which need not be asked by way of a database."""
+    """A store of one user, which need not be asked by way of a database; how often it was asked."""
+
+    asked = 0
 
     def get(self, identifier: object) -> Any:
+        self.asked += 1
         return user if str(identifier) == "1" else None
 
     def identifier(self, user: Any) -> str:
@@ -56,17 +67,21 @@ schema, email_schema = LinkSchema(), EmailLinkSchema()
 #: A link of each purpose as it was mailed.
 PURPOSES: list[Purpose] = [VERIFY, RESET, CHANGE_EMAIL, UNDO]
 ABOUT = {CHANGE_EMAIL: "new@example.com", UNDO: "old@example.com"}
-MAILED = {each: dict(links.sign(each, user, "https://example.com/", ABOUT.get(each)).params) for each in PURPOSES}
+MAILED = {
+    each: dict(links.sign(each, user, "https://example.com/", ABOUT.get(each)).params)
+    for each in PURPOSES
+}
 TOKENS = [tokens.provide_token(user), tokens.provide_token(user, fresh=False)]
 SESSION = f"1~{stamp_digest(STATE)}~"
 LATEST = int(time.time()) + 60
 
 
 def seeds() -> list[bytes]:
-    """Good ones, good ones in the wrong place, and nearly good ones; the first byte tells what the rest is read as."""
+    """Valid ones, also in the wrong place, and nearly valid ones; the first byte is the kind."""
     mailed = [json.dumps(MAILED[each]).encode() for each in PURPOSES]
     found = [bytes([number]) + text for number in range(len(PURPOSES)) for text in mailed]
     late = {**MAILED[RESET], "timestamp": LATEST + 1, "user_id": 1}
+    found += [b"\1" + json.dumps({**MAILED[RESET], **change}).encode() for change in changes()]
     found += [
         b"\1" + json.dumps(late).encode(),
         b'\0{"user_id": 1e400}',
@@ -84,6 +99,14 @@ def seeds() -> list[bytes]:
         "=.",
     ]
     return found + [bytes([kind]) + text.encode() for kind in (4, 5) for text in texts]
+
+
+def changes() -> list[dict[str, str]]:
+    """The signature of a link, not quite as it was mailed."""
+    whole = MAILED[RESET]["signature"]
+    outer, _, bound = whole.partition(".")
+    signatures = [outer, bound, f"{bound}.{outer}", f"{outer}.", f".{bound}", f"{outer}=.{bound}"]
+    return [{"signature": each} for each in [*signatures, f"{whole}.", f"{outer}.{outer}"]]
 
 
 def run(data: bytes) -> None:
@@ -107,13 +130,16 @@ def open_link(purpose: Purpose, text: str) -> None:
         return
     if not isinstance(body, dict):
         return
+    store.asked = 0
     try:
         link: SignedLink = (email_schema if purpose in ABOUT else schema).load(body)
-        opened, state = links.open(purpose, link, WEEK)
+        opened, state, _ = links.open(purpose, link, WEEK)
     except (ValidationError, LinkInvalid, LinkExpired):
+        assert store.asked == 0, "a link that is not ours cost a query"
         return
     assert (opened, state) == (user, STATE)
-    assert {name: value for name, value in link._asdict().items() if value is not None} == MAILED[purpose]
+    given = {name: value for name, value in link._asdict().items() if value is not None}
+    assert given == MAILED[purpose]
 
 
 def read_token(text: str) -> None:

@@ -32,12 +32,16 @@ app = get_wsgi_application()
 
 
 def prepare(orders: Orders) -> dict[str, list[Request]]:
-    """Fill the tables; the requests to be made. It has no way to ask for the verification mail again."""
+    """Fill the tables; the requests to be made. It has no way to ask for the verification mail
+    again."""
     from rest_registration.signers.register import RegisterSigner
 
     django_base.fill_users(orders)
     counts, users = orders.counts, django_base.logged_in(orders)
-    links = [RegisterSigner({"user_id": number}).get_signed_data() for number in orders.verifying() or [1]]
+    links = [
+        RegisterSigner({"user_id": number}).get_signed_data()
+        for number in orders.verifying() or [1]
+    ]
     wrong = {"username": "a b", "email": "nobody", "password": "short", "password_confirm": "shirt"}
     verify, profile = "/accounts/verify-registration/", "/accounts/profile/"
     sessions = [{"Cookie": cookie} for cookie in django_base.cookies(users)]

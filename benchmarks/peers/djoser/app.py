@@ -42,20 +42,29 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
     counts, users = orders.counts, django_base.logged_in(orders)
     links = [
         {"uid": encode_uid(user.pk), "token": default_token_generator.make_token(user)}
-        for user in User.objects.filter(pk__gt=orders.users).order_by("pk")[: max(1, counts["verify"])]
+        for user in User.objects.filter(pk__gt=orders.users).order_by("pk")[
+            : max(1, counts["verify"])
+        ]
     ]
     wrong = {"username": "a b", "email": "nobody", "password": "short", "re_password": "shirt"}
     tokens = [{"Authorization": f"Token {token}"} for token in django_base.tokens(users)]
     return {
         "register": registrations("/auth/users/", counts["register"], confirm="re_password"),
         "bad-input": [post("/auth/users/", wrong, 400) for _ in range(counts["bad-input"])],
-        "verify": [post("/auth/users/activation/", link, 204) for link in links[: counts["verify"]]],
+        "verify": [
+            post("/auth/users/activation/", link, 204) for link in links[: counts["verify"]]
+        ],
         "forged-link": [
-            post("/auth/users/activation/", {**links[number % len(links)], "token": "abc-" + "a" * 32}, 400)
+            post(
+                "/auth/users/activation/",
+                {**links[number % len(links)], "token": "abc-" + "a" * 32},
+                400,
+            )
             for number in range(counts["forged-link"])
         ],
         "resend": [
-            post("/auth/users/resend_activation/", {"email": address(number)}, 204) for number in orders.asking_again()
+            post("/auth/users/resend_activation/", {"email": address(number)}, 204)
+            for number in orders.asking_again()
         ],
         "login": [
             post("/auth/token/login/", {"username": name(number), "password": PASSWORD})

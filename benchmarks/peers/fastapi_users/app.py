@@ -46,7 +46,9 @@ from benchmarks.workload import (
 )
 
 surroundings = Surroundings.of_process()
-hasher = Argon2Hasher(time_cost=surroundings.time_cost, memory_cost=surroundings.memory_cost, parallelism=1)
+hasher = Argon2Hasher(
+    time_cost=surroundings.time_cost, memory_cost=surroundings.memory_cost, parallelism=1
+)
 engine = create_async_engine(surroundings.database.replace("sqlite://", "sqlite+aiosqlite://"))
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 queries: ContextVar[list[int] | None] = ContextVar("queries", default=None)
@@ -81,10 +83,14 @@ class UserManager(IntegerIDMixin, BaseUserManager[User, int]):
     async def on_after_register(self, user: User, request: HTTPRequest | None = None) -> None:
         await self.request_verify(user, request)
 
-    async def on_after_request_verify(self, user: User, token: str, request: HTTPRequest | None = None) -> None:
+    async def on_after_request_verify(
+        self, user: User, token: str, request: HTTPRequest | None = None
+    ) -> None:
         await send(user.email, "Confirm your e-mail address", f"{PAGE}?token={token}")
 
-    async def on_after_forgot_password(self, user: User, token: str, request: HTTPRequest | None = None) -> None:
+    async def on_after_forgot_password(
+        self, user: User, token: str, request: HTTPRequest | None = None
+    ) -> None:
         await send(user.email, "Set a new password", f"{PAGE}?token={token}")
 
 
@@ -93,9 +99,13 @@ async def send(to: str, subject: str, url: str) -> None:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = SENDER, to, subject
     message.set_content(f"Please open this link:\n\n{url}\n")
-    message.add_alternative(f'<p>Please open this link: <a href="{url}">{url}</a></p>', subtype="html")
+    message.add_alternative(
+        f'<p>Please open this link: <a href="{url}">{url}</a></p>', subtype="html"
+    )
     if surroundings.mail_port:
-        await aiosmtplib.send(message, hostname="127.0.0.1", port=surroundings.mail_port, start_tls=False)
+        await aiosmtplib.send(
+            message, hostname="127.0.0.1", port=surroundings.mail_port, start_tls=False
+        )
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -174,16 +184,27 @@ def fill_users(orders: Orders) -> None:
 
 def link(number: int) -> str:
     """The token that a pending account got by mail."""
-    data = {"sub": str(number), "email": address(number), "aud": UserManager.verification_token_audience}
+    data = {
+        "sub": str(number),
+        "email": address(number),
+        "aud": UserManager.verification_token_audience,
+    }
     return generate_jwt(data, SECRET_KEY, UserManager.verification_token_lifetime_seconds)
 
 
 def form(path: str, fields: dict[str, str], status: int) -> Request:
-    return Request("POST", path, status, urlencode(fields), {"Content-Type": "application/x-www-form-urlencoded"})
+    return Request(
+        "POST",
+        path,
+        status,
+        urlencode(fields),
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    )
 
 
 def prepare(orders: Orders) -> dict[str, list[Request]]:
-    """Fill the tables; the requests to be made. It has no usernames; its session is a JWT in a cookie."""
+    """Fill the tables; the requests to be made. It has no usernames; its session is a JWT in a
+    cookie."""
     fill_users(orders)
     counts = orders.counts
     links = [link(number) for number in orders.verifying() or [orders.users + 1]]
@@ -197,24 +218,40 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
         "register": registrations("/auth/register", counts["register"], confirm=None),
         "bad-input": [post("/auth/register", wrong, 422) for _ in range(counts["bad-input"])],
         "verify": [post("/auth/verify", {"token": each}) for each in links[: counts["verify"]]],
-        "forged-link": [post("/auth/verify", {"token": forged}, 400) for _ in range(counts["forged-link"])],
+        "forged-link": [
+            post("/auth/verify", {"token": forged}, 400) for _ in range(counts["forged-link"])
+        ],
         "resend": [
-            post("/auth/request-verify-token", {"email": address(number)}, 202) for number in orders.asking_again()
+            post("/auth/request-verify-token", {"email": address(number)}, 202)
+            for number in orders.asking_again()
         ],
         "login": [
             form("/auth/cookie/login", {"username": address(number), "password": PASSWORD}, 204)
             for number in orders.verified("login")
         ],
         "profile-session": [
-            Request("GET", "/users/me", 200, "", {"Cookie": f"fastapiusersauth={signed[number % len(signed)]}"})
+            Request(
+                "GET",
+                "/users/me",
+                200,
+                "",
+                {"Cookie": f"fastapiusersauth={signed[number % len(signed)]}"},
+            )
             for number in range(counts["profile-session"])
         ],
         "profile-token": [
-            Request("GET", "/users/me", 200, "", {"Authorization": f"Bearer {signed[number % len(signed)]}"})
+            Request(
+                "GET",
+                "/users/me",
+                200,
+                "",
+                {"Authorization": f"Bearer {signed[number % len(signed)]}"},
+            )
             for number in range(counts["profile-token"])
         ],
         "reset-link": [
-            post("/auth/forgot-password", {"email": address(number)}, 202) for number in orders.verified("reset-link")
+            post("/auth/forgot-password", {"email": address(number)}, 202)
+            for number in orders.verified("reset-link")
         ],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, g, has_app_context, jsonify
@@ -70,7 +70,9 @@ app.config.from_mapping(
     },
     WTF_CSRF_ENABLED=False,
 )
-if surroundings.hash == "cheap":  # its links have a hash of the address, which takes 200 ms as shipped
+if (
+    surroundings.hash == "cheap"
+):  # its links have a hash of the address, which takes 200 ms as shipped
     app.config["SECURITY_HASHING_SCHEMES"] = ["hex_md5"]
     app.config["SECURITY_DEPRECATED_HASHING_SCHEMES"] = []
 db = SQLAlchemy(app)
@@ -111,7 +113,10 @@ if surroundings.count_queries:
 def fill_users(orders: Orders) -> None:
     """The tables, and the verified and the pending accounts."""
     db.create_all()
-    password, now = hash_password(PASSWORD), datetime.now(timezone.utc).replace(tzinfo=None).isoformat(sep=" ")
+    password, now = (
+        hash_password(PASSWORD),
+        datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" "),
+    )
     yes = 1 if surroundings.database.startswith("sqlite") else True
     columns = ["id", "username", "email", "password", "active", "fs_uniquifier"]
     columns += ["confirmed_at", "create_datetime", "update_datetime"]
@@ -119,7 +124,17 @@ def fill_users(orders: Orders) -> None:
     def rows() -> Iterator[Sequence[Any]]:
         for number in range(1, orders.users + orders.pending + 1):
             confirmed = now if number <= orders.users else None
-            yield number, name(number), address(number), password, yes, secrets.token_hex(16), confirmed, now, now
+            yield (
+                number,
+                name(number),
+                address(number),
+                password,
+                yes,
+                secrets.token_hex(16),
+                confirmed,
+                now,
+                now,
+            )
 
     fill(surroundings.database, "user", columns, rows())
 
@@ -129,9 +144,13 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
     counts, json = orders.counts, {"Accept": "application/json"}
     with app.app_context():
         fill_users(orders)
-        pending = [db.session.get(User, number) for number in orders.verifying() or [orders.users + 1]]
+        pending = [
+            db.session.get(User, number) for number in orders.verifying() or [orders.users + 1]
+        ]
         links = [generate_confirmation_token(user) for user in pending]
-        users = [db.session.get(User, number) for number in range(1, min(LOGGED_IN, orders.users) + 1)]
+        users = [
+            db.session.get(User, number) for number in range(1, min(LOGGED_IN, orders.users) + 1)
+        ]
         tokens = [user.get_auth_token() for user in users]
     cookies = []
     for number in range(1, min(LOGGED_IN, orders.users) + 1):
@@ -146,10 +165,15 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
         "register": registrations("/register", counts["register"], status=200),
         "bad-input": [post("/register", wrong, 400) for _ in range(counts["bad-input"])],
         "verify": [Request("GET", f"/confirm/{link}", 302) for link in links[: counts["verify"]]],
-        "forged-link": [Request("GET", f"/confirm/{forged}", 302) for _ in range(counts["forged-link"])],
-        "resend": [post("/confirm", {"email": address(number)}) for number in orders.asking_again()],
+        "forged-link": [
+            Request("GET", f"/confirm/{forged}", 302) for _ in range(counts["forged-link"])
+        ],
+        "resend": [
+            post("/confirm", {"email": address(number)}) for number in orders.asking_again()
+        ],
         "login": [
-            post("/login", {"username": name(number), "password": PASSWORD}) for number in orders.verified("login")
+            post("/login", {"username": name(number), "password": PASSWORD})
+            for number in orders.verified("login")
         ],
         "profile-session": [
             Request("GET", "/profile", 200, "", sessions[number % len(sessions)])
@@ -159,7 +183,9 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
             Request("GET", "/profile", 200, "", bearers[number % len(bearers)])
             for number in range(counts["profile-token"])
         ],
-        "reset-link": [post("/reset", {"email": address(number)}) for number in orders.verified("reset-link")],
+        "reset-link": [
+            post("/reset", {"email": address(number)}) for number in orders.verified("reset-link")
+        ],
     }
 
 
