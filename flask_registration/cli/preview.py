@@ -178,7 +178,7 @@ def example_user(state: RegistrationState) -> User:
         and (name in fields.listed or name == fields.active or not has_default(column))
     }
     built = state.users.build({name: value for name, value in values.items() if value is not None})
-    user = state.users.create(built, password_hash="!", verified=True)  # noqa: S106
+    user = state.users.create(built, password_hash="!", verified=True)  # noqa: S106 -- no hash
     for name in {fields.pk, fields.verification_id}:
         if getattr(user, name) is None:
             setattr(user, name, _example_value(fields, name, fields.columns[name]))

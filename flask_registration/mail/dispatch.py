@@ -57,7 +57,8 @@ class RetrySettings(Settings):
 def delay(settings: RetrySettings, tries: int) -> timedelta:
     """Return how long to wait after this number of failures; random, to spread the retries."""
     doubled: timedelta = settings.mail_retry_delay * (1 << min(tries - 1, 20))
-    return min(doubled, settings.mail_retry_max_delay) * random.uniform(0.75, 1)  # noqa: S311
+    spread = random.uniform(0.75, 1)  # noqa: S311 -- no secret
+    return min(doubled, settings.mail_retry_max_delay) * spread
 
 
 def is_final(settings: RetrySettings, tries: int, error: Exception) -> bool:
