@@ -50,6 +50,14 @@ class APIError(RegistrationError):
         super().__init__(self.detail)
 
 
+class EndpointDisabled(APIError):
+    """The endpoint is switched off by a setting, or its flow is not active in this application."""
+
+    status = 404
+    code = "not-found"
+    text: ClassVar[str] = Message("This is switched off here.")
+
+
 class LinkRefused(APIError):
     """A link that is not valid.
 

@@ -137,8 +137,7 @@ class RegistrationState:
     :ivar known_flows: the default flows and all that were passed.
     :ivar offers: functions that flows offer to other flows, by name.
     :ivar emails: the e-mails of the flows, by name.
-    :ivar handlers: functions behind the endpoints, by their names, without the application's
-        decorators.
+    :ivar actions: what the endpoints do, each an ``Action``, by the names of the endpoints.
     :ivar extras: objects of optional packages, by the package's name.
     """
 
@@ -160,7 +159,7 @@ class RegistrationState:
     known_flows: Sequence[Any] = ()
     offers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     emails: Mapping[str, Email] = field(default_factory=dict)
-    handlers: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    actions: dict[str, Any] = field(default_factory=dict)
     schemas: dict[Any, Any] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
 

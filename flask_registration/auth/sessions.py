@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import flask_login
-from flask import Flask, Request, current_app, g, request, session
+from flask import Flask, Request, current_app, g, has_request_context, request, session
 from flask.sessions import SessionMixin
 from werkzeug.datastructures import ImmutableMultiDict
 
@@ -350,7 +350,9 @@ def remember_cookie_name() -> str:
 
 
 def session_as_it_is() -> Callable[[], None]:
-    """Return a function that restores the session as it is now."""
+    """Return a function that restores the session as it is now. Outside a request there is none."""
+    if not has_request_context():
+        return lambda: None
     current: SessionMixin = cast(Any, session)._get_current_object()
     kept, modified = dict(current), current.modified
 

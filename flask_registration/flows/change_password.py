@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 
 from ..auth.sessions import session_kept_on_failure
 from ..errors import MailUnavailable, NotAuthenticated
 from ..http.bodies import renewal_response
 from ..http.flow import Flow
-from ..http.responses import success
 from ..http.schemas import new_password_schema, password_field
 from ..i18n.messages import Message
 from ..security_log import PASSWORD_CHANGE_FAIL
@@ -44,34 +42,27 @@ def change_password_schema(state: RegistrationState) -> Schema:
     "/change-password/",
     request=change_password_schema,
     response=renewal_response,
+    message=Message("Password changed successfully"),
     errors=[MailUnavailable],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
-def change_password_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
+def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Change the current user's password.
 
     Every other session and token ends; this one goes on under a new id.
-    """
-    login = change_password(flow.state, user, data["old_password"], data["password"])
-    return success("Password changed successfully", **login)
-
-
-def change_password(
-    state: RegistrationState, user: User, old_password: str, password: str
-) -> dict[str, Any]:
-    """Change a password and notify the user. Return fields of the response.
 
     :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the
         policy.
     :raises NotAuthenticated: the account was changed or suspended at the same moment.
     """
+    state = flow.state
     seen = state.users.snapshot(user)
-    is_right, _ = state.passwords.verify(old_password, seen.password_hash)
+    is_right, _ = state.passwords.verify(data["old_password"], seen.password_hash)
     if not is_right:
         state.record(PASSWORD_CHANGE_FAIL, user)
         raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
-    if not state.replace_password(user, seen, password):
+    if not state.replace_password(user, seen, data["password"]):
         raise NotAuthenticated
     with session_kept_on_failure():
         login = state.sessions.renew(user, fresh=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields
 
 from ..auth.sessions import session_kept_on_failure
@@ -15,7 +14,6 @@ from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
 from ..http.accounts import account_names, find_users, login_names
 from ..http.bodies import BodySchema, SuccessSchema, Text, login_response
 from ..http.flow import Flow
-from ..http.responses import success
 from ..http.schemas import password_field
 from ..i18n.messages import Message
 from ..security_log import HASH_UPGRADED, LOGIN_FAIL
@@ -73,42 +71,46 @@ def login_schema(state: RegistrationState) -> Schema:
     "/login/",
     request=login_schema,
     response=login_response,
+    message=Message("Login successful"),
     errors=[LoginInvalid, NotVerified],
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
     account=account_names,
 )
-def login_view(data: dict[str, Any]) -> ResponseReturnValue:
-    """Log in with a login field and the password."""
-    return success("Login successful", **login(flow.state, flow.settings, data))
-
-
-def login(
-    state: RegistrationState, settings: LoginFlowSettings, data: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Log in. Return fields of the response.
+def login(data: dict[str, Any]) -> dict[str, Any]:
+    """Log in with a login field and the password.
 
     :raises LoginInvalid: an unknown or suspended account, or a wrong password: the same error for
         all, after the same work.
     :raises NotVerified: the right password, but the e-mail address is not verified yet.
     """
+    state, user = flow.state, None
     try:
-        authenticate = settings.login_authenticator
+        authenticate = flow.settings.login_authenticator
         user = authenticate(data) if authenticate else find_by_password(state, data)
-        seen = state.users.snapshot(user)
-        if not seen.is_active:
-            raise UserNotFound(user=user, reason="suspended")
-        pending = not seen.is_verified
-        if not pending and not state.users.change(user, seen, {"last_login": utc_now()}):
-            raise UserNotFound(user=user, reason="changed")
+        return log_in(state, user, remember=bool(data.get("remember")))
     except UserNotFound as error:
         state.users.rollback()
         _record_failed_login(state, error.user, data, error.reason)
         raise LoginInvalid from None
-    if pending:
+    except NotVerified:
         _record_failed_login(state, user, data, "pending")
+        raise
+
+
+def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str, Any]:
+    """Log in a user who has shown a credential. Return fields of the response.
+
+    :raises UserNotFound: the account is suspended, or was changed at the same moment.
+    :raises NotVerified: the e-mail address is not verified yet.
+    """
+    seen = state.users.snapshot(user)
+    if not seen.is_active:
+        raise UserNotFound(user=user, reason="suspended")
+    if not seen.is_verified:
         raise NotVerified
+    if not state.users.change(user, seen, {"last_login": utc_now()}):
+        raise UserNotFound(user=user, reason="changed")
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
-    remember = bool(data.get("remember"))
     response = state.log_in(user, fresh=True, signal=user_logged_in, remember=remember)
     state.throttles.clear_account("login", names)
     return response
@@ -160,21 +162,23 @@ class LogoutSchema(BodySchema):
     )
 
 
-@flow.post("/logout/", request=LogoutSchema, response=SuccessSchema, login_required=True)
-def logout_view(user: User, data: dict[str, bool]) -> ResponseReturnValue:
-    """Log out this client, or all clients of the user."""
-    logout(flow.state, user, **data)
-    return success("Logout successful")
-
-
-def logout(state: RegistrationState, user: User, *, revoke_token: bool, everywhere: bool) -> None:
-    """End the session; on demand also the token, or every session, token and link of the user.
+@flow.post(
+    "/logout/",
+    request=LogoutSchema,
+    response=SuccessSchema,
+    message=Message("Logout successful"),
+    login_required=True,
+)
+def logout(user: User, data: dict[str, bool]) -> None:
+    """Log out this client, or all clients of the user.
 
     :raises marshmallow.ValidationError: both need a column for the security stamp, or a login
         model.
     :raises NotAuthenticated: the account was suspended or changed at the same moment, and nothing
         ended.
     """
+    state = flow.state
+    revoke_token, everywhere = data["revoke_token"], data["everywhere"]
     has_stamp = state.fields.stamp is not None
     if everywhere and not has_stamp and state.logins is None:
         text = Message("This application cannot log out other sessions.", code="unsupported")

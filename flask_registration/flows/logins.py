@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from flask import Response, jsonify
-from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
 from ..auth.sessions import request_token, session_secret
@@ -41,34 +39,22 @@ def logins_schema(state: RegistrationState) -> Schema:
 
 
 @flow.get("/logins/", response=logins_schema, login_required=True)
-def logins_view(user: User) -> ResponseReturnValue:
+def logins(user: User) -> list[dict[str, Any]]:
     """List the current user's sessions and tokens, the last used first."""
-    return jsonify(logins(flow.state, user, request_token() or session_secret()))
-
-
-def logins(state: RegistrationState, user: User, secret: str | None) -> list[dict[str, Any]]:
-    """Return the sessions and tokens of a user.
-
-    :param secret: the secret of the current login, which is marked ``current``.
-    """
-    store = state.logins
+    store = flow.state.logins
     if store is None:
         return []
-    return [store.describe(login, secret) for login in store.of(user)]
+    current = request_token() or session_secret()
+    return [store.describe(login, current) for login in store.of(user)]
 
 
 @flow.delete("/logins/<login_id>/", status=204, errors=[LoginNotFound], login_required=True)
-def revoke_login_view(user: User, login_id: str) -> ResponseReturnValue:
-    """Revoke a session or token of the current user."""
-    revoke_login(flow.state, user, login_id)
-    return Response(status=204)
-
-
-def revoke_login(state: RegistrationState, user: User, login_id: str) -> None:
-    """Revoke a session or token.
+def revoke_login(user: User, login_id: str) -> None:
+    """Revoke a session or token of the current user.
 
     :raises LoginNotFound: the user has none with this id.
     """
+    state = flow.state
     if state.logins is None or not state.logins.end(user, login_id):
         raise LoginNotFound
     state.commit()

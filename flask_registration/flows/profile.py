@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, request
-from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 
 from ..auth.sessions import forget_session
@@ -16,6 +14,7 @@ from ..http.accounts import duplicate_error
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
 from ..http.schemas import password_field, profile_schema
+from ..i18n.languages import current_request
 from ..security_log import USER_UPDATED
 from ..settings import Settings, setting
 from ..signals import user_deleted
@@ -63,10 +62,10 @@ def partial_schema(state: RegistrationState) -> Schema:
 
 
 @flow.get("/profile/", response=full_schema, login_required=True)
-def profile_view(user: User) -> ResponseReturnValue:
+def profile(user: User) -> dict[str, Any]:
     """Return the current user's profile."""
-    profile: dict[str, Any] = schema_of(flow.state, full_schema).dump(user)
-    return profile
+    shown: dict[str, Any] = schema_of(flow.state, full_schema).dump(user)
+    return shown
 
 
 # Change
@@ -80,9 +79,9 @@ def profile_view(user: User) -> ResponseReturnValue:
     login_required=True,
     throttles=CHANGES,
 )
-def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
+def replace_profile(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Change the current user's profile. All mandatory fields are required."""
-    return update_profile(flow.state, user, data)
+    return write_profile(flow.state, user, data)
 
 
 @flow.endpoint(
@@ -93,12 +92,12 @@ def replace_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValu
     login_required=True,
     throttles=CHANGES,
 )
-def update_profile_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
+def update_profile(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Change some fields of the current user's profile."""
-    return update_profile(flow.state, user, data)
+    return write_profile(flow.state, user, data)
 
 
-def update_profile(state: RegistrationState, user: User, data: Mapping[str, Any]) -> dict[str, Any]:
+def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any]) -> dict[str, Any]:
     """Write the changed fields and no others. Return the profile.
 
     The e-mail address does not change here; see ``register-email``.
@@ -115,11 +114,11 @@ def update_profile(state: RegistrationState, user: User, data: Mapping[str, Any]
             raise NotAuthenticated
     except DuplicateValue as duplicate:
         raise duplicate_error(state, duplicate) from None
-    profile: dict[str, Any] = schema_of(state, full_schema).dump(user)
+    shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
     state.commit()
     if changes:
         state.record(USER_UPDATED, user, fields=list(changes))
-    return profile
+    return shown
 
 
 # Delete
@@ -139,41 +138,29 @@ class DeleteProfileSchema(BodySchema):
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
-def delete_profile_view(user: User, data: dict[str, str]) -> ResponseReturnValue:
-    """Delete the current user's account."""
-    delete_profile(flow.state, flow.settings, user, data.get("password"), request)
-    forget_session()
-    return Response(status=204)
+def delete_profile(user: User, data: dict[str, str]) -> None:
+    """Delete the current user's account.
 
-
-def delete_profile(
-    state: RegistrationState,
-    settings: ProfileSettings,
-    user: User,
-    password: str | None,
-    request: Any,
-) -> None:
-    """Delete the account, or let the application anonymize it. Its sessions, tokens and links end.
-
-    :param request: passed to ``PROFILE_DELETER``.
     :raises marshmallow.ValidationError: the password is wrong.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises AccountInUse: other rows refer to this one.
     :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
     """
+    state, delete = flow.state, flow.settings.profile_deleter
     seen = state.users.snapshot(user)
-    state.reauthenticate(user, password)
+    state.reauthenticate(user, data.get("password"))
     changes: dict[str, Any] = {"password_hash": seen.password_hash}  # of two deletions one locks it
-    if settings.profile_deleter:
+    if delete:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
     if not state.users.change(user, seen, changes):
         raise NotAuthenticated
     state.sessions.end_logins(user)
-    if settings.profile_deleter:
-        settings.profile_deleter(user, request=request)
+    if delete:
+        delete(user, request=current_request())
     else:
         try:
             state.users.delete(user)
         except DuplicateValue:
             raise AccountInUse from None
     state.commit(signal=user_deleted, user=user)
+    forget_session()

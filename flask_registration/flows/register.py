@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask.typing import ResponseReturnValue
+from flask import has_request_context
 from marshmallow import Schema
 
 from ..auth.links import OpenedLink, Purpose, check_page
@@ -30,9 +30,8 @@ from ..http.accounts import (
 )
 from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
 from ..http.flow import EndpointLink, Flow
-from ..http.responses import success
 from ..http.schemas import profile_schema, register_schema
-from ..i18n.messages import duration
+from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail
 from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
@@ -211,28 +210,22 @@ def registered_response(state: RegistrationState) -> Schema:
     throttles={"client": "30/minute;100/hour"},
     account=account_names,
 )
-def register_view(data: dict[str, Any]) -> ResponseReturnValue:
-    """Register, and receive an e-mail with a link that verifies the e-mail address."""
-    return register(flow.state, flow.settings, data), 201
-
-
-def register(state: RegistrationState, settings: RegisterSettings, data: Mapping[str, Any]) -> Any:
-    """Create an account. Return the fields of the response.
-
-    With ``PREVENT_ENUMERATION`` an e-mail address in use causes the same work and the same
-    response.
+def register(data: dict[str, Any]) -> dict[str, Any]:
+    """Register, and receive an e-mail with a link that verifies the e-mail address.
 
     :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
     :raises UserWithoutEmailNonverifiable: there is no e-mail address to verify.
     :raises MailUnavailable: with the ``"inline"`` dispatcher; no account is created.
     """
+    state, settings = flow.state, flow.settings
     verification = settings.register_verification_enabled
+    # An e-mail address in use causes the same work and the same response.
     hide_email = verification and settings.prevent_enumeration
     user = new_user(state, data, verified=not verification)
     if verification and not state.users.snapshot(user).email:
         raise UserWithoutEmailNonverifiable
     schema = schema_of(state, registered_response)
-    response = schema.dump(user) if hide_email else None
+    response: dict[str, Any] | None = schema.dump(user) if hide_email else None
     before = expired_before(settings) if verification else None
     try:
         displaced, owner = add_account(state, user, expired_before=before, hide_email=hide_email)
@@ -262,31 +255,23 @@ def verified_response(state: RegistrationState) -> Schema:
     "/verify-registration/",
     link=VERIFICATION_LINK,
     response=verified_response,
+    message=Message("User verified successfully"),
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
 )
-def verify_registration_view(link: OpenedLink) -> ResponseReturnValue:
-    """Verify an e-mail address with the parameters of a link."""
-    login = verify_registration(flow.state, flow.settings, link)
-    return success("User verified successfully", **login)
-
-
-def verify_registration(
-    state: RegistrationState, settings: RegisterSettings, link: OpenedLink
-) -> dict[str, Any]:
-    """Mark the e-mail address as verified and send the signal. Return fields of the response.
-
-    Every earlier session, token and other link ends, except the session of this request.
+def verify_registration(link: OpenedLink) -> dict[str, Any]:
+    """Verify an e-mail address with the parameters of a link.
 
     :raises LinkInvalid: the link works once and was used, or the account changed at the same
         moment.
     """
+    state, settings = flow.state, flow.settings
     user, seen, params = link
     once = settings.register_verification_one_time_use
     if seen.is_verified and not once:
         return {}
     current_user = state.sessions.user_or_none()
-    auto_login = settings.register_verification_auto_login
+    auto_login = settings.register_verification_auto_login and has_request_context()
     changes: dict[str, Any] = {"is_verified": True}  # which ends all earlier sessions and links
     if auto_login:
         changes["last_login"] = utc_now()
@@ -315,21 +300,14 @@ def verify_registration(
     "/resend-verification/",
     request=account_schema,
     response=SuccessSchema,
+    message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
-def resend_verification_view(data: dict[str, str]) -> ResponseReturnValue:
+def resend_verification(data: dict[str, str]) -> None:
     """Resend the verification e-mail. The response does not reveal whether the account exists."""
-    resend_verification(flow.state, data)
-    return success("If this account is waiting for verification, a new e-mail is on its way")
-
-
-def resend_verification(state: RegistrationState, data: Mapping[str, str]) -> None:
-    """Send a new link to the e-mail address of a pending account.
-
-    Do nothing for any other account.
-    """
+    state = flow.state
     named = find_users(state, data)
     pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
     state.record(VERIFICATION_REQUEST, pending)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError, fields
 
 from ..auth.links import OpenedLink, Purpose, check_page
@@ -22,7 +21,6 @@ from ..errors import (
 )
 from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
 from ..http.flow import EndpointLink, Flow, always
-from ..http.responses import success
 from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -163,10 +161,18 @@ def email_change_response(state: RegistrationState) -> Schema:
     return SuccessSchema() if is_verifying else renewal_response(state)
 
 
+def email_change_message(settings: RegisterEmailSettings) -> str:
+    """Return the text of the response."""
+    if settings.register_email_verification_enabled:
+        return Message("Register email link email sent")
+    return Message("Email changed successfully")
+
+
 @flow.post(
     "/register-email/",
     request=register_email_schema,
     response=email_change_response,
+    message=email_change_message,
     errors={
         ReauthenticationRequired: always,
         EmailAlreadyRegistered: lambda settings: not _is_verifying(settings),
@@ -175,35 +181,27 @@ def email_change_response(state: RegistrationState) -> Schema:
     login_required=True,
     throttles={"client": "20/minute;100/hour", "account": "10/5 minutes;20/hour"},
 )
-def register_email_view(user: User, data: dict[str, Any]) -> ResponseReturnValue:
-    """Ask for an e-mail change. The response does not reveal whether the address is in use."""
-    flow.state.reauthenticate(user, data.get("password"))
-    login = register_email(flow.state, flow.settings, user, data["email"])
-    if flow.settings.register_email_verification_enabled:
-        return success("Register email link email sent")
-    return success("Email changed successfully", **login)
+def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
+    """Ask for an e-mail change. The response does not reveal whether the address is in use.
 
-
-def register_email(
-    state: RegistrationState, settings: RegisterEmailSettings, user: User, address: str
-) -> dict[str, Any]:
-    """Send a link to the new e-mail address, or change it immediately if verification is disabled.
-
-    :raises marshmallow.ValidationError: the e-mail address is invalid.
+    :raises marshmallow.ValidationError: the e-mail address is invalid, or the password is wrong.
+    :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises EmailAlreadyRegistered: it is in use; only without verification, else its owner is
         notified.
     :raises MailUnavailable: with the ``"inline"`` dispatcher.
     """
+    state = flow.state
+    state.reauthenticate(user, data.get("password"))
     field = state.fields.email or "email"
     try:
-        email = state.users.build({field: address})[field]
+        email = state.users.build({field: data["email"]})[field]
     except ValidationError as error:
         raise ValidationError(error.messages_dict[field], "email") from None
     seen = state.users.snapshot(user)
     if email == seen.email:
         message = Message("This is your e-mail address already.", code="unchanged")
         raise ValidationError(message, "email")
-    if not settings.register_email_verification_enabled:
+    if not flow.settings.register_email_verification_enabled:
         return change_email(state, user, seen, email)
     owners = state.users.find(field, email) if field in state.fields.unique else []
     state.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
@@ -225,21 +223,18 @@ def register_email(
         with_email=True,
     ),
     response=renewal_response,
+    message=Message("Email verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
 )
-def verify_email_view(link: OpenedLink) -> ResponseReturnValue:
-    """Change the e-mail address with the parameters of the link that the new address received."""
-    return success("Email verified successfully", **verify_email(flow.state, link))
-
-
-def verify_email(state: RegistrationState, link: OpenedLink) -> dict[str, Any]:
-    """Change the e-mail address of a verified account to the link's. Return fields of the response.
+def verify_email(link: OpenedLink) -> dict[str, Any]:
+    """Change the e-mail address with the parameters of the link that the new address received.
 
     :raises LinkInvalid: the account is pending, or changed at the same moment.
     :raises EmailAlreadyRegistered: another account has the e-mail address by now.
     """
+    state = flow.state
     user, seen, params = link
     if not seen.is_verified:
         raise LinkInvalid(user_id=params.user_id)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask.typing import ResponseReturnValue
 from marshmallow import Schema
 
 from ..auth.links import OpenedLink, Purpose, check_page
@@ -17,9 +16,8 @@ from ..errors import LinkInvalid, MailUnavailable, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import SuccessSchema
 from ..http.flow import EndpointLink, Flow
-from ..http.responses import success
 from ..http.schemas import new_password_schema
-from ..i18n.messages import duration
+from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..security_log import PASSWORD_RESET_REQUEST
 from ..settings import PREFIX, Settings, SettingsReader, setting
@@ -143,34 +141,31 @@ def request_schema(state: RegistrationState) -> Schema:
     return account_schema(state, with_email=with_email)
 
 
+def sent_message(settings: ResetPasswordSettings) -> str:
+    """Return the text of the response."""
+    if settings.reset_password_fail_when_user_not_found:
+        return Message("Reset link sent")
+    return Message("Reset link sent if the user exists in database")
+
+
 @flow.post(
     "/send-reset-password-link/",
     request=request_schema,
     response=SuccessSchema,
+    message=sent_message,
     errors={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
-def send_reset_password_link_view(data: dict[str, Any]) -> ResponseReturnValue:
+def send_reset_password_link(data: dict[str, Any]) -> None:
     """Ask for an e-mail with a link to reset the password.
 
     The response does not reveal whether the account exists.
-    """
-    send_reset_password_link(flow.state, flow.settings, data)
-    if flow.settings.reset_password_fail_when_user_not_found:
-        return success("Reset link sent")
-    return success("Reset link sent if the user exists in database")
-
-
-def send_reset_password_link(
-    state: RegistrationState, settings: ResetPasswordSettings, data: Mapping[str, Any]
-) -> None:
-    """Send a link to the e-mail address of an account that is not suspended.
 
     :raises UserNotFound: there is none; only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
     """
-    user = None
+    state, settings, user = flow.state, flow.settings, None
     try:
         find = settings.send_reset_password_link_user_finder
         user = find(data) if find else next(iter(find_users(state, data)), None)
@@ -203,31 +198,25 @@ def reset_password_schema(state: RegistrationState) -> Schema:
     ),
     request=reset_password_schema,
     response=SuccessSchema,
+    message=Message("Reset password successful"),
     errors=[MailUnavailable],
     enabled=_is_enabled,
     throttles={"client": "60/minute"},
 )
-def reset_password_view(link: OpenedLink, data: dict[str, Any]) -> ResponseReturnValue:
-    """Set a new password with the parameters of a link."""
-    reset_password(flow.state, link, data["password"])
-    return success("Reset password successful")
-
-
-def reset_password(state: RegistrationState, link: OpenedLink, password: str) -> None:
-    """Set a new password, and verify the e-mail address. Sessions, tokens and links end.
-
-    The link that undoes an e-mail change stays valid if the address was verified before.
+def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
+    """Set a new password with the parameters of a link.
 
     :raises LinkInvalid: the account changed at the same moment, for example by another use of this
         link.
     :raises marshmallow.ValidationError: the password does not pass the policy; the link stays
         valid.
     """
+    state = flow.state
     user, seen, params = link
     changes: dict[str, Any] = {"is_verified": True}
     if not seen.is_verified:  # an earlier user of the account must not undo anything
         changes["security_stamp"] = new_stamp()
-    if not state.replace_password(user, seen, password, **changes):
+    if not state.replace_password(user, seen, data["password"], **changes):
         raise LinkInvalid(user_id=params.user_id)
     if seen.email:
         state.mailer.cooldown.forget(seen.email)

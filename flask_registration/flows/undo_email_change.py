@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from flask.typing import ResponseReturnValue
-
 from ..auth.links import OpenedLink, Purpose, check_page
 from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkInvalid
 from ..http.bodies import SuccessSchema
 from ..http.flow import EndpointLink, Flow
-from ..http.responses import success
-from ..i18n.messages import duration
+from ..i18n.messages import Message, duration
 from ..security_log import EMAIL_CHANGE_UNDONE
 from ..settings import Settings, SettingsReader, setting
 from ..signals import user_changed_email
@@ -86,21 +83,17 @@ def undo_link(state: RegistrationState, user: User, old: str) -> dict[str, Any]:
         with_email=True,
     ),
     response=SuccessSchema,
+    message=Message("Email change undone"),
     errors=[EmailAlreadyRegistered],
     throttles={"client": "60/minute"},
 )
-def undo_email_change_view(link: OpenedLink) -> ResponseReturnValue:
-    """Undo an e-mail change, with the parameters of the link that the old address received."""
-    undo_email_change(flow.state, link)
-    return success("Email change undone")
-
-
-def undo_email_change(state: RegistrationState, link: OpenedLink) -> None:
-    """Restore the old e-mail address, and end every session, token and link of the account.
+def undo_email_change(link: OpenedLink) -> None:
+    """Undo an e-mail change, with the parameters of the link that the old address received.
 
     :raises LinkInvalid: the account has that address, or changed at the same moment.
     :raises EmailAlreadyRegistered: another account has that address by now.
     """
+    state = flow.state
     user, seen, params = link
     changes = {"email": params.email, "security_stamp": new_stamp()}
     try:

@@ -6,7 +6,7 @@ the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +14,10 @@ from urllib.parse import urlsplit
 from flask import Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
-from werkzeug.exceptions import HTTPException, NotFound
 
 from ..auth.links import is_absolute_url
-from ..errors import APIError
-from ..http.bodies import form_as_body
-from ..http.flow import Flow
+from ..errors import APIError, EndpointDisabled
+from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
 from ..settings import PREFIX, Settings, SettingsReader, setting
@@ -125,9 +123,9 @@ for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHAN
 def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
     """Show a page with the parameters of the link in its form.
 
-    :raises werkzeug.exceptions.NotFound: the flow of this page is not mounted.
+    :raises EndpointDisabled: the flow of this page is not active.
     """
-    endpoint_of(page)
+    action_of(page)
     given = request.args if request.method == "GET" else request.form
     names = ("user_id", "email", "timestamp", "signature")
     return render(
@@ -141,11 +139,11 @@ def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
 
 
 def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
-    """Pass the form to the JSON endpoint, and redirect.
+    """Run the endpoint with the form as the request body, and redirect.
 
     The user can correct an invalid password.
     """
-    call_endpoint = endpoint_of(page)
+    action = action_of(page)
     if request.method == "GET":  # the URL of a form that was sent before, without its link
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
     if is_from_another_site():
@@ -155,40 +153,37 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if body.get("password") != body.get("password_confirm"):  # the endpoint may not compare them
         message = Message("The two passwords do not match.", code="mismatch")
         return show(page, {"password_confirm": [message]})
-    with form_as_body(body):
-        try:
-            call_endpoint()
-        except ValidationError as error:
-            errors: dict[str, Any] = by_field(error)
-            if errors.keys() & page.passwords.keys():
-                return show(page, errors)
-            failure: str = INCOMPLETE
-        except APIError as error:
-            if error.status in (429, 503):  # the link is still valid: the form can be sent again
-                response = render(page, title=FAILED, text=error.detail, status=error.status)
-                response.headers.extend(error.headers)
-                return response
-            failure = error.detail
-        except HTTPException as error:
-            failure = error.description or ""
-        else:
-            if success_url:
-                return redirect(success_url)
-            return render(page, title=Message("Done"), text=page.done)
+    try:
+        action.run(lambda: body)
+    except ValidationError as error:
+        errors: dict[str, Any] = by_field(error)
+        if errors.keys() & page.passwords.keys():
+            return show(page, errors)
+        failure: str = INCOMPLETE
+    except APIError as error:
+        if error.status in (429, 503):  # the link is still valid: the form can be sent again
+            response = render(page, title=FAILED, text=error.detail, status=error.status)
+            response.headers.extend(error.headers)
+            return response
+        failure = error.detail
+    else:
+        if success_url:
+            return redirect(success_url)
+        return render(page, title=Message("Done"), text=page.done)
     if failure_url:
         return redirect(failure_url)
     return render(page, title=FAILED, text=failure, status=400)
 
 
-def endpoint_of(page: Page) -> Callable[[], Any]:
-    """Return the function behind the JSON endpoint of a page.
+def action_of(page: Page) -> Action[Any]:
+    """Return what the JSON endpoint of a page does.
 
-    :raises werkzeug.exceptions.NotFound: its flow is not mounted.
+    :raises EndpointDisabled: its flow is not active.
     """
-    handler = flow.state.handlers.get(page.endpoint)
-    if handler is None:
-        raise NotFound("This is switched off here.")
-    return handler
+    action: Action[Any] | None = flow.state.actions.get(page.endpoint)
+    if action is None:
+        raise EndpointDisabled
+    return action
 
 
 def is_from_another_site() -> bool:

@@ -6,11 +6,10 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, cast
 
-from flask import g, request
+from flask import request
 from marshmallow import (
     EXCLUDE,
     Schema,
@@ -203,8 +202,7 @@ def read_body(max_length: int) -> dict[str, Any]:
     """
     if request.method == "DELETE" and not request.content_length:  # which no form can send
         return {}
-    form = g.get("_registration_body")
-    body = read_json(max_length) if form is None else form
+    body = read_json(max_length)
     if not isinstance(body, dict):
         message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
         raise ValidationError(message)
@@ -234,16 +232,6 @@ def _check_characters(schema: Schema, body: dict[str, Any]) -> None:
         error = ValidationError(cast(Any, messages))
         schema.handle_error(error, body, many=False)
         raise error
-
-
-@contextmanager
-def form_as_body(body: Mapping[str, Any]) -> Iterator[None]:
-    """Use a form of our own pages as the request body."""
-    g._registration_body = body
-    try:
-        yield
-    finally:
-        del g._registration_body
 
 
 def read_json(max_length: int) -> Any:

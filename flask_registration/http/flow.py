@@ -8,14 +8,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from flask import Blueprint, Flask, current_app, request
-from flask.typing import ResponseReturnValue, RouteCallable
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from flask import Blueprint, Flask, Response, current_app, has_request_context, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import MethodNotAllowed
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..auth.sessions import session_as_it_is
 from ..checks import Finding
-from ..errors import APIError, LinkExpired, LinkInvalid, LinkRefused, NotAuthenticated, Throttled
+from ..errors import (
+    APIError,
+    EndpointDisabled,
+    LinkExpired,
+    LinkInvalid,
+    LinkRefused,
+    NotAuthenticated,
+    Throttled,
+)
 from ..mail.message import Email
 from ..security_log import LINK_REFUSED, record
 from ..settings import Settings, SettingsReader
@@ -23,11 +31,10 @@ from ..state import RegistrationState
 from ..users.fields import UserFields
 from ..users.transaction import with_retries
 from .bodies import EmailLinkSchema, LinkSchema, SchemaFactory, load, read_body, schema_of
-from .responses import HTTPSettings
+from .responses import HTTPSettings, success
 
 S = TypeVar("S", bound=Settings)
 F = TypeVar("F", bound=Callable[..., Any])
-V = TypeVar("V", bound=RouteCallable)
 View = Callable[..., ResponseReturnValue]
 Condition = Callable[[Any], bool]
 Check = Callable[[S, UserFields | None, SettingsReader], None]
@@ -74,12 +81,18 @@ class Endpoint(Generic[S]):
 
     The API description is made from it.
 
+    :ivar view: the function that does its work. It receives the current user with
+        ``login_required``, the :class:`OpenedLink` with ``link``, what the schema loads with
+        ``request``, and the values of the URL. It returns a response, or what ``message`` says.
     :ivar link: the link in the request body. It is verified first, and the view receives an
         :class:`OpenedLink`.
     :ivar request: the schema of the request body, or a function that makes it of the state, once.
         The view receives what it loads.
     :ivar response: the schema of the response, or a function that makes it; for the API
         description.
+    :ivar message: the text of the response, or a function that returns it for the settings. The
+        function of the endpoint then returns a dict of further fields, or None. Without it, it
+        returns a response, a dict or a list for JSON, or None for a response without a body.
     :ivar status: the status of the response.
     :ivar errors: the errors that only this endpoint returns; in a mapping, each with a condition
         on the settings.
@@ -92,10 +105,11 @@ class Endpoint(Generic[S]):
 
     path: str
     methods: Sequence[str]
-    view: RouteCallable
+    view: Callable[..., Any]
     link: EndpointLink[S] | None = None
     request: SchemaFactory | None = None
     response: SchemaFactory | None = None
+    message: str | Callable[[S], str] | None = None
     status: int = 200
     errors: Errors = ()
     enabled: Callable[[S], bool] = always
@@ -170,24 +184,24 @@ class Flow(Generic[S]):
         state: RegistrationState = current_app.extensions["registration"]
         return state
 
-    def endpoint(self, path: str, **options: Any) -> Callable[[V], V]:
+    def endpoint(self, path: str, **options: Any) -> Callable[[F], F]:
         """Declare an endpoint with its view; the options are the fields of :class:`Endpoint`."""
 
-        def declare(view: V) -> V:
+        def declare(view: F) -> F:
             self.endpoints.append(Endpoint(path=path, view=view, **options))
             return view
 
         return declare
 
-    def get(self, path: str, **options: Any) -> Callable[[V], V]:
+    def get(self, path: str, **options: Any) -> Callable[[F], F]:
         """Declare an endpoint for GET; see :meth:`endpoint`."""
         return self.endpoint(path, methods=["GET"], **options)
 
-    def post(self, path: str, **options: Any) -> Callable[[V], V]:
+    def post(self, path: str, **options: Any) -> Callable[[F], F]:
         """Declare an endpoint for POST; see :meth:`endpoint`."""
         return self.endpoint(path, methods=["POST"], **options)
 
-    def delete(self, path: str, **options: Any) -> Callable[[V], V]:
+    def delete(self, path: str, **options: Any) -> Callable[[F], F]:
         """Declare an endpoint for DELETE; see :meth:`endpoint`."""
         return self.endpoint(path, methods=["DELETE"], **options)
 
@@ -234,18 +248,111 @@ class Flow(Generic[S]):
         return declare
 
 
+class Action(Generic[S]):
+    """An endpoint in one application.
+
+    :meth:`run` does its work: for its view, for the pages of ``verification_redirects`` and for
+    :mod:`flask_registration.actions`.
+    """
+
+    def __init__(
+        self, app: Flask, state: RegistrationState, endpoint: Endpoint[S], settings: S
+    ) -> None:
+        self.endpoint = endpoint
+        self._state = state
+        self._settings = settings
+        self._max_length = state.group(HTTPSettings).max_content_length
+        self._function = app.ensure_sync(endpoint.view)
+        self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
+        self.schema = schema_of(state, endpoint.request) if endpoint.request else None
+
+    def read_body(self) -> dict[str, Any]:
+        """Return the body of the current request; see :func:`read_body`."""
+        return read_body(self._max_length)
+
+    def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
+        """Count the request, verify its link, load its body, and call the endpoint's function.
+
+        Return what the function returns. It is called again after a serialization failure.
+        Outside a request, for example in a script, no client is counted.
+
+        :param read: returns the request body.
+        :param values: the values of the URL.
+        :raises EndpointDisabled: a setting switches the endpoint off.
+        :raises Throttled: the client sent too many requests, or too many are about the account.
+        :raises NotAuthenticated: the endpoint requires a login, and there is none.
+        :raises marshmallow.ValidationError: the body is invalid.
+        """
+        state, endpoint = self._state, self.endpoint
+        name, link, account = endpoint.name, endpoint.link, endpoint.account
+        if not endpoint.enabled(self._settings):
+            raise EndpointDisabled
+        if has_request_context():
+            state.throttles.check_client(name)
+        restore_session = session_as_it_is()
+        is_counted = False
+
+        def count(names: Callable[[], Iterable[str]], user_id: str | None = None) -> None:
+            nonlocal is_counted
+            if not is_counted:  # once, however often the work is retried
+                is_counted = True
+                state.throttles.check_account(name, names, user_id=user_id)
+
+        def work() -> Any:
+            arguments: list[Any] = []
+            if endpoint.login_required:
+                arguments.append(state.sessions.user())
+            body = read() if self._link_schema or self.schema else {}
+            if link and self._link_schema:
+                params = load(self._link_schema, body)
+                count(lambda: [params.user_id])
+                arguments.append(link.open(state, self._settings, params))
+            if self.schema:
+                arguments.append(load(self.schema, body))
+            if endpoint.login_required:
+                user_id = state.users.identifier(arguments[0])
+                count(lambda: [user_id], user_id)
+            elif account:
+                count(lambda: account(state, *arguments))
+            return self._function(*arguments, **values)
+
+        def reset() -> None:
+            state.users.rollback()
+            state.sessions.forget()
+            restore_session()
+
+        try:
+            return with_retries(work, reset)
+        except LinkRefused as error:
+            record(LINK_REFUSED, user_id=error.user_id, code=error.code)
+            raise
+
+    def respond(self, result: Any) -> ResponseReturnValue:
+        """Return the response for what the function of the endpoint has returned.
+
+        It is the message of the endpoint with a dict as further fields, or the dict or list
+        itself, or nothing. The function may also return a response.
+        """
+        message, status = self.endpoint.message, self.endpoint.status
+        if message:
+            text = message if isinstance(message, str) else message(self._settings)
+            return success(text, status, **(result or {}))
+        if result is None:
+            return Response(status=status)
+        return (result, status) if isinstance(result, dict | list) else result
+
+
 def mount(
     flows: Sequence[Flow[Any]], blueprint: Blueprint, app: Flask, state: RegistrationState
 ) -> None:
     """Add every endpoint of the flows to the blueprint, with and without the trailing slash."""
-    settings = state.group(HTTPSettings)
+    decorators = state.group(HTTPSettings).not_authenticated_decorators
     methods: dict[str, set[str]] = {}
     for flow in flows:
         for endpoint in flow.endpoints:
-            group = state.group(flow.group)
-            view = _handler(app, state, endpoint, group, settings.max_content_length)
-            state.handlers[endpoint.name] = view
-            decorators = settings.not_authenticated_decorators
+            action = Action(app, state, endpoint, state.group(flow.group))
+            state.actions[endpoint.name] = action
+            view = _view(action)
             for decorator in () if endpoint.login_required else reversed(decorators):
                 view = decorator(view)
             add_rule(blueprint, endpoint.path, endpoint.name, view, endpoint.methods)
@@ -271,64 +378,15 @@ def add_rule(
     )
 
 
-def _handler(
-    app: Flask,
-    state: RegistrationState,
-    endpoint: Endpoint[Any],
-    settings: Settings,
-    max_length: int,
-) -> View:
-    view: View = app.ensure_sync(endpoint.view)
-    name, is_enabled = endpoint.name, endpoint.enabled(settings)
-    link, account = endpoint.link, endpoint.account
-    link_schema = schema_of(state, link.schema) if link else None
-    schema = schema_of(state, endpoint.request) if endpoint.request else None
+def _view(action: Action[Any]) -> View:
+    endpoint = action.endpoint
 
-    def handle(**values: Any) -> ResponseReturnValue:
-        if not is_enabled:
-            raise NotFound("This is switched off here.")
-        state.throttles.check_client(name)
-        restore_session = session_as_it_is()
-        is_counted = False
+    def view(**values: Any) -> ResponseReturnValue:
+        return action.respond(action.run(action.read_body, **values))
 
-        def count(names: Callable[[], Iterable[str]], user_id: str | None = None) -> None:
-            nonlocal is_counted
-            if not is_counted:  # once, however often the work is retried
-                is_counted = True
-                state.throttles.check_account(name, names, user_id=user_id)
-
-        def work() -> ResponseReturnValue:
-            arguments: list[Any] = []
-            if endpoint.login_required:
-                arguments.append(state.sessions.user())
-            body = read_body(max_length) if link_schema or schema else {}
-            if link and link_schema:
-                params = load(link_schema, body)
-                count(lambda: [params.user_id])
-                arguments.append(link.open(state, settings, params))
-            if schema:
-                arguments.append(load(schema, body))
-            if endpoint.login_required:
-                user_id = state.users.identifier(arguments[0])
-                count(lambda: [user_id], user_id)
-            elif account:
-                count(lambda: account(state, *arguments))
-            return view(*arguments, **values)
-
-        def reset() -> None:
-            state.users.rollback()
-            state.sessions.forget()
-            restore_session()
-
-        try:
-            return with_retries(work, reset)
-        except LinkRefused as error:
-            record(LINK_REFUSED, user_id=error.user_id, code=error.code)
-            raise
-
-    handle.__name__ = name
-    handle.__doc__ = endpoint.view.__doc__
-    return handle
+    view.__name__ = endpoint.name
+    view.__doc__ = endpoint.view.__doc__
+    return view
 
 
 def _other_methods(allowed: list[str]) -> View:

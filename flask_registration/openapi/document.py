@@ -88,7 +88,8 @@ def operation(
     state: RegistrationState, bodies: Bodies, flow: Flow[Any], endpoint: Endpoint[Any], method: str
 ) -> dict[str, Any]:
     """Describe one method of an endpoint."""
-    about = " ".join((endpoint.view.__doc__ or endpoint.name).split())
+    prose = re.split(r"\n\s*:", endpoint.view.__doc__ or endpoint.name)[0]  # without parameters
+    about = " ".join(prose.split())
     first, _, rest = about.partition(". ")
     is_first = method == endpoint.methods[0]
     described: dict[str, Any] = {
