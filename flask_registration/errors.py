@@ -37,6 +37,10 @@ class ConfigurationError(RegistrationError):
         super().__init__("\n".join(lines))
 
 
+class AdministrationError(RegistrationError):
+    """An administrative action that is not possible. The text says why; nothing was changed."""
+
+
 class APIError(RegistrationError):
     """An error that the client receives: ``{"detail": text, "code": code}`` with its status."""
 

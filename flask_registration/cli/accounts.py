@@ -13,8 +13,10 @@ from marshmallow import ValidationError
 from sqlalchemy import Boolean, Date, DateTime, Enum, String
 from sqlalchemy.types import TypeEngine
 
-from ..errors import APIError, DatabaseUnavailable, RegistrationError
+from .. import actions
+from ..errors import AdministrationError, APIError, DatabaseUnavailable, RegistrationError
 from ..flows.register import verification_settings
+from ..http.accounts import find_users
 from ..http.bodies import UNSAFE, UNSUPPORTED_CHARACTERS
 from ..http.responses import by_field
 from ..http.schemas import account_columns_schema
@@ -22,17 +24,6 @@ from ..settings import PREFIX
 from ..state import RegistrationState
 from ..users.fields import UserFields
 from ..users.store import User
-from ..users.transaction import with_retries
-from .administration import (
-    account_name,
-    create_user,
-    find_account,
-    personal_values,
-    reactivate,
-    set_password,
-    suspend,
-    verify,
-)
 from .base import database_message, fail, load, printable, registration_cli
 
 
@@ -70,23 +61,49 @@ def accounts(context: click.Context) -> Generator[RegistrationState]:
             fail(printable(str(error)))
 
 
+def find_account(
+    state: RegistrationState, login: str | None, *, identifier: str | None = None
+) -> User:
+    """Return the account with this login or e-mail address, or with this verification id.
+
+    :raises AdministrationError: there is none, or more than one.
+    """
+    if identifier is not None:
+        user = state.users.get(identifier)
+        if user is None:
+            raise AdministrationError(f"No account has the id {identifier}.")
+        return user
+    named = find_users(state, {"login": login or "", "email": login or ""})
+    found = {state.users.identifier(user): user for user in named}
+    if not found:
+        raise AdministrationError(f"No account has the login or the e-mail address {login}.")
+    if len(found) > 1:
+        ids = " or --id ".join(found)
+        raise AdministrationError(f"{len(found)} accounts have {login}. Choose one: --id {ids}.")
+    return next(iter(found.values()))
+
+
+def account_name(state: RegistrationState, user: User) -> str:
+    """Return how a terminal shows an account: ``alice (id 7)``."""
+    values = (getattr(user, name) for name in state.fields.login)
+    login = next((value for value in values if value is not None), None)
+    identifier = f"id {state.users.identifier(user)}"
+    return identifier if login is None else f"{login} ({identifier})"
+
+
 def on_account(
     context: click.Context,
     login: str | None,
     identifier: str | None,
-    action: Callable[[RegistrationState, User], bool],
+    action: Callable[[User], bool],
     done: str,
     unchanged: str,
 ) -> None:
     """Run an action on the selected account, and print whether it has changed the account."""
     check_names(context, login, identifier)
     with accounts(context) as state:
-
-        def work() -> tuple[str, bool]:
-            user = find_account(state, login, identifier=identifier)
-            return account_name(state, user), action(state, user)
-
-        name, is_done = with_retries(work, state.users.rollback)
+        user = find_account(state, login, identifier=identifier)
+        name, is_done = account_name(state, user), action(user)
     text = f"{done} {name}." if is_done else f"{name} {unchanged}. Nothing was changed."
     click.echo(printable(text))
 
@@ -234,9 +251,8 @@ def create_user_command(
         check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
         password = ask_password(check, from_stdin=password_stdin)
         mail = unverified and not no_mail
-        user = with_retries(
-            lambda: create_user(state, values, password, verified=not unverified, mail=mail),
-            state.users.rollback,
+        user = actions.create_user(
+            password=password, verified=not unverified, send_verification=mail, **values
         )
         name, email = account_name(state, user), state.users.snapshot(user).email
     if mail:
@@ -272,7 +288,7 @@ def verify_command(context: click.Context, login: str | None, identifier: str | 
     earlier sessions, tokens and other links become invalid. The person who registered knows the
     password, so make sure first that the address belongs to them.
     """
-    on_account(context, login, identifier, verify, "Verified", "is already verified")
+    on_account(context, login, identifier, actions.verify, "Verified", "is already verified")
 
 
 @registration_cli.command("suspend")
@@ -285,7 +301,7 @@ def suspend_command(context: click.Context, login: str | None, identifier: str |
     account become invalid permanently. Only the link that undoes an e-mail change works again after
     the account is reactivated. The user is not notified.
     """
-    on_account(context, login, identifier, suspend, "Suspended", "is already suspended")
+    on_account(context, login, identifier, actions.suspend, "Suspended", "is already suspended")
 
 
 @registration_cli.command("reactivate")
@@ -297,7 +313,7 @@ def reactivate_command(context: click.Context, login: str | None, identifier: st
     LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
     sessions, tokens and links stay invalid, except the link that undoes an e-mail change.
     """
-    on_account(context, login, identifier, reactivate, "Reactivated", "is not suspended")
+    on_account(context, login, identifier, actions.reactivate, "Reactivated", "is not suspended")
 
 
 @registration_cli.command("set-password")
@@ -318,11 +334,9 @@ def set_password_command(
     with accounts(context) as state:
         user = find_account(state, login, identifier=identifier)
         name, key = account_name(state, user), state.users.identifier(user)
-        check = partial(state.passwords.check, user_inputs=personal_values(state, user))
+        personal = {name: getattr(user, name) for name in state.fields.personal}
+        check = partial(state.passwords.check, user_inputs=state.users.inputs(personal))
         state.users.rollback()  # release the connection during the prompt
         password = ask_password(check, from_stdin=password_stdin)
-        with_retries(
-            lambda: set_password(state, find_account(state, None, identifier=key), password),
-            state.users.rollback,
-        )
+        actions.set_password(find_account(state, None, identifier=key), password)
     click.echo(f"Set the password of {printable(name)}.")

@@ -8,91 +8,19 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
-from typing import Any, NamedTuple
 
 import click
 from flask import Flask
 
-from ..flows.register import RegisterSettings, expired_before, verification_settings
-from ..http.accounts import remove_expired
+from .. import actions
 from ..outbox.store import DEAD, DROPPED, SENT, WAITING, OutboxSender
-from ..state import RegistrationState
-from ..users.mixins import utc_now
-from ..users.transaction import with_retries
 from .base import fail, load, load_outbox, registration_cli
-
-#: The number of rows to delete before the progress bar moves.
-BATCH = 100
 
 #: The maximum of ``--older-than`` in days, a century: no date may be before the year 1.
 LONGEST = 36500
-
-
-class Purge(NamedTuple):
-    """One kind of rows that expire.
-
-    :ivar name: the name of one row; several have an ``s``.
-    :ivar find: returns the keys of the rows that expired at least this long ago; None: no table.
-    :ivar remove: deletes those of these rows that are still expired, and commits. Returns the
-        number deleted.
-    """
-
-    name: str
-    find: Callable[[RegistrationState, timedelta], Sequence[Any] | None]
-    remove: Callable[[RegistrationState, Sequence[Any], timedelta], int]
-
-
-def find_registrations(state: RegistrationState, grace: timedelta) -> Sequence[str]:
-    """Return the registrations that were not verified in time."""
-    settings = verification_settings(state)
-    return state.users.unverified(expired_before(settings, grace)) if settings else []
-
-
-def remove_registrations(
-    state: RegistrationState, identifiers: Sequence[str], grace: timedelta
-) -> int:
-    """Delete registrations one by one, so that a foreign key keeps only its own row."""
-    before = expired_before(state.group(RegisterSettings), grace)
-    return sum(
-        with_retries(partial(remove_expired, state, identifier, before), state.users.rollback)
-        for identifier in identifiers
-    )
-
-
-def find_logins(state: RegistrationState, grace: timedelta) -> Sequence[Any] | None:
-    """Return the sessions and tokens that expired, if there is a login model."""
-    return state.logins.expired(utc_now() - grace) if state.logins else None
-
-
-def remove_logins(state: RegistrationState, ids: Sequence[Any], grace: timedelta) -> int:
-    """Delete sessions and tokens in one statement."""
-    count = state.logins.remove(ids, utc_now() - grace) if state.logins else 0
-    state.users.commit()
-    return count
-
-
-def find_emails(state: RegistrationState, grace: timedelta) -> Sequence[Any] | None:
-    """Return the e-mails of the outbox that were sent or marked as dead long enough ago."""
-    outbox = state.extras.get("outbox")
-    return outbox.store.expired(grace) if outbox else None
-
-
-def remove_emails(state: RegistrationState, ids: Sequence[Any], grace: timedelta) -> int:
-    """Delete e-mails of the outbox in one statement."""
-    outbox = state.extras.get("outbox")
-    return outbox.store.remove(ids, grace) if outbox else 0
-
-
-#: Everything that expires, in the order of deletion.
-PURGES = [
-    Purge("unverified registration", find_registrations, remove_registrations),
-    Purge("expired login", find_logins, remove_logins),
-    Purge("old e-mail", find_emails, remove_emails),
-]
 
 
 @registration_cli.command("purge")
@@ -112,35 +40,29 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
     e-mails of the outbox. Logins and e-mails are deleted in batches of 100, registrations one by
     one, each in its own transaction. On a terminal, there is a progress bar.
     """
-    app, state = load(context)
-    grace = timedelta(days=older_than)
+    app, _ = load(context)
     with app.app_context():
-        for purge in PURGES:
-            keys = purge.find(state, grace)
-            state.users.rollback()
-            if keys is None:
+        for rows in actions.expired(timedelta(days=older_than)):
+            total = len(rows.keys)
+            if dry_run or not total:
+                click.echo(_counted(total, rows.name))
                 continue
-            if dry_run or not keys:
-                click.echo(_counted(len(keys), purge))
-                continue
-            count = _remove(state, purge, keys, grace)
-            kept = len(keys) - count
-            rest = f", {kept} kept: in use, or no longer expired" if kept else ""
-            click.echo(f"{_counted(count, purge)} removed{rest}")
+            count = _remove(rows)
+            rest = f", {total - count} kept: in use, or no longer expired" if count < total else ""
+            click.echo(f"{_counted(count, rows.name)} removed{rest}")
 
 
-def _counted(count: int, purge: Purge) -> str:
-    return f"{count} {purge.name}{'' if count == 1 else 's'}"
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
-def _remove(state: RegistrationState, purge: Purge, keys: Sequence[Any], grace: timedelta) -> int:
+def _remove(rows: actions.Expired) -> int:
     """Delete rows in batches, with a progress bar on a terminal. Return the number deleted."""
     count = 0
     shown = sys.stdout if sys.stdout.isatty() else io.StringIO()
-    with click.progressbar(length=len(keys), label=f"{purge.name}s", file=shown) as bar:
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            count += purge.remove(state, batch, grace)
+    with click.progressbar(length=len(rows.keys), label=f"{rows.name}s", file=shown) as bar:
+        for batch in rows.batches():
+            count += rows.remove(batch)
             bar.update(len(batch))
     return count
 
