@@ -9,7 +9,7 @@ request, no client is counted and no user is logged in.
 All functions raise these errors; in a request, their messages are in the language of the response:
 
 - ``marshmallow.ValidationError``: invalid fields. Its ``messages`` is a dict by field.
-- :class:`APIError`: any other refusal, for example ``Throttled`` or ``LinkInvalid``. Its ``detail``
+- :class:`APIError`: any other error, for example ``Throttled`` or ``LinkInvalid``. Its ``detail``
   is the message, ``code`` the code, ``status`` the status of the endpoint's response.
 - ``EndpointDisabled``, an :class:`APIError`: a setting switches the endpoint off.
 - ``AdministrationError``: an administrative action that is not possible.
@@ -342,8 +342,8 @@ def create_user(
         displaced, _ = add_account(state, user, expired_before=before)
     except DuplicateValue as duplicate:
         raise duplicate_error(state, duplicate) from None
-    is_told = settings and send_verification and not verified
-    mails = [state.mail(verification_email, user)] if is_told else []
+    has_link = settings and send_verification and not verified
+    mails = [state.mail(verification_email, user)] if has_link else []
     state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
     if verified and settings:
         state.announce(user_activated, user=user)

@@ -163,3 +163,23 @@ def test_a_mobile_app_lives_by_tokens(run: RunPage) -> None:
     phone.token = now
     assert ask("POST", "logout", {}).status_code == 200
     assert ask("GET", "profile").status_code == 401
+
+
+def test_forms_register_verify_and_log_in(run: RunPage) -> None:
+    run("docs/actions.md")
+    files = import_module("site_with_forms")
+    app = files.create_app(TESTING=True)
+    with app.app_context():
+        files.db.create_all()
+    client, fields = app.test_client(), {"username": "alice", "email": "alice@example.com"}
+    assert b"required" in client.post("/sign-up/", data=fields).data
+    with files.mail.record_messages() as sent:
+        client.post("/sign-up/", data={**fields, "password": PASSWORD})
+    body = {"login": "alice", "password": PASSWORD}
+    assert b"confirm your e-mail address first" in client.post("/log-in/", data=body).data
+    url = url_in(sent[0]).removeprefix("https://example.com")
+    assert b"<button>" in client.get(url).data
+    assert client.post(url).location == "/log-in/"
+    assert client.post("/log-in/", data=body).location == "/"
+    assert client.get("/").text == "Hello, alice!"
+    assert b"not valid" in client.post(url.replace("signature=", "signature=x")).data
