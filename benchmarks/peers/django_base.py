@@ -1,4 +1,4 @@
-"""What the two peers on Django have in common: its settings, its users, a count of its queries."""
+"""What the peers on Django have in common: its settings, its users, a count of its queries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from benchmarks.workload import (
 surroundings = Surroundings.of_process()
 
 
-def configure(urls: str, *applications: str, **more: Any) -> None:
+def configure(urls: str, *applications: str, middleware: Sequence[str] = (), **more: Any) -> None:
     """Configure Django, which one process can do once."""
     url = urlsplit(surroundings.database)
     if surroundings.database.startswith("sqlite"):
@@ -65,6 +65,7 @@ def configure(urls: str, *applications: str, **more: Any) -> None:
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.common.CommonMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
+            *middleware,
         ],
         TEMPLATES=[
             {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}

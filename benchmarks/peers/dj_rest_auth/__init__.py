@@ -1,0 +1,1 @@
+"""dj-rest-auth with django-allauth, as its documentation shows them."""
