@@ -46,13 +46,21 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def window(
-    browser: Browser, url: str, *origins: str, user_agent: str | None = None
+    browser: Browser,
+    url: str,
+    *origins: str,
+    user_agent: str | None = None,
+    java_script: bool = True,
 ) -> Iterator[Page]:
     """A page in a fresh window, whose script must not fail and which must not load from elsewhere.
 
     :param origins: what it may load from beside its own.
     """
-    context = browser.new_context(viewport={"width": 390, "height": 844}, user_agent=user_agent)
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844},
+        user_agent=user_agent,
+        java_script_enabled=java_script,
+    )
     context.set_default_timeout(TIMEOUT * 1000)
     page = context.new_page()
     failures: list[Any] = []

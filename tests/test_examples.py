@@ -89,7 +89,7 @@ def of(name: str) -> pytest.MarkDecorator:
 # Starting them
 
 
-@each_row("name", ["email_only", "jwt", "own_workflow", "spa"])
+@each_row("name", ["email_only", "forms", "jwt", "own_workflow", "spa"])
 def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
     page = (EXAMPLES / name / "README.md").read_text("utf-8")
     (arguments,) = re.findall(

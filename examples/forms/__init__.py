@@ -1,0 +1,1 @@
+"""A server-rendered site with accounts: forms, flash messages, no JavaScript."""
