@@ -125,18 +125,16 @@ def cookies(app: Flask, state: RegistrationState) -> Iterator[Finding]:
 
 def throttles(app: Flask, state: RegistrationState) -> Iterator[Finding]:
     """Report missing rate limits."""
-    status = state.throttles.status()
     if app.testing:  # which is a finding already
         return
-    if status.reason:
+    if state.throttles.off:
         yield warning(
             THROTTLES,
             "has no effect: passwords can be guessed as fast as the machine allows. "
-            f"{status.reason}",
-            f"install Flask-Registration[limits], and leave {THROTTLES} and "
-            "RATELIMIT_ENABLED unset",
+            f"{state.throttles.off}",
+            f"leave {THROTTLES} and RATELIMIT_ENABLED unset",
         )
-    elif status.storage == "memory" and not app.debug:
+    elif state.throttles.counters.storage == "memory" and not app.debug:
         yield warning(
             "RATELIMIT_STORAGE_URI",
             "is memory: each process counts for itself. With four workers a client can send "

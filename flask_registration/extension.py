@@ -42,6 +42,7 @@ from .mail.message import Mail
 from .settings import PREFIX, Settings, SettingsReader
 from .signals import mail_failed
 from .state import PASSWORD_CHANGED, Extra, RegistrationState, Setup, announce, current_registration
+from .throttling.throttles import ThrottleSettings, make_throttles
 from .users.fields import UserFields, UserSettings, resolve
 from .users.store import UserStore
 
@@ -55,6 +56,7 @@ SETTINGS_GROUPS: tuple[type[Settings], ...] = (
     RetrySettings,
     HTTPSettings,
     LanguageSettings,
+    ThrottleSettings,
 )
 
 
@@ -154,7 +156,14 @@ def _read(
         if (models["login"] or not flow.needs_logins) and (has_email or not flow.needs_email)
     ]
     known = [*DEFAULT_FLOWS, *given]
-    setup = Setup(app=app, reader=reader, models=models, flows=flows, known_flows=known)
+    setup = Setup(
+        app=app,
+        reader=reader,
+        models=models,
+        flows=flows,
+        known_flows=known,
+        throttles=make_throttles(app, reader, known),
+    )
     _check_application(app, reader, flows)
     check_templates(app, reader)
     for flow in flows:
@@ -277,7 +286,7 @@ def _build(setup: Setup, fields: UserFields, languages: Languages) -> Registrati
     mailer = Mailer(
         app,
         mails,
-        Cooldown(setup.store, mails.mail_cooldown),
+        Cooldown(setup.throttles.counters, mails.mail_cooldown),
         lambda mail: current_registration.compose(mail),
         signal_failed_mail,
     )

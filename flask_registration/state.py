@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from blinker import NamedSignal
 from flask import Blueprint, Flask, current_app
@@ -26,51 +26,16 @@ from .i18n.languages import Languages, current_request
 from .i18n.messages import Message as Text
 from .mail.composer import Composer, MailSettings, default_templates
 from .mail.dispatch import Dispatcher, Mailer
-from .mail.limits import LimitStore
 from .mail.message import Email, Mail, new_message_id
 from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings, SettingsReader
+from .throttling.throttles import Throttles
 from .users.fields import UserFields
 from .users.stamps import UserSnapshot, next_stamp, stamp_digest
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 from .users.transaction import mark_committed
 
 S = TypeVar("S", bound=Settings)
-
-
-class ThrottlingStatus(NamedTuple):
-    """Whether rate limits are active, and where requests are counted.
-
-    :ivar storage: the kind of storage, for example ``"redis"`` or ``"memory"``.
-    :ivar reason: a sentence that says why no limit is active, else None.
-    """
-
-    storage: str
-    reason: str | None
-
-
-class Throttles:
-    """Rate limits of the endpoints. This class has none; the package ``throttling`` has its own."""
-
-    def check_client(self, endpoint: str) -> None:
-        """Count a request of the current client."""
-
-    def check_account(
-        self, endpoint: str, names: Callable[[], Iterable[str]], *, user_id: str | None = None
-    ) -> None:
-        """Count a request about an account, whether or not the account exists."""
-
-    def clear_account(self, endpoint: str, names: Iterable[str]) -> None:
-        """Reset the counters of an account after its owner has logged in."""
-
-    def limits(self, endpoint: str) -> Mapping[str, str]:
-        """Return the active limits of an endpoint, for example ``{"client": "60/minute"}``."""
-        return {}
-
-    def status(self) -> ThrottlingStatus:
-        """Return whether limits are active."""
-        reason = "Flask-Limiter is not installed: pip install 'Flask-Registration[limits]'."
-        return ThrottlingStatus("memory", reason)
 
 
 @dataclass(kw_only=True)
@@ -82,7 +47,6 @@ class Setup:
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
     :ivar dispatchers: functions that make a dispatcher, by its name in ``MAIL_DISPATCHER``.
-    :ivar store: counts e-mails and requests.
     :ivar extras: functions that make what an optional package keeps in the state, by the package's
         name.
     """
@@ -92,9 +56,8 @@ class Setup:
     models: Mapping[str, Any]
     flows: Sequence[Any]
     known_flows: Sequence[Any]
+    throttles: Throttles
     dispatchers: dict[str, Callable[[Mailer], Dispatcher]] = field(default_factory=dict)
-    store: LimitStore = field(default_factory=LimitStore)
-    throttles: Throttles = field(default_factory=Throttles)
     extras: dict[str, Callable[[Mailer], Any]] = field(default_factory=dict)
 
 

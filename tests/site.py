@@ -213,7 +213,7 @@ class State:
     def _counted(self) -> dict[str, Any]:
         counters: dict[str, Any] = self.site.app.extensions[
             "registration"
-        ].mailer.cooldown.store._counters
+        ].throttles.counters.memory._windows
         return counters
 
 

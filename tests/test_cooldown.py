@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from flask_registration.mail.limits import Cooldown, LimitStore
-from flask_registration.throttling.storage import SharedLimitStore
+from flask_registration.mail.limits import Cooldown
+from flask_registration.throttling.counters import Counters
 
 from .conftest import Clock
 from .tables import each_row
@@ -16,7 +16,7 @@ from .tables import each_row
 
 def cooldown_of(period: timedelta) -> Cooldown:
     """A cooldown in the memory of the process."""
-    return Cooldown(SharedLimitStore(Flask("tests.site"), None, in_tests=True), period)
+    return Cooldown(Counters(Flask("tests.site")), period)
 
 
 @each_row(
@@ -60,18 +60,3 @@ def test_what_is_no_text_is_an_address_like_any_other(clock: Clock) -> None:
     for address in ("\ud800@example.com", "\udfff@example.com"):
         assert cooldown.admit(address)
         assert not cooldown.admit(address)
-
-
-def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
-    """The oldest goes first, and an address that was mailed again is not the oldest any more."""
-    cooldown = cooldown_of(timedelta(minutes=1))
-    for name in ("first", "second"):
-        assert cooldown.admit(f"{name}@example.com")
-    clock.advance(60)
-    assert cooldown.admit("first@example.com")
-    for number in range(LimitStore.CAPACITY - 1):
-        assert cooldown.admit(f"{number}@example.com")
-    assert not cooldown.admit("first@example.com")
-    assert cooldown.admit("one-more@example.com")
-    assert cooldown.admit("first@example.com")
-    assert not cooldown.admit(f"{LimitStore.CAPACITY - 2}@example.com")

@@ -32,8 +32,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from examples.quickstart.app import create_app, mail
 
-extras = ["apispec", "asgiref", "babel", "bcrypt", "celery", "flask_limiter", "limits", "pytest"]
-extras += ["redis"]
+extras = ["apispec", "asgiref", "babel", "bcrypt", "celery", "flask_limiter", "pytest", "redis"]
 assert [name for name in extras if find_spec(name)] == []
 client = create_app().test_client()
 reply = client.post("/accounts/login/", json={"login": "alice", "password": "not yet"})

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_limiter import Limiter
+from limits import RateLimitItem, RateLimitItemPerMinute
 
 from flask_registration import user_logged_in
-from flask_registration.mail.limits import Limit, LimitStore
-from flask_registration.throttling.storage import LOG_PAUSE, PAUSE, default_options
+from flask_registration.throttling.counters import LOGS, TRIES, MemoryCounters, default_options
 
 from .conftest import Clock
 from .flows.journeys import at_once, log_in, member
@@ -27,6 +27,9 @@ from .test_configuration import problems
 from .test_throttles import NewSite, describe, guess, refused
 
 LOGINS = {"login": {"client": "3/minute"}}
+
+#: Seconds after which a storage that is down is tried again, and is logged again.
+PAUSE, LOG_PAUSE = TRIES.get_expiry(), LOGS.get_expiry()
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -161,7 +164,7 @@ def test_under_test_a_storage_is_left_alone_unless_there_is_a_setting(
 ) -> None:
     site = new_site(config=redis_store.config())
     member(site)
-    assert describe(site).storage == "memory"
+    assert describe(site)[0] == "memory"
     assert asked(site) == [False] * 4
     assert site.post("send-reset-password-link", {"login": "alice"}).status_code == 200
     assert len(site.outbox) == 1
@@ -178,7 +181,7 @@ def test_no_name_address_or_client_can_be_read_in_the_storage(
     site.verify()
     site.post("send-reset-password-link", {"login": "alice"})
     names = redis_store.names()
-    scopes = {name.split("/")[2] for name in names}
+    scopes = {name.split("/")[3] for name in names}
     assert scopes == {
         "register",
         "login",
@@ -186,7 +189,9 @@ def test_no_name_address_or_client_can_be_read_in_the_storage(
         "send_reset_password_link",
         "mail",
     }
-    assert all(name.startswith(f"{redis_store.prefix}:mine/registration/") for name in names)
+    assert all(
+        name.startswith(f"{redis_store.prefix}:LIMITER/mine/registration/") for name in names
+    )
     assert all(re.fullmatch("[0-9a-f]{32}", name.split("/")[-4]) for name in names), names
     kept = " ".join([*names, *(str(redis_store.client.get(name)) for name in names)]).lower()
     assert not any(each in kept for each in ("alice", "example", "192.0.2", "127.0.0", "@"))
@@ -208,7 +213,7 @@ def test_the_application_s_own_limiter_lends_its_storage(
         Limiter(lambda: "all", app=app, strategy="moving-window", **limiter)
 
     site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True}, before=before)
-    assert describe(site).storage == "redis"
+    assert describe(site)[0] == "redis"
     assert asked(site) == UNTIL_THREE
     (name,) = redis_store.names()
     assert redis_store.client.type(name) == "list"  # that of a moving window
@@ -219,7 +224,7 @@ def test_a_limiter_in_memory_is_not_asked(new_site: NewSite) -> None:
         Limiter(lambda: "all", app=app, storage_uri="memory://")
 
     site = new_site(THROTTLES=LOGINS, config={"RATELIMIT_ENABLED": True}, before=before)
-    assert describe(site).storage == "memory"
+    assert describe(site)[0] == "memory"
     assert asked(site) == UNTIL_THREE
 
 
@@ -520,10 +525,48 @@ def test_a_clear_that_fails_is_told_as_well(
 # Memory
 
 
-def test_strangers_cannot_make_it_grow_without_end(clock: Clock) -> None:
-    counters = LimitStore()
-    limit = Limit(1, 60)
-    for number in range(LimitStore.CAPACITY + 1):
-        assert counters.hit("test", str(number), limit) is None
-    assert counters.hit("test", "1", limit) == 60
-    assert counters.hit("test", "0", limit) is None
+def fill(counters: MemoryCounters, limit: RateLimitItem, number: int | None = None) -> None:
+    """Begin counters of this limit, by default one more than there may be."""
+    for other in range(number or MemoryCounters.CAPACITY + 1):
+        assert counters.hit(limit, f"other {other}") is None
+
+
+def test_a_flood_of_names_does_not_make_the_memory_grow_without_end(clock: Clock) -> None:
+    counters = MemoryCounters()
+    for minute in range(3):
+        fill(counters, RateLimitItemPerMinute(minute + 1))
+    assert len(counters._windows) <= MemoryCounters.CAPACITY
+
+
+@each_row("amount", [1, 10])
+def test_a_flood_of_names_makes_no_room_for_another_guess(amount: int, clock: Clock) -> None:
+    """A limit that is used up stays so; and so does one that other names are further from."""
+    counters, limit = MemoryCounters(), RateLimitItemPerMinute(amount)
+    for _ in range(amount):
+        assert counters.hit(limit, "alice") is None
+    for _ in range(amount // 2):
+        assert counters.hit(limit, "bob") is None
+    for _ in range(3):
+        fill(counters, RateLimitItemPerMinute(10))
+    assert counters.hit(limit, "alice") == 60
+    hits = [counters.hit(limit, "bob") for _ in range(amount - amount // 2)]
+    assert hits == [None] * len(hits)
+    assert counters.hit(limit, "bob") == 60
+
+
+def test_of_limits_that_are_used_up_alike_the_oldest_stay(clock: Clock) -> None:
+    counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
+    assert counters.hit(limit, "alice") is None
+    for _ in range(3):
+        for number in range(MemoryCounters.CAPACITY):
+            counters.hit(limit, f"{clock():.6f} {number}")
+    assert counters.hit(limit, "alice") == 60
+
+
+def test_counters_of_windows_that_are_over_go_first(clock: Clock) -> None:
+    counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
+    fill(counters, limit, MemoryCounters.CAPACITY)
+    clock.advance(60)
+    fill(counters, RateLimitItemPerMinute(10), MemoryCounters.CAPACITY // 2)
+    assert counters.hit(limit, "alice") is None
+    assert counters.hit(limit, "alice") == 60

@@ -598,7 +598,7 @@ def test_what_the_fixture_changes_is_as_it_was_afterwards(run_tests: RunTests) -
 
         def state(app):
             state = app.extensions["registration"]
-            counters = state.mailer.cooldown.store._counters
+            counters = state.throttles.counters.memory
             suppress = app.extensions["mail"].suppress
             return app.testing, suppress, state.passwords._hash, counters, time.time
 

@@ -19,7 +19,6 @@ from werkzeug.test import TestResponse
 from flask_registration import DEFAULT_FLOWS, Flow, UserNotFound, success
 from flask_registration.flows import verification_redirects
 from flask_registration.settings import Settings
-from flask_registration.state import ThrottlingStatus
 
 from .conftest import Clock
 from .faults.database import Faults, deadlock
@@ -677,38 +676,22 @@ def test_an_endpoint_may_be_named_that_this_application_has_not(new_site: NewSit
     assert limited(new_site, {"logins": {"client": "1/minute"}, "login": {"client": "1/minute"}})
 
 
-# Without Flask-Limiter
+# What is active
 
 
-@pytest.fixture
-def without_flask_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("flask_limiter", "limits"):
-        monkeypatch.setitem(sys.modules, name, None)
+def describe(site: Site) -> tuple[str, str | None]:
+    """Where it counts, and why no limit is active."""
+    throttles = site.app.extensions["registration"].throttles
+    return throttles.counters.storage, throttles.off
 
 
-def describe(site: Site) -> ThrottlingStatus:
-    found: ThrottlingStatus = site.app.extensions["registration"].throttles.status()
-    return found
-
-
-@pytest.mark.usefixtures("without_flask_limiter")
-def test_without_flask_limiter_there_are_none(new_site: NewSite) -> None:
-    site = new_site(config={**ON, "TESTING": False, "MAIL_SUPPRESS_SEND": True})
-    assert not is_limited(site)
-    reason = "Flask-Limiter is not installed: pip install 'Flask-Registration[limits]'."
-    assert describe(site) == ("memory", reason)
-    member(site)
-    for _ in range(2):  # but the pause between mails is there
-        assert site.post("send-reset-password-link", {"login": "alice"}).status_code == 200
-    site.app.extensions["registration"].dispatcher._pool.shutdown()
-    assert len(site.outbox) == 1
-
-
-@pytest.mark.usefixtures("without_flask_limiter")
-def test_asking_for_some_without_flask_limiter_is_an_error(new_site: NewSite) -> None:
-    found = problems({SETTING: {"login": {"client": "1/minute"}}})
-    assert "pip install 'Flask-Registration[limits]'" in found[SETTING]
-    assert not is_limited(new_site(THROTTLES=False))
+def test_throttles_need_no_flask_limiter(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "flask_limiter", None)
+    site = new_site(config={**ON, "TESTING": False})
+    assert describe(site) == ("memory", None)
+    assert is_limited(site)
 
 
 @each_row(
@@ -747,7 +730,10 @@ def test_asking_for_some_without_flask_limiter_is_an_error(new_site: NewSite) ->
     ],
 )
 def test_it_can_be_told_whether_there_are_any(
-    settings: dict[str, Any], config: dict[str, Any], described: ThrottlingStatus, new_site: NewSite
+    settings: dict[str, Any],
+    config: dict[str, Any],
+    described: tuple[str, str | None],
+    new_site: NewSite,
 ) -> None:
     assert describe(new_site(config={**ON, **config}, **settings)) == described
 

@@ -61,7 +61,6 @@ class OptionalPackage(NamedTuple):
 
 
 EXTRAS = (
-    OptionalPackage("flask_registration.throttling", settings="THROTTLES", library="flask_limiter"),
     OptionalPackage("flask_registration.openapi", settings="OPENAPI_", library="apispec"),
     OptionalPackage("flask_registration.outbox", settings="OUTBOX_"),
     OptionalPackage("flask_registration.celery", requires="celery"),

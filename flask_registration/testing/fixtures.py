@@ -12,6 +12,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from ..auth.passwords import PasswordSettings, password_hash
 from ..state import RegistrationState
+from ..throttling.counters import MemoryCounters
 from .accounts import Accounts, Clock, Outbox
 
 #: argon2id with minimal parameters: fast, and not secure.
@@ -69,7 +70,7 @@ def accounts(
     monkeypatch.setitem(app.config, "TESTING", True)
     if mail := app.extensions.get("mail"):
         monkeypatch.setattr(mail, "suppress", True)
-    monkeypatch.setattr(state.mailer.cooldown.store, "_counters", {})
+    monkeypatch.setattr(state.throttles.counters, "memory", MemoryCounters())
     if fast := hash_of_tests(state, registration_hasher):
         monkeypatch.setattr(state.passwords, "_hash", fast)
     with Outbox().recording(app) as outbox:

@@ -1,5 +1,1 @@
 """Rate limits, counted by the library ``limits``."""
-
-from .throttles import extra
-
-__all__ = ["extra"]

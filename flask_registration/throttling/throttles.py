@@ -6,20 +6,18 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple
+from functools import cache
+from typing import Any, Literal
 
 from flask import Flask, request
+from limits import RateLimitItem, parse_many
 
 from ..errors import Throttled
-from ..http.flow import Endpoint
-from ..mail.limits import Limit
 from ..security_log import THROTTLED, record
 from ..settings import PREFIX, Settings, SettingsReader, setting
-from ..state import Extra, Setup, Throttles, ThrottlingStatus
-from .storage import SharedLimitStore, find_backend, is_installed
+from .counters import Counters, make_counters
 
 SETTING = PREFIX + "THROTTLES"
-INSTALL = "pip install 'Flask-Registration[limits]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,79 +28,41 @@ class ThrottleSettings(Settings):
         None,
         "Overrides the default rate limits of endpoints: "
         '`{"login": {"client": "60/minute", "account": "10/5 minutes"}}`. '
-        "None for an endpoint removes its limits. False removes all limits. Needs Flask-Limiter.",
-        default_text="the limits on the page Throttling; "
-        "none with `TESTING` or without Flask-Limiter",
+        "None for an endpoint removes its limits. False removes all limits.",
+        default_text="the limits on the page Throttling; none with `TESTING`",
     )
 
 
-class Limits(NamedTuple):
-    """Limits as a text, and parsed: the shortest time first."""
+@dataclass(eq=False)
+class Throttles:
+    """Refuses requests over the limits of the endpoints.
 
-    text: str = ""
-    items: tuple[Limit, ...] = ()
-
-
-class Rule(NamedTuple):
-    """The limits of an endpoint."""
-
-    client: Limits = Limits()
-    account: Limits = Limits()
-
-
-NO_RULE = Rule()
-
-
-class CountingThrottles(Throttles):
-    """Counts requests and refuses those over a limit.
-
-    :param off: the reason why no limit is active, if there is one.
-    :param in_tests: whether limits are active with ``app.testing`` too.
+    :ivar configured: the limits by endpoint and kind, ``"client"`` or ``"account"``.
+    :ivar reason: a sentence that says why no limit is ever active, if there is one.
     """
 
-    def __init__(
-        self,
-        app: Flask,
-        store: SharedLimitStore,
-        rules: Mapping[str, Rule],
-        *,
-        off: str | None,
-        in_tests: bool,
-    ) -> None:
-        self._app = app
-        self._rules = rules
-        self._off = off
-        self._in_tests = in_tests
-        self._warned = False
-        self.store = store
+    counters: Counters
+    configured: Mapping[str, Mapping[str, str]]
+    reason: str | None
+    has_warned: bool = False
 
-    def status(self) -> ThrottlingStatus:
-        """Return whether limits apply, and why if not."""
-        reason = self._off
-        if reason is None and self._app.testing and not self._in_tests:
-            reason = f"TESTING is on, and {SETTING} is not set."
-        has_limits = any(rule.client.items or rule.account.items for rule in self._rules.values())
-        if reason is None and not has_limits:
-            reason = f"{SETTING} leaves no limit."
-        return ThrottlingStatus(self.store.name, reason)
+    @property
+    def off(self) -> str | None:
+        """Return a sentence that says why no limit is active now; None if limits are active."""
+        if self.counters.is_idle:
+            return self.reason or f"TESTING is on, and {SETTING} is not set."
+        return self.reason
 
     def limits(self, endpoint: str) -> Mapping[str, str]:
-        """Return the limits of an endpoint, by kind."""
-        rule = self._rule(endpoint)
-        return {name: limits.text for name, limits in rule._asdict().items() if limits.items}
+        """Return the active limits of an endpoint, for example ``{"client": "60/minute"}``."""
+        return {} if self.off else self.configured.get(endpoint, {})
 
     def check_client(self, endpoint: str) -> None:
         """Count a request of the current client, before anything else.
 
         :raises Throttled: the client sent too many requests.
         """
-        limits = self._rule(endpoint).client
-        if limits.items:
-            wait = self._hit(f"{endpoint}/client", client_name(request.remote_addr), limits)
-            if wait is not None:
-                self._warn_about_proxy()
-                record(THROTTLED, scope="client", limit=limits.text)
-                raise Throttled(wait)
+        self._count(endpoint, "client", lambda: [client_name(request.remote_addr)])
 
     def check_account(
         self, endpoint: str, names: Callable[[], Iterable[str]], *, user_id: str | None = None
@@ -113,35 +73,41 @@ class CountingThrottles(Throttles):
         :param user_id: the verification id of the current user, for the security log.
         :raises Throttled: too many requests are about the account.
         """
-        limits = self._rule(endpoint).account
-        for name in names() if limits.items else ():
-            wait = self._hit(f"{endpoint}/account", name, limits)
-            if wait is not None:
-                record(THROTTLED, user_id=user_id, scope="account", limit=limits.text)
-                raise Throttled(wait)
+        self._count(endpoint, "account", names, user_id=user_id)
 
     def clear_account(self, endpoint: str, names: Iterable[str]) -> None:
-        """Clear the counters of an account."""
-        for limit in self._rule(endpoint).account.items:
+        """Reset the counters of an account after its owner has logged in."""
+        text = self.limits(endpoint).get("account")
+        if text:
             for name in names:
-                self.store.clear(f"{endpoint}/account", name, limit)
+                self.counters.clear(f"{endpoint}/account", name, parse(text))
 
-    def _rule(self, endpoint: str) -> Rule:
-        if self._off or (self._app.testing and not self._in_tests):
-            return NO_RULE
-        return self._rules.get(endpoint, NO_RULE)
-
-    def _hit(self, scope: str, name: str, limits: Limits) -> float | None:
-        waits = (self.store.hit(scope, name, limit) for limit in limits.items)
-        return next((wait for wait in waits if wait is not None), None)
+    def _count(
+        self,
+        endpoint: str,
+        kind: str,
+        names: Callable[[], Iterable[str]],
+        *,
+        user_id: str | None = None,
+    ) -> None:
+        text = self.limits(endpoint).get(kind)
+        if not text:
+            return
+        for name in names():
+            wait = self.counters.hit(f"{endpoint}/{kind}", name, parse(text))
+            if wait is not None:
+                if kind == "client":
+                    self._warn_about_proxy()
+                record(THROTTLED, user_id=user_id, scope=kind, limit=text)
+                raise Throttled(wait)
 
     def _warn_about_proxy(self) -> None:
         """Log once that all clients may count as one: behind a proxy, without ProxyFix."""
         is_forwarded = "X-Forwarded-For" in request.headers
         has_fix = "werkzeug.proxy_fix.orig" in request.environ
-        if is_forwarded and not has_fix and not self._warned:
-            self._warned = True
-            self._app.logger.warning(
+        if is_forwarded and not has_fix and not self.has_warned:
+            self.has_warned = True
+            self.counters.app.logger.warning(
                 "A client was throttled whose requests a proxy had forwarded. If the proxy is "
                 "yours, all clients count as one: set up werkzeug.middleware.proxy_fix.ProxyFix."
             )
@@ -160,83 +126,70 @@ def client_name(address: str | None) -> str:
     return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
 
 
+@cache
+def parse(text: str) -> list[RateLimitItem]:
+    """Parse limits in the notation of Flask-Limiter, the shortest time first.
+
+    :raises ValueError: it is not in that notation.
+    """
+    return sorted(parse_many(text), key=lambda limit: limit.get_expiry())
+
+
 # Set up
 
 
-def prepare(setup: Setup) -> None:
-    """Make the rate limits of an application; problems of the setting are added to the reader."""
-    app, reader = setup.app, setup.reader
+def make_throttles(app: Flask, reader: SettingsReader, flows: Iterable[Any]) -> Throttles:
+    """Make the rate limits of an application; problems of the setting are added to the reader.
+
+    :param flows: the flows, each a ``Flow``, whose endpoints the setting may name.
+    """
     chosen = reader.read(ThrottleSettings).throttles
-    if chosen and not is_installed():
-        reader.problem(SETTING, f"needs Flask-Limiter, which is not installed: {INSTALL}.")
-    off = _reason_off(app, chosen)
-    endpoints = {each.name: each for flow in setup.known_flows for each in flow.endpoints}
-    rules = {} if off else _rules(chosen or {}, reader, endpoints)
-    in_tests = chosen is not None
-    backend = None if _is_disabled(app) else find_backend(app, reader)
-    store = SharedLimitStore(app, backend, in_tests=in_tests)
-    setup.store = store
-    setup.throttles = CountingThrottles(app, store, rules, off=off, in_tests=in_tests)
-
-
-def _is_disabled(app: Flask) -> bool:
-    return not app.config.get("RATELIMIT_ENABLED", True)
-
-
-def _reason_off(app: Flask, chosen: Mapping[str, Any] | Literal[False] | None) -> str | None:
+    counters = make_counters(app, reader, in_tests=chosen is not None)
+    limits = _read_limits(chosen or {}, reader, flows)
+    reason = None
     if chosen is False:
-        return f"{SETTING} is False."
-    if not is_installed():
-        return f"Flask-Limiter is not installed: {INSTALL}."
-    return "RATELIMIT_ENABLED is False." if _is_disabled(app) else None
+        reason = f"{SETTING} is False."
+    elif not app.config.get("RATELIMIT_ENABLED", True):
+        reason = "RATELIMIT_ENABLED is False."
+    elif not any(limits.values()):
+        reason = f"{SETTING} leaves no limit."
+    return Throttles(counters, limits, reason)
 
 
-def _rules(
-    chosen: Mapping[str, Any], reader: SettingsReader, endpoints: Mapping[str, Endpoint[Any]]
-) -> dict[str, Rule]:
-    """Return the rule of each endpoint: the application's, else its own."""
+def _read_limits(
+    chosen: Mapping[str, Any], reader: SettingsReader, flows: Iterable[Any]
+) -> dict[str, Mapping[str, str]]:
+    """Return the limits of each endpoint: the application's, else its own."""
+    endpoints = {endpoint.name: endpoint for flow in flows for endpoint in flow.endpoints}
     for name in chosen:
         if name not in endpoints:
             near = get_close_matches(str(name), endpoints, n=1, cutoff=0)[0]
             reader.problem(SETTING, f"names {name!r}, which is no endpoint; did you mean {near!r}?")
-    rules = {}
-    for name, declared in endpoints.items():
+    limits = {}
+    for name, endpoint in endpoints.items():
         try:
-            rules[name] = _rule(chosen.get(name, declared.throttles) or {}, declared)
+            declared = chosen.get(name, endpoint.throttles) or {}
+            limits[name] = _check_limits(declared, names_account=endpoint.names_account)
         except ValueError as error:
             reader.problem(SETTING, f"invalid limit for {name!r}: {error}.")
-    return rules
+    return limits
 
 
-def _rule(throttles: Any, declared: Endpoint[Any]) -> Rule:
-    """Parse the limits of an endpoint.
+def _check_limits(declared: Any, *, names_account: bool) -> Mapping[str, str]:
+    """Return the limits of an endpoint by kind.
 
     :raises ValueError: with the reason.
     """
-    if not isinstance(throttles, Mapping) or not throttles.keys() <= {"client", "account"}:
+    if not isinstance(declared, Mapping) or not declared.keys() <= {"client", "account"}:
         allowed = "set a dict with 'client', 'account' or both, or None"
-        raise ValueError(f"it is {throttles!r}; {allowed}")
-    if throttles.get("account") and not declared.names_account:
+        raise ValueError(f"it is {declared!r}; {allowed}")
+    if declared.get("account") and not names_account:
         raise ValueError("its requests name no account; set 'client' only")
-    return Rule(_limits(throttles.get("client")), _limits(throttles.get("account")))
-
-
-def _limits(text: Any) -> Limits:
-    """Parse limits in the notation of Flask-Limiter.
-
-    :raises ValueError: with the reason.
-    """
-    if not text:
-        return Limits()
-    from limits import parse_many
-
-    try:
-        items = parse_many(text)
-    except ValueError:
-        example = 'write it like "10/minute" or "10/minute;100/hour"'
-        raise ValueError(f"{text!r} is no limit; {example}") from None
-    limits = [Limit(item.amount, item.get_expiry()) for item in items]
-    return Limits(text, tuple(sorted(limits, key=lambda limit: limit.seconds)))
-
-
-extra: Extra = Extra(settings=(ThrottleSettings,), prepare=prepare)
+    limits = {kind: text for kind, text in declared.items() if text}
+    for text in limits.values():
+        try:
+            parse(text)
+        except (TypeError, ValueError):
+            example = 'write it like "10/minute" or "10/minute;100/hour"'
+            raise ValueError(f"{text!r} is no limit; {example}") from None
+    return limits

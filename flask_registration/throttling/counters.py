@@ -1,0 +1,217 @@
+"""Count hits against limits: in the storage of Flask-Limiter's configuration, or in memory."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask
+from itsdangerous.encoding import want_bytes
+from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits.errors import ConfigurationError
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import STRATEGIES, FixedWindowRateLimiter, RateLimiter
+
+from ..security_log import THROTTLE_STORE_DOWN, record
+from ..settings import SettingsReader
+
+#: The timeout of Redis in seconds, unless ``RATELIMIT_STORAGE_OPTIONS`` sets another.
+TIMEOUT = 0.5
+
+#: How often a storage that is down is tried again, and how often that it is down is logged.
+TRIES = RateLimitItemPerSecond(1, 5)
+LOGS = RateLimitItemPerMinute(1)
+
+DOWN = "The storage of rate limits (%s) is unavailable; each process counts for itself."
+UP = "The storage of rate limits (%s) is available again."
+
+
+class MemoryCounters:
+    """Counts hits in fixed windows, in the memory of this process.
+
+    The memory storage of ``limits`` 5.8 does not serve: of 60 hits by 20 threads at once, up to 22
+    passed a limit of 10, because it drops the lock of a new key while another thread holds it.
+    It also starts a thread for each hit and has no maximum size. (Its next version corrects only
+    the start of that thread: https://github.com/alisaifee/limits/pull/352.) This is not a class
+    derived from it, because a storage is not told the limit and could not know what to keep.
+    """
+
+    CAPACITY = 50_000
+
+    def __init__(self) -> None:
+        self._windows: dict[str, tuple[float, int, int]] = {}
+        self._lock = threading.Lock()
+
+    def hit(self, limit: RateLimitItem, key: str) -> float | None:
+        """Count a hit. Return None if the limit allows it, else the seconds until it will.
+
+        A refused hit does not extend the time.
+        """
+        name, now, seconds = limit.key_for(key), time.time(), limit.get_expiry()
+        with self._lock:
+            end, count, _ = self._windows.get(name, (now, 0, 0))
+            if not now < end <= now + seconds:  # over, or the clock was set back
+                end, count = now + seconds, 0
+            if count >= limit.amount:
+                return end - now
+            self._windows[name] = end, count + 1, limit.amount
+            if len(self._windows) > self.CAPACITY:
+                self._make_room(now)
+            return None
+
+    def clear(self, limit: RateLimitItem, key: str) -> None:
+        """Reset a counter."""
+        with self._lock:
+            self._windows.pop(limit.key_for(key), None)
+
+    def _make_room(self, now: float) -> None:
+        """Keep the half of the counters that are nearest to their limits, of equal ones the oldest.
+
+        So no flood of new counters makes room for more hits at one that is used up.
+        """
+        used = {key: count / amount for key, (end, count, amount) in self._windows.items()}
+        active = [key for key in used if self._windows[key][0] > now]
+        active.sort(key=used.__getitem__, reverse=True)
+        self._windows = {key: self._windows[key] for key in active[: self.CAPACITY // 2]}
+
+
+@dataclass(eq=False)
+class Counters:
+    """Counts hits in a storage that several processes share.
+
+    Without one, or while it is down, each process counts for itself. Names are stored as keyed
+    digests: an e-mail address can neither be read from the storage nor found in it.
+
+    :ivar kind: the kind of the shared storage, for example ``"redis"``; else ``"memory"``.
+    :ivar connect: makes the strategy with the shared storage.
+    :ivar in_tests: whether to use the shared storage with ``app.testing`` too.
+    """
+
+    app: Flask
+    kind: str = "memory"
+    connect: Callable[[], RateLimiter] = lambda: FixedWindowRateLimiter(MemoryStorage())
+    in_tests: bool = False
+    memory: MemoryCounters = field(default_factory=MemoryCounters)
+    is_down: bool = False
+
+    @cached_property
+    def limiter(self) -> RateLimiter:
+        """Return the strategy, which cannot be made while a cluster is down."""
+        return self.connect()
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether tests run that have not set any limit."""
+        return self.app.testing and not self.in_tests
+
+    @property
+    def storage(self) -> str:
+        """Return the kind of storage in use, for example ``"redis"`` or ``"memory"``."""
+        return "memory" if self.is_idle else self.kind
+
+    def hit(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> float | None:
+        """Count a hit against each limit. Return the seconds to wait; None if all allow it."""
+        key = self._key(scope, name)
+        waits = (self._hit(limit, key) for limit in limits)
+        return next((wait for wait in waits if wait is not None), None)
+
+    def _hit(self, limit: RateLimitItem, key: str) -> float | None:
+        if self._is_due():
+            with self._noting_failure():
+                if self.limiter.hit(limit, key):
+                    return None
+                return self.limiter.get_window_stats(limit, key).reset_time - time.time()
+        return self.memory.hit(limit, key)
+
+    def clear(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> None:
+        """Reset the counters of a name, in memory and in the storage."""
+        key = self._key(scope, name)
+        for limit in limits:
+            self.memory.clear(limit, key)
+            if self._is_due():
+                with self._noting_failure():
+                    self.limiter.clear(limit, key)
+
+    def _key(self, scope: str, name: str) -> str:
+        key = want_bytes(self.app.secret_key or "")
+        digest = hmac.digest(key, name.encode("utf-8", "surrogatepass"), "sha256").hex()
+        parts = [self.app.config.get("RATELIMIT_KEY_PREFIX"), "registration", scope, digest[:32]]
+        return "/".join(filter(None, parts))
+
+    def _is_due(self) -> bool:
+        """Return whether to use the storage: it is up, or one request tries it again now."""
+        if self.storage == "memory":
+            return False
+        return not self.is_down or self.memory.hit(TRIES, "try") is None
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """End the block at an error of the storage, and log when it goes down and is back."""
+        try:
+            yield
+        except Exception as error:  # each storage has its own
+            self.is_down = True
+            self.memory.hit(TRIES, "try")
+            if self.memory.hit(LOGS, "log") is None:
+                self.app.logger.error(DOWN, self.kind, exc_info=error)
+                record(THROTTLE_STORE_DOWN, error=type(error).__name__)
+        else:
+            if self.is_down:
+                self.is_down = False
+                self.memory.clear(TRIES, "try")
+                self.app.logger.warning(UP, self.kind)
+
+
+def make_counters(app: Flask, reader: SettingsReader, *, in_tests: bool) -> Counters:
+    """Return counters in the storage that the application configured for Flask-Limiter.
+
+    It is the one of ``RATELIMIT_STORAGE_URI``, else the one of the application's own ``Limiter``.
+    """
+    uri = app.config.get("RATELIMIT_STORAGE_URI")
+    strategy = app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
+    counters = Counters(app, in_tests=in_tests)
+    if not app.config.get("RATELIMIT_ENABLED", True):
+        return counters
+    if strategy not in STRATEGIES:
+        allowed = ", ".join(STRATEGIES)
+        reader.problem("RATELIMIT_STRATEGY", f"is {strategy!r}. Use one of {allowed}.")
+    elif uri:
+        counters.kind = urlsplit(uri).scheme
+        options = app.config.get("RATELIMIT_STORAGE_OPTIONS") or {}
+        counters.connect = partial(_connect, uri, strategy, options)
+    for limiter in () if uri else app.extensions.get("limiter", ()):
+        if not isinstance(limiter.storage, MemoryStorage):
+            counters.kind = limiter.storage.STORAGE_SCHEME[0]
+            counters.connect = partial(getattr, limiter, "limiter")
+    if counters.kind == "memory":
+        return counters
+    try:
+        counters.limiter  # noqa: B018 -- made now, so that an error is found now
+    except (ConfigurationError, NotImplementedError, ValueError, TypeError) as error:
+        reader.problem("RATELIMIT_STORAGE_URI", f"cannot be used: {error}.")
+    except Exception as error:  # it is down, and may be up when it is needed
+        app.logger.debug("The storage of rate limits is not available yet: %s", error)
+    return counters
+
+
+def _connect(uri: str, strategy: str, options: Mapping[str, Any]) -> RateLimiter:
+    scheme = urlsplit(uri).scheme
+    storage = storage_from_string(uri, **{**default_options(scheme), **options})
+    if not isinstance(storage, Storage):
+        raise ConfigurationError(f"{scheme} is for asyncio")
+    return STRATEGIES[strategy](storage)
+
+
+def default_options(scheme: str) -> dict[str, float]:
+    """Return timeouts; without them every request would hang with a Redis that hangs."""
+    if not scheme.startswith(("redis", "valkey")):
+        return {}
+    connecting = {} if scheme.endswith("+unix") else {"socket_connect_timeout": TIMEOUT}
+    return {"socket_timeout": TIMEOUT, **connecting}
