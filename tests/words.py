@@ -59,7 +59,6 @@ EXCEPTIONS = [
     "docs/signals.md",
     "docs/spa.md",
     "docs/testing.md",
-    "docs/throttling.md",
     "docs/tutorial.md",
 ]
 

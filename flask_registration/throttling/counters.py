@@ -36,11 +36,11 @@ UP = "The storage of rate limits (%s) is available again."
 class MemoryCounters:
     """Counts hits in fixed windows, in the memory of this process.
 
-    The memory storage of ``limits`` 5.8 does not serve: of 60 hits by 20 threads at once, up to 22
-    passed a limit of 10, because it drops the lock of a new key while another thread holds it.
-    It also starts a thread for each hit and has no maximum size. (Its next version corrects only
-    the start of that thread: https://github.com/alisaifee/limits/pull/352.) This is not a class
-    derived from it, because a storage is not told the limit and could not know what to keep.
+    It replaces the memory storage of ``limits`` 5.8, which loses hits: of 60 hits by 20 threads at
+    once, up to 22 passed a limit of 10, because it drops the lock of a new key while another
+    thread holds it. It also starts a thread for each hit, and has no maximum size. (Its next
+    version corrects only the start of that thread: https://github.com/alisaifee/limits/pull/352.)
+    It is no base class here: a storage does not know the limits, so not which counters to keep.
     """
 
     CAPACITY = 50_000
@@ -63,7 +63,7 @@ class MemoryCounters:
                 return end - now
             self._windows[name] = end, count + 1, limit.amount
             if len(self._windows) > self.CAPACITY:
-                self._make_room(now)
+                self._drop_least_used(now)
             return None
 
     def clear(self, limit: RateLimitItem, key: str) -> None:
@@ -71,10 +71,10 @@ class MemoryCounters:
         with self._lock:
             self._windows.pop(limit.key_for(key), None)
 
-    def _make_room(self, now: float) -> None:
+    def _drop_least_used(self, now: float) -> None:
         """Keep the half of the counters that are nearest to their limits, of equal ones the oldest.
 
-        So no flood of new counters makes room for more hits at one that is used up.
+        So an attacker cannot clear a counter by a flood of new ones.
         """
         used = {key: count / amount for key, (end, count, amount) in self._windows.items()}
         active = [key for key in used if self._windows[key][0] > now]
