@@ -24,14 +24,14 @@ from .auth.tokens import LoginStore, TokenManager
 from .errors import MailUnavailable, ReauthenticationRequired
 from .i18n.languages import Languages, current_request
 from .i18n.messages import Message as Text
-from .mail.composer import Composer, MailSettings, default_templates
+from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Dispatcher, Mailer
 from .mail.message import Email, Mail, new_message_id
 from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings, SettingsReader
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
-from .users.stamps import UserSnapshot, next_stamp, stamp_digest
+from .users.stamps import UserSnapshot, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 from .users.transaction import mark_committed
 
@@ -59,6 +59,10 @@ class Setup:
     throttles: Throttles
     dispatchers: dict[str, Callable[[Mailer], Dispatcher]] = field(default_factory=dict)
     extras: dict[str, Callable[[Mailer], Any]] = field(default_factory=dict)
+
+
+#: What an e-mail about an unknown account is made from.
+NO_ACCOUNT = UserSnapshot(None, None, is_verified=False, is_active=False, security_stamp="")
 
 
 def _is_notified(state: RegistrationState) -> bool:
@@ -146,21 +150,18 @@ class RegistrationState:
         :param to: the recipient, if it is not the stored e-mail address.
         :param data: the arguments of the declared function, as JSON can have them.
         """
-        seen = None if user is None else self.users.snapshot(user)
-        address = to or (seen and seen.email) or ""
+        seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
+        address = to or seen.email or ""
         is_dropped = user is None or address.endswith(PLACEHOLDER_DOMAIN)
         language, locale = self.languages.choose(user)
         settings = self.settings[email.group]
-        templates = email.templates(settings) if email.templates else default_templates(email.name)
         return Mail(
             to=address,
             template=email.name,
             user_id=None if is_dropped else self.users.identifier(user),
-            account=None if user is None else _account_digest(self, user, limited=email.limited),
+            account=self._account_digest(user, seen, limited=email.limited),
             data=data,
-            templates=dict(
-                templates if user is None else self.composer.templates(email, user, templates)
-            ),
+            templates=self.composer.templates(email, settings, user),
             language=language.tag,
             locale=locale,
             message_id=new_message_id(self.composer.sender),
@@ -168,6 +169,19 @@ class RegistrationState:
             limited=email.limited,
             by_application=not is_dropped and email.sender(settings) is not None,
         )
+
+    def _account_digest(self, user: User | None, seen: UserSnapshot, *, limited: bool) -> str:
+        """Return the digest of what an account must have when an e-mail is sent.
+
+        For a notice, that is the time of its registration: the database may use an id again. For
+        other e-mails it is what links are bound to. An unknown account costs the same.
+        """
+        joined = self.fields.joined
+        if limited:
+            bound = f"{seen.email} {seen.security_stamp} {seen.is_verified}"
+        else:
+            bound = str(joined and getattr(user, joined, None))
+        return hashlib.sha256(bound.encode()).hexdigest()[:32]
 
     def compose(self, mail: Mail) -> Message | None:
         """Render an e-mail for Flask-Mail.
@@ -183,10 +197,11 @@ class RegistrationState:
                 self.users.end_read()  # no e-mail is sent inside a transaction
 
     def _compose(self, mail: Mail) -> Message | None:
-        user = self.users.get(mail.user_id) if mail.user_id is not None else None
+        user = self.users.get(mail.user_id)  # None finds none
         if user is None:
             return None
-        if mail.account != _account_digest(self, user, limited=mail.limited):
+        seen = self.users.snapshot(user)
+        if mail.account != self._account_digest(user, seen, limited=mail.limited):
             return None
         email = self.emails[mail.template]
         variables = email.variables(self, user, **mail.data)
@@ -340,17 +355,6 @@ class RegistrationState:
 current_registration: RegistrationState = cast(
     RegistrationState, LocalProxy(lambda: current_app.extensions["registration"])
 )
-
-
-def _account_digest(state: RegistrationState, user: User, *, limited: bool) -> str:
-    """Return the digest of what an account must have when an e-mail is sent.
-
-    For a notice, that is the time of its registration: the database may use an id again. For other
-    e-mails it is what links are bound to.
-    """
-    seen, joined = state.users.snapshot(user), state.fields.joined
-    bound = f"{seen.email} {stamp_digest(seen)}" if limited else joined and getattr(user, joined)
-    return hashlib.sha256(str(bound).encode()).hexdigest()[:32]
 
 
 def announce(signal: NamedSignal, **arguments: Any) -> None:

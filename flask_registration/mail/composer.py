@@ -129,18 +129,23 @@ class Composer:
     site_name: str
     languages: Languages
 
-    def templates(self, email: Email, user: User, default: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the templates of an e-mail, as the application's selector chooses them."""
+    def templates(self, email: Email, settings: Settings, user: User | None) -> dict[str, Any]:
+        """Return the templates of an e-mail, as the application's selector chooses them.
+
+        :param settings: those of its flow.
+        :param user: the user that it is about; None for an unknown account.
+        """
+        default = email.templates(settings) if email.templates else default_templates(email.name)
         select = self.settings.verification_templates_selector
-        if select is None:
-            return default
+        if select is None or user is None:
+            return dict(default)
         try:
-            return select(request=current_request(), user=user, **_kind(email.name))
+            return dict(select(request=current_request(), user=user, **_kind(email.name)))
         except LookupError:
-            return default
+            return dict(default)
         except Exception:  # the response must not reveal the account
             current_app.logger.exception("The templates of an e-mail could not be chosen.")
-            return default
+            return dict(default)
 
     def translated(self, mail: Mail, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables of an e-mail with their messages translated."""

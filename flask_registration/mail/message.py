@@ -74,7 +74,7 @@ class Mail:
     to: str
     template: str
     user_id: str | None
-    account: str | None
+    account: str
     data: Mapping[str, Any]
     templates: Mapping[str, Any]
     language: str
