@@ -185,10 +185,11 @@ class Throttled(APIError):
     status = 429
     code = "throttled"
     text: ClassVar[str] = Message("Too many requests. Please wait a little before you try again.")
+    headers: Mapping[str, str] = {"Retry-After": "60"}
 
     def __init__(self, wait: float) -> None:
         super().__init__()
-        self.headers: Mapping[str, str] = {"Retry-After": str(max(1, math.ceil(wait)))}
+        self.headers = {"Retry-After": str(max(1, math.ceil(wait)))}
 
 
 class MailUnavailable(APIError):

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
-from flask import Response, jsonify, request
+from flask import Response, request
 from marshmallow import Schema, fields
 from marshmallow.exceptions import SCHEMA
 from werkzeug.http import HTTP_STATUS_CODES
 
-from .http.responses import INVALID, PROBLEM, ErrorReport, translate
+from .http.responses import INVALID, PROBLEM, ErrorReport, error_response, translate
 from .settings import Settings, setting
 from .state import Extra, RegistrationState, current_registration
+
+#: The type of a problem without a type of its own.
+BLANK = "about:blank"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +38,8 @@ def respond(report: ErrorReport) -> Response | None:
     """Return an error as problem details, or None if the client prefers JSON."""
     if not _prefers_problems():
         return None
-    base = problem_types_url(current_registration)
-    if report.messages is None:
-        members = problem(base, report.status, report.code, report.detail)
-    else:
-        members = problem_of_fields(base, report.messages, translate, report.schema)
-    response = jsonify(members)
-    response.status_code = report.status
-    response.mimetype = PROBLEM
-    response.headers.extend(report.headers)
-    return response
+    members = problem_members(report, problem_types_url(current_registration))
+    return error_response(report, members, PROBLEM)
 
 
 def _prefers_problems() -> bool:
@@ -65,38 +60,33 @@ def problem_types_url(state: RegistrationState) -> str | None:
     return cast(ProblemSettings, settings).problem_types_url if settings else None
 
 
-def problem_of_fields(
-    base: str | None,
-    messages: Mapping[str, Any],
-    translate: Callable[[str], str],
-    schema: Schema | None = None,
+def problem_members(
+    report: ErrorReport, base: str | None, translate: Callable[[Any], Any] = translate
 ) -> dict[str, Any]:
-    """Return the members of a problem about fields.
+    """Return the members of a problem (RFC 9457 section 3.1); ``errors`` are those of fields.
 
     :param base: the base of the types' URLs.
-    :param messages: by field, as marshmallow has them; nested for nested fields.
     :param translate: translates a message for the reader.
-    :param schema: the schema of these fields, if it is known.
     """
-    errors = []
-    for pointer, text in _walk(messages, "#", schema):
-        code = getattr(text, "code", None) or INVALID
-        errors.append({"pointer": pointer, "code": code, "detail": translate(text)})
-    detail = " ".join(dict.fromkeys(str(each["detail"]) for each in errors))
-    return {**problem(base, 400, INVALID, detail), "errors": errors}
-
-
-def problem(base: str | None, status: int, code: str, detail: str | None) -> dict[str, Any]:
-    """Return the members of a problem (RFC 9457 section 3.1).
-
-    :param base: the base of the types' URLs.
-    """
+    detail, more = translate(report.detail), {}
+    if report.messages is not None:
+        errors = [
+            {
+                "pointer": pointer,
+                "code": getattr(text, "code", None) or INVALID,
+                "detail": translate(text),
+            }
+            for pointer, text in _walk(report.messages, "#", report.schema)
+        ]
+        detail = " ".join(dict.fromkeys(str(each["detail"]) for each in errors))
+        more["errors"] = errors
     return {
-        "type": f"{base}{'/' if base[-1].isalnum() else ''}{code}" if base else "about:blank",
-        "title": HTTP_STATUS_CODES.get(status, "Error"),
-        "status": status,
+        "type": f"{base}{'/' if base[-1].isalnum() else ''}{report.code}" if base else BLANK,
+        "title": HTTP_STATUS_CODES.get(report.status, "Error"),
+        "status": report.status,
         "detail": detail,
-        "code": code,
+        "code": report.code,
+        **more,
     }
 
 

@@ -131,7 +131,7 @@ def success(message: str, status: int = 200, **extra_data: Any) -> ResponseRetur
 class ErrorReport(NamedTuple):
     """An error before it has a format.
 
-    :ivar detail: the text, translated.
+    :ivar detail: the text, not translated yet.
     :ivar messages: for an error about fields, their messages, not translated yet.
     :ivar schema: the schema that these fields belong to, if it is known.
     """
@@ -156,7 +156,7 @@ def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details:
             response: Response | None = import_string(problem_details)(report)
             if response is not None:
                 return response
-        return json_error(report, settings.non_field_errors_key)
+        return error_response(report, error_members(report, settings.non_field_errors_key))
 
     def handle_database_error(error: Exception) -> ResponseReturnValue:
         reported = error if isinstance(error, DatabaseUnavailable) else unavailable(error)
@@ -186,24 +186,36 @@ def report_error(error: Exception) -> ErrorReport:
         schema = error.kwargs.get("schema")
         return ErrorReport(400, INVALID, None, messages=by_field(error), schema=schema)
     if isinstance(error, APIError):
-        headers = list(error.headers.items())
-        return ErrorReport(error.status, error.code, translate(error.detail), headers)
+        return ErrorReport(error.status, error.code, error.detail, [*error.headers.items()])
     http = cast(HTTPException, error)
     headers = [(name, value) for name, value in http.get_headers() if name != "Content-Type"]
-    return ErrorReport(http.code or 500, code_of(http), translate(http.description), headers)
+    code = "throttled" if http.code == 429 else (http.name or "error").lower().replace(" ", "-")
+    return ErrorReport(http.code or 500, code, http.description, headers)
 
 
-def json_error(report: ErrorReport, non_field_errors_key: str) -> Response:
-    """Return an error in the format of django-rest-registration."""
-    if report.messages is None:
-        response = jsonify(detail=report.detail, code=report.code)
-    else:
-        key = non_field_errors_key
-        messages = translate(report.messages).items()
-        response = jsonify({key if name == SCHEMA else name: text for name, text in messages})
+def error_response(
+    report: ErrorReport, members: Mapping[str, Any], mimetype: str = "application/json"
+) -> Response:
+    """Return the response of an error with these members."""
+    response = jsonify(members)
     response.status_code = report.status
+    response.mimetype = mimetype
     response.headers.extend(report.headers)
     return response
+
+
+def error_members(
+    report: ErrorReport, non_field_errors_key: str, translate: Callable[[Any], Any] = translate
+) -> dict[str, Any]:
+    """Return the members of an error in the format of django-rest-registration.
+
+    :param translate: translates a message, or a structure of messages, for the reader.
+    """
+    if report.messages is None:
+        return {"detail": translate(report.detail), "code": report.code}
+    key = non_field_errors_key
+    messages = translate(report.messages).items()
+    return {key if name == SCHEMA else name: text for name, text in messages}
 
 
 def by_field(error: ValidationError) -> dict[str, Any]:
@@ -220,11 +232,6 @@ def collect_messages(messages: dict[str, Any]) -> Iterator[None]:
         yield
     except ValidationError as error:
         messages |= by_field(error)
-
-
-def code_of(error: HTTPException) -> str:
-    """Return the code of an HTTP error."""
-    return "throttled" if error.code == 429 else (error.name or "error").lower().replace(" ", "-")
 
 
 # Headers

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from apispec import APISpec
+from apispec.core import Components
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import INCLUDE, RAISE, Schema, fields
 
@@ -42,54 +42,55 @@ REQUEST_KEYWORDS |= {"minLength", "maxLength", "minimum", "maximum"}
 #: The fields whose messages may be nested.
 NESTED = (fields.Nested, fields.List, fields.Tuple, fields.Dict)
 
+TEXT: dict[str, Any] = {"type": "string"}
+MESSAGES: dict[str, Any] = {"type": "array", "items": TEXT}
+
+
+def describe_field(field: fields.Field[Any], described: dict[str, Any]) -> None:
+    """Correct what apispec writes about a field, and add an example."""
+    form = described.get("format")
+    if isinstance(field, LinkParameter):
+        described["type"] = ["string", "integer"]
+    elif isinstance(field, fields.Decimal):  # Flask writes it as a string, which is exact
+        types = described.get("type", [])
+        described["type"] = ["string", *([types] if isinstance(types, str) else types)]
+    elif isinstance(field, fields.List) and "enum" in described:  # ContainsOnly is about the items
+        described["items"] = {**described["items"], "enum": described.pop("enum")}
+    elif form == "date-time" and not isinstance(field, fields.AwareDateTime):
+        del described["format"]  # RFC 3339 requires a time zone, and the field does not
+        described.setdefault("description", "A date and time (ISO 8601).")
+    elif form == "date" and getattr(field, "format", "iso") != "iso":  # such as "%d.%m.%Y"
+        del described["format"]
+    elif form == "url":  # the name in JSON Schema
+        described["format"] = "uri"
+    elif form == "ip":  # JSON Schema has two formats for it
+        described["anyOf"] = [{"format": "ipv4"}, {"format": "ipv6"}]
+        del described["format"]
+    if field.name in EXAMPLES and "string" in described.get("type", ""):
+        described["examples"] = [EXAMPLES[field.name]]
+
 
 class Bodies:
     """The schemas of a description. Equal schemas share a component."""
 
-    def __init__(self, spec: APISpec, plugin: MarshmallowPlugin, state: RegistrationState) -> None:
-        self._components = spec.components
-        self._state = state
+    def __init__(
+        self, components: Components, plugin: MarshmallowPlugin, state: RegistrationState
+    ) -> None:
+        self._components = components
+        self._web = state.group(HTTPSettings)
         self._converter = cast(Any, plugin.converter)
         passwords = state.group(PasswordSettings)
-        min_length = (
-            passwords.password_min_length if long_enough in passwords.password_validators else 1
-        )
+        has_minimum = long_enough in passwords.password_validators
+        min_length = passwords.password_min_length if has_minimum else 1
 
-        def describe(
-            converter: Any, field: fields.Field[Any], ret: dict[str, Any]
-        ) -> dict[str, Any]:
-            """Return what apispec cannot know about a field."""
-            more: dict[str, Any] = {}
-            form = ret.get("format")
-            if isinstance(field, LinkParameter):
-                more["type"] = ["string", "integer"]
-            if form == "date-time" and not isinstance(field, fields.AwareDateTime):
-                del ret["format"]  # RFC 3339 requires a time zone, and the field does not
-                about = "A date and time (ISO 8601)."
-                more["description"] = field.metadata.get("description", about)
+        def describe(converter: Any, field: fields.Field[Any], ret: dict[str, Any]) -> Any:
+            """Change the description of a field, as apispec's attribute functions may."""
             if not_blank in field.validators:
-                more["minLength"] = min_length if field.metadata.get("is_new") else 1
-            if isinstance(field, fields.Decimal):  # Flask writes it as a string, which is exact
-                more["type"] = ["string", *_types(ret)]
-            if isinstance(field, fields.List) and "enum" in ret:  # ContainsOnly is about the items
-                ret["items"] = {**ret["items"], "enum": ret.pop("enum")}
-            if form == "date" and getattr(field, "format", "iso") != "iso":  # such as "%d.%m.%Y"
-                del ret["format"]
-            if form == "url":  # the name in JSON Schema
-                ret["format"] = "uri"
-            if form == "ip":  # JSON Schema has two formats for it
-                ret["anyOf"] = [{"format": "ipv4"}, {"format": "ipv6"}]
-                del ret["format"]
-            example = EXAMPLES.get(field.name or "")
-            if example and "string" in ret.get("type", more.get("type", "")):
-                more["examples"] = [example]
-            return more
+                ret["minLength"] = min_length if field.metadata.get("is_new") else 1
+            describe_field(field, ret)
+            return {}
 
         self._converter.add_attribute_function(describe)
-
-    def free_name(self, name: str) -> str:
-        """Return a name that no component has yet."""
-        return _name(name, None, self._components.schemas)
 
     def request(self, endpoint: str, schemas: Iterable[Schema]) -> dict[str, Any]:
         """Return the request body of an endpoint: its schemas in one, and maybe an example."""
@@ -97,8 +98,7 @@ class Bodies:
         required: list[str] = []
         named: list[str] = []
         for schema in schemas:
-            loaded = {name: field for name, field in schema.fields.items() if not field.dump_only}
-            made = self._converter.fields2jsonschema(loaded, partial=schema.partial)
+            made = self._converter.fields2jsonschema(loaded(schema), partial=schema.partial)
             whole["properties"] |= made["properties"]
             required += made.get("required", [])
             if schema.unknown in (RAISE, INCLUDE):
@@ -114,89 +114,92 @@ class Bodies:
             each.pop("default", None)  # generators would make the field required
         if required:
             whole["required"] = sorted(set(required))
-        content = {"schema": self._add(f"{camel(endpoint)}Request", whole)}
+        content = {"schema": self.share("schemas", f"{camel(endpoint)}Request", whole)}
         names = required + named
         known = {name: EXAMPLES[name] for name in names or whole["properties"] if name in EXAMPLES}
         return {**content, "example": known} if known.keys() >= set(names) else content
 
     def response(self, schema: Schema) -> dict[str, Any]:
         """Return the response body of a schema."""
-        if isinstance(schema, SuccessSchema) and not self._has_detail():
+        is_built = self._web.success_response_builder is not success_response
+        if isinstance(schema, SuccessSchema) and is_built:
             return {"description": "The success response of this application."}
         shown = {name: field for name, field in schema.fields.items() if not field.load_only}
-        made = self._converter.fields2jsonschema(shown)
-        properties = {
-            name: _without(each, REQUEST_KEYWORDS) for name, each in made["properties"].items()
-        }
-        whole: dict[str, Any] = {"type": "object", "properties": properties}
-        required = properties if isinstance(schema, ModelSchema) else made.get("required", [])
-        if required:
-            whole["required"] = sorted(required)
-        reference = self._add(name_of(schema), whole)
+        whole: dict[str, Any] = self._converter.fields2jsonschema(shown)
+        for described in whole["properties"].values():
+            for keyword in REQUEST_KEYWORDS:
+                described.pop(keyword, None)
+        if whole["properties"] and isinstance(schema, ModelSchema):
+            whole["required"] = sorted(whole["properties"])
+        reference = self.share("schemas", name_of(schema), whole)
         return {"type": "array", "items": reference} if schema.many else reference
 
     def field_errors(
         self, endpoint: str, schemas: Sequence[Schema]
     ) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """Return the schema of the field errors of a request body, and an example."""
-        key = self._state.group(HTTPSettings).non_field_errors_key
-        properties = {
-            field.data_key or name: {} if isinstance(field, NESTED) else _messages()
+        key = self._web.non_field_errors_key
+        named = [
+            (field.data_key or name, field)
             for schema in schemas
-            for name, field in schema.fields.items()
-            if not field.dump_only
-        }
-        properties[key] = _messages()
+            for name, field in loaded(schema).items()
+        ]
+        properties = {name: {} if isinstance(field, NESTED) else MESSAGES for name, field in named}
+        properties[key] = MESSAGES
         whole = {"type": "object", "minProperties": 1, "properties": properties}
         if "code" not in properties:
             whole["not"] = {"required": ["code"]}
-        example = _example_of_errors(schemas) or {key: ["Invalid data."]}
-        return self._add(f"{camel(endpoint)}Errors", whole), example
+        plain = [(name, field) for name, field in named if not isinstance(field, NESTED)]
+        example: dict[str, list[Any]] = {
+            name: [REQUIRED]
+            for name, field in plain
+            if field.required and not getattr(field.root, "partial", None)
+        }
+        if not example:  # no field is missing in an empty body: a value of the wrong type
+            example = {
+                name: [field.error_messages.get("invalid", NULL)] for name, field in plain[:1]
+            }
+        reference = self.share("schemas", f"{camel(endpoint)}Errors", whole)
+        return reference, example or {key: ["Invalid data."]}
 
     def error(self) -> dict[str, Any]:
         """Return the schema of all other errors."""
-        return self._add("Error", _object("detail", "code"))
+        return self.share("schemas", "Error", _object(detail=TEXT, code=TEXT))
 
     def problem(self) -> dict[str, Any]:
         """Return the schema of errors as problem details (RFC 9457)."""
-        whole = _object("type", "title", "status", "detail", "code")
-        whole["properties"] |= {
-            "status": {"type": "integer"},
-            "errors": {
-                "type": "array",
-                "items": _object("pointer", "code", "detail"),
-                "description": "Field errors; `pointer` is a JSON pointer into the request body.",
-            },
+        status = {"type": "integer"}
+        whole = _object(type=TEXT, title=TEXT, status=status, detail=TEXT, code=TEXT)
+        whole["properties"]["errors"] = {
+            "type": "array",
+            "items": _object(pointer=TEXT, code=TEXT, detail=TEXT),
+            "description": "Field errors; `pointer` is a JSON pointer into the request body.",
         }
-        return self._add("Problem", whole)
+        return self.share("schemas", "Problem", whole)
 
-    def share(self, name: str, response: dict[str, Any]) -> dict[str, Any]:
-        """Add a response, and return a reference to it."""
-        responses = self._components.responses
-        name = _name(name, response, responses)
-        if name not in responses:
-            self._components.response(name, response)
-        return {"$ref": f"#/components/responses/{name}"}
+    def share(self, kind: str, name: str, component: dict[str, Any]) -> dict[str, Any]:
+        """Add a component, unless there is an equal one, and return a reference to it.
 
-    def _has_detail(self) -> bool:
-        return self._state.group(HTTPSettings).success_response_builder is success_response
-
-    def _add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
-        """Add a schema, and return a reference to it."""
-        schemas = self._components.schemas
-        name = _name(name, schema, schemas)
-        if name not in schemas:
-            self._components.schema(name, schema)
-        return {"$ref": f"#/components/schemas/{name}"}
+        :param kind: ``"schemas"`` or ``"responses"``.
+        """
+        used: dict[str, Any] = getattr(self._components, kind)
+        free = free_name(name, used, component)
+        used[free] = component
+        return {"$ref": f"#/components/{kind}/{free}"}
 
 
-def _name(name: str, component: Mapping[str, Any] | None, used: Mapping[str, Any]) -> str:
-    """Return the name of an equal component, or else a free name."""
+def free_name(name: str, used: Mapping[str, Any], component: object = None) -> str:
+    """Return the name of an equal component, or else a name that no component has yet."""
     number, free = 1, name
     while free in used and used[free] != component:
         number += 1
         free = f"{name}{number}"
     return free
+
+
+def loaded(schema: Schema) -> dict[str, fields.Field[Any]]:
+    """Return the fields of a schema that a client may send."""
+    return {name: field for name, field in schema.fields.items() if not field.dump_only}
 
 
 def name_of(schema: Any) -> str:
@@ -210,37 +213,5 @@ def camel(name: str) -> str:
     return "".join(part.capitalize() for part in re.split("[_-]", name))
 
 
-def _object(*names: str) -> dict[str, Any]:
-    properties = {name: {"type": "string"} for name in names}
-    return {"type": "object", "properties": properties, "required": sorted(names)}
-
-
-def _messages() -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}}
-
-
-def _example_of_errors(schemas: Iterable[Schema]) -> dict[str, list[str]]:
-    """Return the errors of an empty request body, or the error of a value of the wrong type."""
-    loaded = [
-        (field.data_key or name, field)
-        for schema in schemas
-        for name, field in schema.fields.items()
-        if not field.dump_only and not isinstance(field, NESTED)
-    ]
-    missing: dict[str, list[str]] = {
-        name: [REQUIRED]
-        for name, field in loaded
-        if field.required and not getattr(field.root, "partial", None)
-    }
-    return missing or {
-        name: [cast(str, field.error_messages.get("invalid", NULL))] for name, field in loaded[:1]
-    }
-
-
-def _types(described: Mapping[str, Any]) -> list[str]:
-    types = described.get("type", [])
-    return [types] if isinstance(types, str) else list(types)
-
-
-def _without(mapping: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name not in names}
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": sorted(properties)}

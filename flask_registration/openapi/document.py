@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -24,12 +24,19 @@ from ..auth.sessions import LoginSettings
 from ..errors import APIError, DatabaseUnavailable, MailUnavailable, Throttled
 from ..http.bodies import INVALID_JSON, NOT_JSON, schema_of
 from ..http.flow import Endpoint, Flow
-from ..http.responses import INVALID, PROBLEM, HTTPSettings, code_of
+from ..http.responses import (
+    INVALID,
+    PROBLEM,
+    ErrorReport,
+    HTTPSettings,
+    error_members,
+    report_error,
+)
 from ..mail.composer import MailSettings
-from ..problem_details import problem, problem_of_fields, problem_types_url
+from ..problem_details import problem_members, problem_types_url
 from ..settings import Settings
 from ..state import RegistrationState
-from .bodies import Bodies, camel, name_of
+from .bodies import Bodies, camel, free_name, name_of
 
 #: The schema of a part of a path, by the name of its converter in Werkzeug.
 CONVERTERS: dict[str, dict[str, Any]] = {
@@ -50,12 +57,27 @@ A method that a path does not have returns 405 with the header `Allow`.
 With `Accept: application/problem+json` errors are problem details (RFC 9457).
 """
 
+#: The errors of any request body, whatever is in it.
+OF_BODIES = (BadRequest(INVALID_JSON), RequestEntityTooLarge(), UnsupportedMediaType(NOT_JSON))
+
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+
+#: The headers of errors.
+HEADERS: dict[str, dict[str, Any]] = {
+    "Allow": {"description": "The methods of this path.", **TEXT},
+    "Retry-After": {
+        "description": "Seconds until the next request may succeed.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {"description": "How to authenticate.", **TEXT},
+}
+
 
 def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
     """Return the OpenAPI 3.1 description of this application, within its context."""
     web = state.group(HTTPSettings)
     plugin = MarshmallowPlugin(
-        schema_name_resolver=lambda schema: bodies.free_name(name_of(schema))
+        schema_name_resolver=lambda schema: free_name(name_of(schema), spec.components.schemas)
     )
     spec = APISpec(
         title=f"Accounts of {state.composer.site_name}",
@@ -64,62 +86,68 @@ def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
         info={"description": ABOUT.format(key=web.non_field_errors_key)},
         plugins=[plugin],
     )
-    bodies = Bodies(spec, plugin, state)
-    for name, scheme in security_schemes(app, state).items():
+    bodies = Bodies(spec.components, plugin, state)
+    schemes = security_schemes(app, state.group(LoginSettings))
+    for name, scheme in schemes.items():
         spec.components.security_scheme(name, scheme)
-    bodies.share("MethodNotAllowed", method_not_allowed(bodies, problem_types_url(state)))
+    bodies.share(
+        "responses",
+        "MethodNotAllowed",
+        error_response(state, bodies, [_of_http(MethodNotAllowed(["POST"]))]),
+    )
     for flow in state.flows:
-        group = state.group(flow.group)
-        enabled = [endpoint for endpoint in flow.endpoints if endpoint.enabled(group)]
-        endpoints = [] if flow.pages else enabled
-        if endpoints:
-            spec.tag({"name": flow.name.replace("_", " "), **_about(flow)})
+        endpoints = [each for each in flow.endpoints if each.enabled(state.group(flow.group))]
+        if flow.pages or not endpoints:
+            continue
+        tag = flow.name.replace("_", " ")
+        spec.tag({"name": tag, **_about(flow)})
         for endpoint in endpoints:
+            described = operation(state, bodies, flow, endpoint)
+            described["tags"] = [tag]
+            described["security"] = (
+                [{name: []} for name in schemes] if endpoint.login_required else []
+            )
             path = web.url_prefix.rstrip("/") + PART.sub(r"{\g<name>}", endpoint.path)
-            operations = {
-                method.lower(): operation(state, bodies, flow, endpoint, method)
-                for method in endpoint.methods
-            }
+            operations = dict(_by_method(endpoint, described))
             spec.path(path, parameters=parameters(endpoint.path), operations=operations)
     return spec.to_dict()
 
 
 def operation(
-    state: RegistrationState, bodies: Bodies, flow: Flow[Any], endpoint: Endpoint[Any], method: str
+    state: RegistrationState, bodies: Bodies, flow: Flow[Any], endpoint: Endpoint[Any]
 ) -> dict[str, Any]:
-    """Describe one method of an endpoint."""
+    """Describe an endpoint."""
     prose = re.split(r"\n\s*:", endpoint.view.__doc__ or endpoint.name)[0]  # without parameters
-    about = " ".join(prose.split())
-    first, _, rest = about.partition(". ")
-    is_first = method == endpoint.methods[0]
-    described: dict[str, Any] = {
-        "operationId": endpoint.name if is_first else f"{endpoint.name}_{method.lower()}",
-        "tags": [flow.name.replace("_", " ")],
-        "summary": first.rstrip("."),
-    }
+    summary, _, rest = " ".join(prose.split()).partition(". ")
+    described: dict[str, Any] = {"summary": summary.rstrip(".")}
     limits = _limits(state.throttles.limits(endpoint.name))
-    text = "\n\n".join(filter(None, [rest, limits]))
-    if text:
+    if text := "\n\n".join(filter(None, [rest, limits])):
         described["description"] = text
-    security: list[dict[str, list[str]]] = [{name: []} for name in _security(state)]
-    described["security"] = security if endpoint.login_required else []
-    factories = [*([endpoint.link.schema] if endpoint.link else []), endpoint.request]
-    requests = [schema_of(state, each) for each in factories if each is not None]
+    link = endpoint.link.schema if endpoint.link else None
+    requests = [schema_of(state, each) for each in (link, endpoint.request) if each]
     if requests:
-        described["requestBody"] = {
-            "required": method != "DELETE",
-            "content": {"application/json": bodies.request(endpoint.name, requests)},
-        }
+        content = bodies.request(endpoint.name, requests)
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
     response: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.status != HTTPStatus.NO_CONTENT:
         factory = endpoint.response
-        schema = {} if factory is None else bodies.response(schema_of(state, factory))
+        schema = bodies.response(schema_of(state, factory)) if factory else {}
         response["content"] = {"application/json": {"schema": schema}}
-    described["responses"] = {
-        str(endpoint.status): response,
-        **error_responses(state, flow, endpoint, bodies, requests),
-    }
+    errors = error_responses(state, flow, endpoint, bodies, requests)
+    described["responses"] = {str(endpoint.status): response, **errors}
     return described
+
+
+def _by_method(
+    endpoint: Endpoint[Any], described: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each method of an endpoint with its operation."""
+    for method in map(str.lower, endpoint.methods):
+        is_first = method == endpoint.methods[0].lower()
+        own = {"operationId": endpoint.name if is_first else f"{endpoint.name}_{method}"}
+        if method == "delete" and "requestBody" in described:
+            own["requestBody"] = {**described["requestBody"], "required": False}
+        yield method, {**described, **own}
 
 
 def parameters(path: str) -> list[dict[str, Any]]:
@@ -135,31 +163,24 @@ def parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def security_schemes(app: Flask, state: RegistrationState) -> dict[str, dict[str, Any]]:
+def security_schemes(app: Flask, login: LoginSettings) -> dict[str, dict[str, Any]]:
     """Return how clients authenticate in this application."""
-    cookie = app.config["SESSION_COOKIE_NAME"]
-    schemes: dict[str, dict[str, Any]] = {
-        "session": {
+    schemes: dict[str, dict[str, Any]] = {}
+    if login.login_authenticate_session:
+        schemes["session"] = {
             "type": "apiKey",
             "in": "cookie",
-            "name": cookie,
+            "name": app.config["SESSION_COOKIE_NAME"],
             "description": "The session that a login opens.",
-        },
-        "token": {
+        }
+    if login.login_retrieve_token or login.auth_token_manager_class is not None:
+        schemes["token"] = {
             "type": "http",
             "scheme": "bearer",
             "description": "The `token` of a login's response. "
             "`Authorization: Token …` works as well.",
-        },
-    }
-    return {name: schemes[name] for name in _security(state)}
-
-
-def _security(state: RegistrationState) -> list[str]:
-    login = state.group(LoginSettings)
-    has_tokens = login.login_retrieve_token or login.auth_token_manager_class is not None
-    schemes = {"session": login.login_authenticate_session, "token": has_tokens}
-    return [name for name, is_used in schemes.items() if is_used]
+        }
+    return schemes
 
 
 def _about(flow: Flow[Any]) -> dict[str, str]:
@@ -176,28 +197,9 @@ def _limits(limits: Mapping[str, str]) -> str:
 
 # Errors
 
-#: The errors of any request body, whatever is in it.
-OF_BODIES = (BadRequest(INVALID_JSON), RequestEntityTooLarge(), UnsupportedMediaType(NOT_JSON))
 
-#: The headers of errors.
-HEADERS: dict[str, dict[str, Any]] = {
-    "Allow": {"description": "The methods of this path.", "schema": {"type": "string"}},
-    "Retry-After": {
-        "description": "Seconds until the next request may succeed.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
-}
-
-
-class ErrorResponse(NamedTuple):
-    """One error as a client receives it."""
-
-    status: int
-    code: str
-    text: str
-    summary: str
-    headers: Iterable[str]
+#: An error as a client receives it, and what it means in one line.
+Found = tuple[ErrorReport, str]
 
 
 def error_responses(
@@ -208,104 +210,97 @@ def error_responses(
     requests: Sequence[Schema],
 ) -> dict[str, Any]:
     """Return the error responses of an endpoint by their status."""
-    base = problem_types_url(state)
-    found = [_of_api(error) for error in _errors(state, flow, endpoint)]
+    found = [_of_class(error) for error in _errors(state, flow, endpoint)]
     found += [_of_http(error) for error in OF_BODIES] if requests else []
+    by_status: dict[int, list[Found]] = {}
+    for report, summary in found:
+        by_status.setdefault(report.status, []).append((report, summary))
     responses: dict[str, Any] = {}
-    for status in sorted({each.status for each in found}):
-        same = [each for each in found if each.status == status]
-        described = error_response(same, bodies, base)
+    for status, same in sorted(by_status.items()):
         if requests and status == 400:
-            schema, example = bodies.field_errors(endpoint.name, requests)
-            responses["400"] = _with_fields(described, base, schema, example)
+            fields = bodies.field_errors(endpoint.name, requests)
+            responses["400"] = error_response(state, bodies, same, fields)
         else:
-            name = "Or".join(camel(each.code) for each in same)
-            responses[str(status)] = bodies.share(name, described)
+            name = "Or".join(camel(report.code) for report, _ in same)
+            response = error_response(state, bodies, same)
+            responses[str(status)] = bodies.share("responses", name, response)
     if state.group(HTTPSettings).not_authenticated_decorators and not endpoint.login_required:
         responses["default"] = {"description": "A response of the application's decorators."}
     return responses
 
 
-def method_not_allowed(bodies: Bodies, base: str | None) -> dict[str, Any]:
-    """Return the response to a method that a path does not have."""
-    return error_response([_of_http(MethodNotAllowed(["POST"]))], bodies, base)
-
-
 def error_response(
-    found: Sequence[ErrorResponse], bodies: Bodies, base: str | None
+    state: RegistrationState,
+    bodies: Bodies,
+    found: Sequence[Found],
+    fields: tuple[dict[str, Any], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Describe the response for one or more errors with the same status."""
-    names = {
-        name: HEADERS.get(name, {"schema": {"type": "string"}})
-        for each in found
-        for name in each.headers
-    }
-    codes = [each.code for each in found]
-    plain = {each.code: {"detail": each.text, "code": each.code} for each in found}
-    problems = {each.code: problem(base, each.status, each.code, each.text) for each in found}
-    return {
-        "description": "\n".join(f"- `{each.code}`: {each.summary}" for each in found),
-        **({"headers": names} if names else {}),
-        "content": {
-            "application/json": {
-                "schema": _one_of(codes, bodies.error()),
-                "examples": _examples(plain),
+    """Describe the response for one or more errors with the same status.
+
+    :param fields: the schema of field errors and an example, if these errors have the status, too.
+    """
+    lines = [f"- `{report.code}`: {summary}" for report, summary in found]
+    examples = {report.code: report for report, _ in found}
+    headers = {name: HEADERS.get(name, TEXT) for report, _ in found for name, _ in report.headers}
+    plain = _one_of(bodies.error(), examples)
+    problem_codes = [*examples]
+    if fields:
+        schema, messages = fields
+        lines.insert(0, "- The errors of fields, by their names.")
+        examples = {"fields": ErrorReport(400, INVALID, None, messages=messages), **examples}
+        plain = {"anyOf": [schema, plain]}
+        problem_codes.append(INVALID)
+    key, base = state.group(HTTPSettings).non_field_errors_key, problem_types_url(state)
+    content = {
+        "application/json": {
+            "schema": plain,
+            "examples": {
+                name: {"value": error_members(report, key, _untranslated)}
+                for name, report in examples.items()
             },
-            PROBLEM: {
-                "schema": _one_of(codes, bodies.problem()),
-                "examples": _examples(problems),
+        },
+        PROBLEM: {
+            "schema": _one_of(bodies.problem(), problem_codes),
+            "examples": {
+                name: {"value": problem_members(report, base, _untranslated)}
+                for name, report in examples.items()
             },
         },
     }
+    described = {"description": "\n".join(lines), "content": content}
+    return {**described, "headers": headers} if headers else described
 
 
-def _examples(values: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    return {name: {"value": value} for name, value in values.items()}
+def _untranslated(text: Any) -> Any:
+    """Return a message as it is in the code."""
+    return text
 
 
-def _one_of(codes: Sequence[str], error: dict[str, Any]) -> dict[str, Any]:
+def _one_of(error: dict[str, Any], codes: Iterable[str]) -> dict[str, Any]:
     """Return the schema of an error with one of these codes."""
     return {"allOf": [error, {"type": "object", "properties": {"code": {"enum": [*codes]}}}]}
 
 
-def _with_fields(
-    response: dict[str, Any],
-    base: str | None,
-    schema: dict[str, Any],
-    example: dict[str, list[str]],
-) -> dict[str, Any]:
-    """Add the errors of fields to a response."""
-    plain, problems = response["content"]["application/json"], response["content"][PROBLEM]
-    plain["schema"] = {"anyOf": [schema, plain["schema"]]}
-    messages_of = {name: [*map(str, messages)] for name, messages in example.items()}
-    plain["examples"] = {**_examples({"fields": messages_of}), **plain["examples"]}
-    problems["schema"]["allOf"][1]["properties"]["code"]["enum"].append(INVALID)
-    fields = problem_of_fields(base, example, str)
-    problems["examples"] = {**_examples({"fields": fields}), **problems["examples"]}
-    description = f"- The errors of fields, by their names.\n{response['description']}"
-    return {**response, "description": description}
-
-
 def _errors(
     state: RegistrationState, flow: Flow[Any], endpoint: Endpoint[Any]
-) -> list[type[APIError]]:
-    """Return the errors that an endpoint may return with these settings."""
+) -> Iterator[type[APIError]]:
+    """Yield the errors that an endpoint may return with these settings."""
     settings = state.group(flow.group)
-    found = [error for error, is_possible in endpoint.all_errors.items() if is_possible(settings)]
-    if state.group(MailSettings).mail_dispatcher != "inline":
-        found = [error for error in found if not issubclass(error, MailUnavailable)]
-    others = [error for error in found if error is not Throttled]
-    throttled = [Throttled] if state.throttles.limits(endpoint.name) else []
-    return [*others, *throttled, DatabaseUnavailable]
+    is_inline = state.group(MailSettings).mail_dispatcher == "inline"
+    for error, is_possible in endpoint.all_errors.items():
+        if error is Throttled or not is_possible(settings):
+            continue
+        if is_inline or not issubclass(error, MailUnavailable):
+            yield error
+    if state.throttles.limits(endpoint.name):
+        yield Throttled
+    yield DatabaseUnavailable
 
 
-def _of_api(error: type[APIError]) -> ErrorResponse:
+def _of_class(error: type[APIError]) -> Found:
     summary = (error.__doc__ or error.text).strip().splitlines()[0]
-    headers = ["Retry-After"] if error is Throttled else error.headers
-    return ErrorResponse(error.status, error.code, str(error.text), summary, headers)
+    return ErrorReport(error.status, error.code, error.text, [*error.headers.items()]), summary
 
 
-def _of_http(error: HTTPException) -> ErrorResponse:
-    text = str(error.description or "")
-    headers = ["Allow"] if isinstance(error, MethodNotAllowed) else []
-    return ErrorResponse(error.code or 500, code_of(error), text, text, headers)
+def _of_http(error: HTTPException) -> Found:
+    return report_error(error), str(error.description)

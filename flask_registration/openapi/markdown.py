@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -44,14 +44,12 @@ class Page:
             schemes = [name for each in operation["security"] for name in each]
             yield f"Authentication: {' or '.join(schemes)}.\n"
         if parameters:
-            rows = [(each["name"], True, each["schema"]) for each in parameters]
-            yield from self._table("path parameter", rows)
+            schemas = {each["name"]: each["schema"] for each in parameters}
+            yield from self._table("path parameter", schemas, schemas)
         if "requestBody" in operation:
-            schema = self._resolved(self._schema(operation["requestBody"]))
-            required = schema.get("required", [])
-            fields = schema["properties"]
-            rows = [(name, name in required, fields[name]) for name in fields]
-            yield from self._table("field", rows)
+            content = operation["requestBody"]["content"]["application/json"]
+            schema = self._resolved(content["schema"])
+            yield from self._table("field", schema["properties"], schema.get("required", []))
             for rule in schema.get("allOf", []):
                 options = [each.get("required", []) for each in rule.get("anyOf", [])]
                 if names := ", ".join(f"`{name}`" for each in options for name in each):
@@ -65,14 +63,14 @@ class Page:
     def _response(self, status: str, response: Mapping[str, Any]) -> str:
         if "content" not in response:
             return "empty" if status == "204" else str(response["description"])
+        content = response["content"]["application/json"]
         if status < "400":
-            return self._shown(self._schema(response))
-        codes = [f"`{code}`" for code in response["content"]["application/json"]["examples"]]
-        if "`fields`" in codes:
-            codes.remove("`fields`")
-            codes.insert(0, "field errors")
-        headers = [f"`{name}`" for name in response.get("headers", {})]
-        return ", ".join(codes) + (f"; with the header {', '.join(headers)}" if headers else "")
+            return self._shown(content["schema"])
+        codes = [
+            "field errors" if name == "fields" else f"`{name}`" for name in content["examples"]
+        ]
+        headers = ", ".join(f"`{name}`" for name in response.get("headers", {}))
+        return ", ".join(codes) + (f"; with the header {headers}" if headers else "")
 
     def _shown(self, schema: Mapping[str, Any]) -> str:
         """Return the fields of a response."""
@@ -86,27 +84,25 @@ class Page:
         ]
         return ", ".join(fields) or str(resolved.get("description", "as the view returns it"))
 
-    def _schema(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
-        content = self._resolved(described)["content"]["application/json"]
-        schema: Mapping[str, Any] = content["schema"]
-        return schema
-
     def _resolved(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
         """Follow a reference."""
-        while "$ref" in described:
-            _, kind, name = described["$ref"].removeprefix("#/").split("/")
-            described = self._document["components"][kind][name]
-        return described
+        if "$ref" not in described:
+            return described
+        _, kind, name = described["$ref"].removeprefix("#/").split("/")
+        found: Mapping[str, Any] = self._document["components"][kind][name]
+        return found
 
-    def _table(self, title: str, rows: list[tuple[str, bool, Mapping[str, Any]]]) -> Iterator[str]:
+    def _table(
+        self, title: str, schemas: Mapping[str, Mapping[str, Any]], required: Iterable[str]
+    ) -> Iterator[str]:
         yield f"| {title} | description |"
         yield "| --- | --- |"
-        for name, is_required, reference in rows:
+        for name, reference in schemas.items():
             schema = self._resolved(reference)
             shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
             parts = [
                 _kind(reference),
-                "" if is_required else "optional",
+                "" if name in required else "optional",
                 f"at least {shortest} characters" if shortest > 1 else "",
                 f"at most {longest} characters" if longest else "",
                 schema.get("description", "").rstrip("."),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 from flask import (
@@ -72,8 +71,6 @@ class Description:
     def __init__(self, app: Flask, state: RegistrationState) -> None:
         self._app = app
         self._state = state
-        self._lock = Lock()
-        self._served: tuple[str, bytes] | None = None
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -87,16 +84,6 @@ class Description:
             # Translates lazy strings within the application context.
             plain: dict[str, Any] = json.loads(json.dumps(edited, default=str))
             return plain
-
-    def as_json(self, root: str) -> bytes:
-        """Return the description of the application that is mounted at ``root``."""
-        with self._lock:
-            if self._served is None or self._served[0] != root:
-                document = self.document
-                if root and "servers" not in document:
-                    document = {**document, "servers": [{"url": root}]}
-                self._served = (root, json.dumps(document, ensure_ascii=False).encode())
-            return self._served[1]
 
 
 def served_paths(app: Flask, settings: OpenAPISettings) -> tuple[str | None, str | None]:
@@ -143,7 +130,10 @@ def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
     description = Description(app, state)
 
     def openapi() -> ResponseReturnValue:
-        response = Response(description.as_json(request.script_root), mimetype="application/json")
+        document = description.document
+        if request.script_root:  # the application is not mounted at the root of its host
+            document = {"servers": [{"url": request.script_root}], **document}
+        response = Response(json.dumps(document, ensure_ascii=False), mimetype="application/json")
         response.cache_control.no_cache = True
         response.add_etag()
         return response.make_conditional(request)

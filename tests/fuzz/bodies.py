@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from flask_registration.errors import APIError
 from flask_registration.http.bodies import load, read_body
-from flask_registration.http.responses import json_error, report_error
+from flask_registration.http.responses import error_members, error_response, report_error
 
 from ..conftest import site_maker
 from ..site import PASSWORD
@@ -66,7 +66,8 @@ def run(data: bytes) -> None:
         try:
             loaded = load(schema, read_body(LIMIT))
         except (ValidationError, APIError, HTTPException) as error:
-            reply = json_error(report_error(error), "non_field_errors")
+            report = report_error(error)
+            reply = error_response(report, error_members(report, "non_field_errors"))
             assert reply.status_code in (400, 413, 415), reply.status_code
             json.loads(reply.get_data())
             return
