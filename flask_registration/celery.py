@@ -8,7 +8,7 @@ from typing import Any
 from celery import Task
 from flask import Flask
 
-from .mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, delay, is_final
+from .mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings
 from .mail.message import Mail
 from .settings import PREFIX
 from .state import Extra, Setup
@@ -36,10 +36,10 @@ def make_task(app: Flask, mailer: Mailer, settings: RetrySettings) -> Any:
                 try:
                     mailer.send(mail)
                 except Exception as error:
-                    if is_final(settings, tries, error):
+                    wait = settings.wait(tries, error)
+                    if wait is None:
                         mailer.report(mail, error)
                         return
-                    wait = delay(settings, tries)
                     mailer.report_try(mail, error, tries, wait)
                     raise self.retry(countdown=wait.total_seconds(), argsrepr=SHOWN) from None
 

@@ -191,25 +191,20 @@ class RegistrationState:
         that is signed now could reach an earlier e-mail address.
         """
         try:
-            return self._compose(mail)
+            user = self.users.get(mail.user_id)  # None finds none
+            seen = user and self.users.snapshot(user)
+            if not seen or mail.account != self._account_digest(user, seen, limited=mail.limited):
+                return None
+            email = self.emails[mail.template]
+            variables = email.variables(self, user, **mail.data)
+            send = email.sender(self.settings[email.group])
+            if send is None:
+                return self.composer.compose(mail, user, variables)
+            send(current_request(), user, **self.composer.translated(mail, variables))
+            return None
         finally:
             if not self.dispatcher.in_transaction:
                 self.users.end_read()  # no e-mail is sent inside a transaction
-
-    def _compose(self, mail: Mail) -> Message | None:
-        user = self.users.get(mail.user_id)  # None finds none
-        if user is None:
-            return None
-        seen = self.users.snapshot(user)
-        if mail.account != self._account_digest(user, seen, limited=mail.limited):
-            return None
-        email = self.emails[mail.template]
-        variables = email.variables(self, user, **mail.data)
-        send = email.sender(self.settings[email.group])
-        if send:
-            send(current_request(), user, **self.composer.translated(mail, variables))
-            return None
-        return self.composer.compose(mail, user, variables)
 
     def password_notice(self, user: User) -> list[Mail]:
         """Return the e-mail about a new password, if it is enabled and the user has an address."""

@@ -53,23 +53,20 @@ class RetrySettings(Settings):
         timedelta(minutes=30), "The maximum time to wait between two tries."
     )
 
+    def wait(self, tries: int, error: Exception) -> timedelta | None:
+        """Return how long to wait after this number of failures, or None if the last one is final.
 
-def delay(settings: RetrySettings, tries: int) -> timedelta:
-    """Return how long to wait after this number of failures; random, to spread the retries."""
-    doubled: timedelta = settings.mail_retry_delay * (1 << min(tries - 1, 20))
-    spread = random.uniform(0.75, 1)  # noqa: S311 -- no secret
-    return min(doubled, settings.mail_retry_max_delay) * spread
-
-
-def is_final(settings: RetrySettings, tries: int, error: Exception) -> bool:
-    """Return whether a failure is final.
-
-    Either all tries are used, or the server will never accept this e-mail. Final codes
-    of a server are those about the e-mail itself, ``x5z`` without the full mailbox (RFC 5321,
-    4.2.1 and 4.5.3.1.10). Other codes may concern all e-mails, and the next try may succeed.
-    """
-    codes = _status_codes(error)
-    return tries >= settings.mail_tries or any(550 <= code < 560 and code != 552 for code in codes)
+        It is final if all tries are used, or if the server will never accept this e-mail. Final
+        codes of a server are those about the e-mail itself, ``x5z`` without the full mailbox (RFC
+        5321, 4.2.1 and 4.5.3.1.10). Other codes may concern all e-mails, and the next try may
+        succeed. The time is random, to spread the retries.
+        """
+        refusals = [code for code in _status_codes(error) if 550 <= code < 560 and code != 552]
+        if tries >= self.mail_tries or refusals:
+            return None
+        doubled: timedelta = self.mail_retry_delay * (1 << min(tries - 1, 20))
+        spread = random.uniform(0.75, 1)  # noqa: S311 -- no secret
+        return min(doubled, self.mail_retry_max_delay) * spread
 
 
 def describe(error: BaseException) -> str:

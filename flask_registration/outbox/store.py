@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Update, delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
 from ..mail.composer import MailSettings
-from ..mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, delay, describe, is_final
+from ..mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, describe
 from ..mail.message import Mail
 from ..settings import PREFIX, SettingsReader
 from ..state import Extra, Setup
@@ -101,67 +101,58 @@ class OutboxStore:
 
     def claim(self, mail: Mail) -> Claim | None:
         """Claim an e-mail that no sender has claimed yet."""
-        is_claimed = self._do(lambda connection: self._take(connection, mail.message_id, 0))
-        return Claim(mail, 1) if is_claimed else None
+        return Claim(mail, 1) if self._run(self._taking(mail.message_id, 0)) else None
 
     def claim_due(self, by: float) -> Claim | None:
         """Claim the e-mail that has been due for the longest time. Return None if none is due.
 
         :param by: seconds since the epoch.
         """
-        while found := self._do(lambda connection: self._find_and_take(connection, _time(by))):
-            claim, is_claimed = found
-            if is_claimed:  # else another sender was faster; some databases cannot skip its row
-                return claim
-        return None
-
-    def _find_and_take(self, connection: Connection, by: datetime) -> tuple[Claim, bool] | None:
         model = self.model
-        is_due = (model.due_at <= by, model.state == WAITING)
-        due = select(model.message_id, model.tries, model.content).where(*is_due)
+        due = select(model.message_id, model.tries, model.content)
+        due = due.where(model.due_at <= _time(by), model.state == WAITING)
         due = due.order_by(model.due_at).limit(1)
-        if _skips_locked(connection):
-            due = due.with_for_update(skip_locked=True)
-        row = connection.execute(due).first()
-        if row is None:
-            return None
-        claim = Claim(Mail(**json.loads(row.content)), row.tries + 1)
-        return claim, self._take(connection, row.message_id, row.tries)
 
-    def _take(self, connection: Connection, message_id: str, tries: int) -> bool:
+        def find_and_take(connection: Connection) -> tuple[Any, int]:
+            lock = _skips_locked(connection)
+            row = connection.execute(due.with_for_update(skip_locked=True) if lock else due).first()
+            taken = row and connection.execute(self._taking(row.message_id, row.tries)).rowcount
+            return row, taken or 0
+
+        while True:
+            row, taken = self._do(find_and_take)
+            if row is None:
+                return None
+            if taken:  # else another sender was faster; some databases cannot skip its row
+                return Claim(Mail(**json.loads(row.content)), row.tries + 1)
+
+    def _taking(self, message_id: str, tries: int) -> Update:
         until = _now() + self._settings.outbox_lease
-        statement = self._update(message_id, tries).values(tries=tries + 1, due_at=until)
-        return connection.execute(statement).rowcount == 1
+        return self._update(message_id, tries).values(tries=tries + 1, due_at=until)
 
     def finish(self, claim: Claim, state: str) -> None:
         """Write that an e-mail was sent or dropped, and delete its content."""
-        values = {
-            "state": state,
-            "content": None,
-            "error": None,
-            "due_at": None,
-            "finished_at": _now(),
-        }
-        self._run(self._update(claim.mail.message_id).values(values))
+        values = {"state": state, "content": None, "error": None, "due_at": None}
+        statement = update(self.model).where(self.model.message_id == claim.mail.message_id)
+        self._run(statement.values(**values, finished_at=_now()))
 
     def requeue(self, claim: Claim, error: str, delay: timedelta) -> None:
         """Schedule another try, unless another sender has claimed the e-mail by now."""
-        self._fail(claim, error=error[:255], due_at=_now() + delay)
+        statement = self._update(claim.mail.message_id, claim.tries)
+        self._run(statement.values(error=error[:255], due_at=_now() + delay))
 
     def mark_dead(self, claim: Claim, error: str) -> bool:
         """Store that an e-mail finally failed. Return False if another sender has claimed it."""
-        return self._fail(claim, state=DEAD, error=error[:255], due_at=None, finished_at=_now())
+        values = {"state": DEAD, "error": error[:255], "due_at": None, "finished_at": _now()}
+        statement = self._update(claim.mail.message_id, claim.tries)
+        return self._run(statement.values(values)) == 1
 
-    def _fail(self, claim: Claim, **values: Any) -> bool:
-        return self._run(self._update(claim.mail.message_id, claim.tries).values(values)) == 1
-
-    def _update(self, message_id: str, tries: int | None = None) -> Update:
+    def _update(self, message_id: str, tries: int) -> Update:
         """Return the UPDATE of an e-mail, if it waits after this number of tries."""
         model = self.model
-        statement = update(model).where(model.message_id == message_id)
-        if tries is None:
-            return statement
-        return statement.where(model.state == WAITING, model.tries == tries)
+        return update(model).where(
+            model.message_id == message_id, model.state == WAITING, model.tries == tries
+        )
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         """Call a function in a transaction of its own. Retry it if the database requires that."""
@@ -304,13 +295,13 @@ class OutboxSender:
         return was_sent or None
 
     def _fail(self, claim: Claim, error: Exception) -> None:
-        if is_final(self.settings, claim.tries, error):
-            if self.store.mark_dead(claim, describe(error)):
-                self.mailer.report(claim.mail, error)
-            return
-        wait = delay(self.settings, claim.tries)
-        self.store.requeue(claim, describe(error), wait)
-        self.mailer.report_try(claim.mail, error, claim.tries, wait)
+        reason = describe(error)
+        wait = self.settings.wait(claim.tries, error)
+        if wait is not None:
+            self.store.requeue(claim, reason, wait)
+            self.mailer.report_try(claim.mail, error, claim.tries, wait)
+        elif self.store.mark_dead(claim, reason):
+            self.mailer.report(claim.mail, error)
 
 
 class OutboxDispatcher(BackgroundDispatcher):
