@@ -17,7 +17,7 @@ from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from flask_registration.i18n.languages import DOMAIN, SOURCE, TRANSLATIONS, catalog_path, shipped
+from flask_registration.i18n.languages import DOMAIN, SOURCE, TRANSLATIONS, shipped
 
 PACKAGE = TRANSLATIONS.parent
 
@@ -63,6 +63,11 @@ def extracted() -> Catalog:
     for _, texts, _, _ in extract_from_file("python", LIBRARIES, keywords=KEYWORDS):
         catalog.add(texts)
     return catalog
+
+
+def catalog_path(folder: Path, code: str) -> Path:
+    """Where gettext looks for a compiled catalog."""
+    return folder / code / "LC_MESSAGES" / f"{DOMAIN}.mo"
 
 
 def po_path(code: str) -> Path:

@@ -29,6 +29,19 @@ MARSHMALLOW: tuple[Message, ...] = (
     Message("Not a valid URL."),
     Message("Not a valid email address."),
     Message("String does not match expected pattern."),
+    Message("Shorter than minimum length {min}."),
+    Message("Longer than maximum length {max}."),
+    Message("Length must be between {min} and {max}."),
+    Message("Length must be {equal}."),
+    Message("Must be greater than or equal to {min} and less than or equal to {max}."),
+    Message("Must be greater than or equal to {min}."),
+    Message("Must be less than or equal to {max}."),
+    Message("Must be greater than {min}."),
+    Message("Must be less than {max}."),
+    Message("Must be equal to {other}."),
+    Message("Must be one of: {choices}."),
+    Message("One or more of the choices you made was in: {values}."),
+    Message("One or more of the choices you made was not in: {choices}."),
 )
 
 EMAIL_VALIDATOR: tuple[Message, ...] = (

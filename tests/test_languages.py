@@ -13,15 +13,15 @@ from babel.messages.catalog import Catalog
 from flask import Flask, request
 from flask_babel import Babel, get_locale, lazy_gettext
 from hypothesis import example, given, settings, strategies
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 from werkzeug.test import TestResponse
 
-from flask_registration import ConfigurationError
+from flask_registration import ConfigurationError, Message
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
-from flask_registration.i18n.languages import DOMAIN, catalog_path, shipped
+from flask_registration.i18n.languages import DOMAIN, shipped
 
-from .catalogs import compiled
-from .site import Site, html_of, text_of
+from .catalogs import catalog_path, compiled
+from .site import PASSWORD, Site, html_of, text_of
 from .tables import each_row
 
 NewSite = Callable[..., Site]
@@ -202,7 +202,122 @@ def test_a_translation_with_other_values_in_it_does_no_harm(
     assert "Welcome to example.com!" in text_of(site.read())
 
 
+# Messages of schemas
+
+
+class Pet(Schema):
+    """A schema of the application's own, with words of its own and marshmallow's."""
+
+    name = fields.String(validate=validate.Length(max=3, error="At most {max} letters."))
+    nick = fields.String(validate=validate.And(validate.Length(max=3)))
+    kind = fields.String(validate=validate.OneOf(["cat", "Done"]))
+    legs = fields.Integer(validate=validate.Equal(4))
+    colour = fields.String(
+        validate=validate.NoneOf(["{legs}", "{0}"], error="{input} is no colour.")
+    )
+    seats = fields.String(
+        validate=validate.Length(max=3, error=Message("{of} seats at most.").format(of="{max}"))
+    )
+    silent = fields.Integer(error_messages={"invalid": ""})
+
+
+PETS = {
+    "At most {max} letters.": "Maksimume {max} literoj.",
+    "Longer than maximum length {max}.": "Pli longa ol {max}.",
+    "Must be one of: {choices}.": "Unu el: {choices}.",
+    "Must be equal to {other}.": "Egala al {other}.",
+    "{input} is no colour.": "{input} ne estas koloro.",
+    "{of} seats at most.": "Maksimume {of} seĝoj.",
+    "Done": "Farita",
+}
+
+
+@each_row(
+    ("field", "value", "english", "said"),
+    [
+        ("name", "Felix", "At most 3 letters.", "Maksimume 3 literoj."),
+        ("nick", "Felix", "Longer than maximum length 3.", "Pli longa ol 3."),
+        ("kind", "dog", "Must be one of: cat, Done.", "Unu el: cat, Done."),
+        ("legs", 3, "Must be equal to 4.", "Egala al 4."),
+        ("colour", "{0}", "{0} is no colour.", "{0} ne estas koloro."),
+        ("colour", "{legs}", "{legs} is no colour.", "{legs} ne estas koloro."),
+        ("seats", "many", "{max} seats at most.", "Maksimume {max} seĝoj."),
+        ("silent", "x", "", ""),
+    ],
+)
+def test_a_message_of_an_applications_schema_is_translated_with_its_values(
+    new_site: NewSite, tmp_path: Path, field: str, value: Any, english: str, said: str
+) -> None:
+    write_catalog(tmp_path, "eo", PETS)
+    site = new_site(
+        LANGUAGES=["en", "eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)], REGISTER_SCHEMA_CLASS=Pet
+    )
+    for language, text in (("en", english), ("eo", said)):
+        reply = site.post("register", {field: value}, headers={"Accept-Language": language})
+        assert reply.get_json() == {field: [text]}
+
+
+def test_a_field_of_an_application_may_format_its_message_by_position(
+    new_site: NewSite, tmp_path: Path
+) -> None:
+    class Even(fields.Integer):
+        default_error_messages = {"odd_number": "{} is odd."}
+
+        def _deserialize(self, *args: Any, **kwargs: Any) -> int:
+            number = super()._deserialize(*args, **kwargs)
+            message = cast(str, self.error_messages["odd_number"])
+            raise ValidationError(message.format(number))
+
+    write_catalog(tmp_path, "eo", {"{} is odd.": "{} estas nepara."})
+    site = new_site(
+        LANGUAGES=["eo"],
+        TRANSLATION_DIRECTORIES=[str(tmp_path)],
+        REGISTER_SCHEMA_CLASS=Schema.from_dict({"age": Even()}),
+    )
+    headers = {"Accept": "application/problem+json"}
+    (error,) = site.post("register", {"age": 3}, headers=headers).get_json()["errors"]
+    assert (error["code"], error["detail"]) == ("odd-number", "3 estas nepara.")
+
+
+def test_an_address_is_refused_in_general_words_where_the_exact_ones_have_no_translation(
+    new_site: NewSite,
+) -> None:
+    site = new_site(LANGUAGES=["en", "de"])
+
+    def refusal(address: str, language: str) -> Any:
+        passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
+        body = {"username": "alice", "email": address, **passwords}
+        reply = site.post("register", body, headers={"Accept-Language": language})
+        return reply.get_json()["email"]
+
+    exact = "The email address contains invalid characters before the @-sign: SPACE."
+    assert refusal("a b@c.com", "en") == [exact]
+    assert refusal("a b@c.com", "de") == ["Das ist keine gültige E-Mail-Adresse."]
+    assert refusal("alice", "de") == ["In einer E-Mail-Adresse muss ein @ stehen."]
+
+
+def test_the_advice_about_a_password_has_the_blanks_of_its_language(new_site: NewSite) -> None:
+    def advice(language: str) -> str:
+        passwords = {"password": "aaaaaaaaaa", "password_confirm": "aaaaaaaaaa"}
+        body = {"username": "alice", "email": "alice@example.com", **passwords}
+        reply = new_site(LANGUAGES=[language]).post("register", body)
+        (text,) = reply.get_json()["password"]
+        return str(text)
+
+    assert advice("en") == (
+        'Repeats like "aaa" are easy to guess. Add another word or two. '
+        "Uncommon words are better. Avoid repeated words and characters."
+    )
+    assert advice("ja").count("。") == 4
+    assert " " not in advice("ja")
+
+
 # Who chooses
+
+
+def test_an_empty_language_of_a_selector_is_none(esperanto: NewSite) -> None:
+    site = esperanto(LOCALE_SELECTOR=lambda **kwargs: "")
+    assert refused(site, "eo").headers["Content-Language"] == "eo"
 
 
 def test_a_selector_knows_better_than_the_header(esperanto: NewSite) -> None:
@@ -451,3 +566,9 @@ def test_a_language_without_a_catalog_is_a_configuration_error(new_site: NewSite
     empty = "REGISTRATION_LANGUAGES: is empty. Name at least one language"
     with pytest.raises(ConfigurationError, match=re.escape(empty)):
         new_site(LANGUAGES=[])
+
+
+def test_a_region_has_the_catalog_of_its_language(new_site: NewSite) -> None:
+    reply = refused(new_site(LANGUAGES=["de_AT"]))
+    assert reply.headers["Content-Language"] == "de-AT"
+    assert reply.get_json()["detail"] != "Incorrect username, e-mail address or password."

@@ -46,10 +46,9 @@ from flask_registration.cli.base import registration_cli
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
 from flask_registration.http.bodies import NULL, REQUIRED
 from flask_registration.http.schemas import column_field
-from flask_registration.i18n.languages import SOURCE, TRANSLATIONS, catalog_path, shipped
-from flask_registration.i18n.messages import MARSHMALLOW_TEMPLATES
+from flask_registration.i18n.languages import SOURCE, TRANSLATIONS, shipped
 
-from .catalogs import compiled, extracted, po_path, read, updated, written
+from .catalogs import catalog_path, compiled, extracted, po_path, read, updated, written
 from .library_messages import MARSHMALLOW, WERKZEUG, ZXCVBN
 from .pages import read as page
 from .site import Site, html_of, text_of
@@ -394,7 +393,7 @@ def test_a_field_is_refused_in_the_clients_language(new_site: NewSite, code: str
 
 # Texts of libraries
 
-LISTED = set(map(str, (*MARSHMALLOW, *MARSHMALLOW_TEMPLATES, REQUIRED, NULL)))
+LISTED = set(map(str, (*MARSHMALLOW, REQUIRED, NULL)))
 
 #: Of what is shown and not read; of bytes, which JSON has not; of fields that ask for a time zone,
 #: or for none.

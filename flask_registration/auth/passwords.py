@@ -21,7 +21,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from werkzeug.security import check_password_hash
 from zxcvbn_rs_py import zxcvbn
 
-from ..i18n.messages import Message, Sentences, plural
+from ..i18n.messages import Message, plural
 from ..settings import PREFIX, Settings, SettingsReader, setting
 
 #: NIST SP 800-63B-4 section 3.1.1.2 requires at least 64.
@@ -33,6 +33,9 @@ TOO_LONG = plural(
     PASSWORD_MAX_LENGTH,
     code="too-long",
 )
+
+#: Languages without a space between sentences have another translation.
+TWO_SENTENCES = Message("{first} {second}", code="too-guessable")
 
 #: The part of a password that zxcvbn rates. Its time grows with the square of the length if a
 #: password repeats itself (7 ms for a hundred times "a"). Further characters weaken no password.
@@ -69,12 +72,13 @@ def strong_enough(
     estimate = zxcvbn(password[:STRENGTH_MAX_LENGTH], inputs)
     if int(estimate.score) >= settings.password_min_strength:
         return
-    advice: list[str] = [Message("This password is too easy to guess.")]
+    advice = Message("This password is too easy to guess.", code="too-guessable")
     if estimate.feedback:
-        if estimate.feedback.warning:
-            advice = [str(estimate.feedback.warning)]
-        advice += map(str, estimate.feedback.suggestions)
-    raise ValidationError(Sentences(advice, code="too-guessable"))
+        warning = estimate.feedback.warning
+        advice = Message(str(warning), code="too-guessable") if warning else advice
+        for suggestion in map(str, estimate.feedback.suggestions):
+            advice = TWO_SENTENCES.format(first=advice, second=Message(suggestion))
+    raise ValidationError(advice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +184,7 @@ class Passwords:
                 return self._hash.hash(password)
             except ValueError:
                 message = Message("This password is too long.", code="too-long")
-                raise ValidationError({"password": [message]}) from None
+                raise ValidationError(message, "password") from None
 
 
 def normalize(password: str) -> str:
@@ -191,7 +195,7 @@ def normalize(password: str) -> str:
     :raises marshmallow.ValidationError: longer than :data:`PASSWORD_MAX_LENGTH`; it is not cut.
     """
     if len(password) > PASSWORD_MAX_LENGTH:  # first: normalizing takes quadratic time
-        raise ValidationError({"password": [TOO_LONG]})
+        raise ValidationError(TOO_LONG, "password")
     return unicodedata.normalize("NFC", password)
 
 

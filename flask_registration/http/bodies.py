@@ -25,7 +25,7 @@ from ..auth.links import SignedLink
 from ..auth.sessions import LoginSettings
 from ..errors import LinkInvalid
 from ..i18n.languages import current_request
-from ..i18n.messages import Coded, Message
+from ..i18n.messages import Message
 from ..state import RegistrationState
 
 #: How deep lists and objects in a request body may be nested.
@@ -102,7 +102,7 @@ def check_confirmation(data: Mapping[str, Any]) -> None:
     password = data.get("password")
     if data.get("password_confirm", password) != password:
         message = Message("The two passwords do not match.", code="mismatch")
-        raise ValidationError({"password_confirm": [message]})
+        raise ValidationError(message, "password_confirm")
 
 
 class NewPasswordSchema(BodySchema):
@@ -173,10 +173,10 @@ class EmailLinkSchema(LinkSchema):
 
 
 def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:
-    """Return the schema of a factory, with codes. It is made once for each application."""
+    """Return the schema of a factory. It is made once for each application."""
     if factory not in state.schemas:
         schema = factory() if isinstance(factory, type) else factory(state)
-        state.schemas[factory] = with_codes(schema)
+        state.schemas[factory] = with_messages(schema)
     found: Schema = state.schemas[factory]
     return found
 
@@ -288,20 +288,21 @@ def is_safe(value: Any) -> bool:
     return False
 
 
-# Codes for marshmallow's messages
+# Messages and codes for marshmallow's errors
 
-#: The keys of marshmallow's messages with the code ``invalid``. The code of another key is its name
-#: with dashes.
-INVALID_KEYS = {
-    "format",
-    "invalid_awareness",
-    "invalid_ip",
-    "invalid_ip_interface",
-    "invalid_utf8",
-    "invalid_uuid",
-    "special",
-    "type",
-    "validator_failed",
+#: The codes of marshmallow's messages by key. The code of another key is its name with dashes.
+SCHEMA_CODES = {"type": "invalid"}
+FIELD_CODES = {
+    "format": "invalid",
+    "invalid_awareness": "invalid",
+    "invalid_ip": "invalid",
+    "invalid_ip_interface": "invalid",
+    "invalid_utf8": "invalid",
+    "invalid_uuid": "invalid",
+    "special": "invalid",
+    "type": "invalid",
+    "unknown": "not-a-choice",
+    "validator_failed": "invalid",
 }
 
 #: The codes of marshmallow's validators, by the attribute with the message.
@@ -319,64 +320,62 @@ VALIDATORS: dict[type[validate.Validator], dict[str, str]] = {
     },
     validate.OneOf: {"error": "not-a-choice"},
     validate.ContainsOnly: {"error": "not-a-choice"},
+    validate.ContainsNoneOf: {"error": "invalid"},
+    validate.NoneOf: {"error": "invalid"},
+    validate.Equal: {"error": "invalid"},
 }
 
 
-def with_codes(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Schema:
-    """Add codes to the messages of a schema, and return it. Its class does not change.
+def with_messages(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Schema:
+    """Make each error message of a schema a :class:`Message` with a code, and return the schema.
 
-    :param within: the classes of the schemas around it; a recursive schema gets codes once.
+    Its class does not change. marshmallow adds the values by ``format``, which keeps them.
+
+    :param within: the classes of the schemas around it; a recursive schema is changed once.
     """
-    schema.error_messages = _coded(schema.error_messages)
+    schema.error_messages = _messages(schema.error_messages, SCHEMA_CODES)
     for field in schema.fields.values():
-        _give_codes(field, within | {type(schema)})
+        _change_field(field, within | {type(schema)})
     return schema
 
 
-def _give_codes(field: fields.Field[Any], within: frozenset[type[Schema]]) -> None:
-    field.error_messages = _coded(field.error_messages)
-    if isinstance(field, fields.Enum):
-        unknown = Coded(field.error_messages["unknown"])
-        field.error_messages["unknown"] = unknown.coded("not-a-choice")
-    field.validators = [_with_code(validator) for validator in field.validators]
+def _change_field(field: fields.Field[Any], within: frozenset[type[Schema]]) -> None:
+    field.error_messages = _messages(field.error_messages, FIELD_CODES)
+    field.validators = [_changed(validator) for validator in field.validators]
     if isinstance(field, fields.Nested) and type(field.schema) not in within:
-        with_codes(field.schema, within)
-    for part in _parts(field):
-        _give_codes(part, within)
+        with_messages(field.schema, within)
+    # The fields inside a list, a dictionary or a tuple. Each schema has its own copies.
+    parts = [getattr(field, name, None) for name in ("inner", "key_field", "value_field")]
+    for part in (*parts, *getattr(field, "tuple_fields", ())):
+        if part is not None:
+            _change_field(part, within)
 
 
-def _parts(field: fields.Field[Any]) -> list[fields.Field[Any]]:
-    """Return the fields inside a list, a tuple or a dictionary. Each schema has its own copies."""
-    if isinstance(field, fields.Dict):
-        return [part for part in (field.key_field, field.value_field) if part is not None]
-    if isinstance(field, fields.Tuple):
-        return field.tuple_fields
-    return [field.inner] if isinstance(field, fields.List) else []
-
-
-def _coded(messages: Mapping[str, Any]) -> dict[str, Any]:
-    codes = {key: "invalid" if key in INVALID_KEYS else key.replace("_", "-") for key in messages}
+def _messages(messages: Mapping[str, Any], codes: Mapping[str, str]) -> dict[str, Any]:
     return {
-        key: _text(text, codes[key]) if isinstance(text, str) else text
-        for key, text in messages.items()
+        key: _message(text, codes.get(key, key.replace("_", "-"))) for key, text in messages.items()
     }
 
 
-def _with_code(validator: Any) -> Any:
+def _changed(validator: Any) -> Any:
+    """Return a copy of a validator of marshmallow with our messages, or another validator."""
+    if type(validator) is validate.And:
+        return validate.And(*map(_changed, validator.validators))
     codes = VALIDATORS.get(type(validator))
     if codes is None:
         return validator
-    coded = copy.copy(validator)
+    changed = copy.copy(validator)
+    changed.error = None  # one message for all limits stands for the message of each
     for name, code in codes.items():
-        if text := getattr(coded, name, None):
-            setattr(coded, name, _text(text, code))
-    has_limits = isinstance(coded, validate.Length | validate.Range)
-    if has_limits and coded.error:  # one message for both limits
-        ends = {"message_min": coded.min, "message_max": coded.max}
-        named = [name for name, end in ends.items() if end is not None]
-        coded.error = _text(coded.error, codes[named[0] if len(named) == 1 else "message_all"])
-    return coded
+        text = validator.error or getattr(validator, name)
+        setattr(changed, name, _message(text, code))
+    return changed
 
 
-def _text(text: str, code: str) -> Coded:
-    return (text if isinstance(text, Coded) else Coded(text)).coded(code)
+def _message(text: Any, code: str) -> Any:
+    """Return a text as a message with a code. A code of its own stays, a lazy text as well."""
+    if not isinstance(text, str) or getattr(text, "code", None):
+        return text
+    message = copy.copy(text) if isinstance(text, Message) else Message(text)
+    message.code = code
+    return message

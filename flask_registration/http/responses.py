@@ -114,7 +114,7 @@ def make_languages(app: Flask, reader: SettingsReader) -> Languages | None:
 
 def translate(text: Any) -> Any:
     """Translate a message, or a structure of messages, into the language of the response."""
-    return current_registration.languages.for_response().translate_all(text)
+    return current_registration.languages.for_response().translate(text)
 
 
 def success(message: str, status: int = 200, **extra_data: Any) -> ResponseReturnValue:

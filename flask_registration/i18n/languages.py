@@ -8,13 +8,11 @@ receives the user, whose language it may know.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from gettext import GNUTranslations
+from functools import lru_cache
+from gettext import NullTranslations, find, translation
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +20,7 @@ from flask import current_app, has_request_context, request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from .messages import MARSHMALLOW_TEMPLATES, Message, Sentences
+from .messages import Message
 
 DOMAIN = "flask_registration"
 
@@ -40,24 +38,19 @@ TRANSLATIONS = Path(__file__).parent.parent / "translations"
 
 @dataclass(frozen=True)
 class Language:
-    """A language and its catalog.
+    """A language and its catalogs.
 
-    :ivar code: as Babel names it, for example ``pt_BR``.
-    :ivar catalog: None for English, unless the application has a catalog that rewords it.
+    :ivar tag: as in HTML and headers (BCP 47), for example ``pt-BR``.
+    :ivar catalog: the application's catalog, then ours; English may have none.
     """
 
-    code: str
-    catalog: GNUTranslations | None = field(repr=False)
-
-    @property
-    def tag(self) -> str:
-        """Return the tag of BCP 47, for HTML and headers: ``pt-BR``."""
-        return self.code.replace("_", "-")
+    tag: str
+    catalog: NullTranslations = field(repr=False)
 
     @property
     def primary(self) -> str:
         """Return the language without its region or script."""
-        return self.code.partition("_")[0].lower()
+        return self.tag.partition("-")[0].lower()
 
     @property
     def direction(self) -> str:
@@ -69,58 +62,20 @@ class Language:
         """Return the text between two sentences."""
         return "" if self.primary in SPACELESS else " "
 
-    def translate(self, text: str) -> str:
-        """Return a text in this language, or in English if it has no translation."""
-        if self.catalog is None or not text:
+    def translate(self, text: Any) -> Any:
+        """Return a text, or each text in a structure of dicts and lists, in this language.
+
+        A text without a translation stays English.
+        """
+        if not text:  # a catalog has its header under the empty text
             return text
-        found = self.catalog.gettext(text)
-        if found is not text:
-            return found
-        if isinstance(text, Sentences):
-            return self.sentence_separator.join(self.translate(part) for part in text.parts)
+        if isinstance(text, dict):
+            return {key: self.translate(value) for key, value in text.items()}
+        if isinstance(text, list | tuple):
+            return [self.translate(each) for each in text]
         if isinstance(text, Message):
-            return self._filled(text)
-        for source, pattern in _patterns():
-            if match := pattern.fullmatch(text):
-                return self._filled(source.format(**match.groupdict()))
-        return text
-
-    def translate_all(self, value: Any) -> Any:
-        """Translate every text in a structure of dicts and lists."""
-        if self.catalog is None:
-            return value
-        if isinstance(value, str):
-            return self.translate(value)
-        if isinstance(value, dict):
-            return {key: self.translate_all(value[key]) for key in value}
-        if isinstance(value, list | tuple):
-            return [self.translate_all(each) for each in value]
-        return value
-
-    def _filled(self, message: Message) -> str:
-        catalog = self.catalog
-        if catalog is None:
-            return message
-        if message.many is None:
-            found = catalog.gettext(message.source)
-        else:
-            found = catalog.ngettext(message.source, message.many, message.number)
-        if found in (message.source, message.many):
-            return message
-        try:
-            return found.format(**message.values)
-        except (AttributeError, LookupError, ValueError):  # a catalog of the application is wrong
-            return message
-
-
-@cache
-def _patterns() -> list[tuple[Message, re.Pattern[str]]]:
-    """Return patterns that find the values in messages which marshmallow has formatted."""
-    found = []
-    for template in MARSHMALLOW_TEMPLATES:
-        pattern = re.sub(r"\\{(choices|values|other)\\}", r"(?P<\1>.+)", re.escape(template))
-        found.append((template, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\S+)", pattern))))
-    return found
+            return text.translated(self.catalog)
+        return self.catalog.gettext(text) if isinstance(text, str) else text
 
 
 def shipped() -> tuple[str, ...]:
@@ -131,34 +86,16 @@ def shipped() -> tuple[str, ...]:
 def load_language(code: str, directories: Iterable[Path]) -> Language | None:
     """Return a language, or None if it has no catalog. Catalogs of the application come first.
 
+    :param code: as gettext names it, for example ``pt_BR``.
     :param directories: where the application's own catalogs can be.
     """
-    paths = [catalog_path(folder, code) for folder in (*directories, TRANSLATIONS)]
-    found = [path for path in paths if path.is_file()]
-    return Language(code, _chained(found)) if found or code == SOURCE else None
-
-
-def catalog_path(folder: Path, code: str) -> Path:
-    """Return where gettext looks for a compiled catalog."""
-    return folder / code / "LC_MESSAGES" / f"{DOMAIN}.mo"
-
-
-def _chained(paths: Sequence[Path]) -> GNUTranslations | None:
-    first: GNUTranslations | None = None
-    for path in paths:
-        catalog = copy(_parse(path))
-        if first is None:
-            first = catalog
-        else:
-            first.add_fallback(catalog)
-    return first
-
-
-@cache
-def _parse(path: Path) -> GNUTranslations:
-    """Read a catalog, once for all applications of a process. ``add_fallback`` changes it."""
-    with path.open("rb") as file:
-        return GNUTranslations(file)
+    folders = [*directories, TRANSLATIONS]
+    if code != SOURCE and not any(find(DOMAIN, folder, [code]) for folder in folders):
+        return None
+    catalog = NullTranslations()
+    for folder in folders:
+        catalog.add_fallback(translation(DOMAIN, folder, [code], fallback=True))
+    return Language(code.replace("_", "-"), catalog)
 
 
 #: The maximum length of the header, and the number of headers in the cache: clients send anything.
@@ -229,11 +166,14 @@ class Languages:
         try:
             select = self._selector
             wanted = select(request=current, user=user) if select else None
-            wanted = wanted or (_babel_locale() if has_babel else None)
+            if not wanted and has_babel:
+                from flask_babel import get_locale
+
+                wanted = get_locale()
         except Exception:  # for example of the database; the response does not fail
             current_app.logger.exception("The language could not be chosen.")
             return self.default, None
-        if wanted is not None:
+        if wanted:
             return self.match(wanted) or self.default, str(wanted)
         header = current.environ.get("HTTP_ACCEPT_LANGUAGE") if current else None
         return self._by_header(header[: HEADER_MAX_LENGTH + 1]) if header else self.default, None
@@ -260,12 +200,6 @@ class Languages:
 def current_request() -> Any:
     """Return the current request itself, not Flask's proxy; None outside a request."""
     return cast(Any, request)._get_current_object() if has_request_context() else None
-
-
-def _babel_locale() -> Any:
-    from flask_babel import get_locale
-
-    return get_locale()
 
 
 def force_babel_locale(locale: str | None) -> AbstractContextManager[None]:

@@ -12,13 +12,15 @@ from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError
 from sqlalchemy import BigInteger, Column, Integer, SmallInteger, Uuid
 
-from ..i18n.messages import INVALID_ADDRESS, plural
+from ..i18n.messages import Message, plural
 
 if TYPE_CHECKING:
     from .fields import UserFields
 
 #: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 EMAIL_MAX_LENGTH = 254
+
+INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
 
 def email_key(address: str, *, test_environment: bool) -> str:
@@ -44,7 +46,7 @@ def email_key(address: str, *, test_environment: bool) -> str:
             test_environment=test_environment,
         )
     except EmailNotValidError as error:
-        raise ValueError(INVALID_ADDRESS.about(str(error))) from None
+        raise ValueError(Message(str(error), otherwise=INVALID_ADDRESS)) from None
     return valid.normalized.lower()
 
 
