@@ -66,7 +66,7 @@ def add_forms(app: Flask) -> None:
         return {"result": result}
 
     @app.get("/members/")
-    @login_required
+    @login_required  # type: ignore[untyped-decorator]  # Flask-Login ships no types
     def members() -> Any:
         return {"name": current_user.username}
 
@@ -379,7 +379,11 @@ def test_an_account_that_is_not_verified_gets_its_link(site: Site, is_sent: bool
 def test_an_account_that_is_not_allowed_is_not_created(new_site: NewSite) -> None:
     site = new_site(MAIL_DISPATCHER="inline")
     member(site)
-    fields = {"username": "bob", "email": "bob@example.com", "password": PASSWORD}
+    fields: dict[str, Any] = {
+        "username": "bob",
+        "email": "bob@example.com",
+        "password": PASSWORD,
+    }
     with site.app.app_context(), pytest.raises(ValidationError) as caught:
         actions.create_user(**{**fields, "username": "alice"})
     assert list(caught.value.messages_dict) == ["username"]

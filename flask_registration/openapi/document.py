@@ -144,7 +144,8 @@ def _by_method(
     """Yield each method of an endpoint with its operation."""
     for method in map(str.lower, endpoint.methods):
         is_first = method == endpoint.methods[0].lower()
-        own = {"operationId": endpoint.name if is_first else f"{endpoint.name}_{method}"}
+        name = endpoint.name if is_first else f"{endpoint.name}_{method}"
+        own: dict[str, Any] = {"operationId": name}
         if method == "delete" and "requestBody" in described:
             own["requestBody"] = {**described["requestBody"], "required": False}
         yield method, {**described, **own}
