@@ -389,6 +389,8 @@ class Own(Schema):
     large = fields.Integer(validate=validate.Range(max=2))
     range = fields.Integer(validate=[validate.Range(1, 2, error="One or two.")])
     choice = fields.String(validate=validate.OneOf(["a", "b"]))
+    both = fields.String(validate=validate.And(validate.Length(min=2), validate.Regexp("a")))
+    equal = fields.Integer(validate=validate.Equal(2))
     regexp = fields.String(validate=validate.Regexp("a"))
     own = fields.String(validate=refuse)
     coded = fields.String(error_messages={"invalid": Message("No text.", code="no-text")})
@@ -409,6 +411,8 @@ REFUSED: dict[str, tuple[Any, dict[str, list[str]]]] = {
     "large": (3, {"": ["too-large"]}),
     "range": (3, {"": ["out-of-range"]}),
     "choice": ("c", {"": ["not-a-choice"]}),
+    "both": ("x", {"": ["too-short", "invalid"]}),
+    "equal": (1, {"": ["invalid"]}),
     "regexp": ("b", {"": ["invalid"]}),
     "own": ("b", {"": ["invalid"]}),
     "coded": (1, {"": ["no-text"]}),

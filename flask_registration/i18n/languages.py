@@ -89,16 +89,15 @@ def load_language(code: str, directories: Iterable[Path]) -> Language | None:
     :param code: as gettext names it, for example ``pt_BR``.
     :param directories: where the application's own catalogs can be.
     """
-    folders = [*directories, TRANSLATIONS]
-    if code != SOURCE and not any(find(DOMAIN, folder, [code]) for folder in folders):
-        return None
     catalog = NullTranslations()
+    folders = [each for each in (*directories, TRANSLATIONS) if find(DOMAIN, each, [code])]
     for folder in folders:
-        catalog.add_fallback(translation(DOMAIN, folder, [code], fallback=True))
-    return Language(code.replace("_", "-"), catalog)
+        catalog.add_fallback(translation(DOMAIN, folder, [code]))
+    return Language(code.replace("_", "-"), catalog) if folders or code == SOURCE else None
 
 
 #: The maximum length of the header, and the number of headers in the cache: clients send anything.
+#: Werkzeug takes 40 to 90 µs to read a header, the cache 0.1 µs.
 HEADER_MAX_LENGTH = 255
 HEADERS_KEPT = 256
 
@@ -146,6 +145,10 @@ class Languages:
                 return None
         return None
 
+    def get(self, wanted: object) -> Language:
+        """Return the language that matches, or the default one."""
+        return self.match(wanted) or self.default
+
     def for_response(self) -> Language:
         """Return the language of the response to this request."""
         language = self.used()
@@ -174,13 +177,9 @@ class Languages:
             current_app.logger.exception("The language could not be chosen.")
             return self.default, None
         if wanted:
-            return self.match(wanted) or self.default, str(wanted)
+            return self.get(wanted), str(wanted)
         header = current.environ.get("HTTP_ACCEPT_LANGUAGE") if current else None
         return self._by_header(header[: HEADER_MAX_LENGTH + 1]) if header else self.default, None
-
-    def get(self, tag: str) -> Language:
-        """Return the language with this tag, or the default one."""
-        return self._offered.get(tag.lower(), self.default)
 
     def _negotiate(self, header: str) -> Language:
         """Return the offered language that the header prefers."""
@@ -210,7 +209,8 @@ def force_babel_locale(locale: str | None) -> AbstractContextManager[None]:
     from flask_babel import force_locale
 
     try:
-        parsed = Locale.parse(locale.replace("-", "_"))
+        parsed = str(Locale.parse(locale.replace("-", "_")))
     except (ValueError, UnknownLocaleError):
         return nullcontext()
-    return cast(AbstractContextManager[None], force_locale(str(parsed)))
+    forced: AbstractContextManager[None] = force_locale(parsed)
+    return forced
