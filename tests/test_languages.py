@@ -187,13 +187,17 @@ def test_an_application_words_our_english_otherwise(new_site: NewSite, tmp_path:
     assert reply.get_json() == {"detail": "Who are you?", "code": "login-invalid"}
 
 
+@each_row("wrong", ["{wrong}", "{0}", "{max.wrong}", "{max[x]}", "{min:d}", "{max", "{max!x}"])
 def test_a_translation_with_other_values_in_it_does_no_harm(
-    new_site: NewSite, tmp_path: Path
+    new_site: NewSite, tmp_path: Path, wrong: str
 ) -> None:
     write_catalog(
         tmp_path,
         "eo",
-        {"Longer than maximum length {max}.": "{wrong} {0}", "Welcome to {site_name}!": "{site.x}"},
+        {
+            "Longer than maximum length {max}.": wrong,
+            "Welcome to {site_name}!": wrong.replace("max", "site_name"),
+        },
     )
     site = new_site(LANGUAGES=["eo"], TRANSLATION_DIRECTORIES=[str(tmp_path)])
     reply = site.register("x" * 151)

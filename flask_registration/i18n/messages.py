@@ -9,6 +9,9 @@ from typing import Any, Self
 
 ENGLISH = NullTranslations()
 
+#: What a wrong translation in a catalog of the application raises when it is formatted.
+CATALOG_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
+
 
 class Message(str):
     """An English message that keeps its source and its values, so that it can be translated later.
@@ -54,7 +57,7 @@ class Message(str):
         }
         try:
             return template.format(*self.args, **values)
-        except (AttributeError, LookupError, ValueError):  # a catalog of the application is wrong
+        except CATALOG_ERRORS:
             return str(self)
 
     def _template(self, catalog: NullTranslations) -> str:

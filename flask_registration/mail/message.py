@@ -16,6 +16,7 @@ from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
 
 from ..i18n.languages import Language
+from ..i18n.messages import CATALOG_ERRORS
 from ..settings import Settings
 
 
@@ -110,7 +111,7 @@ class TemplateTranslator:
             values = {name: escape(value) for name, value in values.items()}
         try:
             made = _marked(self._language.translate(text), html).format(**values)
-        except (AttributeError, LookupError, ValueError):  # a catalog of the application is wrong
+        except CATALOG_ERRORS:
             made = _marked(text, html).format(**values)
         return Markup(made) if html else made  # noqa: S704 -- all of it is escaped
 
