@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial, wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from flask import has_request_context
 from marshmallow import ValidationError
@@ -64,8 +64,8 @@ Parameter = str | int | None
 # The endpoints
 
 
-def _run(name: str, body: Mapping[str, Any] | None = None, **values: Any) -> Any:
-    """Run what an endpoint does.
+def _run(name: str, body: Mapping[str, Any] | None = None, **values: Any) -> dict[str, Any]:
+    """Run what an endpoint does. Return what it returns, which is mostly a dict.
 
     :raises EndpointDisabled: its flow is not active.
     """
@@ -77,7 +77,8 @@ def _run(name: str, body: Mapping[str, Any] | None = None, **values: Any) -> Any
         fields = action.schema.fields if action.schema else {}
         if "password" in given and "password_confirm" in fields:
             given.setdefault("password_confirm", given["password"])
-        return action.run(lambda: given, **values)
+        result: dict[str, Any] = action.run(lambda: given, **values)
+        return result
 
 
 @contextmanager
@@ -103,8 +104,7 @@ def register(**fields: Any) -> dict[str, Any]:
 
     :raises UserWithoutEmailNonverifiable: there is no e-mail address to verify.
     """
-    result: dict[str, Any] = _run("register", fields)
-    return result
+    return _run("register", fields)
 
 
 def verify_registration(
@@ -133,8 +133,7 @@ def login(*, password: str, remember: bool = False, **names: Any) -> dict[str, A
     :raises LoginInvalid: an unknown or suspended account, or a wrong password.
     :raises NotVerified: the e-mail address is not verified yet.
     """
-    result: dict[str, Any] = _run("login", {"password": password, "remember": remember, **names})
-    return result
+    return _run("login", {"password": password, "remember": remember, **names})
 
 
 def logout(*, revoke_token: bool = False, everywhere: bool = False) -> None:
@@ -150,8 +149,7 @@ def profile() -> dict[str, Any]:
 
     :raises NotAuthenticated: no user is logged in.
     """
-    result: dict[str, Any] = _run("profile")
-    return result
+    return _run("profile")
 
 
 def update_profile(**fields: Any) -> dict[str, Any]:
@@ -159,8 +157,7 @@ def update_profile(**fields: Any) -> dict[str, Any]:
 
     :raises NotAuthenticated: no user is logged in.
     """
-    result: dict[str, Any] = _run("update_profile", fields)
-    return result
+    return _run("update_profile", fields)
 
 
 def replace_profile(**fields: Any) -> dict[str, Any]:
@@ -168,8 +165,7 @@ def replace_profile(**fields: Any) -> dict[str, Any]:
 
     :raises NotAuthenticated: no user is logged in.
     """
-    result: dict[str, Any] = _run("replace_profile", fields)
-    return result
+    return _run("replace_profile", fields)
 
 
 def delete_profile(password: str | None = None) -> None:
@@ -191,8 +187,7 @@ def change_password(old_password: str, password: str) -> dict[str, Any]:
     :raises NotAuthenticated: no user is logged in.
     """
     body = {"old_password": old_password, "password": password}
-    result: dict[str, Any] = _run("change_password", body)
-    return result
+    return _run("change_password", body)
 
 
 def send_reset_password_link(**names: str) -> None:
@@ -226,8 +221,7 @@ def register_email(email: str, password: str | None = None) -> dict[str, Any]:
     :raises EmailAlreadyRegistered: it is in use; only without verification.
     """
     body = {"email": email, **_reauthentication(password)}
-    result: dict[str, Any] = _run("register_email", body)
-    return result
+    return _run("register_email", body)
 
 
 def verify_email(
@@ -261,8 +255,7 @@ def logins() -> list[dict[str, Any]]:
 
     :raises NotAuthenticated: no user is logged in.
     """
-    result: list[dict[str, Any]] = _run("logins")
-    return result
+    return cast(list[dict[str, Any]], _run("logins"))
 
 
 def revoke_login(login_id: Any) -> None:
@@ -278,8 +271,7 @@ def _with_link(
     name: str, user_id: Parameter, timestamp: Parameter, signature: Parameter, **others: Any
 ) -> dict[str, Any]:
     link = {"user_id": user_id, "timestamp": timestamp, "signature": signature}
-    result: dict[str, Any] = _run(name, {**link, **others})
-    return result
+    return _run(name, {**link, **others})
 
 
 def _reauthentication(password: str | None) -> dict[str, str]:

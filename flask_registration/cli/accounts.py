@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,17 +13,17 @@ from sqlalchemy import Boolean, Date, DateTime, Enum, String
 from sqlalchemy.types import TypeEngine
 
 from .. import actions
-from ..errors import AdministrationError, APIError, DatabaseUnavailable, RegistrationError
+from ..errors import AdministrationError
 from ..flows.register import verification_settings
 from ..http.accounts import find_users
 from ..http.bodies import UNSAFE, UNSUPPORTED_CHARACTERS
-from ..http.responses import by_field
+from ..http.bodies import load as load_body
 from ..http.schemas import account_columns_schema
 from ..settings import PREFIX
 from ..state import RegistrationState
 from ..users.fields import UserFields
 from ..users.store import User
-from .base import database_message, fail, load, printable, registration_cli
+from .base import enter, error_messages, fail, load, option, printable, registration_cli
 
 
 def names_account(command: Callable[..., None]) -> Callable[..., None]:
@@ -34,41 +33,15 @@ def names_account(command: Callable[..., None]) -> Callable[..., None]:
     return click.argument("login", required=False)(by_id(command))
 
 
-def check_names(context: click.Context, login: str | None, identifier: str | None) -> None:
-    """Check that a command received either ``LOGIN`` or ``--id``.
-
-    :raises click.UsageError: it received none or both.
-    """
-    if bool(login) == bool(identifier):
-        raise click.UsageError("Select the account, either by LOGIN or by --id.", context)
-
-
-@contextmanager
-def accounts(context: click.Context) -> Generator[RegistrationState]:
-    """Return the registration state, within an application context. Errors end the command."""
-    app, state = load(context)
-    with app.app_context():
-        try:
-            yield state
-        except ValidationError as error:
-            columns = set(state.fields.columns) - {state.fields.password}
-            fail("\n".join(error_messages(error, columns)))
-        except DatabaseUnavailable:
-            raise  # the command group reports it
-        except APIError as error:
-            fail(f"{error.detail}{database_message(error.__cause__)}")
-        except RegistrationError as error:
-            fail(printable(str(error)))
-
-
-def find_account(
-    state: RegistrationState, login: str | None, *, identifier: str | None = None
-) -> User:
+def find_account(state: RegistrationState, login: str | None, identifier: str | None) -> User:
     """Return the account with this login or e-mail address, or with this verification id.
 
+    :raises click.UsageError: neither is given, or both are.
     :raises AdministrationError: there is none, or more than one.
     """
-    if identifier is not None:
+    if bool(login) == bool(identifier):
+        raise click.UsageError("Select the account, either by LOGIN or by --id.")
+    if identifier:
         user = state.users.get(identifier)
         if user is None:
             raise AdministrationError(f"No account has the id {identifier}.")
@@ -88,7 +61,7 @@ def account_name(state: RegistrationState, user: User) -> str:
     values = (getattr(user, name) for name in state.fields.login)
     login = next((value for value in values if value is not None), None)
     identifier = f"id {state.users.identifier(user)}"
-    return identifier if login is None else f"{login} ({identifier})"
+    return printable(identifier if login is None else f"{login} ({identifier})")
 
 
 def on_account(
@@ -100,12 +73,11 @@ def on_account(
     unchanged: str,
 ) -> None:
     """Run an action on the selected account, and print whether it has changed the account."""
-    check_names(context, login, identifier)
-    with accounts(context) as state:
-        user = find_account(state, login, identifier=identifier)
-        name, is_done = account_name(state, user), action(user)
-    text = f"{done} {name}." if is_done else f"{name} {unchanged}. Nothing was changed."
-    click.echo(printable(text))
+    state = enter(context)
+    user = find_account(state, login, identifier)
+    name = account_name(state, user)
+    is_done = action(user)
+    click.echo(f"{done} {name}." if is_done else f"{name} {unchanged}. Nothing was changed.")
 
 
 def ask_password(check: Callable[[str], None], *, from_stdin: bool) -> str:
@@ -151,23 +123,6 @@ def _check_password(password: str, check: Callable[[str], None]) -> None:
     if UNSAFE.search(password):
         raise ValidationError(UNSUPPORTED_CHARACTERS, "password")
     check(password)
-
-
-def error_messages(error: ValidationError, columns: Collection[str] = ()) -> list[str]:
-    """Return the messages of a validation error, one per line.
-
-    :param columns: the fields that are options of the command.
-    """
-    return [
-        printable(f"{option(name)}: {message}" if name in columns else str(message))
-        for name, messages in by_field(error).items()
-        for message in (messages if isinstance(messages, list) else [messages])
-    ]
-
-
-def option(name: str) -> str:
-    """Return the option of a column."""
-    return f"--{name.replace('_', '-')}"
 
 
 #: The prefix of a column's parameter, which keeps it apart from the command's own parameters.
@@ -241,41 +196,25 @@ def create_user_command(
     if no_mail and not unverified:
         text = "--no-mail requires --unverified: a verified account gets no e-mail."
         raise click.UsageError(text, context)
-    with accounts(context) as state:
-        if unverified and verification_settings(state) is None:
-            fail(f"--unverified requires {PREFIX}REGISTER_VERIFICATION_ENABLED, which is off.")
-        columns = {
-            name.removeprefix(COLUMN): value for name, value in given.items() if value is not None
-        }
-        values = _columns(state, columns)
-        check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
-        password = ask_password(check, from_stdin=password_stdin)
-        mail = unverified and not no_mail
-        user = actions.create_user(
-            password=password, verified=not unverified, send_verification=mail, **values
-        )
-        name, email = account_name(state, user), state.users.snapshot(user).email
+    state = enter(context)
+    if unverified and verification_settings(state) is None:
+        fail(f"--unverified requires {PREFIX}REGISTER_VERIFICATION_ENABLED, which is off.")
+    columns = {
+        name.removeprefix(COLUMN): value for name, value in given.items() if value is not None
+    }
+    values = state.users.build(load_body(account_columns_schema(state.fields)(), columns))
+    check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
+    password = ask_password(check, from_stdin=password_stdin)
+    mail = unverified and not no_mail
+    user = actions.create_user(
+        password=password, verified=not unverified, send_verification=mail, **values
+    )
+    name, email = account_name(state, user), state.users.snapshot(user).email
     if mail:
-        click.echo(printable(f"Created {name}. A verification link goes to {email}."))
+        click.echo(f"Created {name}. A verification link goes to {printable(email or '')}.")
     else:
         waits = " It is not verified yet." if unverified else ""
-        click.echo(printable(f"Created {name}.{waits}"))
-
-
-def _columns(state: RegistrationState, given: dict[str, Any]) -> dict[str, Any]:
-    """Validate and normalize the values of columns.
-
-    :raises marshmallow.ValidationError: with the errors of all columns.
-    """
-    unsafe = {
-        name: [UNSUPPORTED_CHARACTERS]
-        for name, value in given.items()
-        if isinstance(value, str) and UNSAFE.search(value)
-    }
-    if unsafe:
-        raise ValidationError(unsafe)
-    loaded: dict[str, Any] = account_columns_schema(state.fields)().load(given)
-    return state.users.build(loaded)
+        click.echo(f"Created {name}.{waits}")
 
 
 @registration_cli.command("verify")
@@ -330,13 +269,12 @@ def set_password_command(
     of the account become invalid, except the link that undoes an e-mail change. The user is
     notified by e-mail. A suspended account stays suspended, and a pending one pending.
     """
-    check_names(context, login, identifier)
-    with accounts(context) as state:
-        user = find_account(state, login, identifier=identifier)
-        name, key = account_name(state, user), state.users.identifier(user)
-        personal = {name: getattr(user, name) for name in state.fields.personal}
-        check = partial(state.passwords.check, user_inputs=state.users.inputs(personal))
-        state.users.rollback()  # release the connection during the prompt
-        password = ask_password(check, from_stdin=password_stdin)
-        actions.set_password(find_account(state, None, identifier=key), password)
-    click.echo(f"Set the password of {printable(name)}.")
+    state = enter(context)
+    user = find_account(state, login, identifier)
+    name, key = account_name(state, user), state.users.identifier(user)
+    personal = {name: getattr(user, name) for name in state.fields.personal}
+    check = partial(state.passwords.check, user_inputs=state.users.inputs(personal))
+    state.users.rollback()  # release the connection during the prompt
+    password = ask_password(check, from_stdin=password_stdin)
+    actions.set_password(find_account(state, None, key), password)
+    click.echo(f"Set the password of {name}.")

@@ -9,26 +9,50 @@ from typing import Any, NoReturn
 import click
 from flask import Flask
 from flask.cli import ScriptInfo
+from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..deployment import stored
-from ..errors import ConfigurationError, DatabaseUnavailable
+from ..errors import ConfigurationError, DatabaseUnavailable, RegistrationError
+from ..http.responses import by_field
 from ..outbox.store import OutboxSender
 from ..state import RegistrationState
 
 #: The key under which a command keeps its application and registration state for error messages.
 LOADED = f"{__name__}.loaded"
 
+#: The fields of a validation error that are no options.
+NAMELESS = ("password", SCHEMA)
+
 
 class Commands(click.Group):
-    """A group whose commands report database errors and exit with status 1."""
+    """A group whose commands report errors and exit with status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and report errors of the database."""
+        """Run a command, and report its errors."""
         try:
             return super().invoke(ctx)
+        except ValidationError as error:
+            fail("\n".join(error_messages(error)))
         except (DatabaseUnavailable, SQLAlchemyError) as error:
             fail("\n".join(_database_problems(ctx, error)))
+        except RegistrationError as error:
+            fail(printable(str(error)))
+
+
+def error_messages(error: ValidationError) -> list[str]:
+    """Return the messages of a validation error, one per line, each with the option's name."""
+    return [
+        printable(str(message) if name in NAMELESS else f"{option(name)}: {message}")
+        for name, messages in by_field(error).items()
+        for message in (messages if isinstance(messages, list) else [messages])
+    ]
+
+
+def option(name: str) -> str:
+    """Return the option of a column."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _database_problems(
@@ -70,6 +94,13 @@ def load(context: click.Context) -> tuple[Flask, RegistrationState]:
         fail("This application has no Registration. Call registration.init_app(app).")
     context.meta[LOADED] = app, state
     return app, state
+
+
+def enter(context: click.Context) -> RegistrationState:
+    """Push an application context for a command, and return the registration state."""
+    app, state = load(context)
+    context.with_resource(app.app_context())
+    return state
 
 
 def load_outbox(context: click.Context) -> tuple[Flask, OutboxSender]:

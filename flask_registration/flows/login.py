@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from marshmallow import Schema, ValidationError, fields
 from ..auth.sessions import session_kept_on_failure
 from ..auth.tokens import SignedTokenManager
 from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
-from ..http.accounts import account_names, find_users, login_names
-from ..http.bodies import BodySchema, SuccessSchema, Text, login_response
+from ..http.accounts import account_names, account_schema, find_users, login_names
+from ..http.bodies import BodySchema, SuccessSchema, login_response
 from ..http.flow import Flow
 from ..http.schemas import password_field
 from ..i18n.messages import Message
@@ -48,23 +48,14 @@ flow: Flow[LoginFlowSettings] = Flow("login", LoginFlowSettings)
 # Log in
 
 
-class _LoginSchema(BodySchema):
-    password: fields.Field[Any] = password_field()
-    remember: fields.Boolean = fields.Boolean(
-        load_default=False,
-        metadata={"description": "Keep the session when the browser is closed."},
-    )
-
-    @property
-    def alternatives(self) -> Iterable[str]:
-        return [name for name in self.fields if name not in ("password", "remember")]
-
-
 def login_schema(state: RegistrationState) -> Schema:
     """Return the application's schema, or ``login`` and all login fields; one is required."""
-    names = dict.fromkeys(["login", *state.fields.login])
-    made = _LoginSchema.from_dict({name: Text() for name in names}, name="Login")
-    return (state.group(LoginFlowSettings).login_schema_class or made)()
+    schema_class = state.group(LoginFlowSettings).login_schema_class
+    if schema_class:
+        return schema_class()
+    about = "Keep the session when the browser is closed."
+    remember = fields.Boolean(load_default=False, metadata={"description": about})
+    return account_schema(state, with_email=False, password=password_field(), remember=remember)
 
 
 @flow.post(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..errors import DuplicateValue
@@ -17,7 +17,7 @@ from ..state import RegistrationState
 from ..users.mixins import as_utc
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
-from .bodies import REQUIRED, BodySchema, Text, check_confirmation
+from .bodies import REQUIRED, AlternativesSchema, Text, check_confirmation
 from .responses import collect_messages
 
 DUPLICATES = {
@@ -29,16 +29,18 @@ DUPLICATE_FIELD = Message("This {field} is already in use.", code="taken")
 # Find
 
 
-def account_schema(state: RegistrationState, *, with_email: bool = True) -> Schema:
-    """Return a schema that names an account by ``login``, a login field, or ``email``."""
+def account_schema(
+    state: RegistrationState, *, with_email: bool = True, **others: fields.Field[Any]
+) -> Schema:
+    """Return a schema that names an account by ``login``, a login field, or ``email``.
+
+    :param others: more fields.
+    """
     names = dict.fromkeys(["login", *state.fields.login, *(["email"] if with_email else [])])
-    return _AccountSchema.from_dict({name: Text() for name in names}, name="Account")()
-
-
-class _AccountSchema(BodySchema):
-    @property
-    def alternatives(self) -> Iterable[str]:
-        return self.fields
+    declared: dict[str, Any] = {name: Text() for name in names}
+    schema: Any = AlternativesSchema.from_dict({**declared, **others}, name="Account")()
+    schema.alternatives = list(names)
+    return cast(Schema, schema)
 
 
 def find_users(state: RegistrationState, data: Mapping[str, str]) -> list[User]:

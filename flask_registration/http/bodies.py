@@ -6,10 +6,9 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-from flask import request
 from marshmallow import (
     EXCLUDE,
     Schema,
@@ -58,17 +57,6 @@ class BodySchema(Schema):
 
         unknown = EXCLUDE
 
-    @property
-    def alternatives(self) -> Iterable[str]:
-        """Return the fields of which a request body must have at least one."""
-        return ()
-
-    @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _has_alternative(self, data: Any, original: dict[str, Any], **kwargs: Any) -> None:
-        names = list(self.alternatives)
-        if names and original.keys().isdisjoint(names):
-            raise ValidationError(REQUIRED, names[0])
-
 
 class SuccessSchema(Schema):
     """The response of a successful step.
@@ -83,6 +71,17 @@ class Text(fields.String):
     """A string of a request body."""
 
     default_error_messages: Messages = MESSAGES
+
+
+class AlternativesSchema(BodySchema):
+    """A schema with fields of which a request body must have at least one."""
+
+    alternatives: Sequence[str] = ()
+
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _has_alternative(self, data: Any, original: dict[str, Any], **kwargs: Any) -> None:
+        if original.keys().isdisjoint(self.alternatives):
+            raise ValidationError(REQUIRED, self.alternatives[0])
 
 
 def not_blank(text: str | None) -> None:
@@ -194,15 +193,28 @@ def renewal_response(state: RegistrationState) -> Schema:
 
 
 def read_body(max_length: int) -> dict[str, Any]:
-    """Return the request body, a JSON object.
+    """Return the request body, a JSON object with its media type.
+
+    A form of another site cannot send that (OWASP CSRF Prevention Cheat Sheet).
 
     :param max_length: its maximum length in bytes.
     :raises marshmallow.ValidationError: it is no JSON object.
     :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
     """
-    if request.method == "DELETE" and not request.content_length:  # which no form can send
+    current = current_request()  # a proxy looks it up each time
+    if current.method == "DELETE" and not current.content_length:  # which no form can send
         return {}
-    body = read_json(max_length)
+    if not current.is_json:
+        raise UnsupportedMediaType(NOT_JSON)
+    limit = current.max_content_length
+    current.max_content_length = max_length if limit is None else min(limit, max_length)
+    data = current.get_data()
+    if len(data) > max_length:  # it was read before the limit was set
+        raise RequestEntityTooLarge
+    try:
+        body = _DECODER.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise BadRequest(INVALID_JSON) from None
     if not isinstance(body, dict):
         message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
         raise ValidationError(message)
@@ -214,7 +226,9 @@ def load(schema: Schema, body: dict[str, Any]) -> Any:
 
     :raises marshmallow.ValidationError: the schema refuses it.
     """
-    _check_characters(schema, body)
+    unsafe = [key for key in body if not is_safe(body[key])]
+    if unsafe:
+        _refuse_characters(schema, body, unsafe)
     try:
         return schema.load(body)
     except ValidationError as error:
@@ -222,37 +236,13 @@ def load(schema: Schema, body: dict[str, Any]) -> Any:
         raise
 
 
-def _check_characters(schema: Schema, body: dict[str, Any]) -> None:
-    unsafe = [key for key in body if not is_safe(body[key])]
-    if not unsafe:
-        return
+def _refuse_characters(schema: Schema, body: dict[str, Any], unsafe: Iterable[str]) -> None:
     names = {field.data_key or name for name, field in schema.fields.items()}
     messages = {key: [UNSUPPORTED_CHARACTERS] for key in unsafe if key in names}
     if messages:
         error = ValidationError(cast(Any, messages))
         schema.handle_error(error, body, many=False)
         raise error
-
-
-def read_json(max_length: int) -> Any:
-    """Return the request body, which must be JSON with its media type.
-
-    A form of another site cannot send that (OWASP CSRF Prevention Cheat Sheet).
-
-    :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
-    """
-    current = current_request()  # a proxy looks it up each time
-    if not current.is_json:
-        raise UnsupportedMediaType(NOT_JSON)
-    limit = current.max_content_length
-    current.max_content_length = max_length if limit is None else min(limit, max_length)
-    data = current.get_data()
-    if len(data) > max_length:  # it was read before the limit was set
-        raise RequestEntityTooLarge
-    try:
-        return _DECODER.decode(data.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise BadRequest(INVALID_JSON) from None
 
 
 def _finite(text: str) -> float:

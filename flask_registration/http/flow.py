@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from flask import Blueprint, Flask, Response, current_app, has_request_context, request
@@ -259,16 +260,13 @@ class Action(Generic[S]):
         self, app: Flask, state: RegistrationState, endpoint: Endpoint[S], settings: S
     ) -> None:
         self.endpoint = endpoint
+        self.name = endpoint.name
+        self._is_enabled = endpoint.enabled(settings)
         self._state = state
         self._settings = settings
-        self._max_length = state.group(HTTPSettings).max_content_length
         self._function = app.ensure_sync(endpoint.view)
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
         self.schema = schema_of(state, endpoint.request) if endpoint.request else None
-
-    def read_body(self) -> dict[str, Any]:
-        """Return the body of the current request; see :func:`read_body`."""
-        return read_body(self._max_length)
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
         """Count the request, verify its link, load its body, and call the endpoint's function.
@@ -284,8 +282,8 @@ class Action(Generic[S]):
         :raises marshmallow.ValidationError: the body is invalid.
         """
         state, endpoint = self._state, self.endpoint
-        name, link, account = endpoint.name, endpoint.link, endpoint.account
-        if not endpoint.enabled(self._settings):
+        name, link, account = self.name, endpoint.link, endpoint.account
+        if not self._is_enabled:
             raise EndpointDisabled
         if has_request_context():
             state.throttles.check_client(name)
@@ -346,13 +344,14 @@ def mount(
     flows: Sequence[Flow[Any]], blueprint: Blueprint, app: Flask, state: RegistrationState
 ) -> None:
     """Add every endpoint of the flows to the blueprint, with and without the trailing slash."""
-    decorators = state.group(HTTPSettings).not_authenticated_decorators
+    settings = state.group(HTTPSettings)
+    decorators = settings.not_authenticated_decorators
     methods: dict[str, set[str]] = {}
     for flow in flows:
         for endpoint in flow.endpoints:
             action = Action(app, state, endpoint, state.group(flow.group))
             state.actions[endpoint.name] = action
-            view = _view(action)
+            view = _view(action, settings.max_content_length)
             for decorator in () if endpoint.login_required else reversed(decorators):
                 view = decorator(view)
             add_rule(blueprint, endpoint.path, endpoint.name, view, endpoint.methods)
@@ -378,14 +377,14 @@ def add_rule(
     )
 
 
-def _view(action: Action[Any]) -> View:
-    endpoint = action.endpoint
+def _view(action: Action[Any], max_length: int) -> View:
+    read = partial(read_body, max_length)
 
     def view(**values: Any) -> ResponseReturnValue:
-        return action.respond(action.run(action.read_body, **values))
+        return action.respond(action.run(read, **values))
 
-    view.__name__ = endpoint.name
-    view.__doc__ = endpoint.view.__doc__
+    view.__name__ = action.name
+    view.__doc__ = action.endpoint.view.__doc__
     return view
 
 
