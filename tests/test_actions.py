@@ -18,7 +18,9 @@ from sqlalchemy.orm import mapped_column
 from flask_registration import (
     DEFAULT_FLOWS,
     APIError,
+    Flow,
     LinkInvalid,
+    Settings,
     UserNotFound,
     actions,
     signals,
@@ -463,3 +465,37 @@ def test_no_action_sends_a_signal_when_it_is_refused(site: Site) -> None:
             with pytest.raises(ValidationError):
                 call()
     assert heard == []
+
+
+# What the function of an endpoint returns
+
+
+def test_an_endpoint_makes_its_response_of_what_its_function_returns(new_site: NewSite) -> None:
+    flow: Flow[Settings] = Flow("own", Settings)
+    flow.post("/fields/", message="Done", status=202)(returning("fields", {"left": 4}))
+    flow.post("/said/", message=lambda settings: type(settings).__name__)(returning("said", None))
+    flow.post("/dict/", status=201)(returning("dict", {"left": 4}))
+    flow.post("/list/")(returning("list", [1, 2]))
+    flow.post("/nothing/", status=204)(returning("nothing", None))
+    flow.post("/response/")(returning("response", ("text", 418)))
+    site = new_site(flows=[*DEFAULT_FLOWS, flow])
+    replies = {each.name: site.post(each.name) for each in flow.endpoints}
+    assert {
+        name: (each.status_code, each.get_json(silent=True)) for name, each in replies.items()
+    } == {
+        "fields": (202, {"detail": "Done", "left": 4}),
+        "said": (200, {"detail": "Settings"}),
+        "dict": (201, {"left": 4}),
+        "list": (200, [1, 2]),
+        "nothing": (204, None),
+        "response": (418, None),
+    }
+    assert replies["nothing"].data == b""
+
+
+def returning(name: str, result: Any) -> Callable[[], Any]:
+    def view() -> Any:
+        return result
+
+    view.__name__ = name
+    return view

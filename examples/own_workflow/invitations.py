@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 from blinker import Namespace
-from flask.typing import ResponseReturnValue
 from marshmallow import fields, validate
 
 from flask_registration import (
@@ -28,7 +27,6 @@ from flask_registration import (
     create_user,
     current_registration,
     setting,
-    success,
     user_activated,
     user_registered,
 )
@@ -72,21 +70,17 @@ class InviteSchema(BodySchema):
     "/invite/",
     request=InviteSchema,
     response=SuccessSchema,
+    message="The invitation is on its way",
     login_required=True,
     throttles={"client": "30/hour", "account": "20/day"},
 )
-def invite_view(inviter: Any, data: dict[str, str]) -> ResponseReturnValue:
-    """Send an invitation. The response is the same whether or not the address has an account."""
-    invite(current_registration, inviter, data["email"])
-    return success("The invitation is on its way")
-
-
-def invite(state: RegistrationState, inviter: Any, address: str) -> None:
-    """Send an invitation.
+def invite(inviter: Any, data: dict[str, str]) -> None:
+    """Send an invitation. The response is the same whether or not the address has an account.
 
     :raises marshmallow.ValidationError: the e-mail address is invalid.
     """
-    email = state.users.build({"email": address})["email"]
+    state = current_registration
+    email = state.users.build({"email": data["email"]})["email"]
     state.commit(state.mail(invitation_email, inviter, to=email, email=email))
 
 
@@ -131,27 +125,23 @@ class JoinedSchema(SuccessSchema):
     ),
     request=JoinSchema,
     response=JoinedSchema,
+    message="Welcome",
     status=201,
     throttles={"client": "30/minute"},
 )
-def join_view(link: OpenedLink, data: dict[str, str]) -> ResponseReturnValue:
-    """Open an account with the parameters of an invitation."""
-    user = join(current_registration, link, data)
-    return success("Welcome", 201, username=user.username)
-
-
-def join(state: RegistrationState, link: OpenedLink, data: dict[str, str]) -> Any:
-    """Open the account of an invited person. The link verifies the e-mail address.
+def join(link: OpenedLink, data: dict[str, str]) -> dict[str, str]:
+    """Open an account with the parameters of an invitation, which verify the e-mail address.
 
     :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
     """
+    state = current_registration
     inviter: Any = link.user
     invited = {"email": link.params.email, "invited_by_id": inviter.id}
     user = create_user(state, password=data["password"], username=data["username"], **invited)
     state.commit(signal=user_registered, user=user)
     announce(user_activated, user=user)
     announce(invitation_accepted, user=user, inviter=inviter)
-    return user
+    return {"username": user.username}
 
 
 # Check the configuration

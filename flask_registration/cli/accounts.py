@@ -135,16 +135,12 @@ class CreateUserCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters, with an option for each column."""
         own = super().get_params(ctx)
-        key = f"{__name__}.options"
-        if key not in ctx.meta:
-            _, state = load(ctx)
-            reserved = {name for each in own for name in (*each.opts, *each.secondary_opts)}
-            fields = account_columns_schema(state.fields)().fields.items()
-            options = [_option(state.fields, name, field.required) for name, field in fields]
-            ctx.meta[key] = [
-                each for each in options if reserved.isdisjoint([*each.opts, *each.secondary_opts])
-            ]
-        return [*ctx.meta[key], *own]
+        reserved = {name for each in own for name in (*each.opts, *each.secondary_opts)}
+        _, state = load(ctx)
+        fields = account_columns_schema(state.fields)().fields.items()
+        options = [_option(state.fields, name, field.required) for name, field in fields]
+        free = [each for each in options if reserved.isdisjoint([*each.opts, *each.secondary_opts])]
+        return [*free, *own]
 
 
 def _option(fields: UserFields, name: str, required: bool) -> click.Option:
