@@ -116,17 +116,14 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
     }
 
 
-@flow.email(
+reset_email = flow.email(
     "reset_password",
     to="the account's e-mail address",
     when="the user asks for a new password",
     enabled=lambda state: state.provided("reset_link") is not None,
     templates=lambda settings: settings.reset_password_verification_email_templates,
     sender=lambda settings: settings.reset_password_verification_email_sender,
-)
-def reset_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
-    return reset_link(state, user)
+)(reset_link)
 
 
 # Ask for the link
