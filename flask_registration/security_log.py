@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +19,6 @@ logger.addHandler(_silence)
 #: The maximum number of characters of a text, and of items of a list.
 MAX_LENGTH = 200
 MAX_ITEMS = 20
-
-#: Printable ASCII in which nothing is escaped.
-PLAIN = re.compile(r"[ -\[\]-~]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,8 +223,5 @@ def _clean(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value[:MAX_ITEMS]]
-    text = str(value)
-    if len(text) <= MAX_LENGTH and PLAIN.fullmatch(text):
-        return text
-    escaped = text[: MAX_LENGTH + 1].encode("unicode_escape").decode("ascii")
+    escaped = str(value)[: MAX_LENGTH + 1].encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= MAX_LENGTH else f"{escaped[:MAX_LENGTH]}..."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jinja2
 from flask import Flask, current_app, render_template
@@ -188,29 +188,23 @@ class Composer:
         self, template_config: Mapping[str, Any], context: Mapping[str, Any], **kwargs: Any
     ) -> RenderedMail:
         """Render with Flask. HTML alone is converted to text as well."""
-        names = parse_templates(template_config)
-        html = render_template(names.html_body, **context) if names.html_body else None
-        if names.text_body:
-            text = render_template(names.text_body, **context)
+        subject, text_name, html_name = parse_templates(template_config)
+        html = render_template(html_name, **context) if html_name else None
+        if text_name:
+            text = render_template(text_name, **context)
         else:
             text = self.settings.verification_email_html_to_text_converter(html or "")
-        return RenderedMail(render_template(names.subject, **context), text, html)
+        return RenderedMail(render_template(subject, **context), text, html)
 
 
 def _kind(name: str) -> dict[str, str]:
     return {"notification_type": name, "notification_method": "email"}
 
 
-class TemplateNames(NamedTuple):
-    """The names in a template dict."""
+def parse_templates(config: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+    """Return the names of the subject's, the text's and the HTML's template in a template dict.
 
-    subject: str
-    text_body: str | None
-    html_body: str | None
-
-
-def parse_templates(config: Mapping[str, Any]) -> TemplateNames:
-    """Return the names in a template dict. Its ``body`` is text unless ``is_html`` is true.
+    Its ``body`` is text unless ``is_html`` is true.
 
     :raises ValueError: the subject or the body is missing.
     """
@@ -222,7 +216,7 @@ def parse_templates(config: Mapping[str, Any]) -> TemplateNames:
         raise ValueError("must name its templates by strings")
     if not (subject and (text or html)):
         raise ValueError("needs 'subject', and 'body', or 'text_body' and/or 'html_body'")
-    return TemplateNames(subject, text, html)
+    return subject, text, html
 
 
 def check_templates(app: Flask, reader: SettingsReader) -> None:

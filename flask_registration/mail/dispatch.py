@@ -61,8 +61,8 @@ class RetrySettings(Settings):
         5321, 4.2.1 and 4.5.3.1.10). Other codes may concern all e-mails, and the next try may
         succeed. The time is random, to spread the retries.
         """
-        refusals = [code for code in _status_codes(error) if 550 <= code < 560 and code != 552]
-        if tries >= self.mail_tries or refusals:
+        final = [code for code in _status_codes(error) if 550 <= code < 560 and code != 552]
+        if tries >= self.mail_tries or final:
             return None
         doubled: timedelta = self.mail_retry_delay * (1 << min(tries - 1, 20))
         spread = random.uniform(0.75, 1)  # noqa: S311 -- no secret

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from email.utils import make_msgid, parseaddr
 from functools import lru_cache
 from html.parser import HTMLParser
+from textwrap import TextWrapper
 from typing import Any, NamedTuple
 
 from jinja2 import pass_eval_context
@@ -118,10 +119,13 @@ class TemplateTranslator:
 
 def wrap_lines(language: Language) -> Callable[[Callable[[], str]], str]:
     """Return the function ``wrap_lines`` of e-mail templates, which wraps a text at spaces."""
+    wrapper = TextWrapper(LINE_LENGTH, break_long_words=False, break_on_hyphens=False)
 
     def wrap(caller: Callable[[], str]) -> str:
         text = caller()
-        return "\n".join(map(_wrap, text.split("\n"))) if language.sentence_separator else text
+        return (
+            "\n".join(map(wrapper.fill, text.split("\n"))) if language.sentence_separator else text
+        )
 
     return wrap
 
@@ -130,20 +134,6 @@ def wrap_lines(language: Language) -> Callable[[Callable[[], str]], str]:
 def _marked(text: str, html: bool) -> str:
     replacement = r"<strong>\1</strong>" if html else r"\1"
     return re.sub(r"\*\*(.+?)\*\*", replacement, str(escape(text) if html else text))
-
-
-def _wrap(line: str) -> str:
-    if len(line) <= LINE_LENGTH:
-        return line
-    lines, length = [""], 0
-    for word in line.split(" "):
-        if length and length + 1 + len(word) > LINE_LENGTH:
-            lines.append(word)
-            length = len(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}" if length else word
-            length = len(lines[-1])
-    return "\n".join(lines)
 
 
 #: The tags whose content is not text.

@@ -15,7 +15,6 @@ from marshmallow import Schema
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
-    MethodNotAllowed,
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
@@ -64,7 +63,6 @@ TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 
 #: The headers of errors.
 HEADERS: dict[str, dict[str, Any]] = {
-    "Allow": {"description": "The methods of this path.", **TEXT},
     "Retry-After": {
         "description": "Seconds until the next request may succeed.",
         "schema": {"type": "integer", "minimum": 1},
@@ -90,11 +88,6 @@ def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
     schemes = security_schemes(app, state.group(LoginSettings))
     for name, scheme in schemes.items():
         spec.components.security_scheme(name, scheme)
-    bodies.share(
-        "responses",
-        "MethodNotAllowed",
-        error_response(state, bodies, [_of_http(MethodNotAllowed(["POST"]))]),
-    )
     for flow in state.flows:
         endpoints = [each for each in flow.endpoints if each.enabled(state.group(flow.group))]
         if flow.pages or not endpoints:
@@ -144,8 +137,9 @@ def _by_method(
     """Yield each method of an endpoint with its operation."""
     for method in map(str.lower, endpoint.methods):
         is_first = method == endpoint.methods[0].lower()
-        name = endpoint.name if is_first else f"{endpoint.name}_{method}"
-        own: dict[str, Any] = {"operationId": name}
+        own: dict[str, Any] = {
+            "operationId": endpoint.name if is_first else f"{endpoint.name}_{method}"
+        }
         if method == "delete" and "requestBody" in described:
             own["requestBody"] = {**described["requestBody"], "required": False}
         yield method, {**described, **own}

@@ -101,7 +101,7 @@ class OutboxStore:
 
     def claim(self, mail: Mail) -> Claim | None:
         """Claim an e-mail that no sender has claimed yet."""
-        return Claim(mail, 1) if self._run(self._taking(mail.message_id, 0)) else None
+        return Claim(mail, 1) if self._run(self._claiming(mail.message_id, 0)) else None
 
     def claim_due(self, by: float) -> Claim | None:
         """Claim the e-mail that has been due for the longest time. Return None if none is due.
@@ -113,20 +113,22 @@ class OutboxStore:
         due = due.where(model.due_at <= _time(by), model.state == WAITING)
         due = due.order_by(model.due_at).limit(1)
 
-        def find_and_take(connection: Connection) -> tuple[Any, int]:
+        def find_and_claim(connection: Connection) -> tuple[Any, bool]:
             lock = _skips_locked(connection)
             row = connection.execute(due.with_for_update(skip_locked=True) if lock else due).first()
-            taken = row and connection.execute(self._taking(row.message_id, row.tries)).rowcount
-            return row, taken or 0
+            if row is None:
+                return None, False
+            claimed = connection.execute(self._claiming(row.message_id, row.tries))
+            return row, claimed.rowcount == 1
 
         while True:
-            row, taken = self._do(find_and_take)
+            row, is_claimed = self._do(find_and_claim)
             if row is None:
                 return None
-            if taken:  # else another sender was faster; some databases cannot skip its row
+            if is_claimed:  # else another sender was faster; some databases cannot skip its row
                 return Claim(Mail(**json.loads(row.content)), row.tries + 1)
 
-    def _taking(self, message_id: str, tries: int) -> Update:
+    def _claiming(self, message_id: str, tries: int) -> Update:
         until = _now() + self._settings.outbox_lease
         return self._update(message_id, tries).values(tries=tries + 1, due_at=until)
 

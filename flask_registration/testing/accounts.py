@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import Context
 from datetime import timedelta
 from difflib import get_close_matches
-from html.parser import HTMLParser
+from html import unescape
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -101,11 +101,12 @@ class Accounts:
         """
         __tracebackhide__ = True
         path = endpoint.strip("/")
-        known = [each.path.strip("/") for flow in self._state.flows for each in flow.endpoints]
-        if not any(re.fullmatch(re.sub(r"<.+?>", "[^/]+", each), path) for each in known):
+        url = f"{self._state.group(HTTPSettings).url_prefix}/{path}/"
+        if not self.app.url_map.bind("").allowed_methods(url):
+            known = [each.path.strip("/") for flow in self._state.flows for each in flow.endpoints]
             nearest = get_close_matches(path, known, n=1, cutoff=0) or ["none"]
             raise ValueError(f"Endpoint {path!r} not found. The nearest is {nearest[0]!r}.")
-        return f"{self._state.group(HTTPSettings).url_prefix}/{path}/"
+        return url
 
     def post(
         self,
@@ -253,6 +254,7 @@ class Accounts:
 
 # E-mails
 
+HREF = re.compile(r"<a\s[^>]*?href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+", re.IGNORECASE)
 
 
@@ -312,16 +314,5 @@ class Outbox(list[Message]):
 
 def links_of(message: Message) -> list[Link]:
     """Return the links of an e-mail: those of its HTML part, then the others of its text."""
-    finder = _LinkFinder()
-    finder.feed(message.html or "")
-    return [Link(url) for url in dict.fromkeys([*finder.found, *URL.findall(message.body or "")])]
-
-
-class _LinkFinder(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.found += [value for name, value in attrs if name == "href" and value]
+    html = [unescape(url) for url in HREF.findall(message.html or "")]
+    return [Link(url) for url in dict.fromkeys([*html, *URL.findall(message.body or "")])]

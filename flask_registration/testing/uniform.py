@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from flask import Flask, Response, request, request_finished
+from flask import Flask
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
@@ -47,42 +47,40 @@ def _request(
     app: Flask, name: str, make: Callable[[], TestResponse], *, statements: bool
 ) -> list[str]:
     """Make a request, and return the response as lines of text."""
-    with _bodies(app) as sent, mail_after(app), executed(app) as executed_statements:
+    with mail_after(app), executed(app) as executed_statements:
         response = make()
     if not isinstance(response, TestResponse):
         raise TypeError(f"{name!r} must return the response, not {type(response).__name__}.")
-    body, is_masked = _body(response, sent)
-    headers = [
-        _header(*header)
-        for header in response.headers
-        if not (is_masked and header[0] == "Content-Length")
-    ]
+    headers = [_header(*header) for header in response.headers]
+    if response.is_json:
+        shown = response.get_json()
+        masked = _masked(shown, _sent(response))
+        if masked != shown:
+            headers.remove(f"Content-Length: {response.content_length}")
+        body = json.dumps(masked, indent=2, ensure_ascii=False).splitlines()
+    else:
+        body = response.get_data().decode("utf-8", "backslashreplace").split("\n")
     kinds = ["", *map(_kind, executed_statements)] if statements else []
     return [response.status, *headers, "", *body, *kinds]
 
 
-def _body(response: TestResponse, sent: Mapping[str, str]) -> tuple[list[str], bool]:
-    """Return the lines of a response body, and whether a value of the request was masked in it.
+def _sent(response: TestResponse) -> dict[str, str]:
+    """Return the strings that the request of a response has sent as JSON, with their fields."""
+    response.request.environ["wsgi.input"].seek(0)
+    body = response.request.get_json(silent=True)
+    sent = body.items() if isinstance(body, dict) else ()
+    return {value.casefold(): name for name, value in sent if value and isinstance(value, str)}
 
-    The name of the field replaces a value that the request has sent.
-    """
-    is_masked = False
 
-    def masked(value: Any) -> Any:
-        nonlocal is_masked
-        if isinstance(value, dict):
-            return {key: masked(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [masked(item) for item in value]
-        if isinstance(value, str) and value.casefold() in sent:
-            is_masked = True
-            return f"<{sent[value.casefold()]} as it was sent>"
-        return value
-
-    if not response.is_json:
-        return response.get_data().decode("utf-8", "backslashreplace").split("\n"), False
-    shown = masked(response.get_json())
-    return json.dumps(shown, indent=2, ensure_ascii=False).splitlines(), is_masked
+def _masked(value: Any, sent: Mapping[str, str]) -> Any:
+    """Return a value with the names of fields in place of the values that were sent."""
+    if isinstance(value, dict):
+        return {key: _masked(item, sent) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, sent) for item in value]
+    if isinstance(value, str) and value.casefold() in sent:
+        return f"<{sent[value.casefold()]} as it was sent>"
+    return value
 
 
 def _header(name: str, value: str) -> str:
@@ -100,22 +98,6 @@ def _kind(statement: str) -> str:
     if not match:
         return statement
     return f"{match[1].split()[0].upper()} {match[2]}".strip()
-
-
-@contextmanager
-def _bodies(app: Flask) -> Iterator[dict[str, str]]:
-    """Record the strings that requests send as JSON in the block, with their field names."""
-    sent: dict[str, str] = {}
-
-    def keep(sender: Flask, response: Response, **_: Any) -> None:
-        body = request.get_json(silent=True)
-        if isinstance(body, dict):
-            for name, value in body.items():
-                if isinstance(value, str) and value:
-                    sent[value.casefold()] = name
-
-    with request_finished.connected_to(keep, app):
-        yield sent
 
 
 @contextmanager
