@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from apispec.core import Components
-from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from marshmallow import INCLUDE, RAISE, Schema, fields
 
 from ..auth.passwords import PasswordSettings, long_enough
@@ -131,7 +131,7 @@ class Bodies:
                 described.pop(keyword, None)
         if whole["properties"] and isinstance(schema, ModelSchema):
             whole["required"] = sorted(whole["properties"])
-        reference = self.share("schemas", name_of(schema), whole)
+        reference = self.share("schemas", resolver(schema), whole)
         return {"type": "array", "items": reference} if schema.many else reference
 
     def field_errors(
@@ -200,12 +200,6 @@ def free_name(name: str, used: Mapping[str, Any], component: object = None) -> s
 def loaded(schema: Schema) -> dict[str, fields.Field[Any]]:
     """Return the fields of a schema that a client may send."""
     return {name: field for name, field in schema.fields.items() if not field.dump_only}
-
-
-def name_of(schema: Any) -> str:
-    """Return the name of the component of a schema."""
-    kind = schema if isinstance(schema, type) else type(schema)
-    return kind.__name__.removesuffix("Schema") or kind.__name__
 
 
 def camel(name: str) -> str:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from flask import Flask
 from marshmallow import Schema
 from werkzeug.exceptions import (
@@ -35,7 +35,7 @@ from ..mail.composer import MailSettings
 from ..problem_details import problem_members, problem_types_url
 from ..settings import Settings
 from ..state import RegistrationState
-from .bodies import Bodies, camel, free_name, name_of
+from .bodies import Bodies, camel, free_name
 
 #: The schema of a part of a path, by the name of its converter in Werkzeug.
 CONVERTERS: dict[str, dict[str, Any]] = {
@@ -75,7 +75,7 @@ def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
     """Return the OpenAPI 3.1 description of this application, within its context."""
     web = state.group(HTTPSettings)
     plugin = MarshmallowPlugin(
-        schema_name_resolver=lambda schema: free_name(name_of(schema), spec.components.schemas)
+        schema_name_resolver=lambda schema: free_name(resolver(schema), spec.components.schemas)
     )
     spec = APISpec(
         title=f"Accounts of {state.composer.site_name}",
@@ -88,31 +88,42 @@ def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
     schemes = security_schemes(app, state.group(LoginSettings))
     for name, scheme in schemes.items():
         spec.components.security_scheme(name, scheme)
+    security = [{name: []} for name in schemes]
     for flow in state.flows:
         endpoints = [each for each in flow.endpoints if each.enabled(state.group(flow.group))]
         if flow.pages or not endpoints:
             continue
-        tag = flow.name.replace("_", " ")
-        spec.tag({"name": tag, **_about(flow)})
+        tag = {"name": flow.name.replace("_", " ")}
+        if flow.group is not Settings and flow.group.__doc__:
+            tag["description"] = flow.group.__doc__.splitlines()[0]
+        spec.tag(tag)
         for endpoint in endpoints:
-            described = operation(state, bodies, flow, endpoint)
-            described["tags"] = [tag]
-            described["security"] = (
-                [{name: []} for name in schemes] if endpoint.login_required else []
-            )
+            operations = {}
+            for method in map(str.lower, endpoint.methods):
+                described = operation(state, bodies, flow, endpoint, method)
+                described["tags"] = [tag["name"]]
+                described["security"] = security if endpoint.login_required else []
+                operations[method] = described
             path = web.url_prefix.rstrip("/") + PART.sub(r"{\g<name>}", endpoint.path)
-            operations = dict(_by_method(endpoint, described))
             spec.path(path, parameters=parameters(endpoint.path), operations=operations)
     return spec.to_dict()
 
 
 def operation(
-    state: RegistrationState, bodies: Bodies, flow: Flow[Any], endpoint: Endpoint[Any]
+    state: RegistrationState,
+    bodies: Bodies,
+    flow: Flow[Any],
+    endpoint: Endpoint[Any],
+    method: str,
 ) -> dict[str, Any]:
-    """Describe an endpoint."""
+    """Describe one method of an endpoint."""
     prose = re.split(r"\n\s*:", endpoint.view.__doc__ or endpoint.name)[0]  # without parameters
     summary, _, rest = " ".join(prose.split()).partition(". ")
-    described: dict[str, Any] = {"summary": summary.rstrip(".")}
+    is_first = method == endpoint.methods[0].lower()
+    described: dict[str, Any] = {
+        "operationId": endpoint.name if is_first else f"{endpoint.name}_{method}",
+        "summary": summary.rstrip("."),
+    }
     limits = _limits(state.throttles.limits(endpoint.name))
     if text := "\n\n".join(filter(None, [rest, limits])):
         described["description"] = text
@@ -120,7 +131,9 @@ def operation(
     requests = [schema_of(state, each) for each in (link, endpoint.request) if each]
     if requests:
         content = bodies.request(endpoint.name, requests)
-        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+        is_required = method != "delete"
+        body = {"required": is_required, "content": {"application/json": content}}
+        described["requestBody"] = body
     response: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.status != HTTPStatus.NO_CONTENT:
         factory = endpoint.response
@@ -129,20 +142,6 @@ def operation(
     errors = error_responses(state, flow, endpoint, bodies, requests)
     described["responses"] = {str(endpoint.status): response, **errors}
     return described
-
-
-def _by_method(
-    endpoint: Endpoint[Any], described: dict[str, Any]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each method of an endpoint with its operation."""
-    for method in map(str.lower, endpoint.methods):
-        is_first = method == endpoint.methods[0].lower()
-        own: dict[str, Any] = {
-            "operationId": endpoint.name if is_first else f"{endpoint.name}_{method}"
-        }
-        if method == "delete" and "requestBody" in described:
-            own["requestBody"] = {**described["requestBody"], "required": False}
-        yield method, {**described, **own}
 
 
 def parameters(path: str) -> list[dict[str, Any]]:
@@ -178,15 +177,9 @@ def security_schemes(app: Flask, login: LoginSettings) -> dict[str, dict[str, An
     return schemes
 
 
-def _about(flow: Flow[Any]) -> dict[str, str]:
-    own = flow.group is not Settings and flow.group.__doc__
-    return {"description": own.splitlines()[0]} if own else {}
-
-
 def _limits(limits: Mapping[str, str]) -> str:
     """Return the rate limits of an endpoint in words."""
-    counted = {"client": "for each client", "account": "for each account"}
-    words = [f"{text.replace(';', ', ')} {counted[name]}" for name, text in limits.items()]
+    words = [f"{text.replace(';', ', ')} for each {name}" for name, text in limits.items()]
     return f"Rate limits: {'; '.join(words)}." if words else ""
 
 
@@ -247,21 +240,14 @@ def error_response(
         problem_codes.append(INVALID)
     key, base = state.group(HTTPSettings).non_field_errors_key, problem_types_url(state)
     content = {
-        "application/json": {
-            "schema": plain,
-            "examples": {
-                name: {"value": error_members(report, key, _untranslated)}
-                for name, report in examples.items()
-            },
-        },
-        PROBLEM: {
-            "schema": _one_of(bodies.problem(), problem_codes),
-            "examples": {
-                name: {"value": problem_members(report, base, _untranslated)}
-                for name, report in examples.items()
-            },
-        },
+        "application/json": {"schema": plain, "examples": {}},
+        PROBLEM: {"schema": _one_of(bodies.problem(), problem_codes), "examples": {}},
     }
+    for name, report in examples.items():
+        members = error_members(report, key, _untranslated)
+        content["application/json"]["examples"][name] = {"value": members}
+        problem = problem_members(report, base, _untranslated)
+        content[PROBLEM]["examples"][name] = {"value": problem}
     described = {"description": "\n".join(lines), "content": content}
     return {**described, "headers": headers} if headers else described
 
