@@ -148,7 +148,12 @@ class Accounts:
         :param name: as for :meth:`register`.
         :param fields: other columns, or other values.
         """
-        return Context().run(self._create_user, self._fields(name, fields), verified)
+        with self.app.app_context():
+            user = Registration().create_user(verified=verified, **self._fields(name, fields))
+            self._db.session.commit()
+            self._db.session.refresh(user)
+            self._db.session.expunge(user)
+            return user
 
     def login_as(self, user: User, *, fresh: bool = True) -> FlaskClient:
         """Return a client that is logged in by a session, or by a token if logins open no session.
@@ -162,7 +167,15 @@ class Accounts:
         """
         __tracebackhide__ = True
         client = self.client()
-        Context().run(self._log_in, client, user, fresh)
+        if not self._state.group(LoginSettings).login_authenticate_session:
+            client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {self._token(user, fresh)}"
+            return client
+        with self._request():
+            self._state.sessions.login(self._stored(user), fresh=fresh)
+            opened = dict(session)
+            self._state.commit()
+        with client.session_transaction() as stored:
+            stored.update(opened)
         return client
 
     def token_for(self, user: User) -> str:
@@ -172,7 +185,7 @@ class Accounts:
         :raises ValueError: the user is not in the database, or suspended.
         """
         __tracebackhide__ = True
-        return Context().run(self._provide_token, user)
+        return self._token(user, fresh=True)
 
     # Assertions
 
@@ -199,35 +212,18 @@ class Accounts:
             values[fields.email] = name if "@" in name else f"{name}@example.com"
         return {**values, "password": self.password, **given}
 
-    def _create_user(self, fields: dict[str, Any], verified: bool) -> Any:
-        with self.app.app_context():
-            user = Registration().create_user(verified=verified, **fields)
-            self._db.session.commit()
-            self._db.session.refresh(user)
-            self._db.session.expunge(user)
-            return user
-
-    def _log_in(self, client: FlaskClient, user: User, fresh: bool) -> None:
-        __tracebackhide__ = True
-        opens_session = self._state.group(LoginSettings).login_authenticate_session
-        with self.app.test_request_context(environ_base=client.environ_base):
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        """Push a request of a new client, whose ``flask.g`` is not that of the test."""
+        base = self.client().environ_base
+        with self.app.app_context(), self.app.test_request_context(environ_base=base):
             self._state.sessions.wrap_loaders()  # as the first request does
-            stored = self._stored(user)
-            if opens_session:
-                self._state.sessions.login(stored, fresh=fresh)
-                kept = dict(session)
-            else:
-                token = self._state.sessions.provide_token(stored, fresh=fresh)
-                client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-            self._state.commit()
-        if opens_session:
-            with client.session_transaction() as opened:
-                opened.update(kept)
+            yield
 
-    def _provide_token(self, user: User) -> str:
+    def _token(self, user: User, fresh: bool) -> str:
         __tracebackhide__ = True
-        with self.app.test_request_context():
-            token = self._state.sessions.provide_token(self._stored(user), fresh=True)
+        with self._request():
+            token = self._state.sessions.provide_token(self._stored(user), fresh=fresh)
             self._state.commit()
             return token
 
