@@ -118,8 +118,9 @@ def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:
     is_right, new_hash = state.passwords.verify(password, seen.password_hash if seen else None)
     if user is None or seen is None or not is_right:
         raise UserNotFound(user=user)
-    is_upgradable = new_hash and seen.is_verified
-    if is_upgradable and state.users.change(user, seen, {"password_hash": new_hash}):
+    if new_hash and seen.is_verified and seen.is_active:
+        if not state.users.change(user, seen, {"password_hash": new_hash}):
+            raise UserNotFound(user=user, reason="changed")
         state.record(HASH_UPGRADED, user)
     return user
 

@@ -276,7 +276,6 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
     if auto_login:
         changes["last_login"] = utc_now()
     if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
-        state.users.rollback()
         if once or not VERIFICATION_LINK.open(state, settings, params).seen.is_verified:
             raise LinkInvalid(user_id=params.user_id)
         return {}  # two requests used it at the same time

@@ -172,71 +172,81 @@ def add_account(
         expires.
     :raises DuplicateValue: another account has one of the other unique values.
     """
+    # Look first: a statement that fails takes another time.
+    duplicate = state.users.find_duplicate(user) if hide_email else None
+    displaced, owner = _displace_expired(state, user, duplicate, expired_before, hide_email)
+    try:
+        return _store(state, user, displaced, owner)
+    except DuplicateValue as current:  # of a parallel request, or without a look
+        displaced, owner = _displace_expired(state, user, current, expired_before, hide_email)
+        return _store(state, user, displaced, owner)
+
+
+def _displace_expired(
+    state: RegistrationState,
+    user: User,
+    duplicate: DuplicateValue | None,
+    expired_before: datetime | None,
+    hide_email: bool,
+) -> tuple[list[User], User | None]:
+    """Delete the expired registrations that have a new account's values.
+
+    Return them, and the owner of its e-mail address, if that is the one value in use.
+
+    :raises DuplicateValue: another account has one of the other values.
+    """
     displaced: list[User] = []
-    owner = None
-    try:
-        if hide_email:  # look first: a statement that fails takes another time
-            state.users.check_unique(user)
-    except DuplicateValue as duplicate:
-        displaced, owner = _resolve(state, user, duplicate, expired_before, hide_email)
-    try:
-        is_stored = _add(state, user, owner)
-    except DuplicateValue as duplicate:  # of a parallel request, or without a look
-        displaced, owner = _resolve(state, user, duplicate, expired_before, hide_email)
-        is_stored = _add(state, user, owner)
-    return displaced if is_stored else [], owner
+    if duplicate and expired_before:
+        holders = duplicate.holders
+        displaced = [each for each in holders if has_expired(state, each, expired_before)]
+    if displaced:
+        if not all(_delete_pending(state, each) for each in displaced):
+            state.users.rollback()  # one was verified meanwhile, or other rows refer to it
+            displaced = []
+        duplicate = state.users.find_duplicate(user)
+    if duplicate is None:
+        return displaced, None
+    if hide_email and duplicate.owner and duplicate.fields == (state.fields.email,):
+        return displaced, duplicate.owner
+    state.users.rollback()
+    raise duplicate
 
 
-def _add(state: RegistrationState, user: User, owner: User | None) -> bool:
-    """Store an account. Return False if the model or the database refuses a placeholder address."""
+def _store(
+    state: RegistrationState, user: User, displaced: list[User], owner: User | None
+) -> tuple[list[User], User | None]:
+    """Store an account, with a placeholder if its e-mail address has an owner.
+
+    Return the registrations to announce as deleted, and the owner.
+
+    :raises DuplicateValue: another account has one of the unique values.
+    """
+    if owner is None:
+        state.users.add(user)
+    elif not _add_with_placeholder(state, user):
+        displaced = []
+    return [each for each in displaced if not is_placeholder(state, each)], owner
+
+
+def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
+    """Store an account without its e-mail address.
+
+    Return False if the model or the database refuses the placeholder, and nothing was stored.
+    """
+    placeholder = f"{secrets.token_hex(16)}@registration{PLACEHOLDER_DOMAIN}"
+    # Past the validators of the model, which may know the addresses of one company only.
+    set_committed_value(user, state.fields.email or "", placeholder)
     try:
         state.users.add(user)
     except UNAVAILABLE:
         raise
     except Exception as error:
-        if owner is None or (isinstance(error, DuplicateValue) and error.fields):
+        if isinstance(error, DuplicateValue) and error.fields:
             raise
         state.users.rollback()
+        state.users.report_refused_placeholder(error)
         return False
     return True
-
-
-def _resolve(
-    state: RegistrationState,
-    user: User,
-    duplicate: DuplicateValue,
-    expired_before: datetime | None,
-    hide_email: bool,
-) -> tuple[list[User], User | None]:
-    """Delete expired registrations with the same values, or use a placeholder address.
-
-    :raises DuplicateValue: neither is possible.
-    """
-    email, owner = state.fields.email or "", duplicate.owner
-    holders = [
-        each
-        for each in duplicate.holders
-        if not (expired_before and has_expired(state, each, expired_before))
-    ]
-    displaced = [each for each in duplicate.holders if each not in holders]
-    hides_owner = hide_email and holders == [owner]
-    if holders and not hides_owner:
-        raise duplicate
-    if not displaced and not (hides_owner and duplicate.fields == (email,)):
-        raise duplicate
-    announced = [each for each in displaced if not is_placeholder(state, each)]
-    if not all(_delete_pending(state, each) for each in displaced):
-        state.users.rollback()
-        try:  # they were verified meanwhile, or other rows refer to them, or they are gone
-            state.users.check_unique(user)
-        except DuplicateValue as current:
-            return _resolve(state, user, current, None, hide_email)
-        return [], None
-    if not hides_owner:
-        return announced, None
-    placeholder = f"{secrets.token_hex(16)}@registration{PLACEHOLDER_DOMAIN}"
-    set_committed_value(user, email, placeholder)  # a validator of the model may refuse it
-    return announced, owner
 
 
 def is_placeholder(state: RegistrationState, user: User) -> bool:
@@ -260,12 +270,11 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
     """
     user = state.users.get(identifier)
     is_due = user is not None and has_expired(state, user, before)
-    is_announced = user is not None and not is_placeholder(state, user)
     if not (is_due and _delete_pending(state, user)):
         state.users.rollback()
         return False
     state.users.commit()
-    if is_announced:
+    if not is_placeholder(state, user):
         state.announce(user_deleted, user=user)
     return True
 

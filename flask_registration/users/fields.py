@@ -146,6 +146,11 @@ class UserFields:
             columns[self.username_key] = username_key(columns[self.username or ""])
         return columns
 
+    def client_name(self, name: str) -> str:
+        """Return how a request body names the field of a column."""
+        names = {self.password: "password", self.username_key: self.username}
+        return names.get(name) or name
+
     @property
     def username_rule(self) -> str:
         """Return the message for a username with characters that are not allowed."""
@@ -156,12 +161,14 @@ class UserFields:
     @property
     def required_without_default(self) -> list[str]:
         """Return the columns that need a value that no registration sets."""
-        kind = sqlalchemy_inspect(self.model).polymorphic_on  # SQLAlchemy sets it by the class
+        mapper = sqlalchemy_inspect(self.model)
+        automatic = (mapper.polymorphic_on, mapper.version_id_col)  # which SQLAlchemy sets
         provided = {*self.writable, self.password, self.verified, self.stamp, self.username_key}
         return [
             name
             for name, column in self.columns.items()
-            if not (column.nullable or column is kind or has_default(column) or name in provided)
+            if not (column.nullable or has_default(column) or name in provided)
+            and not any(column is each for each in automatic)
         ]
 
 

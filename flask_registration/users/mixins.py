@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import flask_login
-from sqlalchemy import BigInteger, DateTime, Integer, String
-from sqlalchemy.orm import Mapped, mapped_column, validates
+from sqlalchemy import BigInteger, DateTime, Integer, String, event
+from sqlalchemy.orm import Mapped, mapped_column
 
 from .identifiers import EMAIL_MAX_LENGTH, username_key
 from .stamps import new_stamp, next_stamp
@@ -78,17 +79,6 @@ class EmailUserMixin(LoginUser):
     date_joined: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=utc_now)
     last_login: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), default=None)
 
-    @validates("email")
-    def _store_in_lower_case(self, _: str, email: str | None) -> str | None:
-        return email and email.lower()  # a subclass may allow users without one
-
-    @validates("is_active", "is_verified")
-    def _renew_stamp(self, name: str, value: bool) -> bool:
-        if getattr(self, name) and not value:  # setting it again restores no session and no link
-            # There is no stamp before the first flush.
-            self.security_stamp = next_stamp(self.security_stamp or "")
-        return value
-
 
 class UserMixin(EmailUserMixin):
     """The columns of a user with a name and an e-mail address."""
@@ -96,8 +86,37 @@ class UserMixin(EmailUserMixin):
     username: Mapped[str] = mapped_column(String(USERNAME_MAX_LENGTH))
     username_key: Mapped[str] = mapped_column(exact_string(USERNAME_KEY_MAX_LENGTH), unique=True)
 
-    @validates("username")
-    def _keep_key(self, _: str, username: str | None) -> str | None:
-        if username is not None:  # a subclass may allow users without one
-            self.username_key = username_key(username)
-        return username
+
+# These are no ``@validates``: a model has at most one such method for a column, which is the
+# application's. It gets the value that these return.
+
+
+@event.listens_for(EmailUserMixin, "attribute_instrument", propagate=True)
+def _add_rules(model: type[Any], name: str, attribute: Any) -> None:
+    rules: dict[str, Callable[..., Any]] = {
+        "email": _lower_case,
+        "is_active": _renew_stamp,
+        "is_verified": _renew_stamp,
+    }
+    if issubclass(model, UserMixin):
+        rules["username"] = _keep_key
+    if name in rules:
+        event.listen(attribute, "set", rules[name], retval=True)
+
+
+def _lower_case(user: EmailUserMixin, email: str | None, *_: Any) -> str | None:
+    return email and email.lower()  # a subclass may allow users without one
+
+
+def _renew_stamp(user: EmailUserMixin, value: bool, _: Any, initiator: Any) -> bool:
+    if (
+        getattr(user, initiator.key) and not value
+    ):  # setting it again restores no session and no link
+        user.security_stamp = next_stamp(user.security_stamp)
+    return value
+
+
+def _keep_key(user: UserMixin, username: str | None, *_: Any) -> str | None:
+    if username is not None:  # a subclass may allow users without one
+        user.username_key = username_key(username)
+    return username

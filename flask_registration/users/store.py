@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeAlias
 
+from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy import Select, Update, bindparam, or_, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
@@ -29,11 +32,19 @@ PLACEHOLDER_DOMAIN = ".invalid"
 
 UNSTORABLE = Message("One of these values cannot be stored.", code="unstorable")
 
+#: A row that a CHECK constraint refuses, which the drivers of MariaDB and MySQL report like a
+#: database that is not available.
+CHECK_VIOLATED = (4025, 3819)
+
 
 class UserStore:
     """Users as rows. Each look-up uses a unique index, and its rows are compared again in Python.
 
     (A collation may find ``míke`` for ``mike``, as in CVE-2019-19844.)
+
+    The rules of the application's model hold at every write: its validators, mapper events, session
+    events and version counter. A ``ValueError`` of a validator is a validation error of its field,
+    and that of an event one of the whole request body.
 
     :param test_environment: whether e-mail addresses of the reserved domain ``test`` are valid.
     """
@@ -42,7 +53,10 @@ class UserStore:
         self._db = db
         self.fields = fields
         self._id_column = fields.id_column
-        self._statements = Statements(fields.model, fields.pk)
+        # Built once for each shape, since building a statement takes longer than running it.
+        self._selects: dict[tuple[str, ...], Select[Any]] = {}
+        self._updates: dict[tuple[tuple[str, ...], ...], Update] = {}
+        self._is_placeholder_refused = False
         forms = NormalForms(fields, test_environment=test_environment)
         self.build: Callable[[Mapping[str, Any]], dict[str, Any]] = forms.build
         self.lookup: Callable[[str, str], tuple[str, Any] | None] = forms.lookup
@@ -50,22 +64,28 @@ class UserStore:
     # Writing
 
     def create(self, values: Mapping[str, Any], *, password_hash: str, verified: bool) -> User:
-        """Return a user that is not stored yet, with the defaults of all columns."""
+        """Return a user that is not stored yet, with the defaults of all columns.
+
+        :raises marshmallow.ValidationError: a validator of the model refuses a value.
+        """
         fields = self.fields
-        values = {**values, fields.password: password_hash}
-        if fields.verified:
-            values[fields.verified] = verified
+        system = fields.named({"password_hash": password_hash, "is_verified": verified})
+        values = {**values, **system}
         if fields.stamp:
             values.setdefault(fields.stamp, new_stamp())
         if fields.username_key and values.get(fields.username or "") is not None:
             values[fields.username_key] = username_key(values[fields.username or ""])
         named, takes_all = fields.arguments
         arguments = {name: value for name, value in values.items() if takes_all or name in named}
-        user = fields.model(**arguments)
+        try:
+            user = fields.model(**arguments)
+        except ValueError:
+            # The constructor does not say which field it is.
+            self._assign(sqlalchemy_inspect(fields.model).class_manager.new_instance(), values)
+            raise
         present = instance_dict(user)
-        for name, value in values.items():
-            if name not in present or (name not in named and present[name] != value):
-                setattr(user, name, value)
+        kept = {name for name in arguments if name in present}
+        self._assign(user, {name: value for name, value in values.items() if name not in kept})
         for name, column in fields.columns.items():
             default: Any = column.default
             if name in present or default is None:
@@ -74,49 +94,45 @@ class UserStore:
                 setattr(user, name, default.arg(None) if default.is_callable else default.arg)
         return user
 
-    def check_unique(self, user: User) -> None:
-        """Look whether a user could be added now. Only adding it makes sure.
-
-        :raises DuplicateValue: another user has one of the unique values.
-        """
-        values = self._unique_values(user)
-        rows = self._where_any(values) if values else []
-        if rows:
-            raise self._duplicate(values, None, rows)
+    def find_duplicate(self, user: User) -> DuplicateValue | None:
+        """Return the error that adding a user would raise now, else None."""
+        duplicate = self._duplicate(self._unique_values(user))
+        return duplicate if duplicate.fields else None
 
     def add(self, user: User, *, savepoint: bool = False) -> None:
         """Store a new user, without committing.
 
         :param savepoint: keep the caller's transaction usable if a value is a duplicate.
         :raises DuplicateValue: another user has one of the unique values.
-        :raises marshmallow.ValidationError: the database cannot store a value.
+        :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
-        values = self._unique_values(user)
-        try:
-            self._insert(user, savepoint)
-        except IntegrityError:
-            if not savepoint:
-                self.rollback()
-            rows = self._where_any(values) if values else []
-            raise self._duplicate(values, None, rows) from None
-        except DataError:
-            if not savepoint:
-                self.rollback()
-            raise ValidationError(UNSTORABLE) from None
+        session = self._db.session
+        with self._writing(self._unique_values(user), savepoint=savepoint):
+            if savepoint:
+                self._begin()
+                with session.begin_nested():
+                    session.add(user)
+            else:
+                session.add(user)
+                session.flush()
+
+    def report_refused_placeholder(self, error: Exception) -> None:
+        """Log, once for each process, that an account with a placeholder cannot be stored."""
+        if not self._is_placeholder_refused:
+            self._is_placeholder_refused = True
+            current_app.logger.warning(
+                "A registration with an e-mail address in use was not stored, because the user "
+                "model or the database refuses a placeholder such as a1b2@registration.invalid. "
+                "The username stays free, which reveals that the address is in use. "
+                "Allow the domain registration.invalid. (%s: %s)",
+                type(error).__name__,
+                error,
+            )
 
     def _unique_values(self, user: User) -> dict[str, Any]:
         fields = self.fields
         names = [name for name in fields.unique if name != fields.pk or name in fields.login]
         return {name: value for name in names if (value := getattr(user, name)) is not None}
-
-    def _insert(self, user: User, savepoint: bool) -> None:
-        if savepoint:
-            self._begin()
-            with self._db.session.begin_nested():
-                self._db.session.add(user)
-        else:
-            self._db.session.add(user)
-            self._db.session.flush()
 
     def _begin(self) -> None:
         """Open the transaction that SQLite's driver opens too late.
@@ -128,26 +144,6 @@ class UserStore:
         if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", True):
             connection.exec_driver_sql("BEGIN")
 
-    def _duplicate(
-        self, values: Mapping[str, Any], own_key: Any, rows: Sequence[User]
-    ) -> DuplicateValue:
-        names, owner = [], None
-        holders: dict[Any, User] = {}
-        differs = any(
-            all(getattr(row, name) != value for name, value in values.items()) for row in rows
-        )
-        for name, value in values.items():
-            found = next((row for row in rows if getattr(row, name) == value), None)
-            if found is None and differs:  # only a collation finds this row: ask for each column
-                found = next(iter(self._where(name, value)), None)
-            if found is not None and getattr(found, self.fields.pk) != own_key:
-                is_key = name == self.fields.username_key
-                names.append(self.fields.username if is_key else name)
-                holders[getattr(found, self.fields.pk)] = found
-                if name == self.fields.email and getattr(found, name) == value:
-                    owner = found
-        return DuplicateValue([name for name in names if name], owner, list(holders.values()))
-
     def change(
         self,
         user: User,
@@ -156,7 +152,7 @@ class UserStore:
         *,
         expecting: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Write these columns in one statement, if the account is as it was seen.
+        """Write these columns, if the account is as it was seen. Else roll back, and return False.
 
         The account must have the same e-mail address and security stamp, and must not be suspended.
         Of parallel changes one succeeds, if it changes what it is bound to.
@@ -164,44 +160,136 @@ class UserStore:
         :param changes: by the names of :class:`UserSnapshot`, or of the columns.
         :param expecting: other values that the row must have, with the same names.
         :raises DuplicateValue: another user has one of the unique values.
-        :raises marshmallow.ValidationError: the database cannot store a value.
+        :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
         columns = self.fields.named(changes)
         if not columns:
             return True
         expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp}
         expected |= expecting or {}
-        key = getattr(user, self.fields.pk)
         if self.fields.stamp is None:
             expected["password_hash"] = expected.pop("security_stamp")  # used in its place
-        statement, values = self._statements.change(key, columns, self.fields.named(expected))
-        try:
-            result: Any = self._db.session.execute(statement, values)
-        except IntegrityError:
-            self.rollback()
-            unique = {name: columns[name] for name in self.fields.unique if name in columns}
-            rows = self._where_any(unique) if unique else []
-            raise self._duplicate(unique, key, rows) from None
-        except DataError:
-            self.rollback()
-            raise ValidationError(UNSTORABLE) from None
-        if result.rowcount != 1:
-            return False
-        for name, value in columns.items():
+        key = getattr(user, self.fields.pk)
+        unique = {name: columns[name] for name in self.fields.unique if name in columns}
+        needs_flush = self._needs_flush()
+        with self._writing(unique, key), self._db.session.no_autoflush:
+            self._assign(user, columns)
+            written = {} if needs_flush else self._modified(user)
+            if not self._update(key, written, self.fields.named(expected)):
+                self.rollback()
+                return False
+            if needs_flush:
+                self._db.session.flush()
+        for name, value in written.items():
             set_committed_value(user, name, value)
         return True
+
+    def _assign(self, user: User, values: Mapping[str, Any]) -> None:
+        """Set attributes, which runs the validators of the model.
+
+        :raises marshmallow.ValidationError: a validator refuses a value.
+        """
+        errors = {}
+        for name, value in values.items():
+            try:
+                setattr(user, name, value)
+            except ValueError as error:
+                errors[self.fields.client_name(name)] = [str(error)]
+        if errors:
+            raise ValidationError(errors)
+
+    def _modified(self, user: User) -> dict[str, Any]:
+        unmodified = instance_state(user).unmodified
+        return {name: getattr(user, name) for name in self.fields.columns if name not in unmodified}
+
+    def _needs_flush(self) -> bool:
+        """Return whether something of the application takes part in a flush.
+
+        If not, one UPDATE compares the row and writes it.
+        """
+        mapper, session = sqlalchemy_inspect(self.fields.model), self._db.session()
+        on_mapper, on_session = mapper.dispatch, session.dispatch
+        return bool(
+            self._has_update_values
+            or on_mapper.before_update
+            or on_mapper.after_update
+            or on_session.before_flush
+            or on_session.after_flush
+            or on_session.after_flush_postexec
+        )
+
+    @cached_property
+    def _has_update_values(self) -> bool:
+        columns = self.fields.columns.values()
+        is_counted = sqlalchemy_inspect(self.fields.model).version_id_col is not None
+        return is_counted or any(each.onupdate or each.server_onupdate for each in columns)
+
+    def _update(self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+        """Write a row if it has the expected values. Without columns, lock it until the commit."""
+        shape = (tuple(columns), tuple(expected))
+        if shape not in self._updates:
+            # Of the table: SQLAlchemy makes an UPDATE of the model anew at each use.
+            of = sqlalchemy_inspect(self.fields.model).columns
+            to: dict[Any, Any] = {of[name]: bindparam(f"to_{name}") for name in columns}
+            same = of[self.fields.password]
+            is_same = [of[name].is_not_distinct_from(bindparam(f"was_{name}")) for name in expected]
+            self._updates[shape] = (
+                update(of[self.fields.pk].table)
+                .where(of[self.fields.pk] == bindparam("whose"), *is_same)
+                .values(to or {same: same})
+            )
+        parameters = {
+            "whose": key,
+            **{f"to_{name}": value for name, value in columns.items()},
+            **{f"was_{name}": value for name, value in expected.items()},
+        }
+        result: Any = self._db.session.execute(self._updates[shape], parameters)
+        return bool(result.rowcount == 1)
 
     def delete(self, user: User) -> None:
         """Remove a user, without committing.
 
         :raises DuplicateValue: other rows refer to this one.
         """
-        try:
+        with self._writing({}):
             self._db.session.delete(user)
             self._db.session.flush()
-        except IntegrityError:
-            self.rollback()
-            raise DuplicateValue([]) from None
+
+    @contextmanager
+    def _writing(
+        self, unique: Mapping[str, Any], own_key: Any = None, *, savepoint: bool = False
+    ) -> Iterator[None]:
+        """Roll back what fails, and raise the error that says what is wrong.
+
+        :param unique: the new values of unique columns.
+        """
+        try:
+            yield
+        except (ValidationError, ValueError, IntegrityError, DataError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not _violates_check(error):
+                raise
+            if not savepoint:
+                self.rollback()
+            if isinstance(error, ValidationError):
+                raise
+            if isinstance(error, ValueError):
+                raise ValidationError(str(error)) from None
+            if isinstance(error, DataError):
+                raise ValidationError(UNSTORABLE) from None
+            raise self._duplicate(unique, own_key) from None
+
+    def _duplicate(self, values: Mapping[str, Any], own_key: Any = None) -> DuplicateValue:
+        """Return the error about those values that other users have."""
+        fields = self.fields
+        found = self._rows(values).all() if values else []
+        others = [row for row in found if getattr(row[0], fields.pk) != own_key]
+        names = [name for i, name in enumerate(values, 1) if any(row[i] for row in others)]
+        holders = [row[0] for row in others]
+        email = values.get(fields.email or "")
+        owners = [user for user in holders if email and getattr(user, fields.email or "") == email]
+        return DuplicateValue(
+            [fields.client_name(name) for name in names], next(iter(owners), None), holders
+        )
 
     def commit(self) -> None:
         """Commit."""
@@ -244,8 +332,8 @@ class UserStore:
         value = parse_identifier(text, self._id_column)
         if value is None:
             return None
-        rows = self._where(self.fields.verification_id, value)
-        return next((user for user in rows if self.identifier(user) == text), None)
+        users = self._rows({self.fields.verification_id: value}).scalars()
+        return next((user for user in users if self.identifier(user) == text), None)
 
     def find(self, field: str, value: str) -> Sequence[User]:
         """Return the users whose field has exactly this value, in its normal form."""
@@ -253,32 +341,36 @@ class UserStore:
         if lookup is None:
             return []
         name, key = lookup
-        return [user for user in self._where(name, key) if getattr(user, name) == key]
+        return [user for user in self._rows({name: key}).scalars() if getattr(user, name) == key]
 
-    def _where(self, name: str, value: Any) -> Sequence[User]:
-        return self._rows(*self._statements.where(name, value))
-
-    def _where_any(self, values: Mapping[str, Any]) -> Sequence[User]:
-        return self._rows(*self._statements.where_any(values))
-
-    def _rows(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[User]:
+    def _rows(self, values: Mapping[str, Any]) -> Any:
+        """Find at most ten users for each value. A row has the user, and which values match."""
+        names, model = tuple(values), self.fields.model
+        if names not in self._selects:
+            equal = [getattr(model, name) == bindparam(f"sought_{name}") for name in names]
+            statement = select(model, *equal).where(or_(*equal)).limit(10 * len(names))
+            self._selects[names] = statement
+        statement = self._selects[names]
         if is_retry():
-            statement = statement.with_for_update(of=self.fields.model)
-        return self._db.session.scalars(statement, parameters).all()
+            statement = statement.with_for_update(of=model)
+        parameters = {f"sought_{name}": value for name, value in values.items()}
+        return self._db.session.execute(statement, parameters)
 
     def unverified(self, before: datetime) -> Sequence[str]:
         """Return the verification ids of unverified, unused accounts from before this time.
 
         The oldest come first. There are none if the model has no column for the time of joining.
         """
-        fields = self.fields
+        fields, model = self.fields, self.fields.model
         if not (fields.joined and fields.verified):
             return []
-        has_zone = getattr(fields.columns[fields.joined].type, "timezone", False)
-        when = before if has_zone else before.replace(tzinfo=None)
+        joined, has_zone = getattr(model, fields.joined), fields.columns[fields.joined].type
+        when = before if getattr(has_zone, "timezone", False) else before.replace(tzinfo=None)
         waiting = fields.named({"is_verified": False, "is_active": True, "last_login": None})
-        ids = self._statements.unverified(fields.verification_id, fields.joined, when, waiting)
-        return [str(key) for key in self._db.session.scalars(ids)]
+        ids = select(getattr(model, fields.verification_id)).filter_by(**waiting)
+        return [
+            str(key) for key in self._db.session.scalars(ids.where(joined < when).order_by(joined))
+        ]
 
     def identifier(self, user: User) -> str:
         """Return the verification id as text."""
@@ -306,68 +398,8 @@ class UserStore:
         return [*strings, *(text.partition("@")[0] for text in strings if "@" in text)]
 
 
-class Statements:
-    """SELECT and UPDATE on one model, by the names of its attributes; values are parameters.
-
-    Each is built once, since building one takes longer than running it.
-
-    :param key: the primary key.
-    """
-
-    def __init__(self, model: type[Any], key: str) -> None:
-        self._model = model
-        self._key = key
-        self._selects: dict[str | tuple[str, ...], Select[Any]] = {}
-        self._updates: dict[tuple[Any, ...], Update] = {}
-
-    def where(self, name: str, value: Any) -> tuple[Select[Any], dict[str, Any]]:
-        """Return the query for at most ten rows with this value, and its parameters."""
-        if name not in self._selects:
-            self._selects[name] = select(self._model).where(self._is(name, "sought")).limit(10)
-        return self._selects[name], {"sought": value}
-
-    def where_any(self, values: Mapping[str, Any]) -> tuple[Select[Any], dict[str, Any]]:
-        """Return the query for the rows with any of these values, at most ten for each."""
-        names = tuple(values)
-        if names not in self._selects:
-            any_of = or_(*(self._is(name, f"sought_{i}") for i, name in enumerate(names)))
-            self._selects[names] = select(self._model).where(any_of).limit(10 * len(names))
-        return self._selects[names], _numbered("sought", values)
-
-    def change(
-        self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]
-    ) -> tuple[Update, dict[str, Any]]:
-        """Return the UPDATE of one row, if it has the expected values, and its parameters."""
-        present = {name: value for name, value in expected.items() if value is not None}
-        shape = (tuple(columns), tuple(expected), tuple(present))
-        if shape not in self._updates:
-            # Of the table: SQLAlchemy makes an UPDATE of the model anew at each use.
-            of = sqlalchemy_inspect(self._model).columns
-            conditions = [of[name] == bindparam(f"was_{i}") for i, name in enumerate(present)]
-            conditions += [of[name].is_(None) for name in expected if name not in present]
-            self._updates[shape] = (
-                update(of[self._key].table)
-                .where(of[self._key] == bindparam("whose"), *conditions)
-                .values({of[name]: bindparam(f"to_{i}") for i, name in enumerate(columns)})
-            )
-        parameters = {"whose": key, **_numbered("to", columns), **_numbered("was", present)}
-        return self._updates[shape], parameters
-
-    def unverified(
-        self, column: str, joined: str, before: datetime, waiting: Mapping[str, Any]
-    ) -> Select[Any]:
-        """Return the query for a column of the rows that joined before and have these values."""
-        since = getattr(self._model, joined)
-        conditions = [getattr(self._model, name) == value for name, value in waiting.items()]
-        column_ = getattr(self._model, column)
-        return select(column_).where(since < before, *conditions).order_by(since)
-
-    def _is(self, name: str, parameter: str) -> Any:
-        return getattr(self._model, name) == bindparam(parameter)
-
-
-def _numbered(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{prefix}_{i}": value for i, value in enumerate(values.values())}
+def _violates_check(error: OperationalError) -> bool:
+    return (getattr(error.orig, "args", None) or (None,))[0] in CHECK_VIOLATED
 
 
 def _close(session: Session) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 
 from ..errors import DatabaseUnavailable
 
@@ -39,6 +40,7 @@ UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
     DisconnectionError,
     PendingRollbackError,
     PoolTimeout,
+    StaleDataError,
 )
 
 
@@ -89,8 +91,10 @@ def is_serialization_failure(error: SQLAlchemyError) -> bool:
     """Return whether the database ended this transaction in favor of another one and asks to retry.
 
     SQLSTATE 40001 and 40P01 (PostgreSQL); 1205, 1213 and, with snapshot isolation, 1020 (MySQL and
-    MariaDB); SQLITE_BUSY_SNAPSHOT.
+    MariaDB); SQLITE_BUSY_SNAPSHOT. So does the version counter of a model, with ``StaleDataError``.
     """
+    if isinstance(error, StaleDataError):
+        return True
     original = error.orig if isinstance(error, DBAPIError) else None
     arguments = getattr(original, "args", None) or (None,)
     return (
