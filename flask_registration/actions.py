@@ -30,7 +30,6 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from .errors import (
     AdministrationError,
     APIError,
-    DuplicateValue,
     EndpointDisabled,
     LoginInvalid,
     UserNotFound,
@@ -42,7 +41,7 @@ from .flows.register import (
     verification_email,
     verification_settings,
 )
-from .http.accounts import add_account, duplicate_error, login_names, new_user, remove_expired
+from .http.accounts import add_account, login_names, new_user, remove_expired
 from .http.flow import Action
 from .http.responses import by_field, translate
 from .security_log import USER_REACTIVATED, USER_SUSPENDED
@@ -329,11 +328,8 @@ def create_user(
     user = new_user(state, {**columns, "password": password}, verified=verified)
     if not verified and not state.users.snapshot(user).email:
         raise UserWithoutEmailNonverifiable
-    try:
-        before = expired_before(settings) if settings else None
-        displaced, _ = add_account(state, user, expired_before=before)
-    except DuplicateValue as duplicate:
-        raise duplicate_error(state, duplicate) from None
+    before = expired_before(settings) if settings else None
+    displaced, _ = add_account(state, user, expired_before=before)
     has_link = settings and send_verification and not verified
     mails = [state.mail(verification_email, user)] if has_link else []
     state.commit(*mails, deleted=displaced, signal=user_registered, user=user)

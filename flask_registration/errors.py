@@ -1,6 +1,7 @@
 """Errors in one tree. Each knows its status, its code and its text.
 
-A field that is invalid is marshmallow's ``ValidationError``; these are all others.
+A field that is invalid is marshmallow's ``ValidationError``. These are all others, and duplicate
+values.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
+
+from marshmallow import ValidationError
 
 from .i18n.messages import Message
 
@@ -217,10 +220,17 @@ class DatabaseUnavailable(APIError):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
-class DuplicateValue(RegistrationError):
-    """The database has these values already.
+DUPLICATES = {
+    "username": Message("This username is already in use.", code="taken"),
+    "email": Message("This e-mail address is already in use.", code="taken"),
+}
+DUPLICATE_FIELD = Message("This {field} is already in use.", code="taken")
 
-    :ivar fields: the names of the attributes; empty if the database does not say which.
+
+class DuplicateValue(RegistrationError, ValidationError):
+    """Other accounts have these values already.
+
+    :ivar fields: the names of the fields.
     :ivar owner: the account with the e-mail address, if that is among them.
     :ivar holders: the accounts that have any of them.
     """
@@ -231,4 +241,10 @@ class DuplicateValue(RegistrationError):
         self.fields: tuple[str, ...] = tuple(fields)
         self.owner = owner
         self.holders: tuple[object, ...] = tuple(holders)
-        super().__init__(f"duplicate: {', '.join(fields) or 'a constraint'}")
+        labels = {name: name.replace("_", " ") for name in fields}
+        super().__init__(
+            {
+                name: [DUPLICATES.get(name) or DUPLICATE_FIELD.format(field=label)]
+                for name, label in labels.items()
+            }
+        )

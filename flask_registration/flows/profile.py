@@ -9,8 +9,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from ..auth.sessions import forget_session
-from ..errors import AccountInUse, DuplicateValue, NotAuthenticated, ReauthenticationRequired
-from ..http.accounts import duplicate_error
+from ..errors import AccountInUse, NotAuthenticated, ReauthenticationRequired
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
 from ..http.schemas import password_field, profile_schema
@@ -109,15 +108,12 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     names = [name for name in data if name in state.fields.columns and name not in fixed]
     values = state.users.build({name: data[name] for name in names})
     changes = {name: value for name, value in values.items() if getattr(user, name) != value}
-    try:
-        if changes and not state.users.change(user, state.users.snapshot(user), changes):
-            raise NotAuthenticated
-    except DuplicateValue as duplicate:
-        raise duplicate_error(state, duplicate) from None
+    if not state.users.change(user, state.users.snapshot(user), {}, columns=changes):
+        raise NotAuthenticated
     shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
     state.commit()
     if changes:
-        state.record(USER_UPDATED, user, fields=list(changes))
+        state.record(USER_UPDATED, user, fields=[name for name in changes if name in data])
     return shown
 
 
@@ -158,9 +154,6 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
     if delete:
         delete(user, request=current_request())
     else:
-        try:
-            state.users.delete(user)
-        except DuplicateValue:
-            raise AccountInUse from None
+        state.users.delete(user)
     state.commit(signal=user_deleted, user=user)
     forget_session()

@@ -24,7 +24,6 @@ from ..http.accounts import (
     account_names,
     account_schema,
     add_account,
-    duplicate_error,
     find_users,
     new_user,
 )
@@ -231,7 +230,8 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
         displaced, owner = add_account(state, user, expired_before=before, hide_email=hide_email)
     except DuplicateValue as duplicate:
         state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
-        raise duplicate_error(state, duplicate, hide_email=hide_email) from None
+        others = [name for name in duplicate.fields if name != state.fields.email]
+        raise DuplicateValue(others) if hide_email and others else duplicate from None
     response = response or schema.dump(user)
     if owner is not None:
         state.record(REGISTRATION_TAKEN, owner, fields=[state.fields.email])

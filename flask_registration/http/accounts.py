@@ -10,8 +10,7 @@ from typing import Any, cast
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..errors import DuplicateValue
-from ..i18n.messages import Message
+from ..errors import AccountInUse, DuplicateValue
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc
@@ -19,12 +18,6 @@ from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
 from .bodies import REQUIRED, AlternativesSchema, Text, check_confirmation
 from .responses import collect_messages
-
-DUPLICATES = {
-    "username": Message("This username is already in use.", code="taken"),
-    "email": Message("This e-mail address is already in use.", code="taken"),
-}
-DUPLICATE_FIELD = Message("This {field} is already in use.", code="taken")
 
 # Find
 
@@ -124,31 +117,8 @@ def create_user(
     if unknown:
         raise TypeError(f"{state.fields.model.__name__} has no column {', '.join(unknown)}.")
     user = new_user(state, {**fields, "password": password}, verified=verified)
-    try:
-        state.users.add(user, savepoint=True)
-    except DuplicateValue as duplicate:
-        raise duplicate_error(state, duplicate) from None
+    state.users.add(user, savepoint=True)
     return user
-
-
-def duplicate_error(
-    state: RegistrationState, duplicate: DuplicateValue, *, hide_email: bool = False
-) -> ValidationError:
-    """Build the validation error for duplicate values.
-
-    :param hide_email: omit the e-mail address, for enumeration protection.
-    """
-    fields = duplicate.fields
-    shown = [name for name in fields if not (hide_email and name == state.fields.email)]
-    names = shown or fields
-    if not names:
-        message = Message("These values conflict with existing data.", code="conflict")
-        return ValidationError(message)
-    messages = {
-        name: [DUPLICATES.get(name) or DUPLICATE_FIELD.format(field=name.replace("_", " "))]
-        for name in names
-    }
-    return ValidationError(messages)
 
 
 # Expired registrations
@@ -238,12 +208,9 @@ def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
     set_committed_value(user, state.fields.email or "", placeholder)
     try:
         state.users.add(user)
-    except UNAVAILABLE:
-        raise
     except Exception as error:
-        if isinstance(error, DuplicateValue) and error.fields:
+        if isinstance(error, (DuplicateValue, *UNAVAILABLE)):
             raise
-        state.users.rollback()
         state.users.report_refused_placeholder(error)
         return False
     return True
@@ -288,6 +255,6 @@ def _delete_pending(state: RegistrationState, user: User) -> bool:
     state.sessions.end_logins(user)
     try:
         state.users.delete(user)
-    except DuplicateValue:
+    except AccountInUse:
         return False
     return True

@@ -15,7 +15,6 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from ..i18n.messages import Message
 from ..settings import PREFIX, Settings, SettingsReader, setting
-from .identifiers import username_key
 from .mixins import EmailUserMixin
 
 #: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
@@ -133,7 +132,7 @@ class UserFields:
 
         Values for which the model has no column are left out.
         """
-        names = {
+        columns = {
             "email": self.email,
             "password_hash": self.password,
             "is_verified": self.verified,
@@ -141,10 +140,7 @@ class UserFields:
             "security_stamp": self.stamp,
             "last_login": "last_login" if "last_login" in self.columns else None,
         }
-        columns = {name: value for role, value in values.items() if (name := names.get(role, role))}
-        if self.username_key and columns.get(self.username or "") is not None:
-            columns[self.username_key] = username_key(columns[self.username or ""])
-        return columns
+        return {name: value for role, value in values.items() if (name := columns[role])}
 
     def client_name(self, name: str) -> str:
         """Return how a request body names the field of a column."""

@@ -106,7 +106,7 @@ class NormalForms:
     """
 
     def __init__(self, fields: UserFields, *, test_environment: bool) -> None:
-        self._fields = fields
+        self.fields = fields
         self._test_environment = test_environment
         self._username = re.compile(fields.username_pattern)
 
@@ -116,7 +116,7 @@ class NormalForms:
         :raises marshmallow.ValidationError: with a message for each invalid field.
         """
         built, errors = dict(values), {}
-        for field in (self._fields.username, self._fields.email):
+        for field in (self.fields.username, self.fields.email):
             if field and built.get(field) is not None:
                 try:
                     built[field] = self._stored(field, built[field])
@@ -124,6 +124,9 @@ class NormalForms:
                     errors[field] = [error.args[0]]  # a message that can be translated
         if errors:
             raise ValidationError(errors)
+        username = built.get(self.fields.username or "")
+        if self.fields.username_key and username is not None:
+            built[self.fields.username_key] = username_key(username)
         return built
 
     def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
@@ -131,20 +134,20 @@ class NormalForms:
 
         Return None for a value that no user can have.
         """
-        is_normalized = field in (self._fields.username, self._fields.email)
+        is_normalized = field in (self.fields.username, self.fields.email)
         try:
             normal = self._stored(field, value) if is_normalized else value
         except ValueError:
             return None
-        if field == self._fields.username and self._fields.username_key:
-            return self._fields.username_key, username_key(normal)
-        stored = parse_identifier(normal, self._fields.columns[field])
+        if field == self.fields.username and self.fields.username_key:
+            return self.fields.username_key, username_key(normal)
+        stored = parse_identifier(normal, self.fields.columns[field])
         return None if stored is None else (field, stored)
 
     def _stored(self, field: str, value: str) -> str:
-        if field == self._fields.email:
+        if field == self.fields.email:
             return email_key(value, test_environment=self._test_environment)
-        limit = self._fields.username_max_length
+        limit = self.fields.username_max_length
         if len(value) > limit or len(nfkc(value)) > limit:
             raise ValueError(
                 plural(
@@ -155,5 +158,5 @@ class NormalForms:
                 )
             )
         if not self._username.fullmatch(nfkc(value)):
-            raise ValueError(self._fields.username_rule)
-        return value if self._fields.username_key else nfkc(value)
+            raise ValueError(self.fields.username_rule)
+        return value if self.fields.username_key else nfkc(value)

@@ -50,13 +50,8 @@ if TYPE_CHECKING:  # Flask-Login ships no types
     class LoginUser:
         """What Flask-Login needs from a user in addition to ``is_active``."""
 
-        @property
-        def is_authenticated(self) -> bool:
-            """Return True."""
-
-        @property
-        def is_anonymous(self) -> bool:
-            """Return False."""
+        is_authenticated: bool
+        is_anonymous: bool
 
         def get_id(self) -> str:
             """Return the id that the session stores."""
@@ -87,36 +82,34 @@ class UserMixin(EmailUserMixin):
     username_key: Mapped[str] = mapped_column(exact_string(USERNAME_KEY_MAX_LENGTH), unique=True)
 
 
-# These are no ``@validates``: a model has at most one such method for a column, which is the
-# application's. It gets the value that these return.
-
-
-@event.listens_for(EmailUserMixin, "attribute_instrument", propagate=True)
-def _add_rules(model: type[Any], name: str, attribute: Any) -> None:
-    rules: dict[str, Callable[..., Any]] = {
-        "email": _lower_case,
-        "is_active": _renew_stamp,
-        "is_verified": _renew_stamp,
-    }
-    if issubclass(model, UserMixin):
-        rules["username"] = _keep_key
-    if name in rules:
-        event.listen(attribute, "set", rules[name], retval=True)
-
-
 def _lower_case(user: EmailUserMixin, email: str | None, *_: Any) -> str | None:
     return email and email.lower()  # a subclass may allow users without one
 
 
 def _renew_stamp(user: EmailUserMixin, value: bool, _: Any, initiator: Any) -> bool:
-    if (
-        getattr(user, initiator.key) and not value
-    ):  # setting it again restores no session and no link
+    # Setting the flag again later restores no session and no link.
+    if getattr(user, initiator.key) and not value:
         user.security_stamp = next_stamp(user.security_stamp)
     return value
 
 
-def _keep_key(user: UserMixin, username: str | None, *_: Any) -> str | None:
-    if username is not None:  # a subclass may allow users without one
+def _keep_key(user: Any, username: str | None, *_: Any) -> str | None:
+    if username is not None and hasattr(user, "username_key"):
         user.username_key = username_key(username)
     return username
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "email": _lower_case,
+    "is_active": _renew_stamp,
+    "is_verified": _renew_stamp,
+    "username": _keep_key,
+}
+
+
+@event.listens_for(EmailUserMixin, "attribute_instrument", propagate=True)
+def _add_rule(model: type[Any], name: str, attribute: Any) -> None:
+    # No ``@validates``: a model has at most one for a column, which is the application's. It gets
+    # the value that the rule returns.
+    if name in RULES:
+        event.listen(attribute, "set", RULES[name], retval=True)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from flask.cli import ScriptInfo
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
-from sqlalchemy import CheckConstraint, event, inspect
+from sqlalchemy import CheckConstraint, String, event, inspect
 from sqlalchemy.orm import Mapped, mapped_column, validates
 from werkzeug.security import generate_password_hash
 
@@ -141,7 +141,7 @@ def verification(site: Site) -> Callable[[], None]:
     return partial(post, site, "verify-registration", site.link())
 
 
-def hash_upgrade(site: Site) -> Callable[[], None]:
+def hash_upgrade(site: Site) -> Callable[[], Any]:
     old = generate_password_hash(PASSWORD, "pbkdf2:sha256:1")
     site.change(site.user(username="alice"), password_hash=old)
     return partial(log_in, site)
@@ -517,3 +517,30 @@ def test_a_column_that_the_application_sets_keeps_the_normal_form(new_site: NewS
     site.change(site.users()[0], email="Bob@Example.com", username="BOB")
     user = site.users()[0]
     assert (user.email, user.username, user.username_key) == ("bob@example.com", "BOB", "bob")
+
+
+def test_a_column_that_is_called_as_a_role_of_another_one_stays_a_column_of_its_own(
+    new_site: NewSite,
+) -> None:
+    """Else a change of the profile would write the e-mail address without a verification."""
+    own = own_model(
+        address=lambda: mapped_column(String(254), unique=True),
+        email=lambda: mapped_column(String(254), default="", nullable=False),
+    )
+    site = new_site(define=own, USER_EMAIL_FIELD="address", USER_EDITABLE_FIELDS=["email"])
+    member(site, email="none", address="alice@example.com")
+    reply = log_in(site).patch("/accounts/profile/", json={"email": "mallory@example.org"})
+    assert (reply.status_code, reply.get_json()["email"]) == (200, "mallory@example.org")
+    assert [user.address for user in site.users()] == ["alice@example.com"]
+
+
+def test_a_profile_tells_the_security_log_the_fields_of_the_client(
+    security_log: list[logging.LogRecord], new_site: NewSite
+) -> None:
+    site = new_site()
+    member(site)
+    assert log_in(site).patch("/accounts/profile/", json={"username": "Al"}).status_code == 200
+    (logged,) = [
+        record.getMessage() for record in security_log if "user_updated" in record.getMessage()
+    ]
+    assert '"fields": ["username"]' in logged
