@@ -88,12 +88,14 @@ def with_rules(
         __mapper_args__ = {"version_id_col": version} if versioned else {}
         rules = heard
 
-        @validates(*RULED)
-        def validate(self, name: str, value: Any) -> Any:
-            heard.validated.add(name)
-            if refuse and refuse(name, value):
-                raise ValueError(f"Our rule refuses this {name}.")
-            return value
+        if only in ("", "a validator"):
+
+            @validates(*RULED)
+            def validate(self, name: str, value: Any) -> Any:
+                heard.validated.add(name)
+                if refuse and refuse(name, value):
+                    raise ValueError(f"Our rule refuses this {name}.")
+                return value
 
     def before_update(mapper: Any, connection: Any, user: Any) -> None:
         attributes = inspect(user).attrs
@@ -108,6 +110,8 @@ def with_rules(
     if only in ("", "a mapper event"):
         event.listen(User, "before_update", before_update)
         event.listen(User, "before_delete", before_delete)
+    if only == "an attribute event":
+        event.listen(User.is_verified, "set", lambda *_: heard.validated.add("is_verified"))
     if only in ("", "a session event"):
         event.listen(db.session, "before_flush", before_flush)
     return User
@@ -230,7 +234,17 @@ def test_every_rule_of_the_model_takes_part_in(what: str, new_site: NewSite) -> 
     assert after.changed > before.changed
 
 
-@each_row("only", ["a mapper event", "a session event", "onupdate", "a version"])
+@each_row(
+    "only",
+    [
+        "a validator",
+        "an attribute event",
+        "a mapper event",
+        "a session event",
+        "onupdate",
+        "a version",
+    ],
+)
 def test_one_rule_of_the_model_is_enough(only: str, new_site: NewSite) -> None:
     site = new_site(define=partial(with_rules, only=only))
     write = prepare(site, "a verification")
@@ -239,6 +253,8 @@ def test_one_rule_of_the_model_is_enough(only: str, new_site: NewSite) -> None:
     heard, after = site.User.rules, site.users()[0]
     assert after.is_verified
     assert {
+        "a validator": heard.validated == {"is_verified"},
+        "an attribute event": heard.validated == {"is_verified"},
         "a mapper event": heard.updates == [{"is_verified"}],
         "a session event": heard.flushes == 1,
         "onupdate": getattr(after, "changed", 0) > getattr(before, "changed", 0),
