@@ -525,13 +525,20 @@ def test_a_clear_that_fails_is_told_as_well(
 # Memory
 
 
-def fill(counters: MemoryCounters, limit: RateLimitItem, number: int | None = None) -> None:
-    """Begin counters of this limit, by default one more than there may be."""
-    for other in range(number or MemoryCounters.CAPACITY + 1):
-        assert counters.hit(limit, f"other {other}") is None
+@pytest.fixture
+def small_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryCounters, "CAPACITY", 1000)
 
 
-def test_a_flood_of_names_does_not_make_the_memory_grow_without_end(clock: Clock) -> None:
+def fill(counters: MemoryCounters, limit: RateLimitItem, hits: int = 1) -> None:
+    """Count so many hits of each of other names, one more than there may be counters."""
+    for other in range(MemoryCounters.CAPACITY + 1):
+        for _ in range(hits):
+            assert counters.hit(limit, f"other {other}") is None
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_a_flood_of_names_does_not_make_the_memory_grow_without_end() -> None:
     counters = MemoryCounters()
     for minute in range(3):
         fill(counters, RateLimitItemPerMinute(minute + 1))
@@ -539,34 +546,36 @@ def test_a_flood_of_names_does_not_make_the_memory_grow_without_end(clock: Clock
 
 
 @each_row("amount", [1, 10])
-def test_a_flood_of_names_makes_no_room_for_another_guess(amount: int, clock: Clock) -> None:
+@pytest.mark.usefixtures("small_memory")
+def test_a_flood_of_names_makes_no_room_for_another_guess(amount: int) -> None:
     """A limit that is used up stays so; and so does one that other names are further from."""
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(amount)
     for _ in range(amount):
         assert counters.hit(limit, "alice") is None
     for _ in range(amount // 2):
         assert counters.hit(limit, "bob") is None
-    for _ in range(3):
-        fill(counters, RateLimitItemPerMinute(10))
+    for _ in range(2):
+        fill(counters, RateLimitItemPerMinute(10), hits=2)
     assert counters.hit(limit, "alice") == 60
     hits = [counters.hit(limit, "bob") for _ in range(amount - amount // 2)]
     assert hits == [None] * len(hits)
     assert counters.hit(limit, "bob") == 60
 
 
-def test_of_limits_that_are_used_up_alike_the_oldest_stay(clock: Clock) -> None:
+@pytest.mark.usefixtures("small_memory")
+def test_of_limits_that_are_used_up_alike_the_oldest_stay() -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
     assert counters.hit(limit, "alice") is None
-    for _ in range(3):
-        for number in range(MemoryCounters.CAPACITY):
-            counters.hit(limit, f"{clock():.6f} {number}")
+    for number in range(3 * MemoryCounters.CAPACITY):
+        counters.hit(limit, f"other {number}")
     assert counters.hit(limit, "alice") == 60
 
 
+@pytest.mark.usefixtures("small_memory")
 def test_counters_of_windows_that_are_over_go_first(clock: Clock) -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
-    fill(counters, limit, MemoryCounters.CAPACITY)
+    fill(counters, limit)
     clock.advance(60)
-    fill(counters, RateLimitItemPerMinute(10), MemoryCounters.CAPACITY // 2)
     assert counters.hit(limit, "alice") is None
+    fill(counters, RateLimitItemPerMinute(10))
     assert counters.hit(limit, "alice") == 60

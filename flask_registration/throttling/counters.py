@@ -46,7 +46,7 @@ class MemoryCounters:
     CAPACITY = 50_000
 
     def __init__(self) -> None:
-        self._windows: dict[str, tuple[float, int, int]] = {}
+        self._windows: dict[tuple[str, int, int], tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     def hit(self, limit: RateLimitItem, key: str) -> float | None:
@@ -54,14 +54,15 @@ class MemoryCounters:
 
         A refused hit does not extend the time.
         """
-        name, now, seconds = limit.key_for(key), time.time(), limit.get_expiry()
+        now, seconds = time.time(), limit.get_expiry()
+        window = key, limit.amount, seconds
         with self._lock:
-            end, count, _ = self._windows.get(name, (now, 0, 0))
+            end, count = self._windows.get(window, (now, 0))
             if not now < end <= now + seconds:  # over, or the clock was set back
                 end, count = now + seconds, 0
             if count >= limit.amount:
                 return end - now
-            self._windows[name] = end, count + 1, limit.amount
+            self._windows[window] = end, count + 1
             if len(self._windows) > self.CAPACITY:
                 self._drop_least_used(now)
             return None
@@ -69,17 +70,16 @@ class MemoryCounters:
     def clear(self, limit: RateLimitItem, key: str) -> None:
         """Reset a counter."""
         with self._lock:
-            self._windows.pop(limit.key_for(key), None)
+            self._windows.pop((key, limit.amount, limit.get_expiry()), None)
 
     def _drop_least_used(self, now: float) -> None:
         """Keep the half of the counters that are nearest to their limits, of equal ones the oldest.
 
         So an attacker cannot clear a counter by a flood of new ones.
         """
-        used = {key: count / amount for key, (end, count, amount) in self._windows.items()}
-        active = [key for key in used if self._windows[key][0] > now]
-        active.sort(key=used.__getitem__, reverse=True)
-        self._windows = {key: self._windows[key] for key in active[: self.CAPACITY // 2]}
+        active = [window for window, (end, _) in self._windows.items() if end > now]
+        active.sort(key=lambda window: self._windows[window][1] / window[1], reverse=True)
+        self._windows = {window: self._windows[window] for window in active[: self.CAPACITY // 2]}
 
 
 @dataclass(eq=False)
@@ -89,12 +89,14 @@ class Counters:
     Without one, or while it is down, each process counts for itself. Names are stored as keyed
     digests: an e-mail address can neither be read from the storage nor found in it.
 
+    :ivar prefix: what all keys begin with.
     :ivar kind: the kind of the shared storage, for example ``"redis"``; else ``"memory"``.
     :ivar connect: makes the strategy with the shared storage.
     :ivar in_tests: whether to use the shared storage with ``app.testing`` too.
     """
 
     app: Flask
+    prefix: str = "registration"
     kind: str = "memory"
     connect: Callable[[], RateLimiter] = lambda: FixedWindowRateLimiter(MemoryStorage())
     in_tests: bool = False
@@ -142,12 +144,11 @@ class Counters:
     def _key(self, scope: str, name: str) -> str:
         key = want_bytes(self.app.secret_key or "")
         digest = hmac.digest(key, name.encode("utf-8", "surrogatepass"), "sha256").hex()
-        parts = [self.app.config.get("RATELIMIT_KEY_PREFIX"), "registration", scope, digest[:32]]
-        return "/".join(filter(None, parts))
+        return f"{self.prefix}/{scope}/{digest[:32]}"
 
     def _is_due(self) -> bool:
         """Return whether to use the storage: it is up, or one request tries it again now."""
-        if self.storage == "memory":
+        if self.kind == "memory" or self.is_idle:
             return False
         return not self.is_down or self.memory.hit(TRIES, "try") is None
 
@@ -176,7 +177,8 @@ def make_counters(app: Flask, reader: SettingsReader, *, in_tests: bool) -> Coun
     """
     uri = app.config.get("RATELIMIT_STORAGE_URI")
     strategy = app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
-    counters = Counters(app, in_tests=in_tests)
+    prefix = filter(None, [app.config.get("RATELIMIT_KEY_PREFIX"), "registration"])
+    counters = Counters(app, "/".join(prefix), in_tests=in_tests)
     if not app.config.get("RATELIMIT_ENABLED", True):
         return counters
     if strategy not in STRATEGIES:
