@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -275,6 +276,13 @@ def test_a_storage_that_cannot_be(config: dict[str, str], key: str, says: str) -
     )
     assert list(found) == [f"RATELIMIT_{key}"]
     assert says in found[f"RATELIMIT_{key}"]
+
+
+def test_a_redis_without_its_client_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    found = problems({"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": "redis://127.0.0.1"})
+    (text,) = found.values()
+    assert text.endswith("Redis needs pip install 'Flask-Registration[limits]'.")
 
 
 @each_row("scheme", ["redis+unix", "rediss", "valkey"])

@@ -13,8 +13,6 @@ from ..throttling.counters import Counters
 class Cooldown:
     """Allows one e-mail in a period to each address, over all processes that share a storage."""
 
-    SCOPE = "mail"
-
     def __init__(self, counters: Counters, period: timedelta) -> None:
         self.counters = counters
         seconds = math.ceil(period.total_seconds())
@@ -22,8 +20,8 @@ class Cooldown:
 
     def admit(self, address: str) -> bool:
         """Return whether an e-mail may be sent to this address now, and count it."""
-        return self.counters.hit(self.SCOPE, address, self._limits) is None
+        return self.counters.hit("mail", address, self._limits) is None
 
     def forget(self, address: str) -> None:
         """Allow the next e-mail: the last one failed, or its recipient has used the link."""
-        self.counters.clear(self.SCOPE, address, self._limits)
+        self.counters.clear("mail", address, self._limits)

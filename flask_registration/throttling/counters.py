@@ -197,7 +197,8 @@ def make_counters(app: Flask, reader: SettingsReader, *, in_tests: bool) -> Coun
     try:
         counters.limiter  # noqa: B018 -- made now, so that an error is found now
     except (ConfigurationError, NotImplementedError, ValueError, TypeError) as error:
-        reader.problem("RATELIMIT_STORAGE_URI", f"cannot be used: {error}.")
+        hint = "Correct it. Redis needs pip install 'Flask-Registration[limits]'."
+        reader.problem("RATELIMIT_STORAGE_URI", f"cannot be used: {error}. {hint}")
     except Exception as error:  # it is down, and may be up when it is needed
         app.logger.debug("The storage of rate limits is not available yet: %s", error)
     return counters
