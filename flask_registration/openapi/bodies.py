@@ -131,7 +131,7 @@ class Bodies:
                 described.pop(keyword, None)
         if whole["properties"] and isinstance(schema, ModelSchema):
             whole["required"] = sorted(whole["properties"])
-        reference = self.share("schemas", resolver(schema), whole)
+        reference = self.share("schemas", resolver(type(schema)), whole)
         return {"type": "array", "items": reference} if schema.many else reference
 
     def field_errors(

@@ -88,7 +88,7 @@ def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
     schemes = security_schemes(app, state.group(LoginSettings))
     for name, scheme in schemes.items():
         spec.components.security_scheme(name, scheme)
-    security = [{name: []} for name in schemes]
+    security: list[dict[str, list[str]]] = [{name: []} for name in schemes]
     for flow in state.flows:
         endpoints = [each for each in flow.endpoints if each.enabled(state.group(flow.group))]
         if flow.pages or not endpoints:
