@@ -252,10 +252,10 @@ class RegistrationState:
             self.dispatcher.after_commit(mail)
 
     def finish(self) -> None:
-        """Close the database session of a request, then write the last use of logins."""
+        """Close the database session of a request, then write when its login was last used."""
         self.users.close()
         if self.logins:
-            self.logins.write_uses()
+            self.logins.write_use()
 
     # Signals and the security log
 

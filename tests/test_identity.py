@@ -8,7 +8,7 @@ from typing import Any
 
 import flask_login
 import pytest
-from flask import Flask, Request, session
+from flask import Flask, Request, render_template_string, session
 from flask.sessions import SecureCookieSessionInterface
 from marshmallow import EXCLUDE, Schema, fields, post_load
 from sqlalchemy import create_engine, select, text
@@ -669,6 +669,45 @@ def test_two_applications_with_the_same_users_begin_one_login_each(
     assert len(logins(first)) == 2
     assert knows(first, one)
     assert knows(second, two)
+
+
+def test_a_template_before_the_first_request_may_ask_who_is_there(site: Site) -> None:
+    with site.app.test_request_context():
+        assert render_template_string("{{ current_user.is_anonymous }}") == "True"
+
+
+def test_a_manager_without_loaders_may_be_set_up_after_ours(new_site: NewSite) -> None:
+    site = new_site(**TOKENS)
+    flask_login.LoginManager(site.app)
+    ask = add_members_page(site)
+    account(site)
+    assert ask(log_in(site)).text == "alice"
+    assert ask(headers=bearer(token_of(site))).text == "alice"
+
+
+def test_a_request_in_the_application_context_of_another_has_a_language_of_its_own(
+    site: Site,
+) -> None:
+    """As in the tests of an application, which often open one context around all."""
+    languages = ["de", "en", "fr"]
+    with site.app.app_context():
+        replies = [profile(site, headers={"Accept-Language": each}) for each in languages]
+    assert [reply.headers["Content-Language"] for reply in replies] == languages
+
+
+@with_and_without_login_model
+def test_a_request_in_the_application_context_of_another_still_shows_its_token(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model, **TOKENS)
+    account(site)
+    headers = bearer(token_of(site))
+    new = "quite another battery of staples"
+    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
+    with site.app.app_context():
+        assert profile(site, headers=headers).status_code == 200
+        reply = site.post("change-password", body, headers=headers)
+    assert accepts(site, reply.get_json()["token"])
 
 
 @each_row("scheme", ["Bearer", "Token", "bearer", "TOKEN"], anew=True)

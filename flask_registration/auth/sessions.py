@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import hmac
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import flask_login
-from flask import Flask, Request, current_app, g, has_request_context, request, session
+from flask import (
+    Flask,
+    Request,
+    current_app,
+    g,
+    has_request_context,
+    request,
+    request_started,
+    session,
+)
 from flask.sessions import SessionMixin
 from werkzeug.datastructures import ImmutableMultiDict
 
 from ..errors import NotAuthenticated
+from ..request_state import begin_request, request_state
 from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
 from ..settings import Settings, setting
 from ..users.stamps import stamp_digest
@@ -28,10 +37,11 @@ from .tokens import DatedTokenManager, LoginStore, TokenManager
 #: secret of a row or nothing.
 SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w-]{43}|)", re.DOTALL)
 
+#: A ``user_loader`` or a ``request_loader`` of the application.
+OwnLoader: TypeAlias = Callable[[Any], Any]
+
 #: The key of the session with the time of the last login with a password.
 LOGIN_TIME = "_registration_login_time"
-
-_wrapping = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +74,11 @@ class SessionManager:
     login model the session also carries the secret of a row, so that a copied cookie is invalid
     after the logout.
 
+    Both are added to Flask-Login's session id, which its remember-me cookie copies, and removed
+    before the application's ``user_loader`` is called. Flask-Login's alternative id, a ``get_id``
+    of the model that returns them, could not do that: the loader would get them too, and each call
+    of ``get_id`` would need a secret or reveal one.
+
     :param current: returns the manager of the current application; one ``LoginManager`` may serve
         several.
     """
@@ -81,17 +96,15 @@ class SessionManager:
         self._model = users.fields.model
         self._settings = settings
         self._tokens = tokens
+        self._dated_tokens = tokens if isinstance(tokens, DatedTokenManager) else None
         self._logins = logins
         self._current = current
         add_user_methods(self._model, users)
         if not hasattr(app, "login_manager"):
             flask_login.LoginManager(app)
+        self.wrap_loaders(app)
+        request_started.connect(self._begin_request, app)
         flask_login.user_logged_in.connect(self._bind_session, app)
-        # First of all: the application's own functions may ask for the current user.
-        app.before_request_funcs.setdefault(None, [])[:0] = [
-            drop_unreadable_cookie,
-            self.wrap_loaders,
-        ]
 
     # The current user
 
@@ -115,20 +128,17 @@ class SessionManager:
     def forget(self) -> None:
         """Load the current user again at the next use: the account may have changed."""
         g.pop("_login_user", None)
-        g.pop("_registration_token", None)
-        if self._logins:
-            self._logins.forget_uses()
+        state = request_state()
+        state.token = state.last_use = None
 
     def is_fresh(self) -> bool:
         """Return whether the client has recently shown the password."""
-        token = request_token()
+        token, login_time = request_state().token, session.get(LOGIN_TIME)
+        age = None
         if token is not None:
-            is_dated = isinstance(self._tokens, DatedTokenManager)
-            age = cast(DatedTokenManager, self._tokens).age(token) if is_dated else None
-        elif flask_login.login_fresh() and isinstance(session.get(LOGIN_TIME), int | float):
-            age = time.time() - session[LOGIN_TIME]
-        else:
-            age = None
+            age = self._dated_tokens.age(token) if self._dated_tokens else None
+        elif login_time is not None and flask_login.login_fresh():
+            age = time.time() - login_time
         period = self._settings.reauthentication_period.total_seconds()
         return age is not None and 0 <= age <= period
 
@@ -144,8 +154,6 @@ class SessionManager:
             if self._logins and secret:  # it is replaced: a copy of its cookie must become invalid
                 self._logins.drop(secret)
             self._open_session(user, remember=remember, fresh=fresh)
-            if not remember and remember_cookie_name() in request.cookies:
-                session["_remember"] = "clear"  # it is of another user, or older
             if fresh:
                 session[LOGIN_TIME] = time.time()
         if self._settings.login_retrieve_token:
@@ -157,8 +165,8 @@ class SessionManager:
 
         :param fresh: whether the client has just shown the password.
         """
-        if isinstance(self._tokens, DatedTokenManager):
-            return self._tokens.provide_token(user, fresh=fresh)
+        if self._dated_tokens:
+            return self._dated_tokens.provide_token(user, fresh=fresh)
         return self._tokens.provide_token(user)
 
     def renew(self, user: User, *, fresh: bool) -> dict[str, Any]:
@@ -169,12 +177,11 @@ class SessionManager:
         :param fresh: whether the client has just shown the password; otherwise a session stays as
             fresh as it was.
         """
-        if request_token() is not None:
+        if request_state().token is not None:
             return {"token": self.provide_token(user, fresh=fresh)}
-        was_fresh = flask_login.login_fresh()
         login_time = time.time() if fresh else session.get(LOGIN_TIME)
         remember = flask_login.login_remembered()
-        self._open_session(user, remember=remember, fresh=fresh or was_fresh)
+        self._open_session(user, remember=remember, fresh=fresh or flask_login.login_fresh())
         if login_time is not None:
             session[LOGIN_TIME] = login_time
         return {}
@@ -185,10 +192,10 @@ class SessionManager:
         :param revoke_token: revoke the token of the request, or all tokens of the user if the
             request came with a session.
         """
-        token = request_token()
+        token = request_state().token
         secret = token or session_secret()
         if self._logins and secret:
-            self._logins.end_secret(user, secret)
+            self._logins.drop(secret)
         if token is None or self._settings.login_authenticate_session:
             forget_session()
             flask_login.logout_user()
@@ -197,7 +204,7 @@ class SessionManager:
 
     def may_have_token(self) -> bool:
         """Return whether there can be a token to revoke."""
-        return request_token() is not None or self._settings.login_retrieve_token
+        return request_state().token is not None or self._settings.login_retrieve_token
 
     def end_logins(self, user: User) -> None:
         """Delete all rows of sessions and tokens, and revoke those of the application's manager.
@@ -212,43 +219,56 @@ class SessionManager:
     def _open_session(self, user: User, *, remember: bool, fresh: bool) -> None:
         """Open a session without the data of an earlier one (OWASP Session Management)."""
         forget_session()
-        g._registration_commits = True
+        state = request_state()
+        state.opens_session = True
         try:
             flask_login.login_user(user, remember=remember, fresh=fresh)
         finally:
-            del g._registration_commits
+            state.opens_session = False
+        if not remember and remember_cookie_name() in request.cookies:
+            session["_remember"] = "clear"  # it is of another user, or older
 
-    # What Flask-Login calls
+    # What Flask and Flask-Login call
 
-    def wrap_loaders(self) -> None:
-        """Wrap the application's loaders, which may have been set at any time until now."""
-        manager = cast(Any, current_app).login_manager
-        if isinstance(manager.user_callback, SessionLoader):
-            return
-        with _wrapping:
-            load, load_by_request = manager.user_callback, manager.request_callback
-            if not isinstance(load, SessionLoader):
-                manager.request_loader(TokenLoader(load_by_request, self._current))
-                manager.user_loader(SessionLoader(load, self._current))
+    def wrap_loaders(self, app: Flask) -> Loader:
+        """Wrap the application's loaders, which it may set at any time. Return the one of users."""
+        manager = cast(Any, app).login_manager
+        load_user, load_user_of_request = manager.user_callback, manager.request_callback
+        if not isinstance(load_user_of_request, Loader):
+            by_request = Loader(load_user_of_request, self._current, SessionManager.load_by_request)
+            manager.request_loader(by_request)
+        if not isinstance(load_user, Loader):
+            load_user = Loader(load_user, self._current, SessionManager.load_user)
+            manager.user_loader(load_user)
+        return load_user
+
+    def _begin_request(self, sender: Flask, **_: Any) -> None:
+        """Prepare a request, before any function of the application asks for the current user."""
+        begin_request()
+        drop_unreadable_cookie()
+        self.wrap_loaders(sender)
 
     def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
+        """Add the stamp's digest and the secret of a row to the id of a new session."""
         session.pop(LOGIN_TIME, None)  # of an earlier login: a view of the application may keep it
         if not isinstance(user, self._model):  # the application may log in others as well
             return
         secret = ""
         if self._logins:  # views of the application do not commit the row
-            commit = "_registration_commits" not in g
-            secret = self._logins.begin(user, "session", commit=commit)
-        loader = cast(Any, current_app).login_manager.user_callback
-        has_loader = not isinstance(loader, SessionLoader) or loader.load is not None
+            secret = self._logins.begin(user, "session", commit=not request_state().opens_session)
+        has_loader = self.wrap_loaders(sender).own is not None
         identifier = session["_user_id"] if has_loader else self.users.identifier(user)
         digest = stamp_digest(self.users.snapshot(user))
         session["_user_id"] = "~".join([identifier, digest, secret])
 
-    def load_user(self, session_id: str, load: Callable[[str], User | None]) -> User | None:
-        """Return the user of a session, unless it has ended."""
+    def load_user(self, session_id: str, own: OwnLoader | None) -> User | None:
+        """Return the user of a session, unless it has ended.
+
+        :param own: the application's ``user_loader``.
+        """
         match = SESSION_ID.fullmatch(session_id)
         identifier, digest, secret = match.groups() if match else (session_id, "", "")
+        load = own or self.users.get
         user = load(identifier)
         if user is None or not isinstance(user, self._model):
             return user
@@ -268,48 +288,39 @@ class SessionManager:
             return "revoked"
         return None
 
-    def load_user_of_token(
-        self, token: str | None, otherwise: Callable[[], User | None]
-    ) -> User | None:
-        """Return the user of a token, or else the one that the application's loader finds."""
+    def load_by_request(self, request: Request, own: OwnLoader | None) -> User | None:
+        """Return the user of the token in ``Authorization: Bearer`` or ``Token``.
+
+        If there is none, return the user that the application's loader finds.
+
+        :param own: the application's ``request_loader``.
+        """
+        authorization = request.authorization
+        is_token = authorization and authorization.type in ("bearer", "token")
+        token = authorization.token if authorization and is_token else None
         user = self._tokens.find_user(token) if token else None
         if user is not None and self.users.snapshot(user).is_active:
-            g._registration_token = token
+            request_state().token = token
             return user
-        other = otherwise()
+        other = own(request) if own else None
         if token and other is None:
             record(TOKEN_REFUSED, user_id=None if user is None else self.users.identifier(user))
         return other
 
 
 @dataclass(frozen=True)
-class SessionLoader:
-    """A ``user_loader`` that also checks whether the session has ended."""
+class Loader:
+    """A loader of Flask-Login that calls the session manager of the current application.
 
-    load: Callable[[str], User | None] | None
-    current: Callable[[], SessionManager]
-
-    def __call__(self, session_id: str) -> User | None:
-        sessions = self.current()
-        return sessions.load_user(session_id, self.load or sessions.users.get)
-
-
-@dataclass(frozen=True)
-class TokenLoader:
-    """A ``request_loader`` for ``Authorization: Bearer`` and ``Token``.
-
-    Then it calls the application's own.
+    :ivar own: the application's own loader, which the session manager calls.
     """
 
-    otherwise: Callable[[Request], User | None] | None
+    own: OwnLoader | None
     current: Callable[[], SessionManager]
+    load: Callable[[SessionManager, Any, OwnLoader | None], User | None]
 
-    def __call__(self, request: Request) -> User | None:
-        authorization = request.authorization
-        is_token = authorization and authorization.type in ("bearer", "token")
-        token = authorization.token if authorization and is_token else None
-        otherwise = self.otherwise or (lambda _: None)
-        return self.current().load_user_of_token(token, lambda: otherwise(request))
+    def __call__(self, key: Any) -> User | None:
+        return self.load(self.current(), key, self.own)
 
 
 def add_user_methods(model: type[Any], users: UserStore) -> None:
@@ -324,12 +335,6 @@ def add_user_methods(model: type[Any], users: UserStore) -> None:
 # The session and the token of a request
 
 
-def request_token() -> str | None:
-    """Return the token of this request, if it has a valid one."""
-    token: str | None = g.get("_registration_token")
-    return token
-
-
 def session_secret() -> str | None:
     """Return the secret of the session's row, if there is one."""
     return str(session.get("_user_id", "")).rpartition("~")[2] or None
@@ -339,8 +344,8 @@ def drop_unreadable_cookie() -> None:
     """Drop a remember-me cookie whose signature is not ASCII: Flask-Login raises an error."""
     name = remember_cookie_name()
     if not request.cookies.get(name, "").rpartition("|")[2].isascii():
-        items = request.cookies.items(multi=True)
-        kept = [(key, value) for key, value in items if key != name]
+        kept = request.cookies.to_dict()
+        del kept[name]
         request.cookies = ImmutableMultiDict(kept)
 
 

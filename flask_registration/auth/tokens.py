@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from flask import g
 from flask_sqlalchemy import SQLAlchemy
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import Column, DateTime, String, delete, select, update
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ..errors import NotAuthenticated
 from ..i18n.languages import current_request
+from ..request_state import request_state
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
@@ -101,22 +101,27 @@ class LoginStore:
         return secret
 
     def drop(self, secret: str) -> None:
-        """Delete the login session with this secret, of any user, without committing."""
+        """Delete the login session with this secret, without committing."""
         self._delete(self.model.digest == _digest(secret))
 
     def is_valid(self, user: User, secret: str) -> bool:
         """Return whether this user has a valid session with this secret."""
-        login = self._find(secret)
-        is_own = login is not None and login.user_id == self._key(user)
-        return is_own and self._check(login, user, "session")
+        return self._check(self._find(secret), user, "session")
 
-    def _check(self, login: Any, user: User, kind: Kind) -> bool:
-        """Return whether a login session of this kind is valid, and note its use."""
-        is_current = login.kind == kind and as_utc(login.expires_at) > utc_now()
-        if is_current and login.stamp_mark == stamp_digest(self._users.snapshot(user)):
-            self._note_use(login)
-            return True
-        return False
+    def _check(self, login: Any, user: User | None, kind: Kind) -> bool:
+        """Return whether this is a valid login session of this user and kind, and note its use."""
+        now = utc_now()
+        is_valid = (
+            login is not None
+            and user is not None
+            and login.user_id == self._key(user)
+            and login.kind == kind
+            and as_utc(login.expires_at) > now
+            and login.stamp_mark == stamp_digest(self._users.snapshot(user))
+        )
+        if is_valid and now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
+            request_state().last_use = (login.id, now)
+        return is_valid
 
     def age(self, secret: str) -> float | None:
         """Return the seconds since the client showed the password for this login session, if so."""
@@ -134,27 +139,14 @@ class LoginStore:
         )
         return self._db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
 
-    def describe(self, login: Any, secret: str | None) -> dict[str, Any]:
-        """Return a login session for its user. Times are in UTC, in the format of ISO 8601.
-
-        :param secret: the secret of the current login session.
-        """
-        current = secret is not None and login.digest == _digest(secret)
-        times = {
-            name: as_utc(getattr(login, name)).isoformat()
-            for name in ("created_at", "last_used_at", "expires_at")
-        }
-        seen = {name: getattr(login, name) for name in ("id", "kind", "ip_address", "user_agent")}
-        return {**seen, **times, "current": current}
+    def has_secret(self, login: Any, secret: str | None) -> bool:
+        """Return whether a login session is the one with this secret."""
+        return secret is not None and login.digest == _digest(secret)
 
     def end(self, user: User, login_id: str) -> bool:
         """Delete a login session of the user, without committing. Return whether it existed."""
         key = parse_identifier(login_id, self.columns["id"])
         return key is not None and self._delete(self._is_of(user), self.model.id == key) == 1
-
-    def end_secret(self, user: User, secret: str) -> None:
-        """Delete the user's login session with this secret, without committing."""
-        self._delete(self._is_of(user), self.model.digest == _digest(secret))
 
     def end_all(self, user: User) -> None:
         """Delete the user's login sessions, without committing."""
@@ -181,15 +173,14 @@ class LoginStore:
     def find_user(self, token: str) -> User | None:
         """Return the user of a valid token, or None."""
         login = self._find(token)
-        user = None if login is None else self._users.get(str(login.user_id))
-        return user if user is not None and self._check(login, user, "token") else None
+        user = login and self._users.get(str(login.user_id))
+        return user if self._check(login, user, "token") else None
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
         """Revoke a token of a user, or all of them."""
-        if token is None:
-            self._delete(self._is_of(user), self.model.kind == "token")
-        else:
-            self.end_secret(user, token)
+        is_token = self.model.kind == "token"
+        which = is_token if token is None else self.model.digest == _digest(token)
+        self._delete(self._is_of(user), which)
 
     def _is_of(self, user: User) -> Any:
         return self.model.user_id == self._key(user)
@@ -204,25 +195,19 @@ class LoginStore:
         found = select(self.model).where(self.model.digest == _digest(secret))
         return self._db.session.scalars(found).one_or_none()
 
-    def _note_use(self, login: Any) -> None:
-        now = utc_now()
-        if now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
-            g.setdefault("_registration_last_uses", {})[login.id] = now
-
-    def forget_uses(self) -> None:
-        """Drop the times of use that are noted and not written yet."""
-        g.pop("_registration_last_uses", None)
-
-    def write_uses(self) -> None:
-        """Write the noted times of use, when the connection of the request is free."""
+    def write_use(self) -> None:
+        """Write the noted time of use, when the connection of the request is free."""
+        noted, request_state().last_use = request_state().last_use, None
+        if noted is None:
+            return
+        login_id, moment = noted
+        rows = update(self.model).where(self.model.id == login_id)
+        statement = rows.values(last_used_at=moment)
         mapper = sqlalchemy_inspect(self.model)
-        for login_id, now in g.pop("_registration_last_uses", {}).items():
-            rows = update(self.model).where(self.model.id == login_id)
-            statement = rows.values(last_used_at=now)
-            engine: Any = self._db.session.get_bind(mapper, clause=statement)
-            # A request does not fail because this time was not written.
-            with suppress(SQLAlchemyError), engine.begin() as connection:
-                connection.execute(statement)
+        engine: Any = self._db.session.get_bind(mapper, clause=statement)
+        # A request does not fail because this time was not written.
+        with suppress(SQLAlchemyError), engine.begin() as connection:
+            connection.execute(statement)
 
     def _key(self, user: User) -> Any:
         return parse_identifier(self._users.identifier(user), self.columns["user_id"])

@@ -46,7 +46,7 @@ def preview_mail_command(context: click.Context, folder: Path, language: str | N
     app, state = load(context)
     headers = {"Accept-Language": language} if language else {}
     with app.test_request_context(f"{state.group(HTTPSettings).url_prefix}/", headers=headers):
-        state.sessions.wrap_loaders()  # a template may ask who is logged in
+        state.sessions.wrap_loaders(app)  # a template may ask who is logged in
         found = list(examples(state))
     if language and not state.languages.match(language):
         offered = ", ".join(state.languages.tags)

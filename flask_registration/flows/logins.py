@@ -6,11 +6,12 @@ from typing import Any, get_args
 
 from marshmallow import Schema, fields, validate
 
-from ..auth.sessions import request_token, session_secret
+from ..auth.sessions import session_secret
 from ..auth.tokens import Kind
 from ..errors import LoginNotFound
 from ..http.flow import Flow
-from ..http.schemas import ModelSchema, column_field
+from ..http.schemas import ModelSchema, ZonedDateTime, column_field
+from ..request_state import request_state
 from ..security_log import LOGIN_REVOKED
 from ..settings import Settings
 from ..state import RegistrationState
@@ -25,9 +26,9 @@ class LoginSchema(ModelSchema):
     kind: fields.String = fields.String(validate=validate.OneOf(get_args(Kind)))
     ip_address: fields.String = fields.String(allow_none=True)
     user_agent: fields.String = fields.String(allow_none=True)
-    created_at: fields.AwareDateTime = fields.AwareDateTime()
-    last_used_at: fields.AwareDateTime = fields.AwareDateTime()
-    expires_at: fields.AwareDateTime = fields.AwareDateTime()
+    created_at: ZonedDateTime = ZonedDateTime()
+    last_used_at: ZonedDateTime = ZonedDateTime()
+    expires_at: ZonedDateTime = ZonedDateTime()
     current: fields.Boolean = fields.Boolean()
 
 
@@ -44,8 +45,12 @@ def logins(user: User) -> list[dict[str, Any]]:
     store = flow.state.logins
     if store is None:
         return []
-    current = request_token() or session_secret()
-    return [store.describe(login, current) for login in store.of(user)]
+    found = store.of(user)
+    described: list[dict[str, Any]] = logins_schema(flow.state).dump(found)
+    current = request_state().token or session_secret()
+    for each, login in zip(described, found, strict=True):
+        each["current"] = store.has_secret(login, current)
+    return described
 
 
 @flow.delete("/logins/<login_id>/", status=204, errors=[LoginNotFound], login_required=True)

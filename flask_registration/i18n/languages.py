@@ -20,6 +20,7 @@ from flask import current_app, has_request_context, request
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
+from ..request_state import request_state
 from .messages import Message
 
 DOMAIN = "flask_registration"
@@ -112,8 +113,6 @@ ALIASES = {
     "in": "id",
 }
 
-KEY = "flask_registration.language"
-
 
 class Languages:
     """The languages of one application, the default one first."""
@@ -154,7 +153,7 @@ class Languages:
         language = self.used()
         if language is None:
             language, _ = self.choose(None)
-            request.environ[KEY] = language
+            request_state().language = language
         return language
 
     def choose(self, user: Any) -> tuple[Language, str | None]:
@@ -192,7 +191,7 @@ class Languages:
 
     def used(self) -> Language | None:
         """Return the language of the response, if it contains a message of the extension."""
-        language: Language | None = request.environ.get(KEY)
+        language: Language | None = request_state().language
         return language
 
 

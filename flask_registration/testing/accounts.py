@@ -217,7 +217,6 @@ class Accounts:
         """Push a request of a new client, whose ``flask.g`` is not that of the test."""
         base = self.client().environ_base
         with self.app.app_context(), self.app.test_request_context(environ_base=base):
-            self._state.sessions.wrap_loaders()  # as the first request does
             yield
 
     def _token(self, user: User, fresh: bool) -> str:

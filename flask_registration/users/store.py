@@ -18,11 +18,11 @@ from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committ
 
 from ..errors import AccountInUse, DuplicateValue
 from ..i18n.messages import Message
+from ..request_state import request_state
 from .fields import UserFields
 from .identifiers import NormalForms, parse_identifier
 from .mixins import RULES, EmailUserMixin
 from .stamps import UserSnapshot, new_stamp
-from .transaction import is_retry
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
 User: TypeAlias = Any
@@ -335,7 +335,7 @@ class UserStore(NormalForms):
     def _rows(self, values: Mapping[str, Any]) -> Any:
         """Find at most ten users for each value. A row has the user, and which values match."""
         statement = self._select(tuple(values))
-        if is_retry():
+        if request_state().is_retry:
             statement = statement.with_for_update(of=self.fields.model)
         sought = {f"_sought_{name}": value for name, value in values.items()}
         return self._db.session.execute(statement, sought)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from flask import g
 from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
@@ -22,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
 from ..errors import DatabaseUnavailable
+from ..request_state import request_state
 
 T = TypeVar("T")
 
@@ -52,29 +52,25 @@ def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
     :raises DatabaseUnavailable: the database is unavailable, or there were too many conflicts.
     """
     left = RETRIES
-    g._registration_committed = g._registration_retry = False
+    state = request_state()
+    state.is_committed = state.is_retry = False
     while True:
         try:
             return work()
         except UNAVAILABLE as error:
             reset()
-            is_final = not left or g._registration_committed
+            is_final = not left or state.is_committed
             if is_final or not is_serialization_failure(error):
                 raise unavailable(error) from error
             pause = random.uniform(0, PAUSE) * 2 ** (RETRIES - left)  # noqa: S311 -- no secret
             time.sleep(pause)
             left -= 1
-            g._registration_retry = True
+            state.is_retry = True
 
 
 def mark_committed() -> None:
     """Prevent retries of this request's work: it was committed, or an e-mail was sent."""
-    g._registration_committed = True
-
-
-def is_retry() -> bool:
-    """Return whether this work is a retry. It then locks the rows that it reads."""
-    return bool(g.get("_registration_retry"))
+    request_state().is_committed = True
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:

@@ -1,0 +1,43 @@
+"""What belongs to one request, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import g
+
+
+@dataclass(kw_only=True)
+class RequestState:
+    """What the layers note about a request. Outside a request, it is of the application context.
+
+    :ivar token: the valid token that the client sent, if its user is the current user.
+    :ivar opens_session: whether a login of ours is under way, which commits.
+    :ivar last_use: the id of the login model's row that the client used, and when.
+    :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
+    :ivar is_retry: whether the work is a retry. It then locks the rows that it reads.
+    :ivar language: the ``Language`` of the response, if it contains a message of the extension.
+    """
+
+    token: str | None = None
+    opens_session: bool = False
+    last_use: tuple[Any, datetime] | None = None
+    is_committed: bool = False
+    is_retry: bool = False
+    language: Any = None
+
+
+def request_state() -> RequestState:
+    """Return the state of the current request."""
+    state: RequestState = g.setdefault("_registration", RequestState())
+    return state
+
+
+def begin_request() -> None:
+    """Forget what an earlier request noted in the same application context, as in a test.
+
+    The token stays, since Flask-Login keeps the user that it belongs to.
+    """
+    g._registration = RequestState(token=request_state().token)
