@@ -14,6 +14,7 @@ class RequestState:
     """What the layers note about a request. Outside a request, it is of the application context.
 
     :ivar token: the valid token that the client sent, if its user is the current user.
+    :ivar kept_session: the content of the session before a login or logout, until the commit.
     :ivar opens_session: whether a login of ours is under way, which commits.
     :ivar last_use: the id of the login model's row that the client used, and when.
     :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
@@ -22,6 +23,7 @@ class RequestState:
     """
 
     token: str | None = None
+    kept_session: dict[str, Any] | None = None
     opens_session: bool = False
     last_use: tuple[Any, datetime] | None = None
     is_committed: bool = False

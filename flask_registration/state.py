@@ -19,7 +19,7 @@ from werkzeug.local import LocalProxy
 from . import signals
 from .auth.links import Links
 from .auth.passwords import Passwords
-from .auth.sessions import SessionManager, session_kept_on_failure
+from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager
 from .errors import MailUnavailable, ReauthenticationRequired
 from .i18n.languages import Languages, current_request
@@ -27,13 +27,13 @@ from .i18n.messages import Message as Text
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Dispatcher, Mailer
 from .mail.message import Email, Mail, new_message_id
+from .request_state import request_state
 from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings, SettingsReader
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
 from .users.stamps import UserSnapshot, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
-from .users.transaction import mark_committed
 
 S = TypeVar("S", bound=Settings)
 
@@ -220,6 +220,8 @@ class RegistrationState:
     ) -> None:
         """Commit, then send the signal, then send the e-mails.
 
+        If that fails, a login or logout of this request is undone.
+
         :param deleted: accounts that were deleted; ``user_deleted`` is sent first, because the
             database may use their ids again.
         :raises MailUnavailable: an ``"inline"`` e-mail could not be sent, and nothing was
@@ -236,13 +238,15 @@ class RegistrationState:
             self.users.commit()
         except Exception as error:
             self.users.rollback()
+            self.sessions.undo()
             for mail in queued:
                 if mail.user_id is not None:
                     cooldown.forget(mail.to)
                     if isinstance(error, MailUnavailable):
                         self.mailer.report(mail, error.__cause__ or error)
             raise
-        mark_committed()
+        request = request_state()
+        request.is_committed, request.kept_session = True, None
         for user in deleted:
             self.announce(signals.user_deleted, user=user)
         if signal:
@@ -296,9 +300,8 @@ class RegistrationState:
 
         :param fresh: whether the client has just shown the password.
         """
-        with session_kept_on_failure():
-            login = self.sessions.login(user, fresh=fresh, remember=remember)
-            self.commit(signal=signal, user=user)
+        login = self.sessions.login(user, fresh=fresh, remember=remember)
+        self.commit(signal=signal, user=user)
         return login
 
     def reauthenticate(self, user: User, password: str | None) -> None:

@@ -161,10 +161,11 @@ def check_page(reader: SettingsReader, key: str) -> None:
     reader.problem(PREFIX + key, f"{text}, for example {example}.")
 
 
-def signing_keys() -> list[str | bytes]:
+def signing_keys() -> list[bytes]:
     """Return the application's keys, oldest first. The last one signs, as in itsdangerous."""
     app = current_app
-    return [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
+    keys = [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
+    return [want_bytes(key) for key in keys]
 
 
 @dataclass(eq=False)
@@ -175,7 +176,7 @@ class Links:
     :ivar build_url: makes the URL of a link.
     """
 
-    keys: Callable[[], Sequence[str | bytes]]
+    keys: Callable[[], Sequence[bytes]]
     users: UserStore
     build_url: Callable[[VerificationLink], str] = build_verification_url
 
@@ -230,7 +231,7 @@ class Links:
 
     def _signer(self, purpose: Purpose, part: str = "") -> Signer:
         return Signer(
-            [want_bytes(key) for key in self.keys()],
+            self.keys(),
             salt=f"flask-registration.{purpose.name}{part}",
             key_derivation="hmac",
             digest_method=hashlib.sha256,

@@ -5,24 +5,13 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
 import flask_login
-from flask import (
-    Flask,
-    Request,
-    current_app,
-    g,
-    has_request_context,
-    request,
-    request_started,
-    session,
-)
-from flask.sessions import SessionMixin
+from flask import Flask, Request, current_app, g, request, request_started, session
 from werkzeug.datastructures import ImmutableMultiDict
 
 from ..errors import NotAuthenticated
@@ -125,11 +114,17 @@ class SessionManager:
             return None  # the application may log in others as well
         return user if self.users.snapshot(user).is_active else None
 
-    def forget(self) -> None:
-        """Load the current user again at the next use: the account may have changed."""
-        g.pop("_login_user", None)
+    def undo(self) -> None:
+        """Undo a login or logout that was not committed: restore the session.
+
+        The current user is loaded again at the next use, since the account may have changed.
+        """
         state = request_state()
-        state.token = state.last_use = None
+        if state.kept_session is not None:
+            session.clear()
+            session.update(state.kept_session)
+        state.token = state.last_use = state.kept_session = None
+        g.pop("_login_user", None)
 
     def is_fresh(self) -> bool:
         """Return whether the client has recently shown the password."""
@@ -149,16 +144,15 @@ class SessionManager:
 
         :param fresh: whether the client has just shown the password.
         """
+        has_token = self._settings.login_retrieve_token
+        token = {"token": self.provide_token(user, fresh=fresh)} if has_token else {}
         if self._settings.login_authenticate_session:
             secret = session_secret()
             if self._logins and secret:  # it is replaced: a copy of its cookie must become invalid
                 self._logins.drop(secret)
-            self._open_session(user, remember=remember, fresh=fresh)
-            if fresh:
-                session[LOGIN_TIME] = time.time()
-        if self._settings.login_retrieve_token:
-            return {"token": self.provide_token(user, fresh=fresh)}
-        return {}
+            login_time = time.time() if fresh else None
+            self._open_session(user, remember=remember, fresh=fresh, login_time=login_time)
+        return token
 
     def provide_token(self, user: User, *, fresh: bool) -> str:
         """Return a new token, before the commit.
@@ -179,11 +173,12 @@ class SessionManager:
         """
         if request_state().token is not None:
             return {"token": self.provide_token(user, fresh=fresh)}
-        login_time = time.time() if fresh else session.get(LOGIN_TIME)
-        remember = flask_login.login_remembered()
-        self._open_session(user, remember=remember, fresh=fresh or flask_login.login_fresh())
-        if login_time is not None:
-            session[LOGIN_TIME] = login_time
+        self._open_session(
+            user,
+            remember=flask_login.login_remembered(),
+            fresh=fresh or flask_login.login_fresh(),
+            login_time=time.time() if fresh else session.get(LOGIN_TIME),
+        )
         return {}
 
     def logout(self, user: User, *, revoke_token: bool) -> None:
@@ -196,11 +191,11 @@ class SessionManager:
         secret = token or session_secret()
         if self._logins and secret:
             self._logins.drop(secret)
+        if revoke_token and self.may_have_token():
+            self._tokens.revoke_token(user, token=token)
         if token is None or self._settings.login_authenticate_session:
             forget_session()
             flask_login.logout_user()
-        if revoke_token and self.may_have_token():
-            self._tokens.revoke_token(user, token=token)
 
     def may_have_token(self) -> bool:
         """Return whether there can be a token to revoke."""
@@ -216,17 +211,27 @@ class SessionManager:
         if self._settings.auth_token_manager_class:
             self._tokens.revoke_token(user, token=None)
 
-    def _open_session(self, user: User, *, remember: bool, fresh: bool) -> None:
-        """Open a session without the data of an earlier one (OWASP Session Management)."""
+    def _open_session(
+        self, user: User, *, remember: bool, fresh: bool, login_time: float | None
+    ) -> None:
+        """Open a session without the data of an earlier one (OWASP Session Management).
+
+        :param login_time: when the client showed the password, in seconds since the epoch.
+        """
         forget_session()
         state = request_state()
         state.opens_session = True
         try:
             flask_login.login_user(user, remember=remember, fresh=fresh)
+        except Exception:
+            self.undo()
+            raise
         finally:
             state.opens_session = False
         if not remember and remember_cookie_name() in request.cookies:
             session["_remember"] = "clear"  # it is of another user, or older
+        if login_time is not None:
+            session[LOGIN_TIME] = login_time
 
     # What Flask and Flask-Login call
 
@@ -354,35 +359,11 @@ def remember_cookie_name() -> str:
     return str(current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME))
 
 
-def session_as_it_is() -> Callable[[], None]:
-    """Return a function that restores the session as it is now. Outside a request there is none."""
-    if not has_request_context():
-        return lambda: None
-    current: SessionMixin = cast(Any, session)._get_current_object()
-    kept, modified = dict(current), current.modified
-
-    def restore() -> None:
-        if dict(current) != kept:
-            current.clear()
-            current.update(kept)
-        current.modified = modified
-
-    return restore
-
-
-@contextmanager
-def session_kept_on_failure() -> Iterator[None]:
-    """Restore the session if the block raises."""
-    restore = session_as_it_is()
-    try:
-        yield
-    except Exception:
-        restore()
-        raise
-
-
 def forget_session() -> None:
     """Drop everything in the session. A session kept by the server gets a new id."""
+    state = request_state()
+    if state.kept_session is None:
+        state.kept_session = dict(session)
     session.clear()
     interface: Any = current_app.session_interface
     if hasattr(interface, "regenerate"):

@@ -261,7 +261,7 @@ class SignedTokenManager:
     :ivar keys: returns the keys, at each use. The oldest comes first, and the last one signs.
     """
 
-    keys: Callable[[], Sequence[str | bytes]]
+    keys: Callable[[], Sequence[bytes]]
     users: UserStore
     period: timedelta
 
@@ -272,14 +272,10 @@ class SignedTokenManager:
 
     def find_user(self, token: str) -> User | None:
         """Return the user of a valid token, or None."""
-        try:
-            identifier, digest, _ = self._load(token, max_age=int(self.period.total_seconds()))
-        except BadSignature:
-            return None
-        user = self.users.get(identifier)
-        if user is None or digest != stamp_digest(self.users.snapshot(user)):
-            return None
-        return user
+        user_id, digest, *_ = self._load(token) or (None, None)
+        user = self.users.get(user_id)
+        is_valid = user is not None and digest == stamp_digest(self.users.snapshot(user))
+        return user if is_valid else None
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
         """Revoke all tokens of a user, by a new security stamp."""
@@ -289,26 +285,23 @@ class SignedTokenManager:
 
     def age(self, token: str) -> float | None:
         """Return the seconds since the login with the password, or None."""
+        *_, fresh, age = self._load(token) or (False, None)
+        return age if fresh else None
+
+    def _load(self, token: str) -> list[Any] | None:
+        """Return what a token contains, and its age in seconds; None if it is not valid."""
         try:
-            (*_, fresh), signed_at = self._load(token, return_timestamp=True)
+            content, signed_at = self._serializer().loads(
+                token, max_age=int(self.period.total_seconds()), return_timestamp=True
+            )
         except BadSignature:
             return None
-        return time.time() - float(signed_at.timestamp()) if fresh else None
-
-    def _load(self, token: str, **options: Any) -> Any:
-        """Return the data of a token.
-
-        :raises itsdangerous.BadSignature: it is forged, expired, or not in the canonical form.
-        """
-        loaded = self._serializer().loads(token, **options)
-        if not is_canonical(token.rpartition(".")[2]):
-            raise BadSignature("The signature is not in its canonical form.")
-        return loaded
+        is_ours = is_canonical(token.rpartition(".")[2])
+        return [*content, time.time() - signed_at.timestamp()] if is_ours else None
 
     def _serializer(self) -> URLSafeTimedSerializer:
-        keys = [key.encode() if isinstance(key, str) else key for key in self.keys()]
         return URLSafeTimedSerializer(
-            keys,
+            self.keys(),
             salt="flask-registration.token",
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )

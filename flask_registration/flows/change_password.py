@@ -7,7 +7,6 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from ..auth.sessions import session_kept_on_failure
 from ..errors import MailUnavailable, NotAuthenticated
 from ..http.bodies import renewal_response
 from ..http.flow import Flow
@@ -64,7 +63,6 @@ def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
         raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
     if not state.replace_password(user, seen, data["password"]):
         raise NotAuthenticated
-    with session_kept_on_failure():
-        login = state.sessions.renew(user, fresh=True)
-        state.commit(*state.password_notice(user), signal=user_changed_password, user=user)
+    login = state.sessions.renew(user, fresh=True)
+    state.commit(*state.password_notice(user), signal=user_changed_password, user=user)
     return login

@@ -8,7 +8,6 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.sessions import session_kept_on_failure
 from ..auth.tokens import SignedTokenManager
 from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
@@ -179,12 +178,11 @@ def logout(user: User, data: dict[str, bool]) -> None:
     if revoke_token and is_irrevocable and state.sessions.may_have_token():
         text = Message("This token cannot be revoked.", code="unsupported")
         raise ValidationError(text, "revoke_token")
-    with session_kept_on_failure():
-        state.sessions.logout(user, revoke_token=revoke_token)
-        if everywhere:
-            seen = state.users.snapshot(user)
-            changes = {"security_stamp": next_stamp(seen.security_stamp)}
-            if not state.users.change(user, seen, changes):
-                raise NotAuthenticated
-            state.sessions.end_logins(user)
-        state.commit(signal=user_logged_out, user=user)
+    if everywhere:
+        seen = state.users.snapshot(user)
+        changes = {"security_stamp": next_stamp(seen.security_stamp)}
+        if not state.users.change(user, seen, changes):
+            raise NotAuthenticated
+        state.sessions.end_logins(user)
+    state.sessions.logout(user, revoke_token=revoke_token)
+    state.commit(signal=user_logged_out, user=user)

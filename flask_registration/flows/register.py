@@ -12,7 +12,6 @@ from flask import has_request_context
 from marshmallow import Schema
 
 from ..auth.links import OpenedLink, Purpose, check_page
-from ..auth.sessions import session_kept_on_failure
 from ..checks import Finding, warning
 from ..errors import (
     DuplicateValue,
@@ -286,9 +285,8 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         login = state.log_in(user, fresh=False, signal=user_activated)
         state.announce(user_logged_in, user=user)
         return login
-    with session_kept_on_failure():
-        login = state.sessions.renew(user, fresh=False) if current_user is user else {}
-        state.commit(signal=user_activated, user=user)
+    login = state.sessions.renew(user, fresh=False) if current_user is user else {}
+    state.commit(signal=user_activated, user=user)
     return login
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from ..auth.links import OpenedLink, Purpose, check_page
-from ..auth.sessions import session_kept_on_failure
 from ..errors import (
     DuplicateValue,
     EmailAlreadyRegistered,
@@ -270,10 +269,9 @@ def change_email(
         changed_at = SecurityStamp.parse(stamp).email_changed_at if stamp else None
         about = {"old": seen.email, "can_undo": can_undo, "changed_at": changed_at}
         notices.append(state.mail(email_changed_email, user, to=seen.email, **about))
-    with session_kept_on_failure():
-        login = state.sessions.renew(user, fresh=False) if current_user is user else {}
-        addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
-        state.commit(*notices, signal=user_changed_email, user=user, **addresses)
+    login = state.sessions.renew(user, fresh=False) if current_user is user else {}
+    addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
+    state.commit(*notices, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     return login
 

@@ -14,7 +14,6 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
-from ..auth.sessions import session_as_it_is
 from ..checks import Finding
 from ..errors import (
     APIError,
@@ -287,7 +286,6 @@ class Action(Generic[S]):
             raise EndpointDisabled
         if has_request_context():
             state.throttles.check_client(name)
-        restore_session = session_as_it_is()
         is_counted = False
 
         def count(names: Callable[[], Iterable[str]], user_id: str | None = None) -> None:
@@ -316,8 +314,7 @@ class Action(Generic[S]):
 
         def reset() -> None:
             state.users.rollback()
-            state.sessions.forget()
-            restore_session()
+            state.sessions.undo()
 
         try:
             return with_retries(work, reset)

@@ -51,20 +51,19 @@ def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
         failure.
     :raises DatabaseUnavailable: the database is unavailable, or there were too many conflicts.
     """
-    left = RETRIES
     state = request_state()
     state.is_committed = state.is_retry = False
+    attempt = 0
     while True:
         try:
             return work()
         except UNAVAILABLE as error:
             reset()
-            is_final = not left or state.is_committed
+            is_final = attempt == RETRIES or state.is_committed
             if is_final or not is_serialization_failure(error):
                 raise unavailable(error) from error
-            pause = random.uniform(0, PAUSE) * 2 ** (RETRIES - left)  # noqa: S311 -- no secret
-            time.sleep(pause)
-            left -= 1
+            time.sleep(random.uniform(0, PAUSE) * 2**attempt)  # noqa: S311 -- no secret
+            attempt += 1
             state.is_retry = True
 
 
