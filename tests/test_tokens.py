@@ -359,6 +359,44 @@ def test_an_own_token_manager_provides_and_finds(
         assert {row.kind for row in logins(site)} == {"session"}
 
 
+class BrokenTokens(MemoryTokens):
+    """One that cannot reach what it keeps its tokens in."""
+
+    def provide_token(self, user: Any) -> str:
+        raise ConnectionError
+
+    def revoke_token(self, user: Any, *, token: str | None = None) -> None:
+        raise ConnectionError
+
+
+@with_and_without_login_model
+def test_where_an_own_token_manager_fails_a_login_is_undone(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(
+        login_model=login_model,
+        config={"PROPAGATE_EXCEPTIONS": False},
+        AUTH_TOKEN_MANAGER_CLASS=BrokenTokens,
+        **TOKENS,
+    )
+    account(site)
+    client = site.app.test_client()
+    reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
+    assert reply.status_code == 500
+    assert not knows(site, client)
+
+
+def test_where_an_own_token_manager_fails_a_logout_is_undone(new_site: NewSite) -> None:
+    site = new_site(
+        config={"PROPAGATE_EXCEPTIONS": False},
+        AUTH_TOKEN_MANAGER_CLASS=BrokenTokens,
+    )
+    account(site)
+    client = log_in(site)
+    assert site.post("logout", {"everywhere": True}, client=client).status_code == 500
+    assert knows(site, client)
+
+
 def test_an_own_token_manager_revokes_the_token_of_the_request(
     own_tokens: Callable[..., Site],
 ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
@@ -55,6 +54,7 @@ class LoginSettings(Settings):
     )
 
 
+@dataclass(eq=False)
 class SessionManager:
     """Opens sessions, provides tokens, and loads the user of both.
 
@@ -68,27 +68,22 @@ class SessionManager:
     of the model that returns them, could not do that: the loader would get them too, and each call
     of ``get_id`` would need a secret or reveal one.
 
-    :param current: returns the manager of the current application; one ``LoginManager`` may serve
+    :ivar logins: the rows of sessions and tokens, if there is a login model.
+    :ivar current: returns the manager of the current application; one ``LoginManager`` may serve
         several.
     """
 
-    def __init__(
-        self,
-        app: Flask,
-        users: UserStore,
-        settings: LoginSettings,
-        tokens: TokenManager,
-        logins: LoginStore | None,
-        current: Callable[[], SessionManager],
-    ) -> None:
-        self.users = users
-        self._model = users.fields.model
-        self._settings = settings
-        self._tokens = tokens
-        self._dated_tokens = tokens if isinstance(tokens, DatedTokenManager) else None
-        self._logins = logins
-        self._current = current
-        add_user_methods(self._model, users)
+    app: InitVar[Flask]
+    users: UserStore
+    settings: LoginSettings
+    tokens: TokenManager
+    logins: LoginStore | None
+    current: Callable[[], SessionManager]
+
+    def __post_init__(self, app: Flask) -> None:
+        """Prepare an application."""
+        self.model = self.users.fields.model
+        add_user_methods(self.model, self.users)
         if not hasattr(app, "login_manager"):
             flask_login.LoginManager(app)
         self.wrap_loaders(app)
@@ -110,7 +105,7 @@ class SessionManager:
     def user_or_none(self) -> User | None:
         """Return the current user, if a user is logged in."""
         user = cast(Any, flask_login.current_user)._get_current_object()
-        if not isinstance(user, self._model) or not user.is_authenticated:
+        if not isinstance(user, self.model) or not user.is_authenticated:
             return None  # the application may log in others as well
         return user if self.users.snapshot(user).is_active else None
 
@@ -131,10 +126,10 @@ class SessionManager:
         token, login_time = request_state().token, session.get(LOGIN_TIME)
         age = None
         if token is not None:
-            age = self._dated_tokens.age(token) if self._dated_tokens else None
+            age = self.tokens.age(token) if isinstance(self.tokens, DatedTokenManager) else None
         elif login_time is not None and flask_login.login_fresh():
             age = time.time() - login_time
-        period = self._settings.reauthentication_period.total_seconds()
+        period = self.settings.reauthentication_period.total_seconds()
         return age is not None and 0 <= age <= period
 
     # Log in and log out
@@ -144,24 +139,28 @@ class SessionManager:
 
         :param fresh: whether the client has just shown the password.
         """
-        has_token = self._settings.login_retrieve_token
-        token = {"token": self.provide_token(user, fresh=fresh)} if has_token else {}
-        if self._settings.login_authenticate_session:
+        if self.settings.login_authenticate_session:
             secret = session_secret()
-            if self._logins and secret:  # it is replaced: a copy of its cookie must become invalid
-                self._logins.drop(secret)
+            if self.logins and secret:  # it is replaced: a copy of its cookie must become invalid
+                self.logins.drop(secret)
             login_time = time.time() if fresh else None
             self._open_session(user, remember=remember, fresh=fresh, login_time=login_time)
-        return token
+        if not self.settings.login_retrieve_token:
+            return {}
+        try:
+            return {"token": self.provide_token(user, fresh=fresh)}
+        except Exception:
+            self.undo()
+            raise
 
     def provide_token(self, user: User, *, fresh: bool) -> str:
         """Return a new token, before the commit.
 
         :param fresh: whether the client has just shown the password.
         """
-        if self._dated_tokens:
-            return self._dated_tokens.provide_token(user, fresh=fresh)
-        return self._tokens.provide_token(user)
+        if isinstance(self.tokens, DatedTokenManager):
+            return self.tokens.provide_token(user, fresh=fresh)
+        return self.tokens.provide_token(user)
 
     def renew(self, user: User, *, fresh: bool) -> dict[str, Any]:
         """Keep the current client logged in with a new session id or token.
@@ -189,27 +188,27 @@ class SessionManager:
         """
         token = request_state().token
         secret = token or session_secret()
-        if self._logins and secret:
-            self._logins.drop(secret)
+        if self.logins and secret:
+            self.logins.drop(secret)
         if revoke_token and self.may_have_token():
-            self._tokens.revoke_token(user, token=token)
-        if token is None or self._settings.login_authenticate_session:
+            self.tokens.revoke_token(user, token=token)
+        if token is None or self.settings.login_authenticate_session:
             forget_session()
             flask_login.logout_user()
 
     def may_have_token(self) -> bool:
         """Return whether there can be a token to revoke."""
-        return request_state().token is not None or self._settings.login_retrieve_token
+        return request_state().token is not None or self.settings.login_retrieve_token
 
     def end_logins(self, user: User) -> None:
         """Delete all rows of sessions and tokens, and revoke those of the application's manager.
 
         Call it after the security stamp has changed, which ends all others.
         """
-        if self._logins:
-            self._logins.end_all(user)
-        if self._settings.auth_token_manager_class:
-            self._tokens.revoke_token(user, token=None)
+        if self.logins:
+            self.logins.end_all(user)
+        if self.settings.auth_token_manager_class:
+            self.tokens.revoke_token(user, token=None)
 
     def _open_session(
         self, user: User, *, remember: bool, fresh: bool, login_time: float | None
@@ -240,10 +239,10 @@ class SessionManager:
         manager = cast(Any, app).login_manager
         load_user, load_user_of_request = manager.user_callback, manager.request_callback
         if not isinstance(load_user_of_request, Loader):
-            by_request = Loader(load_user_of_request, self._current, SessionManager.load_by_request)
+            by_request = Loader(load_user_of_request, self.current, SessionManager.load_by_request)
             manager.request_loader(by_request)
         if not isinstance(load_user, Loader):
-            load_user = Loader(load_user, self._current, SessionManager.load_user)
+            load_user = Loader(load_user, self.current, SessionManager.load_user)
             manager.user_loader(load_user)
         return load_user
 
@@ -256,11 +255,11 @@ class SessionManager:
     def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
         """Add the stamp's digest and the secret of a row to the id of a new session."""
         session.pop(LOGIN_TIME, None)  # of an earlier login: a view of the application may keep it
-        if not isinstance(user, self._model):  # the application may log in others as well
+        if not isinstance(user, self.model):  # the application may log in others as well
             return
         secret = ""
-        if self._logins:  # views of the application do not commit the row
-            secret = self._logins.begin(user, "session", commit=not request_state().opens_session)
+        if self.logins:  # views of the application do not commit the row
+            secret = self.logins.begin(user, "session", commit=not request_state().opens_session)
         has_loader = self.wrap_loaders(sender).own is not None
         identifier = session["_user_id"] if has_loader else self.users.identifier(user)
         digest = stamp_digest(self.users.snapshot(user))
@@ -275,22 +274,18 @@ class SessionManager:
         identifier, digest, secret = match.groups() if match else (session_id, "", "")
         load = own or self.users.get
         user = load(identifier)
-        if user is None or not isinstance(user, self._model):
+        if user is None or not isinstance(user, self.model):
             return user
-        reason = self._invalid_reason(user, digest, secret)
-        if reason:
-            record(SESSION_REFUSED, user_id=self.users.identifier(user), reason=reason)
-        return None if reason else user
-
-    def _invalid_reason(self, user: User, digest: str, secret: str) -> str | None:
-        """Return why a session is invalid; None if it is valid."""
         seen = self.users.snapshot(user)
         if not seen.is_active:
-            return "suspended"
-        if not hmac.compare_digest(digest.encode(), stamp_digest(seen).encode()):
-            return "stamp"
-        if self._logins and not self._logins.is_valid(user, secret):
-            return "revoked"
+            reason = "suspended"
+        elif digest != stamp_digest(seen):
+            reason = "stamp"
+        elif self.logins and not self.logins.is_valid(user, secret):
+            reason = "revoked"
+        else:
+            return user
+        record(SESSION_REFUSED, user_id=self.users.identifier(user), reason=reason)
         return None
 
     def load_by_request(self, request: Request, own: OwnLoader | None) -> User | None:
@@ -303,7 +298,7 @@ class SessionManager:
         authorization = request.authorization
         is_token = authorization and authorization.type in ("bearer", "token")
         token = authorization.token if authorization and is_token else None
-        user = self._tokens.find_user(token) if token else None
+        user = self.tokens.find_user(token) if token else None
         if user is not None and self.users.snapshot(user).is_active:
             request_state().token = token
             return user

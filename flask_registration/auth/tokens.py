@@ -53,22 +53,25 @@ class LoginMixin:
     user_agent: Mapped[str | None] = mapped_column(String(255))
 
 
+@dataclass(eq=False)
 class LoginStore:
     """Stores sessions and tokens, with digests of their secrets. Each can be revoked on its own.
 
     The table alone lets no one log in.
 
-    :param periods: how long a login session of each kind is valid.
+    :ivar periods: how long a login session of each kind is valid.
     """
 
-    def __init__(
-        self, db: SQLAlchemy, model: type[Any], users: UserStore, periods: dict[Kind, timedelta]
-    ) -> None:
-        self._db = db
-        self.model = model
-        self._users = users
-        self._periods = periods
-        self.columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(model).columns
+    db: SQLAlchemy
+    model: type[Any]
+    users: UserStore
+    periods: Mapping[Kind, timedelta]
+
+    @property
+    def columns(self) -> Mapping[str, Column[Any]]:
+        """Return the columns of the model."""
+        columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(self.model).columns
+        return columns
 
     def begin(self, user: User, kind: Kind, *, fresh: bool = False, commit: bool = False) -> str:
         """Add a login session. Return its secret, 256 random bits.
@@ -83,21 +86,21 @@ class LoginStore:
             kind=kind,
             fresh=fresh,
             digest=_digest(secret),
-            stamp_mark=stamp_digest(self._users.snapshot(user)),
+            stamp_mark=stamp_digest(self.users.snapshot(user)),
             created_at=now,
-            expires_at=now + self._periods[kind],
+            expires_at=now + self.periods[kind],
             last_used_at=now,
             ip_address=current and _printable(current.remote_addr, 45),
             user_agent=current and _printable(current.user_agent.string, 255),
         )
         if commit:
-            bind = self._db.session.get_bind(sqlalchemy_inspect(self.model))
+            bind = self.db.session.get_bind(sqlalchemy_inspect(self.model))
             with Session(bind, expire_on_commit=False) as session:
                 session.add(login)
                 session.commit()
         else:
-            self._db.session.add(login)
-            self._db.session.flush()
+            self.db.session.add(login)
+            self.db.session.flush()
         return secret
 
     def drop(self, secret: str) -> None:
@@ -117,7 +120,7 @@ class LoginStore:
             and login.user_id == self._key(user)
             and login.kind == kind
             and as_utc(login.expires_at) > now
-            and login.stamp_mark == stamp_digest(self._users.snapshot(user))
+            and login.stamp_mark == stamp_digest(self.users.snapshot(user))
         )
         if is_valid and now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
             request_state().last_use = (login.id, now)
@@ -135,9 +138,9 @@ class LoginStore:
         valid = select(self.model).where(
             self._is_of(user),
             self.model.expires_at > utc_now(),
-            self.model.stamp_mark == stamp_digest(self._users.snapshot(user)),
+            self.model.stamp_mark == stamp_digest(self.users.snapshot(user)),
         )
-        return self._db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
+        return self.db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
 
     def has_secret(self, login: Any, secret: str | None) -> bool:
         """Return whether a login session is the one with this secret."""
@@ -155,7 +158,7 @@ class LoginStore:
     def expired(self, before: datetime) -> Sequence[Any]:
         """Return the ids of the login sessions that expired before this time."""
         expired = select(self.model.id).where(self.model.expires_at < before)
-        return self._db.session.scalars(expired).all()
+        return self.db.session.scalars(expired).all()
 
     def remove(self, ids: Sequence[Any], before: datetime) -> int:
         """Delete those of these login sessions that expired before this time, without committing.
@@ -173,7 +176,7 @@ class LoginStore:
     def find_user(self, token: str) -> User | None:
         """Return the user of a valid token, or None."""
         login = self._find(token)
-        user = login and self._users.get(str(login.user_id))
+        user = login and self.users.get(str(login.user_id))
         return user if self._check(login, user, "token") else None
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
@@ -188,12 +191,12 @@ class LoginStore:
     def _delete(self, *conditions: Any) -> int:
         statement = delete(self.model).where(*conditions)
         options = {"synchronize_session": False}
-        result: Any = self._db.session.execute(statement, execution_options=options)
+        result: Any = self.db.session.execute(statement, execution_options=options)
         return int(result.rowcount)
 
     def _find(self, secret: str) -> Any:
-        found = select(self.model).where(self.model.digest == _digest(secret))
-        return self._db.session.scalars(found).one_or_none()
+        found = select(self.model).filter_by(digest=_digest(secret))
+        return self.db.session.scalars(found).one_or_none()
 
     def write_use(self) -> None:
         """Write the noted time of use, when the connection of the request is free."""
@@ -204,13 +207,13 @@ class LoginStore:
         rows = update(self.model).where(self.model.id == login_id)
         statement = rows.values(last_used_at=moment)
         mapper = sqlalchemy_inspect(self.model)
-        engine: Any = self._db.session.get_bind(mapper, clause=statement)
+        engine: Any = self.db.session.get_bind(mapper, clause=statement)
         # A request does not fail because this time was not written.
         with suppress(SQLAlchemyError), engine.begin() as connection:
             connection.execute(statement)
 
     def _key(self, user: User) -> Any:
-        return parse_identifier(self._users.identifier(user), self.columns["user_id"])
+        return parse_identifier(self.users.identifier(user), self.columns["user_id"])
 
 
 def _digest(secret: str) -> str:
@@ -235,7 +238,7 @@ class TokenManager(Protocol):
 
 
 @runtime_checkable
-class DatedTokenManager(Protocol):
+class DatedTokenManager(TokenManager, Protocol):
     """A token manager that knows when the client showed the password for a token.
 
     For a while, its tokens need no re-authentication.

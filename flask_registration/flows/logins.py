@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from marshmallow import Schema, fields, validate
 
 from ..auth.sessions import session_secret
-from ..auth.tokens import Kind
+from ..auth.tokens import Kind, LoginStore
 from ..errors import LoginNotFound
 from ..http.flow import Flow
 from ..http.schemas import ModelSchema, ZonedDateTime, column_field
@@ -32,19 +32,21 @@ class LoginSchema(ModelSchema):
     current: fields.Boolean = fields.Boolean()
 
 
+def store_of(state: RegistrationState) -> LoginStore:
+    """Return the rows of logins. This flow is inactive without them."""
+    return cast(LoginStore, state.logins)
+
+
 def logins_schema(state: RegistrationState) -> Schema:
     """Return the schema of a list of logins, each with the key of its row."""
-    keys = [] if state.logins is None else [state.logins.columns["id"]]
-    columns = {key.name: column_field(key) for key in keys}
-    return LoginSchema.from_dict(columns, name="Login")(many=True)
+    key = store_of(state).columns["id"]
+    return LoginSchema.from_dict({"id": column_field(key)}, name="Login")(many=True)
 
 
 @flow.get("/logins/", response=logins_schema, login_required=True)
 def logins(user: User) -> list[dict[str, Any]]:
     """List the current user's sessions and tokens, the last used first."""
-    store = flow.state.logins
-    if store is None:
-        return []
+    store = store_of(flow.state)
     found = store.of(user)
     described: list[dict[str, Any]] = logins_schema(flow.state).dump(found)
     current = request_state().token or session_secret()
@@ -60,7 +62,7 @@ def revoke_login(user: User, login_id: str) -> None:
     :raises LoginNotFound: the user has none with this id.
     """
     state = flow.state
-    if state.logins is None or not state.logins.end(user, login_id):
+    if not store_of(state).end(user, login_id):
         raise LoginNotFound
     state.commit()
     state.record(LOGIN_REVOKED, user, login=login_id)

@@ -155,5 +155,5 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
         delete(user, request=current_request())
     else:
         state.users.delete(user)
-    state.commit(signal=user_deleted, user=user)
     forget_session()
+    state.commit(signal=user_deleted, user=user)
