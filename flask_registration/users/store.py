@@ -218,7 +218,7 @@ class UserStore(NormalForms):
         if any(each.onupdate or each.server_onupdate for each in self.fields.columns.values()):
             return True
         of_mixin = RULES if isinstance(user, EmailUserMixin) else {}
-        model = type(user)
+        model = mapper.class_  # the user may be a proxy, such as current_user
         return any(len(getattr(model, name).dispatch.set) > (name in of_mixin) for name in names)
 
     def _update(self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:

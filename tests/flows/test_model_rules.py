@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
+from flask_login import current_user
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy import CheckConstraint, String, event, inspect
-from sqlalchemy.orm import Mapped, mapped_column, validates
+from sqlalchemy.orm import Mapped, Session, mapped_column, validates
 from werkzeug.security import generate_password_hash
 
-from flask_registration import UserMixin
+from flask_registration import UserMixin, actions
 from flask_registration.cli.base import registration_cli
 from flask_registration.testing.uniform import compare
 
@@ -560,3 +561,35 @@ def test_a_profile_tells_the_security_log_the_fields_of_the_client(
         record.getMessage() for record in security_log if "user_updated" in record.getMessage()
     ]
     assert '"fields": ["username"]' in logged
+
+
+@each_row("define", [None, with_rules], ids=["without rules", "with rules"])
+def test_a_proxy_such_as_current_user_is_written_as_its_user(
+    define: Callable[[SQLAlchemy], type[Any]] | None, new_site: NewSite
+) -> None:
+    def suspend_myself() -> str:
+        return str(actions.suspend(current_user))
+
+    site = new_site(
+        define=define, before=lambda app: app.add_url_rule("/suspend", view_func=suspend_myself)
+    )
+    member(site)
+    client = log_in(site)
+    assert client.get("/suspend").get_data(as_text=True) == "True"
+    assert not site.users()[0].is_active
+    assert not is_in(client)
+
+
+def test_a_user_that_belongs_to_another_session_is_written_too(new_site: NewSite) -> None:
+    """An authenticator of the application may return one, whose rules no flush would run."""
+
+    def authenticate(data: Any, **_: Any) -> Any:
+        with Session(site.db.engine) as session:
+            return session.scalars(site.db.select(site.User)).one()
+
+    site = new_site(define=with_rules, LOGIN_AUTHENTICATOR=authenticate)
+    member(site)
+    before = site.users()[0].last_login
+    log_in(site)
+    assert before is None
+    assert site.users()[0].last_login is not None
