@@ -61,9 +61,8 @@ class CeleryDispatcher(BackgroundDispatcher):
         app.extensions["celery"].register_task(self._task)
 
     def deliver(self, mail: Mail) -> None:
-        """Publish an e-mail, or send it if the application sends it."""
-        work = self._mailer.send if mail.by_application else self._publish
-        self._mailer.send_safely(work, mail)
+        """Publish an e-mail. Does not raise."""
+        self._mailer.send_safely(self._publish, mail)
 
     def _publish(self, mail: Mail) -> None:
         if mail.user_id is not None:  # else it is dropped; no response waits for this

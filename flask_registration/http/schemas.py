@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -22,7 +22,6 @@ from sqlalchemy import (
 )
 
 from ..auth.passwords import PASSWORD_MAX_LENGTH, TOO_LONG
-from ..i18n.messages import Message
 from ..users.fields import UserFields, has_default
 from ..users.identifiers import integer_bits
 from ..users.mixins import as_utc
@@ -30,18 +29,26 @@ from .bodies import MESSAGES, BodySchema, NewPasswordSchema, not_blank
 from .bodies import Text as TextField
 
 
-class ZonedDateTime(fields.DateTime):
+class ModelDateTime(fields.DateTime):
+    """A time, which must exist in UTC: drivers cannot read others back."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        moment: datetime = super()._deserialize(value, *args, **kwargs)
+        try:
+            as_utc(moment)
+        except OverflowError:  # before year 1 or after year 9999 in UTC
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
+        return moment
+
+
+class ZonedDateTime(ModelDateTime):
     """A time in UTC, for a column with ``timezone=True``. SQLite and MariaDB drop the zone."""
 
     def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> Any:
         return super()._serialize(value and as_utc(value), *args, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
-        moment: datetime = super()._deserialize(value, *args, **kwargs)
-        try:
-            return as_utc(moment)
-        except OverflowError:  # before year 1 or after year 9999 in UTC
-            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
+        return as_utc(super()._deserialize(value, *args, **kwargs))
 
 
 #: The fields of the most frequent column types.
@@ -49,7 +56,6 @@ PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
     BigInteger: fields.Integer,
     Boolean: fields.Boolean,
     Date: fields.Date,
-    DateTime: fields.DateTime,
     Integer: fields.Integer,
     SmallInteger: fields.Integer,
     String: fields.String,
@@ -144,8 +150,6 @@ def _field(user: UserFields, name: str) -> fields.Field[Any]:
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)
         field.validators.append(validate.Range(-(2**bits), 2**bits - 1))
-    if isinstance(column.type, DateTime):
-        field.validators.append(_check_time)
     return field
 
 
@@ -155,8 +159,9 @@ def column_field(column: Column[Any]) -> fields.Field[Any]:
     The package is imported for rare types only. It imports three dialects of SQLAlchemy, which
     takes 5 MiB, and a third of the time to import the extension.
     """
-    has_zone = isinstance(column.type, DateTime) and column.type.timezone  # a TIMESTAMP's too
-    plain = ZonedDateTime if has_zone else PLAIN.get(type(column.type))
+    plain = PLAIN.get(type(column.type))
+    if isinstance(column.type, DateTime):  # a TIMESTAMP, too
+        plain = ZonedDateTime if column.type.timezone else ModelDateTime
     if plain is not None:
         length = getattr(column.type, "length", None)
         return plain(
@@ -169,12 +174,3 @@ def column_field(column: Column[Any]) -> fields.Field[Any]:
 
     field: fields.Field[Any] = ModelConverter().column2field(column, error_messages=MESSAGES)
     return field
-
-
-def _check_time(value: datetime | None) -> None:
-    """Raise an error for a time that does not exist in UTC: drivers cannot read it back."""
-    try:
-        if value is not None and value.tzinfo is not None:
-            value.astimezone(UTC)
-    except OverflowError:
-        raise ValidationError(Message("Not a valid datetime.")) from None

@@ -215,11 +215,13 @@ class Dispatcher:
 
         A test, and an e-mail that the application sends, need it in the request. Does not raise.
         """
-        if self._app.testing or mail.by_application:
+        if mail.by_application:  # no queue can hold what its function does
+            Dispatcher.deliver(self, mail)
+        elif self._app.testing:
             self.deliver(mail)
-            return
-        deliver = self._in_context(mail)
-        after_response(lambda: self._run(deliver))
+        else:
+            deliver = self._in_context(mail)
+            after_response(lambda: self._run(deliver))
 
     def deliver(self, mail: Mail) -> None:
         """Send an e-mail now. Does not raise."""

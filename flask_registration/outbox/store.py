@@ -329,9 +329,6 @@ class OutboxDispatcher(BackgroundDispatcher):
 
     def deliver(self, mail: Mail) -> None:
         """Send a queued e-mail, and one that was due before."""
-        if mail.by_application:
-            super().deliver(mail)
-            return
         try:
             self._sender.send(mail)
             if not self._app.testing:
