@@ -299,8 +299,8 @@ class SignedTokenManager:
             )
         except BadSignature:
             return None
-        is_ours = is_canonical(token.rpartition(".")[2])
-        return [*content, time.time() - signed_at.timestamp()] if is_ours else None
+        canonical = is_canonical(token.rpartition(".")[2])
+        return [*content, time.time() - signed_at.timestamp()] if canonical else None
 
     def _serializer(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(

@@ -55,8 +55,8 @@ class OneUser:
         return STATE
 
 
-def keys() -> Sequence[str | bytes]:
-    return ["an old key of the fuzzing", b"the key of the fuzzing \xff"]
+def keys() -> Sequence[bytes]:
+    return [b"an old key of the fuzzing", b"the key of the fuzzing \xff"]
 
 
 store: Any = OneUser()
