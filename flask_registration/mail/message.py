@@ -145,7 +145,7 @@ BLOCKS = re.compile("p|div|table|tr|ul|ol|li|h[1-6]|blockquote|hr|br")
 
 class _TextParser(HTMLParser):
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.parts: list[str] = []
         self._hidden = 0
         self._href: str | None = None
@@ -188,7 +188,4 @@ def html_to_text(html: str) -> str:
     parser.close()
     lines = [" ".join(line.split()) for line in "".join(parser.parts).splitlines()]
     lines = [re.sub(r"^[.,;:!?](\s+|$)", "", line) for line in lines]  # punctuation after a link
-    text = "\n".join(lines)
-    while "\n\n\n" in text:
-        text = text.replace("\n\n\n", "\n\n")
-    return text.strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

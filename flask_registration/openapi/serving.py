@@ -86,16 +86,6 @@ class Description:
             return plain
 
 
-def served_paths(app: Flask, settings: OpenAPISettings) -> tuple[str | None, str | None]:
-    """Return the paths of the description and the page; None if not served."""
-    document, page = settings.openapi_path, settings.openapi_page_path
-    if document is None and find_spec("apispec"):
-        document = DEFAULT_PATH
-    if page is None and document and app.debug and find_spec("flask_swagger_ui"):
-        page = DEFAULT_PAGE_PATH
-    return document or None, page or None
-
-
 def prepare(setup: Setup) -> None:
     """Check the paths of the description and the page."""
     reader = setup.reader
@@ -126,7 +116,12 @@ def prepare(setup: Setup) -> None:
 
 def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
     """Add the description and the page to the blueprint, if they are served."""
-    path, page_path = served_paths(app, state.group(OpenAPISettings))
+    settings = state.group(OpenAPISettings)
+    path, page_path = settings.openapi_path, settings.openapi_page_path
+    if path is None and find_spec("apispec"):
+        path = DEFAULT_PATH
+    if page_path is None and app.debug and find_spec("flask_swagger_ui"):
+        page_path = DEFAULT_PAGE_PATH
     description = Description(app, state)
 
     def openapi() -> ResponseReturnValue:
