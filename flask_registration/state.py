@@ -192,8 +192,10 @@ class RegistrationState:
         """
         try:
             user = self.users.get(mail.user_id)  # None finds none
-            seen = user and self.users.snapshot(user)
-            if not seen or mail.account != self._account_digest(user, seen, limited=mail.limited):
+            if user is None:
+                return None
+            seen = self.users.snapshot(user)
+            if mail.account != self._account_digest(user, seen, limited=mail.limited):
                 return None
             email = self.emails[mail.template]
             variables = email.variables(self, user, **mail.data)

@@ -24,11 +24,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 from werkzeug.test import EnvironBuilder
 
-from flask_registration import mail_failed, user_activated, user_registered
+from flask_registration import UserMixin, mail_failed, user_activated, user_registered
 from flask_registration.mail.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
-from .site import PASSWORD, Site, text_of, whole
+from .site import PASSWORD, Site, define, text_of, whole
 from .smtp import no_server, smtp_server
 from .tables import each_row
 
@@ -90,6 +90,15 @@ def test_with_testing_a_mail_leaves_within_the_request(site: Site) -> None:
     with departures(site) as queue:
         site.register("alice")
     assert queue.get_nowait() == (threading.current_thread().name, True, "alice@example.com")
+
+
+def test_a_user_whose_model_has_a_length_receives_e_mails(new_site: NewSite) -> None:
+    """An instance without orders, for example, is false, and an account all the same."""
+    site = new_site(define=define(UserMixin, __len__=lambda user: 0))
+    site.register("alice")
+    assert site.post("verify-registration", site.link()).status_code == 200
+    assert site.post("send-reset-password-link", {"login": "alice"}).status_code == 200
+    assert len(site.outbox) == 2
 
 
 def test_without_testing_a_mail_leaves_by_a_thread_after_the_commit(live: Site) -> None:
