@@ -47,11 +47,6 @@ class UserFields:
     hidden: tuple[str, ...]
     username_pattern: str
 
-    @property
-    def id_column(self) -> Column[Any]:
-        """Return the column of the verification id."""
-        return self.columns[self.verification_id]
-
     @cached_property
     def joined(self) -> str | None:
         """Return the column with the time of the registration, in UTC."""

@@ -318,7 +318,7 @@ class UserStore(NormalForms):
         if isinstance(identifier, bool) or not isinstance(identifier, str | int):
             return None
         text = str(identifier)
-        value = parse_identifier(text, self.fields.id_column)
+        value = parse_identifier(text, self.fields.columns[self.fields.verification_id])
         if value is None:
             return None
         users = self._rows({self.fields.verification_id: value}).scalars()
