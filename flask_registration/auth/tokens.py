@@ -299,8 +299,9 @@ class SignedTokenManager:
             )
         except BadSignature:
             return None
-        canonical = is_canonical(token.rpartition(".")[2])
-        return [*content, time.time() - signed_at.timestamp()] if canonical else None
+        if not is_canonical(token.rpartition(".")[2]):
+            return None
+        return [*content, time.time() - signed_at.timestamp()]
 
     def _serializer(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(
