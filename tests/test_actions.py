@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from flask import Flask, flash, get_flashed_messages, redirect, request
 from flask.testing import FlaskClient
 from flask_login import current_user, login_required
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError, fields
 from sqlalchemy import Date
 from sqlalchemy.orm import mapped_column
 
@@ -41,6 +42,7 @@ from flask_registration.errors import (
 )
 
 from .flows.journeys import OTHER_PASSWORD, NewSite, has_password, is_in, log_in, member
+from .pages import read
 from .people import define_login, token_of
 from .site import PASSWORD, Site, mixin_and
 from .test_dispatch import broken_mail
@@ -149,6 +151,11 @@ def test_every_endpoint_with_json_has_an_action_of_its_name() -> None:
     assert [name for name in names if not inspect.isfunction(getattr(actions, name, None))] == []
 
 
+def test_every_action_is_on_its_page() -> None:
+    page = read("docs/actions.md")
+    assert sorted(re.findall(r"autofunction:: (\w+)", page)) == sorted(actions.__all__)
+
+
 def test_messages_are_in_the_language_of_the_response(forms: Site) -> None:
     member(forms)
     client = forms.app.test_client()
@@ -249,6 +256,17 @@ def test_values_of_a_form_need_not_be_text(new_site: NewSite) -> None:
     with site.app.app_context():
         actions.register(username="alice", email=EMAIL, password=PASSWORD, birthday=day)
     assert site.user(username="alice").birthday == day
+
+
+def test_a_login_schema_of_the_application_needs_no_field_for_remember(new_site: NewSite) -> None:
+    class OwnSchema(Schema):  # refuses fields that it does not have
+        login = fields.String(required=True)
+        password = fields.String(required=True)
+
+    site = new_site(before=add_forms, LOGIN_SCHEMA_CLASS=OwnSchema)
+    member(site)
+    client = site.app.test_client()
+    assert submit(site, client, "login", login="alice", password=PASSWORD) == {"result": {}}
 
 
 # Scripts

@@ -400,7 +400,7 @@ def test_older_than_keeps_what_expired_a_short_while_ago(
 def test_it_works_in_batches(
     new_site: NewSite, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_registration.actions.BATCH", 2)
+    monkeypatch.setattr("flask_registration.actions.administration.BATCH", 2)
     site = new_site()
     for number in range(5):
         site.register(f"squatter{number}")

@@ -15,7 +15,7 @@ from datetime import timedelta
 import click
 from flask import Flask
 
-from .. import actions
+from ..actions.administration import Expired, expired
 from ..outbox.store import DEAD, DROPPED, SENT, WAITING, OutboxSender
 from .base import fail, load, load_outbox, registration_cli
 
@@ -42,7 +42,7 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
     """
     app, _ = load(context)
     with app.app_context():
-        for rows in actions.expired(timedelta(days=older_than)):
+        for rows in expired(timedelta(days=older_than)):
             total = len(rows.keys)
             if dry_run or not total:
                 click.echo(_counted(total, rows.name))
@@ -56,7 +56,7 @@ def _counted(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}"
 
 
-def _remove(rows: actions.Expired) -> int:
+def _remove(rows: Expired) -> int:
     """Delete rows in batches, with a progress bar on a terminal. Return the number deleted."""
     count = 0
     shown = sys.stdout if sys.stdout.isatty() else io.StringIO()

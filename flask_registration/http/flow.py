@@ -249,11 +249,7 @@ class Flow(Generic[S]):
 
 
 class Action(Generic[S]):
-    """An endpoint in one application.
-
-    :meth:`run` does its work: for its view, for the pages of ``verification_redirects`` and for
-    :mod:`flask_registration.actions`.
-    """
+    """An endpoint in one application, run by its view, by a page or by a public action."""
 
     def __init__(
         self, app: Flask, state: RegistrationState, endpoint: Endpoint[S], settings: S

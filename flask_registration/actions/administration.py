@@ -1,0 +1,232 @@
+"""What the administrative commands do, as functions for scripts and admin views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+from ..errors import AdministrationError, UserWithoutEmailNonverifiable
+from ..flows.register import expired_before, verification_email, verification_settings
+from ..http.accounts import add_account, login_names, new_user, remove_expired
+from ..security_log import USER_REACTIVATED, USER_SUSPENDED
+from ..settings import PREFIX
+from ..signals import user_activated, user_registered, user_reset_password
+from ..state import RegistrationState, current_registration
+from ..users.mixins import utc_now
+from ..users.stamps import UserSnapshot, next_stamp
+from ..users.store import User
+from .endpoints import retried
+
+
+@retried
+def create_user(
+    *, password: str, verified: bool = True, send_verification: bool = True, **columns: Any
+) -> Any:
+    """Create an account, and return it.
+
+    :param verified: whether the e-mail address is verified.
+    :param send_verification: send the verification e-mail if it is not.
+    :param columns: any columns of the model, also those that no client may set.
+    :raises UserWithoutEmailNonverifiable: an unverified account needs an e-mail address.
+    :raises MailUnavailable: with the ``"inline"`` dispatcher; no account is created.
+    """
+    state = current_registration
+    settings = verification_settings(state)
+    user = new_user(state, {**columns, "password": password}, verified=verified)
+    if not verified and not state.users.snapshot(user).email:
+        raise UserWithoutEmailNonverifiable
+    before = expired_before(settings) if settings else None
+    displaced, _ = add_account(state, user, expired_before=before)
+    has_link = settings and send_verification and not verified
+    mails = [state.mail(verification_email, user)] if has_link else []
+    state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
+    if verified and settings:
+        state.announce(user_activated, user=user)
+    return user
+
+
+@retried
+def verify(user: User) -> bool:
+    """Mark the e-mail address of an account as verified, as its link does.
+
+    Return False if it was verified. All earlier sessions, tokens and other links end.
+
+    :raises AdministrationError: the account is suspended, or the model has no column for it.
+    """
+    state = current_registration
+    if state.fields.verified is None:
+        setting = f"{PREFIX}USER_VERIFICATION_FLAG_FIELD"
+        raise AdministrationError(f"{_model(state)} has no column for it: {setting} names none.")
+
+    def changes(seen: UserSnapshot) -> dict[str, Any] | None:
+        if not seen.is_active:
+            raise AdministrationError("This account is suspended. Reactivate it first.")
+        return None if seen.is_verified else {"is_verified": True}
+
+    if not _change(state, user, changes, is_verified=False):
+        return False
+    email = state.users.snapshot(user).email
+    if email:
+        state.mailer.cooldown.forget(email)
+    state.commit(signal=user_activated, user=user)
+    return True
+
+
+def suspend(user: User) -> bool:
+    """Suspend an account and end its sessions, tokens and links. Return False if it was suspended.
+
+    :raises AdministrationError: the model has no column for it.
+    """
+    return _set_active(user, active=False)
+
+
+def reactivate(user: User) -> bool:
+    """Reactivate a suspended account. Return False if it was not suspended.
+
+    :raises AdministrationError: the model has no column for it.
+    """
+    return _set_active(user, active=True)
+
+
+@retried
+def _set_active(user: User, *, active: bool) -> bool:
+    state = current_registration
+    if state.fields.active is None:
+        text = f"{_model(state)} has no column is_active, so no account can be suspended."
+        raise AdministrationError(text)
+
+    def changes(seen: UserSnapshot) -> dict[str, Any] | None:
+        if seen.is_active == active:
+            return None
+        # SQL of the application may have suspended it without a new stamp: end its sessions now.
+        return {"is_active": active, "security_stamp": next_stamp(seen.security_stamp)}
+
+    if not _change(state, user, changes):
+        return False
+    state.commit()
+    state.record(USER_REACTIVATED if active else USER_SUSPENDED, user)
+    return True
+
+
+@retried
+def set_password(user: User, password: str) -> None:
+    """Replace a password and notify the user. All sessions, tokens and links of the account end.
+
+    A pending account stays pending, and a suspended one suspended.
+
+    :raises MailUnavailable: with the ``"inline"`` dispatcher; the password is not changed.
+    """
+    state = current_registration
+    password_hash = state.check_new_password(user, password)
+
+    def changes(seen: UserSnapshot) -> dict[str, Any]:
+        stamp = next_stamp(seen.security_stamp)
+        return {"password_hash": password_hash, "security_stamp": stamp}
+
+    _change(state, user, changes)
+    names = login_names(state, user)
+    state.commit(*state.password_notice(user), signal=user_reset_password, user=user)
+    state.throttles.clear_account("login", names)
+
+
+#: How many times to try again if the account was changed at the same moment.
+TRIES = 3
+
+
+def _change(
+    state: RegistrationState,
+    user: User,
+    make: Callable[[UserSnapshot], Mapping[str, Any] | None],
+    **expecting: Any,
+) -> bool:
+    """Write what a function makes of an account's snapshot, and end its logins, without committing.
+
+    Return False if it makes nothing.
+
+    :param expecting: other values that the row must have.
+    :raises AdministrationError: the account changes all the time.
+    """
+    for _ in range(TRIES):
+        seen = state.users.snapshot(user)
+        changes = make(seen)
+        if changes is None:
+            return False
+        expected = {"is_active": seen.is_active, **expecting}
+        if state.users.change(user, seen, changes, expecting=expected):
+            state.sessions.end_logins(user)
+            return True
+        state.users.rollback()
+    raise AdministrationError("Other requests are changing this account. Try again.")
+
+
+def _model(state: RegistrationState) -> str:
+    return str(state.fields.model.__name__)
+
+
+# Expired rows
+
+#: The number of rows to delete at once.
+BATCH = 100
+
+
+class Expired(NamedTuple):
+    """The rows of one kind that have expired.
+
+    :ivar name: the name of one row; several have an ``s``.
+    :ivar keys: their keys.
+    :ivar remove: deletes those of these rows that are still expired, and commits. Returns the
+        number deleted.
+    """
+
+    name: str
+    keys: Sequence[Any]
+    remove: Callable[[Sequence[Any]], int]
+
+    def batches(self) -> Iterator[Sequence[Any]]:
+        """Yield the keys in batches."""
+        for start in range(0, len(self.keys), BATCH):
+            yield self.keys[start : start + BATCH]
+
+
+def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
+    """Yield the kinds of rows that expire, with those that expired at least this long ago."""
+    state = current_registration
+    settings = verification_settings(state)
+    before = utc_now() if settings is None else expired_before(settings, older_than)
+    pending = state.users.unverified(before) if settings else []
+    state.users.rollback()
+    yield Expired("unverified registration", pending, partial(_remove_registrations, before))
+    if state.logins:
+        before = utc_now() - older_than
+        ids = state.logins.expired(before)
+        state.users.rollback()
+        yield Expired("expired login", ids, partial(_remove_logins, before))
+    outbox = state.extras.get("outbox")
+    if outbox:
+        remove = partial(outbox.store.remove, grace=older_than)
+        yield Expired("old e-mail", outbox.store.expired(older_than), remove)
+
+
+def _remove_registrations(before: datetime, identifiers: Sequence[str]) -> int:
+    """Delete registrations one by one, so that a foreign key keeps only its own row."""
+    remove = retried(partial(remove_expired, current_registration))
+    return sum(remove(identifier, before) for identifier in identifiers)
+
+
+@retried
+def _remove_logins(before: datetime, ids: Sequence[Any]) -> int:
+    count = current_registration.logins.remove(ids, before) if current_registration.logins else 0
+    current_registration.users.commit()
+    return count
+
+
+def purge(older_than: timedelta = timedelta(0)) -> dict[str, int]:
+    """Delete expired rows: unverified registrations, logins, and old e-mails of the outbox.
+
+    Return the number of deleted rows of each kind.
+
+    :param older_than: keep the rows that expired less than this long ago.
+    """
+    return {each.name: sum(map(each.remove, each.batches())) for each in expired(older_than)}

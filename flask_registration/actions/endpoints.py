@@ -1,0 +1,272 @@
+"""What the endpoints do, as functions for form views and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from flask import has_request_context
+from marshmallow import ValidationError
+from sqlalchemy.orm.exc import ObjectDeletedError
+
+from ..errors import AdministrationError, APIError, EndpointDisabled, LoginInvalid, UserNotFound
+from ..flows import login as login_flow
+from ..http.flow import Action
+from ..http.responses import by_field, translate
+from ..state import current_registration
+from ..users.store import User
+from ..users.transaction import with_retries
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: A parameter of a link; the error of a missing one is that of its field.
+Parameter = str | int | None
+
+
+@contextmanager
+def handled_errors() -> Iterator[None]:
+    """Roll back after an error, and translate its messages."""
+    try:
+        yield
+    except Exception as error:
+        current_registration.users.rollback()
+        if has_request_context() and isinstance(error, ValidationError):
+            raise ValidationError(translate(by_field(error))) from error
+        if has_request_context() and isinstance(error, APIError):
+            error.detail = translate(error.detail)
+            error.args = (error.detail,)
+        raise
+
+
+def retried(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function be called again after a serialization failure."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        work = partial(function, *args, **kwargs)
+        with handled_errors():
+            try:
+                return with_retries(work, current_registration.users.rollback)
+            except ObjectDeletedError:
+                raise AdministrationError("This account was just deleted.") from None
+
+    return call
+
+
+def _run(name: str, body: Mapping[str, Any] | None = None, **values: Any) -> dict[str, Any]:
+    """Run what an endpoint does. Return what it returns, which is mostly a dict.
+
+    :raises EndpointDisabled: its flow is not active.
+    """
+    with handled_errors():
+        action: Action[Any] | None = current_registration.actions.get(name)
+        if action is None:
+            raise EndpointDisabled
+        given = dict(body or {})
+        fields = action.schema.fields if action.schema else {}
+        if "password" in given and "password_confirm" in fields:
+            given.setdefault("password_confirm", given["password"])
+        result: dict[str, Any] = action.run(lambda: given, **values)
+        return result
+
+
+def register(**fields: Any) -> dict[str, Any]:
+    """Register an account; see ``POST /register/``.
+
+    ``password_confirm`` may be left out. Return what the response of the endpoint shows: the same
+    for a new e-mail address and for one in use.
+
+    :raises UserWithoutEmailNonverifiable: there is no e-mail address to verify.
+    """
+    return _run("register", fields)
+
+
+def verify_registration(
+    user_id: Parameter, timestamp: Parameter, signature: Parameter
+) -> dict[str, Any]:
+    """Verify an e-mail address; see ``POST /verify-registration/``. Return the token, if any.
+
+    :raises LinkInvalid: the link is not valid.
+    :raises LinkExpired: the link has expired.
+    """
+    return _with_link("verify_registration", user_id, timestamp, signature)
+
+
+def resend_verification(**names: str) -> None:
+    """Resend the verification e-mail; see ``POST /resend-verification/``.
+
+    :param names: ``login``, a login field or ``email``.
+    """
+    _run("resend_verification", names)
+
+
+def login(*, password: str, remember: bool = False, **names: Any) -> dict[str, Any]:
+    """Log in the client of this request; see ``POST /login/``. Return the token, if any.
+
+    :param names: ``login`` or a login field; other fields for a schema of your own.
+    :raises LoginInvalid: an unknown or suspended account, or a wrong password.
+    :raises NotVerified: the e-mail address is not verified yet.
+    """
+    kept = {"remember": True} if remember else {}  # a schema of your own may not have the field
+    return _run("login", {"password": password, **kept, **names})
+
+
+@retried
+def log_in(user: User, *, remember: bool = False) -> dict[str, Any]:
+    """Log in a user whose credential you have checked, for example a passkey.
+
+    It works like :func:`login`, with its signal. Return the token, if any.
+
+    :param remember: keep the session when the browser is closed.
+    :raises LoginInvalid: the account is suspended, or was changed at the same moment.
+    :raises NotVerified: the e-mail address is not verified yet.
+    """
+    try:
+        return login_flow.log_in(current_registration, user, remember=remember)
+    except UserNotFound:
+        raise LoginInvalid from None
+
+
+def logout(*, revoke_token: bool = False, everywhere: bool = False) -> None:
+    """Log out the current user; see ``POST /logout/``.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    _run("logout", {"revoke_token": revoke_token, "everywhere": everywhere})
+
+
+def profile() -> dict[str, Any]:
+    """Return the current user's profile; see ``GET /profile/``.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return _run("profile")
+
+
+def update_profile(**fields: Any) -> dict[str, Any]:
+    """Change some fields of the profile; see ``PATCH /profile/``. Return the profile.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return _run("update_profile", fields)
+
+
+def replace_profile(**fields: Any) -> dict[str, Any]:
+    """Change the profile, with all mandatory fields; see ``PUT /profile/``. Return the profile.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return _run("replace_profile", fields)
+
+
+def delete_profile(password: str | None = None) -> None:
+    """Delete the current user's account, and log out; see ``DELETE /profile/``.
+
+    :param password: required if the login is not fresh.
+    :raises NotAuthenticated: no user is logged in.
+    :raises ReauthenticationRequired: there is no password, and the login is not fresh.
+    :raises AccountInUse: other rows refer to the account.
+    """
+    _run("delete_profile", _reauthentication(password))
+
+
+def change_password(old_password: str, password: str) -> dict[str, Any]:
+    """Change the current user's password; see ``POST /change-password/``.
+
+    Return a new token if the request came with one.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    body = {"old_password": old_password, "password": password}
+    return _run("change_password", body)
+
+
+def send_reset_password_link(**names: str) -> None:
+    """Send a link to reset the password; see ``POST /send-reset-password-link/``.
+
+    :param names: ``login``, or a login field.
+    :raises UserNotFound: only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
+    """
+    _run("send_reset_password_link", names)
+
+
+def reset_password(
+    user_id: Parameter, timestamp: Parameter, signature: Parameter, *, password: str
+) -> None:
+    """Set a new password with the parameters of a link; see ``POST /reset-password/``.
+
+    :raises LinkInvalid: the link is not valid, or was used.
+    :raises LinkExpired: the link has expired.
+    """
+    _with_link("reset_password", user_id, timestamp, signature, password=password)
+
+
+def register_email(email: str, password: str | None = None) -> dict[str, Any]:
+    """Ask for an e-mail change; see ``POST /register-email/``.
+
+    Return a new token if the address changes immediately and the request came with one.
+
+    :param password: required if the login is not fresh.
+    :raises NotAuthenticated: no user is logged in.
+    :raises ReauthenticationRequired: there is no password, and the login is not fresh.
+    :raises EmailAlreadyRegistered: it is in use; only without verification.
+    """
+    body = {"email": email, **_reauthentication(password)}
+    return _run("register_email", body)
+
+
+def verify_email(
+    user_id: Parameter, timestamp: Parameter, signature: Parameter, *, email: Parameter
+) -> dict[str, Any]:
+    """Change the e-mail address with the parameters of a link; see ``POST /verify-email/``.
+
+    Return a new token if the request came with one.
+
+    :raises LinkInvalid: the link is not valid, or was used.
+    :raises LinkExpired: the link has expired.
+    :raises EmailAlreadyRegistered: another account has the e-mail address by now.
+    """
+    return _with_link("verify_email", user_id, timestamp, signature, email=email)
+
+
+def undo_email_change(
+    user_id: Parameter, timestamp: Parameter, signature: Parameter, *, email: Parameter
+) -> None:
+    """Undo an e-mail change with the parameters of a link; see ``POST /undo-email-change/``.
+
+    :raises LinkInvalid: the link is not valid, or was used.
+    :raises LinkExpired: the link has expired.
+    :raises EmailAlreadyRegistered: another account has the old e-mail address by now.
+    """
+    _with_link("undo_email_change", user_id, timestamp, signature, email=email)
+
+
+def logins() -> list[dict[str, Any]]:
+    """Return the current user's sessions and tokens; see ``GET /logins/``. Needs a login model.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return cast(list[dict[str, Any]], _run("logins"))
+
+
+def revoke_login(login_id: Any) -> None:
+    """Revoke a session or token of the current user; see ``DELETE /logins/<id>/``.
+
+    :raises NotAuthenticated: no user is logged in.
+    :raises LoginNotFound: the user has none with this id.
+    """
+    _run("revoke_login", login_id=str(login_id))
+
+
+def _with_link(
+    name: str, user_id: Parameter, timestamp: Parameter, signature: Parameter, **others: Any
+) -> dict[str, Any]:
+    link = {"user_id": user_id, "timestamp": timestamp, "signature": signature}
+    return _run(name, {**link, **others})
+
+
+def _reauthentication(password: str | None) -> dict[str, str]:
+    return {} if password is None else {"password": password}
