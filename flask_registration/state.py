@@ -239,8 +239,7 @@ class RegistrationState:
                 self.dispatcher.before_commit(mail)
             self.users.commit()
         except Exception as error:
-            self.users.rollback()
-            self.sessions.undo()
+            self.rollback()
             for mail in queued:
                 if mail.user_id is not None:
                     cooldown.forget(mail.to)
@@ -256,6 +255,11 @@ class RegistrationState:
         for mail in queued:
             self.users.end_read()  # receivers may have read
             self.dispatcher.after_commit(mail)
+
+    def rollback(self) -> None:
+        """Roll back the database session, and undo a login or logout that was not committed."""
+        self.users.rollback()
+        self.sessions.undo()
 
     def finish(self) -> None:
         """Close the database session of a request, then write when its login was last used."""

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from flask import Flask, flash, get_flashed_messages, redirect, request
+from flask import Flask, flash, get_flashed_messages, redirect, request, session
 from flask.testing import FlaskClient
 from flask_login import current_user, login_required
 from marshmallow import Schema, ValidationError, fields
@@ -22,6 +22,7 @@ from flask_registration import (
     Flow,
     LinkInvalid,
     Settings,
+    TokenManager,
     UserNotFound,
     actions,
     signals,
@@ -235,6 +236,26 @@ def test_log_in_refuses_a_suspended_or_pending_account(
     assert (reply.get_json(), heard) == ({"code": code}, [])
     assert not is_in(client)
     assert forms.user(username="alice").last_login is None
+
+
+def test_a_login_that_fails_opens_no_session(new_site: NewSite) -> None:
+    class BrokenTokens(TokenManager):
+        def provide_token(self, user: Any) -> str:
+            raise RuntimeError("no tokens today")
+
+    site = new_site(LOGIN_RETRIEVE_TOKEN=True, AUTH_TOKEN_MANAGER_CLASS=BrokenTokens)
+    member(site)
+    with site.app.test_request_context():
+        session["cart"] = [7]
+        for log_in_again in (
+            lambda: actions.log_in(loaded(site)),
+            lambda: actions.login(login="alice", password=PASSWORD),
+        ):
+            with pytest.raises(RuntimeError):
+                log_in_again()
+            assert not current_user.is_authenticated
+            assert (session["cart"], "_user_id" in session) == ([7], False)
+    assert site.user(username="alice").last_login is None
 
 
 def test_a_client_with_a_token_is_the_current_user(new_site: NewSite) -> None:

@@ -32,7 +32,7 @@ def handled_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        current_registration.users.rollback()
+        current_registration.rollback()
         if has_request_context() and isinstance(error, ValidationError):
             raise ValidationError(translate(by_field(error))) from error
         if has_request_context() and isinstance(error, APIError):
@@ -49,7 +49,7 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
         work = partial(function, *args, **kwargs)
         with handled_errors():
             try:
-                return with_retries(work, current_registration.users.rollback)
+                return with_retries(work, current_registration.rollback)
             except ObjectDeletedError:
                 raise AdministrationError("This account was just deleted.") from None
 

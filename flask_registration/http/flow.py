@@ -308,12 +308,8 @@ class Action(Generic[S]):
                 count(lambda: account(state, *arguments))
             return self._function(*arguments, **values)
 
-        def reset() -> None:
-            state.users.rollback()
-            state.sessions.undo()
-
         try:
-            return with_retries(work, reset)
+            return with_retries(work, state.rollback)
         except LinkRefused as error:
             record(LINK_REFUSED, user_id=error.user_id, code=error.code)
             raise
