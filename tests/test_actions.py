@@ -247,10 +247,11 @@ def test_a_login_that_fails_opens_no_session(new_site: NewSite) -> None:
     member(site)
     with site.app.test_request_context():
         session["cart"] = [7]
-        for log_in_again in (
+        calls: list[Callable[[], Any]] = [
             lambda: actions.log_in(loaded(site)),
             lambda: actions.login(login="alice", password=PASSWORD),
-        ):
+        ]
+        for log_in_again in calls:
             with pytest.raises(RuntimeError):
                 log_in_again()
             assert not current_user.is_authenticated
