@@ -1,8 +1,10 @@
-"""Configure Sphinx, and make the pages of the settings and the endpoints from declarations."""
+"""Configure Sphinx, and make the pages of settings, checks and endpoints from declarations."""
 
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -15,6 +17,9 @@ from flask_registration import LoginMixin, Registration, UserMixin, __version__
 from flask_registration.cli.configuration import settings_table
 from flask_registration.openapi.markdown import to_markdown
 from flask_registration.openapi.serving import Description
+
+sys.path.insert(0, str(Path(__file__).parent))
+from findings import checks_page
 
 
 def endpoints() -> str:
@@ -51,7 +56,11 @@ version_banner = False  # it would ask an index of packages, from every reader's
 
 myst_enable_extensions = ["deflist", "substitution"]
 myst_heading_anchors = 3
-myst_substitutions = {"settings": settings_table(), "endpoints": endpoints()}
+myst_substitutions = {
+    "settings": settings_table(),
+    "checks": checks_page(),
+    "endpoints": endpoints(),
+}
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

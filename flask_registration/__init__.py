@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from .auth.links import OpenedLink, Purpose, VerificationLink
 from .auth.tokens import LoginMixin, TokenManager
+from .checks import Finding
 from .errors import APIError, ConfigurationError, LinkExpired, LinkInvalid, UserNotFound
 from .extension import Registration
 from .flows import DEFAULT_FLOWS
@@ -12,7 +13,7 @@ from .http.bodies import BodySchema, SuccessSchema
 from .http.flow import EndpointLink, Flow
 from .http.responses import success
 from .i18n.messages import Message
-from .settings import Settings, SettingsReader, setting
+from .settings import Settings, setting
 from .signals import (
     mail_failed,
     user_activated,
@@ -25,7 +26,7 @@ from .signals import (
     user_registered,
     user_reset_password,
 )
-from .state import RegistrationState, announce, current_registration
+from .state import RegistrationState, Setup, announce, current_registration
 from .users.mixins import EmailUserMixin, UserMixin
 from .users.stamps import next_stamp
 
@@ -41,6 +42,7 @@ __all__ = [
     "ConfigurationError",
     "EmailUserMixin",
     "EndpointLink",
+    "Finding",
     "Flow",
     "LinkExpired",
     "LinkInvalid",
@@ -52,7 +54,7 @@ __all__ = [
     "Registration",
     "RegistrationState",
     "Settings",
-    "SettingsReader",
+    "Setup",
     "SuccessSchema",
     "TokenManager",
     "UserMixin",

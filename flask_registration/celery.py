@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from celery import Task
 from flask import Flask
 
+from .checks import Finding
 from .mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings
 from .mail.message import Mail
-from .settings import PREFIX
 from .state import Extra, Setup
 
 #: What Celery, its events and its monitors show instead of an e-mail with its recipient.
@@ -69,16 +70,16 @@ class CeleryDispatcher(BackgroundDispatcher):
             self._task.apply_async((asdict(mail),), argsrepr=SHOWN)
 
 
-def prepare(setup: Setup) -> None:
+def prepare(setup: Setup) -> Iterator[Finding]:
     """Check that the application has a Celery, and register the dispatcher ``"celery"``."""
-    app, reader = setup.app, setup.reader
+    app, retries = setup.app, setup.group(RetrySettings)
     if "celery" not in app.extensions:
-        reader.problem(
-            PREFIX + "MAIL_DISPATCHER",
-            'is "celery", but the application has none. Set app.extensions["celery"] to it before '
-            "registration.init_app(app).",
+        yield Finding(
+            "registration.E026",
+            "REGISTRATION_MAIL_DISPATCHER",
+            'is "celery", but the application has none. E-mails could not be sent.',
+            'Set app.extensions["celery"] to it before registration.init_app(app).',
         )
-    retries = reader.read(RetrySettings)
     setup.dispatchers["celery"] = lambda mailer: CeleryDispatcher(app, mailer, retries)
 
 

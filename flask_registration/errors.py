@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 from marshmallow import ValidationError
 
+from .checks import Finding
 from .i18n.messages import Message
 
 
@@ -20,7 +21,7 @@ class RegistrationError(Exception):
 
 
 class Problem(NamedTuple):
-    """A problem of the configuration.
+    """A finding in two parts.
 
     :ivar text: what is wrong and how to fix it; continues the sentence that the setting begins.
     """
@@ -30,14 +31,20 @@ class Problem(NamedTuple):
 
 
 class ConfigurationError(RegistrationError):
-    """The application cannot start like this. The message lists every problem, each with a hint."""
+    """The application cannot start like this. The message lists every error, each with a hint.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        lines = [f"Flask-Registration found {count} in the configuration."]
-        lines += [f"  {setting}: {text}" for setting, text in self.problems]
-        super().__init__("\n".join(lines))
+    :ivar findings: the errors.
+    :ivar problems: the same, each with ``setting`` and ``text``.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        self.problems: tuple[Problem, ...] = tuple(
+            Problem(each.subject, f"{each.problem} {each.hint}") for each in self.findings
+        )
+        count = "1 error" if len(self.findings) == 1 else f"{len(self.findings)} errors"
+        title = f"Flask-Registration found {count} in the configuration."
+        super().__init__("\n".join([title, *map(str, self.findings)]))
 
 
 class AdministrationError(RegistrationError):

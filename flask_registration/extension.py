@@ -5,43 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from email.utils import formataddr
-from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask
-from werkzeug.utils import import_string
 
 from .auth.links import Links, LinkSettings, front_end_pages, signing_keys
-from .auth.passwords import Passwords, PasswordSettings, check_hasher
+from .auth.passwords import Passwords, PasswordSettings
 from .auth.sessions import LoginSettings, SessionManager
 from .auth.tokens import Kind, LoginStore, SignedTokenManager, TokenManager
+from .checks import Finding
 from .errors import ConfigurationError
-from .flows.default import (
-    DEFAULT_FLOWS,
-    EXTRAS,
-    OPTIONAL_FLOWS,
-    PROBLEM_DETAILS,
-    OptionalPackage,
-)
+from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
 from .http.flow import Flow, mount
 from .http.responses import (
     HTTPSettings,
     LanguageSettings,
     add_response_headers,
-    check_url_prefix,
     handle_errors,
-    make_languages,
+    load_languages,
 )
 from .i18n.languages import Languages
-from .mail.composer import Composer, MailSettings, check_templates
+from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
 from .mail.limits import Cooldown
 from .mail.message import Mail
-from .settings import PREFIX, Settings, SettingsReader
+from .settings import Settings, read
 from .signals import mail_failed
-from .state import PASSWORD_CHANGED, Extra, RegistrationState, Setup, announce, current_registration
+from .startup import CheckSettings, run_checks
+from .state import PASSWORD_CHANGED, RegistrationState, Setup, announce, current_registration
 from .throttling.throttles import ThrottleSettings, make_throttles
 from .users.fields import UserFields, UserSettings, resolve
 from .users.store import UserStore
@@ -57,6 +50,7 @@ SETTINGS_GROUPS: tuple[type[Settings], ...] = (
     HTTPSettings,
     LanguageSettings,
     ThrottleSettings,
+    CheckSettings,
 )
 
 
@@ -105,16 +99,15 @@ class Registration:
         """
         given = {"user": user_model, "login": login_model, "outbox": outbox_model}
         models = {role: given[role] or model for role, model in self._models.items()}
-        reader = SettingsReader(app.config, models["user"])
-        setup, extras, fields, languages = _read(app, reader, models, self._flows)
-        state = _build(setup, fields, languages)
+        setup = _read(app, models, self._flows)
+        state = _build(setup, cast(UserFields, setup.fields))
         web = state.group(HTTPSettings)
         blueprint = Blueprint(
             "registration", __name__, url_prefix=web.url_prefix, template_folder="templates"
         )
         mount(setup.flows, blueprint, app, state)
-        for extra in extras:
-            extra.mount(blueprint, app, state)
+        for package in setup.packages:
+            package.mount(blueprint, app, state)
         handle_errors(blueprint, web, PROBLEM_DETAILS)
         add_response_headers(blueprint, state.languages)
         app.register_blueprint(blueprint)
@@ -136,19 +129,20 @@ class Registration:
 # Read and check
 
 
-def _read(
-    app: Flask,
-    reader: SettingsReader,
-    models: Mapping[str, Any],
-    given: Sequence[Flow[Any]],
-) -> tuple[Setup, list[Extra], UserFields, Languages]:
-    """Read all settings and check the configuration.
+def _read(app: Flask, models: Mapping[str, Any], given: Sequence[Flow[Any]]) -> Setup:
+    """Read all settings, and check the configuration.
 
-    :raises ConfigurationError: with every problem at once.
+    :raises ConfigurationError: with every error at once.
     """
-    for group in (*SETTINGS_GROUPS, *(flow.group for flow in given)):
-        reader.read(group)
-    fields = resolve(models["user"], reader.read(UserSettings), reader)
+    findings: list[Finding] = []
+    settings: dict[type[Settings], Settings] = {}
+
+    def read_all(groups: Iterable[type[Settings]]) -> None:
+        for group in groups:
+            settings[group] = read(group, app.config, models["user"], findings)
+
+    read_all([*SETTINGS_GROUPS, *(flow.group for flow in given)])
+    fields = resolve(models["user"], cast(UserSettings, settings[UserSettings]))
     has_email = fields is None or fields.email is not None
     flows = [
         flow
@@ -158,114 +152,41 @@ def _read(
     known = [*DEFAULT_FLOWS, *given]
     setup = Setup(
         app=app,
-        reader=reader,
+        settings=settings,
+        fields=fields,
         models=models,
         flows=flows,
         known_flows=known,
-        throttles=make_throttles(app, reader, known),
+        throttles=make_throttles(
+            app, cast(ThrottleSettings, settings[ThrottleSettings]), known, findings
+        ),
+        findings=findings,
     )
-    _check_application(app, reader, flows)
-    check_templates(app, reader)
-    for flow in flows:
-        for check in flow.checks:
-            check(reader.read(flow.group), fields, reader)
-    check_url_prefix(reader)
-    check_hasher(reader)
-    _check_login(reader)
-    languages = make_languages(app, reader)
-    extras = list(_load_extras(setup))
-    for extra in extras:
-        for group in extra.settings:
-            reader.read(group)
-        extra.prepare(setup)
-    _finish_reading(reader)
-    if fields is None or languages is None:  # their problems were raised before
-        raise ConfigurationError(reader.problems)
-    return setup, extras, fields, languages
-
-
-def _check_application(app: Flask, reader: SettingsReader, flows: Iterable[Flow[Any]]) -> None:
-    """Check what an application needs before the extension."""
-    if not app.secret_key or not isinstance(app.secret_key, str | bytes):
-        problem = "must be a string" if app.secret_key else "is not set"
-        command = "python -c 'import secrets; print(secrets.token_hex())'"
-        reader.problem("SECRET_KEY", f"{problem}. Set it to the output of {command}.")
-    if "sqlalchemy" not in app.extensions:
-        text = "is not initialized. Call db.init_app(app) before registration.init_app(app)."
-        reader.problem("Flask-SQLAlchemy", text)
-    if not any(flow.sends_mail(reader.read(flow.group)) for flow in flows):
-        return
-    if "mail" not in app.extensions:
-        text = "is not initialized. Call mail.init_app(app) before registration.init_app(app)."
-        reader.problem("Flask-Mail", text)
-    if not _sender(app, reader):
-        reader.problem(
-            PREFIX + "VERIFICATION_FROM_EMAIL",
-            "is not set, and neither is MAIL_DEFAULT_SENDER. Set one to the "
-            'sender\'s e-mail address, for example "no-reply@example.com".',
-        )
-
-
-def _check_login(reader: SettingsReader) -> None:
-    login = reader.read(LoginSettings)
-    if not (login.login_authenticate_session or login.login_retrieve_token):
-        reader.problem(
-            PREFIX + "LOGIN_AUTHENTICATE_SESSION",
-            f"is False, so a login has no effect. Set {PREFIX}LOGIN_RETRIEVE_TOKEN = True, "
-            "or leave it True.",
-        )
-
-
-def _load_extras(setup: Setup) -> Iterable[Extra]:
-    """Import the optional packages that this configuration asks for."""
-    config, reader = setup.app.config, setup.reader
-    for package in EXTRAS:
-        is_asked_for = (
-            any(key.startswith(PREFIX + package.settings) for key in config if package.settings)
-            or (package.library and find_spec(package.library) is not None)
-            or setup.models.get(package.name) is not None
-            or reader.read(MailSettings).mail_dispatcher == package.name
-        )
-        if not is_asked_for:
-            continue
-        if package.requires and not find_spec(package.requires):
-            reader.problem(
-                f"{PREFIX}MAIL_DISPATCHER",
-                f'is "{package.name}", which is not installed: '
-                f'pip install "Flask-Registration[{package.name}]".',
-            )
-            continue
-        yield package.load()
-
-
-def _finish_reading(reader: SettingsReader) -> None:
-    known = [*SETTINGS_GROUPS, *(flow.group for flow in DEFAULT_FLOWS)]
-    inactive: dict[type[Settings], str] = {}
-    if reader.unknown(known):  # import the rest only for the sake of the message
-        known += [group for group in extra_settings(EXTRAS) if group not in known]
-        inactive = {flow.group: flow.name for flow in map(import_string, OPTIONAL_FLOWS)}
-    reader.finish(known, inactive)
-
-
-def extra_settings(packages: Iterable[OptionalPackage]) -> list[type[Settings]]:
-    """Return the groups of settings of optional packages whose libraries are installed."""
-    installed = [each for each in packages if not each.requires or find_spec(each.requires)]
-    return [group for package in installed for group in package.load().settings]
+    wanted = [each for each in EXTRAS if each.is_installed and each.is_wanted(setup)]
+    setup.packages = [package.load() for package in wanted]
+    for package in setup.packages:
+        read_all(package.settings)
+    run_checks(setup)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        raise ConfigurationError(errors)
+    return setup
 
 
 # Build
 
 
-def _build(setup: Setup, fields: UserFields, languages: Languages) -> RegistrationState:
-    app, reader = setup.app, setup.reader
+def _build(setup: Setup, fields: UserFields) -> RegistrationState:
+    app, group = setup.app, setup.group
     db = app.extensions["sqlalchemy"]
-    links, mails, login = (
-        reader.read(LinkSettings),
-        reader.read(MailSettings),
-        reader.read(LoginSettings),
-    )
+    links, mails, login = group(LinkSettings), group(MailSettings), group(LoginSettings)
     host = urlsplit(links.register_verification_url or "").hostname
     site_name = mails.site_name or host or app.name
+    chosen = group(LanguageSettings)
+    offered = load_languages(app, chosen)
+    languages = Languages(
+        {name: each for name, each in offered.items() if each}, chosen.locale_selector
+    )
     users = UserStore(db, fields, test_environment=app.testing)
 
     def signal_failed_mail(mail: Mail, error: BaseException) -> None:
@@ -282,7 +203,7 @@ def _build(setup: Setup, fields: UserFields, languages: Languages) -> Registrati
     }
     logins = LoginStore(db, model, users, periods) if model else None
     tokens = _make_tokens(login, users, logins)
-    sender = _sender(app, reader)
+    sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(
         app,
         mails,
@@ -291,13 +212,14 @@ def _build(setup: Setup, fields: UserFields, languages: Languages) -> Registrati
         signal_failed_mail,
     )
     return RegistrationState(
-        settings=reader.groups,
+        setup=setup,
+        settings=setup.settings,
         fields=fields,
         users=users,
         links=Links(signing_keys, users, links.verification_url_builder),
-        pages=front_end_pages(reader.groups),
+        pages=front_end_pages(setup.settings),
         passwords=Passwords(
-            reader.read(PasswordSettings), [site_name, *(host or "").split("."), app.name]
+            group(PasswordSettings), [site_name, *(host or "").split("."), app.name]
         ),
         composer=Composer(
             mails,
@@ -325,7 +247,7 @@ def _build(setup: Setup, fields: UserFields, languages: Languages) -> Registrati
             name: function
             for flow in setup.flows
             for name, (function, is_enabled) in flow.offers.items()
-            if is_enabled(reader.read(flow.group))
+            if is_enabled(group(flow.group))
         },
         emails={
             email.name: email
@@ -340,8 +262,3 @@ def _make_tokens(login: LoginSettings, users: UserStore, logins: LoginStore | No
         manager: TokenManager = login.auth_token_manager_class()
         return manager
     return logins or SignedTokenManager(signing_keys, users, login.auth_token_period)
-
-
-def _sender(app: Flask, reader: SettingsReader) -> Any:
-    mails = reader.read(MailSettings)
-    return mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")

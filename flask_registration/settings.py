@@ -9,19 +9,23 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from werkzeug.utils import import_string
 
-from .errors import ConfigurationError, Problem
+from .checks import Finding
 from .i18n.messages import duration
 
 PREFIX = "REGISTRATION_"
 USER_PREFIX = "USER_"
+
+UNIONS = (types.UnionType, typing.Union)
+
+#: The types whose values must not be negative.
+ZERO: dict[Any, Any] = {int: 0, timedelta: timedelta(0)}
 
 S = TypeVar("S", bound="Settings")
 
@@ -33,6 +37,7 @@ def setting(
     default_text: str | None = None,
     minimum: int | timedelta | None = None,
     maximum: int | timedelta | None = None,
+    validate: Callable[[Any], object] | None = None,
     page: str | None = None,
     beside: str | None = None,
 ) -> Any:
@@ -42,6 +47,8 @@ def setting(
     :param default_text: what the documentation shows instead of the ``repr`` of the default.
     :param minimum: the least value, inclusive.
     :param maximum: the greatest value, inclusive.
+    :param validate: a function that raises a ``ValueError`` for a value that is not allowed. The
+        message is the end of a sentence that begins with "is 5, but". It is not called with None.
     :param page: for a URL of the front end, its default name, for example ``"reset-password/"``.
     :param beside: the setting, without ``REGISTRATION_``, whose URL has the folder of the default
         one.
@@ -54,6 +61,7 @@ def setting(
         "default_text": default_text,
         "minimum": minimum,
         "maximum": maximum,
+        "validate": validate,
         "page": page,
         "beside": beside,
     }
@@ -74,81 +82,51 @@ class Declaration(NamedTuple):
     help: str
 
 
-class SettingsReader:
-    """Reads groups of settings from a configuration and collects every problem.
+def read(
+    group: type[S], config: Mapping[str, Any], user_model: type[Any] | None, found: list[Finding]
+) -> S:
+    """Return a group of settings. An invalid value is a finding, and its default is used.
 
     A setting that begins with ``USER_`` can also stand on the model class, without that prefix. It
     takes precedence there.
 
-    :ivar groups: the groups that were read.
+    :param found: receives the findings.
     """
+    kinds, values = types_of(group), {}
+    for field in dataclasses.fields(group):
+        name = PREFIX + field.name.upper()
+        attribute = name.removeprefix(PREFIX + USER_PREFIX)
+        if user_model and attribute != name and hasattr(user_model, attribute):
+            name = f"{user_model.__name__}.{attribute}"
+            raw = getattr(user_model, attribute)
+        elif name in config:
+            raw = config[name]
+        else:
+            continue
+        try:
+            values[field.name] = _validated(convert(raw, kinds[field.name]), field.metadata)
+        except ValueError as error:
+            found.append(invalid(name, raw, error, field.metadata))
+    return group(**values)
 
-    def __init__(self, config: Mapping[str, Any], user_model: type[Any] | None) -> None:
-        self.problems: list[Problem] = []
-        self._config = config
-        self._user_model = user_model
-        self.groups: dict[type[Settings], Settings] = {}
 
-    def read(self, group: type[S]) -> S:
-        """Return a group of settings. An invalid value is a problem, and its default is used."""
-        if group not in self.groups:
-            kinds, values = types_of(group), {}
-            for field in dataclasses.fields(group):
-                name, raw = self._find(PREFIX + field.name.upper())
-                if name is None:
-                    continue
-                try:
-                    values[field.name] = _bounded(convert(raw, kinds[field.name]), field.metadata)
-                except ValueError as error:
-                    self.problem(name, f"is {raw!r}, but {error}.")
-            self.groups[group] = group(**values)
-        return typing.cast(S, self.groups[group])
+def invalid(setting: str, value: Any, reason: object, metadata: Mapping[str, Any]) -> Finding:
+    """Return the finding about a value that is not allowed.
 
-    def problem(self, name: str, text: str) -> None:
-        """Add a problem: the name of the setting, and what is wrong and how to fix it."""
-        self.problems.append(Problem(name, text))
+    :param reason: the end of a sentence that begins with "is 5, but".
+    """
+    default = shown_default(metadata)
+    return Finding(
+        "registration.E001",
+        setting,
+        f"is {value!r}, but {reason}. The application would not run as you configured it.",
+        f"Correct it, or remove it for the default: {default}.",
+    )
 
-    def unknown(self, known: Iterable[type[Settings]]) -> list[str]:
-        """Return the keys that begin with ``REGISTRATION_`` and belong to no group."""
-        keys = self._keys(known)
-        return [key for key in self._config if key.startswith(PREFIX) and key not in keys]
 
-    def finish(
-        self, known: Iterable[type[Settings]], inactive: Mapping[type[Settings], str]
-    ) -> None:
-        """Raise every problem that was found.
-
-        :param known: groups whose settings may be present, whether or not they were read.
-        :param inactive: groups of flows that are not mounted, each with the name of its flow.
-        :raises ConfigurationError: with every problem, unknown names with the prefix
-            ``REGISTRATION_`` included.
-        """
-        known = [*known]
-        flows = {each.key: flow for group, flow in inactive.items() for each in declarations(group)}
-        for key in self.unknown(known):
-            if key in flows:
-                self.problem(
-                    key,
-                    f"belongs to the flow {flows[key]}, which is not mounted: "
-                    f"pass flows=[*DEFAULT_FLOWS, {flows[key]}.flow] to Registration.",
-                )
-            else:
-                near = get_close_matches(key, sorted(self._keys(known)), n=1, cutoff=0)[0]
-                self.problem(key, f"is not a setting; did you mean {near}?")
-        if self.problems:
-            raise ConfigurationError(self.problems)
-
-    def _keys(self, known: Iterable[type[Settings]]) -> set[str]:
-        return {each.key for group in [*known, *self.groups] for each in declarations(group)}
-
-    def _find(self, key: str) -> tuple[str | None, Any]:
-        name = key.removeprefix(PREFIX)
-        if name.startswith(USER_PREFIX) and self._user_model is not None:
-            attribute = name.removeprefix(USER_PREFIX)
-            if hasattr(self._user_model, attribute):
-                qualified = f"{self._user_model.__name__}.{attribute}"
-                return qualified, getattr(self._user_model, attribute)
-        return (key, self._config[key]) if key in self._config else (None, None)
+def keys(groups: Iterable[type[Settings]]) -> list[str]:
+    """Return the keys of all settings of the groups."""
+    return [each.key for group in groups for each in declarations(group)]
 
 
 def convert(value: Any, kind: Any) -> Any:
@@ -160,72 +138,77 @@ def convert(value: Any, kind: Any) -> Any:
     :raises ValueError: with the end of a sentence that begins with "is 5, but".
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return _imported(value) if isinstance(value, str) else value
-    if origin in (types.UnionType, typing.Union):
+    if origin in UNIONS:
         return _convert_union(value, arguments)
-    if origin is typing.Literal:
-        return _checked(value, lambda found: found in arguments, f"must be {describe(kind)}")
-    if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
-            raise ValueError(f"must be {describe(kind)}")
+    is_list = isinstance(value, Sequence | set | frozenset) and not isinstance(value, str)
+    if origin is tuple and is_list:
         return tuple(convert(item, arguments[0]) for item in value)
+    if isinstance(value, str) and (kind is Any or origin in (Callable, type)):
+        value = _imported(value)
+    if kind is timedelta and isinstance(value, int | float) and not isinstance(value, bool):
+        value = _seconds(value)
+    if not _matches(value, kind):
+        raise ValueError(f"must be {_wanted(kind)}")
+    return value
+
+
+def _matches(value: Any, kind: Any) -> bool:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin is typing.Literal:
+        return value in arguments
     if origin is Callable:
-        return _checked(_imported(value), callable, "must be a callable or its import string")
+        return callable(value)
     if origin is type:
-        return _convert_class(value, arguments[0])
-    if origin is Mapping:
-        return _checked(value, lambda found: isinstance(found, Mapping), "must be a dict")
-    if kind is timedelta:
-        return _convert_timedelta(value)
-    if kind is int:
-        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return _checked(value, lambda _: is_number, "must be a whole number, not negative")
-    return _checked(value, lambda found: isinstance(found, kind), f"must be {describe(kind)}")
+        base = object if arguments[0] is Any else arguments[0]
+        return isinstance(value, type) and issubclass(value, base)
+    if kind is int and isinstance(value, bool):
+        return False
+    if not isinstance(value, origin or kind):
+        return False
+    return kind not in ZERO or value >= ZERO[kind]
 
 
-def _convert_class(value: Any, base: Any) -> Any:
-    base = object if base is Any else base
-    if base is object:
-        wanted = "must be a class or its import string"
-    else:
-        name = f"{base.__module__}.{base.__name__}"
-        wanted = f"must be a subclass of {name} or its import string"
-    return _checked(
-        _imported(value),
-        lambda found: isinstance(found, type) and issubclass(found, base),
-        wanted,
-    )
+def _wanted(kind: Any) -> str:
+    """Return a type in words, for the message about a value."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Callable:
+        return "a callable or its import string"
+    if origin is type:
+        if arguments[0] is Any:
+            return "a class or its import string"
+        return f"a subclass of {format_value(arguments[0])} or its import string"
+    others: dict[Any, str] = {
+        Mapping: "a dict",
+        timedelta: "a datetime.timedelta or a number of seconds, not negative",
+        int: "a whole number, not negative",
+    }
+    return others.get(origin or kind) or describe(kind)
 
 
-def _convert_timedelta(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            value = timedelta(seconds=value)
-        except (OverflowError, ValueError):
-            limit = "must be a number of seconds that a datetime.timedelta can hold"
-            raise ValueError(limit) from None
-    return _checked(
-        value,
-        lambda found: isinstance(found, timedelta) and found >= timedelta(0),
-        "must be a datetime.timedelta or a number of seconds, not negative",
-    )
+def _seconds(value: float) -> timedelta:
+    try:
+        return timedelta(seconds=value)
+    except (OverflowError, ValueError):
+        limit = "must be a number of seconds that a datetime.timedelta can hold"
+        raise ValueError(limit) from None
 
 
 def _convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
     if value is None and types.NoneType in kinds:
         return None
-    errors = []
+    reasons = []
     for kind in kinds:
         if kind is not types.NoneType:
             try:
                 return convert(value, kind)
             except ValueError as error:
-                errors.append(str(error))
-    raise ValueError(", or ".join(errors))
+                reasons.append(str(error))
+    raise ValueError(", or ".join(reasons))
 
 
-def _bounded(value: Any, metadata: Mapping[str, Any]) -> Any:
+def _validated(value: Any, metadata: Mapping[str, Any]) -> Any:
     if value is None:
         return value
     minimum, maximum = metadata["minimum"], metadata["maximum"]
@@ -233,12 +216,12 @@ def _bounded(value: Any, metadata: Mapping[str, Any]) -> Any:
         raise ValueError(f"must be at least {format_value(minimum)}")
     if maximum is not None and value > maximum:
         raise ValueError(f"must be at most {format_value(maximum)}")
+    if metadata["validate"]:
+        metadata["validate"](value)
     return value
 
 
-def _imported(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _imported(value: str) -> Any:
     try:
         return import_string(value)
     except ImportError as error:
@@ -246,16 +229,19 @@ def _imported(value: Any) -> Any:
         raise ValueError(f"cannot be imported: {reason}") from error
 
 
-def _checked(value: Any, is_valid: Callable[[Any], bool], wanted: str) -> Any:
-    if not is_valid(value):
-        raise ValueError(wanted)
-    return value
+def not_empty(value: Collection[Any]) -> None:
+    """Refuse an empty list.
+
+    :raises ValueError: it is empty.
+    """
+    if not value:
+        raise ValueError("must have at least one item")
 
 
 def describe(kind: Any) -> str:
     """Return a type in words, for messages and the documentation."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
+    if origin in UNIONS:
         return " or ".join(describe(each) for each in arguments)
     if origin is typing.Literal:
         return " or ".join(map(repr, arguments))
@@ -288,11 +274,16 @@ def declarations(group: type[Settings]) -> list[Declaration]:
         Declaration(
             key=PREFIX + field.name.upper(),
             kind=describe(kinds[field.name]),
-            default=field.metadata["default_text"] or format_value(field.metadata["default"]),
+            default=shown_default(field.metadata),
             help=field.metadata["help"],
         )
         for field in dataclasses.fields(group)
     ]
+
+
+def shown_default(metadata: Mapping[str, Any]) -> str:
+    """Return the default of a setting as the documentation shows it."""
+    return metadata["default_text"] or format_value(metadata["default"])
 
 
 def format_value(value: Any) -> str:

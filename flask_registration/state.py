@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
@@ -21,6 +21,7 @@ from .auth.links import Links
 from .auth.passwords import Passwords
 from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager
+from .checks import Finding
 from .errors import MailUnavailable, ReauthenticationRequired
 from .i18n.languages import Languages, current_request
 from .i18n.messages import Message as Text
@@ -29,7 +30,7 @@ from .mail.dispatch import Dispatcher, Mailer
 from .mail.message import Email, Mail, new_message_id
 from .request_state import request_state
 from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
-from .settings import Settings, SettingsReader
+from .settings import Settings
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
 from .users.stamps import UserSnapshot, next_stamp
@@ -40,8 +41,12 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(kw_only=True)
 class Setup:
-    """What ``init_app`` has read so far, for the optional packages that prepare themselves.
+    """What ``init_app`` has read so far, for checks and for optional packages.
 
+    :ivar settings: the groups of settings.
+    :ivar fields: the columns of the user model; None if the model itself has errors.
+    :ivar packages: the optional packages that the configuration asks for.
+    :ivar findings: what the checks have found so far.
     :ivar models: the application's models by the mixin's role: ``"user"``, ``"login"``,
         ``"outbox"``.
     :ivar flows: the flows that this application has, each a ``Flow``.
@@ -52,13 +57,24 @@ class Setup:
     """
 
     app: Flask
-    reader: SettingsReader
+    settings: dict[type[Settings], Settings]
+    fields: UserFields | None
     models: Mapping[str, Any]
     flows: Sequence[Any]
     known_flows: Sequence[Any]
     throttles: Throttles
     dispatchers: dict[str, Callable[[Mailer], Dispatcher]] = field(default_factory=dict)
     extras: dict[str, Callable[[Mailer], Any]] = field(default_factory=dict)
+    packages: Sequence[Extra] = ()
+    findings: list[Finding] = field(default_factory=list)
+
+    def group(self, group: type[S]) -> S:
+        """Return a group of settings."""
+        return cast(S, self.settings[group])
+
+
+#: A check of the configuration, run by ``init_app`` and by ``flask registration check``.
+Check = Callable[[Setup], Iterable[Finding]]
 
 
 #: What an e-mail about an unknown account is made from.
@@ -86,12 +102,12 @@ class Extra:
     """An optional package as its module declares it in a variable ``extra``.
 
     :ivar settings: its groups of settings.
-    :ivar prepare: checks the configuration and registers what the package provides.
+    :ivar prepare: a check of the configuration that also registers what the package provides.
     :ivar mount: adds the package's routes.
     """
 
     settings: tuple[type[Settings], ...] = ()
-    prepare: Callable[[Setup], None] = lambda setup: None
+    prepare: Check = lambda setup: ()
     mount: Callable[[Blueprint, Flask, RegistrationState], None] = lambda *_: None
 
 
@@ -99,6 +115,7 @@ class Extra:
 class RegistrationState:
     """One application's settings and tools. It lives at ``app.extensions["registration"]``.
 
+    :ivar setup: what it was made from, for checks.
     :ivar pages: the URLs of the front end's pages, by the names of their settings in lower case.
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
@@ -108,6 +125,7 @@ class RegistrationState:
     :ivar extras: objects of optional packages, by the package's name.
     """
 
+    setup: Setup
     settings: Mapping[type[Settings], Settings]
     fields: UserFields
     users: UserStore

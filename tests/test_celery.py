@@ -345,7 +345,7 @@ def test_a_mail_that_an_application_sends_by_itself_is_not_handed_on(new_site: N
 
 
 def test_celery_without_an_application_of_celery_s_is_refused(new_site: NewSite) -> None:
-    refused = r'REGISTRATION_MAIL_DISPATCHER: is "celery".*Set app\.extensions'
+    refused = r'(?s)REGISTRATION_MAIL_DISPATCHER is "celery".*Set app\.extensions'
     with pytest.raises(ConfigurationError, match=refused):
         new_site(MAIL_DISPATCHER="celery")
 

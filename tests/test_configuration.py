@@ -63,11 +63,14 @@ def problems(*args: Any, **kwargs: Any) -> dict[str, str]:
     """The problems of such an application, each with its hint; the message has them all."""
     with pytest.raises(ConfigurationError) as caught:
         configured(*args, **kwargs)
-    found = caught.value.problems
-    for name, text in found:
-        assert f"{name}: {text}" in str(caught.value)
-    assert (f"{len(found)} problems" if len(found) != 1 else "1 problem ") in str(caught.value)
-    return {problem.setting: problem.text for problem in found}
+    message, found = str(caught.value), caught.value.findings
+    for id, subject, problem, hint in found:
+        assert id.startswith("registration.E")
+        assert f"error: {subject} {problem} [{id}]\n  -> {hint}" in message
+    assert (f"{len(found)} errors" if len(found) != 1 else "1 error ") in message
+    pairs = [(each.subject, f"{each.problem} {each.hint}") for each in found]
+    assert pairs == list(caught.value.problems)
+    return {problem.setting: problem.text for problem in caught.value.problems}
 
 
 def test_a_good_configuration_has_no_problem() -> None:
@@ -152,7 +155,7 @@ def test_no_verification_needs_no_url_no_address_no_mail_and_no_flag() -> None:
         "REGISTRATION_USER_EMAIL_FIELD",
         "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
     ]
-    assert "User has no column" in found["REGISTRATION_USER_EMAIL_FIELD"]
+    assert "names no column of User" in found["REGISTRATION_USER_EMAIL_FIELD"]
     hint = "set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False."
     assert hint in found["REGISTRATION_USER_VERIFICATION_FLAG_FIELD"]
 
@@ -329,7 +332,7 @@ TEMPLATES = "REGISTRATION_REGISTER_VERIFICATION_EMAIL_TEMPLATES"
         ),
         pytest.param(
             {"subject": "registration/register/subject.txt", "html_body": "no/body.html"},
-            "template 'no/body.html' not found. Create it or correct the name.",
+            "names the template 'no/body.html', which is not found.",
             id="are there but for one",
         ),
         pytest.param(
@@ -411,8 +414,8 @@ def test_an_unknown_setting_is_told_with_the_nearest_one_where(key: str, near: s
 def test_a_setting_of_a_flow_that_is_off_is_told_with_the_flow() -> None:
     key = "REGISTRATION_VERIFY_REGISTRATION_SUCCESS_URL"
     assert problems({key: "/welcome"}) == {
-        key: "belongs to the flow verification_redirects, which is not mounted: "
-        "pass flows=[*DEFAULT_FLOWS, verification_redirects.flow] to Registration."
+        key: "belongs to the flow verification_redirects, which is not mounted. It has no effect. "
+        "Pass flows=[*DEFAULT_FLOWS, verification_redirects.flow] to Registration."
     }
 
 
@@ -985,9 +988,12 @@ def test_flask_registration_check_prints_what_init_app_raises(tmp_path: Path) ->
     done = flask_command(tmp_path, BAD, "check")
     with pytest.raises(ConfigurationError) as caught:
         configured(BAD)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.strip() == str(caught.value)
-    assert len(caught.value.problems) == 3
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[-1] == "3 errors."
+    printed = " ".join(done.stdout.split())
+    for finding in caught.value.findings:
+        assert " ".join(str(finding).split()) in printed
+    assert len(caught.value.findings) == 3
 
 
 def test_flask_registration_settings_prints_every_value_and_default(tmp_path: Path) -> None:
@@ -1000,10 +1006,12 @@ def test_flask_registration_settings_prints_every_value_and_default(tmp_path: Pa
     assert blocks["REGISTRATION_USER_LOGIN_FIELDS"] == ("['username']", "['username']")
 
 
-def test_flask_registration_settings_fails_as_check_does(tmp_path: Path) -> None:
+def test_flask_registration_settings_fails_with_what_init_app_raises(tmp_path: Path) -> None:
     done = flask_command(tmp_path, BAD, "settings")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == flask_command(tmp_path, BAD, "check").stderr
+    with pytest.raises(ConfigurationError) as caught:
+        configured(BAD)
+    assert done.stderr.strip() == str(caught.value)
 
 
 def settings_printed(output: str) -> dict[str, tuple[str, str]]:
@@ -1026,12 +1034,14 @@ def test_in_one_process_check_is_content_with_a_good_configuration() -> None:
 
 
 def test_in_one_process_check_and_settings_print_the_problems_and_exit_with_one() -> None:
-    for command in ("check", "settings"):
+    for command, stream in (("check", "stdout"), ("settings", "stderr")):
         result = invoke(lambda: configured(BAD), command)
         assert result.exit_code == 1
-        assert result.stdout == ""
         for name in ("SECRET_KEY", URL, "REGISTRATION_COLOUR"):
-            assert f"  {name}: " in result.stderr
+            assert f"error: {name} " in getattr(result, stream)
+            assert f"error: {name} " in result.output
+        assert bool(result.stdout) == (stream == "stdout")
+        assert bool(result.stderr) == (stream == "stderr")
 
 
 def test_an_application_without_a_registration_is_told_so() -> None:
@@ -1100,7 +1110,7 @@ def test_a_setting_prints_as_a_person_would_say_it() -> None:
         pytest.param(
             {"PASSWORD_HASHER": 5},
             "PASSWORD_HASHER",
-            "Set a pwdlib hasher",
+            "is 5, but must be a pwdlib hasher",
             id="a number for a hasher",
         ),
         pytest.param(

@@ -725,22 +725,25 @@ def test_the_page_takes_everything_from_this_application(new_site: NewSite) -> N
     [
         (
             {"OPENAPI_PATH": "openapi.json"},
-            "OPENAPI_PATH: is 'openapi.json'. Set a path that begins with a slash",
+            "OPENAPI_PATH is 'openapi.json', but must be a path that begins with a slash",
         ),
-        ({"OPENAPI_PATH": "/<x>"}, "OPENAPI_PATH: is '/<x>'. Set a path that begins with a slash"),
+        (
+            {"OPENAPI_PATH": "/<x>"},
+            "OPENAPI_PATH is '/<x>', but must be a path that begins with a slash",
+        ),
         (
             {"OPENAPI_PATH": "/login"},
-            "OPENAPI_PATH: is '/login', which is the path of an endpoint",
+            "OPENAPI_PATH is '/login', which is the path of an endpoint",
         ),
         (
             {"OPENAPI_PATH": "/a", "OPENAPI_PAGE_PATH": "/a/"},
-            "OPENAPI_PAGE_PATH: is '/a/', which is the path of an endpoint",
+            "OPENAPI_PAGE_PATH is '/a/', which is the path of an endpoint",
         ),
         (
             {"OPENAPI_PATH": False, "OPENAPI_PAGE_PATH": "/a"},
-            "OPENAPI_PAGE_PATH: shows the description, which",
+            "OPENAPI_PAGE_PATH shows the description, which",
         ),
-        ({"OPENAPI_PATH": 5}, "OPENAPI_PATH: is 5, but must be str"),
+        ({"OPENAPI_PATH": 5}, "OPENAPI_PATH is 5, but must be str"),
     ],
 )
 def test_a_place_that_cannot_be(settings: dict[str, Any], cure: str, new_site: NewSite) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,19 @@ from sqlalchemy.orm.attributes import set_attribute
 from flask_registration import (
     DEFAULT_FLOWS,
     ConfigurationError,
+    Finding,
     Flow,
+    Settings,
+    Setup,
     announce,
     current_registration,
     mail_failed,
+    setting,
     user_activated,
     user_registered,
 )
 from flask_registration.errors import APIError
 from flask_registration.http.responses import success
-from flask_registration.settings import Settings, SettingsReader, setting
-from flask_registration.users.fields import UserFields
 
 from .conftest import Clock
 from .site import PASSWORD, Site, define_user
@@ -362,12 +364,15 @@ invite_flow.post("/count/")(count_view)
 
 
 @invite_flow.check
-def check_greeting(
-    settings: InviteSettings, fields: UserFields | None, reader: SettingsReader
-) -> None:
+def check_greeting(setup: Setup) -> Iterator[Finding]:
     """A greeting is said to somebody who has a name."""
-    if fields and not settings.invite_greeting:
-        reader.problem("REGISTRATION_INVITE_GREETING", f"is empty: greet {fields.model.__name__}s.")
+    name = "REGISTRATION_INVITE_GREETING"
+    greeting = setup.group(InviteSettings).invite_greeting
+    if setup.fields and not greeting:
+        hint = f"Set it to greet {setup.fields.model.__name__}s."
+        yield Finding("invite.E001", name, "is empty.", hint)
+    elif greeting.isupper():
+        yield Finding("invite.W001", name, "is loud.", "Set it in small letters.")
 
 
 FLOWS: list[Flow[Any]] = [*DEFAULT_FLOWS, invite_flow]
@@ -417,6 +422,7 @@ def test_such_a_flows_settings_are_checked_like_ours(new_site: NewSite) -> None:
         with pytest.raises(ConfigurationError) as caught:
             new_site(flows=FLOWS, INVITE_GREETING=value)
         ((name, cure),) = caught.value.problems
+        assert f"error: {name} " in str(caught.value)
         assert name == "REGISTRATION_INVITE_GREETING"
         assert says in cure
     with pytest.raises(ConfigurationError, match=r"did you mean REGISTRATION_INVITE_ENABLED\?"):

@@ -646,7 +646,8 @@ def test_two_applications_count_apart(new_site: NewSite) -> None:
     [
         pytest.param(
             {"lgin": None},
-            "'lgin', which is no endpoint; did you mean 'login'?",
+            "'lgin', which is no endpoint. The limit has no effect. "
+            "Correct the name: did you mean 'login'?",
             id="an unknown endpoint",
         ),
         pytest.param({"registr": None}, "did you mean 'register'?", id="a name cut short"),

@@ -204,4 +204,5 @@ def test_no_turns_at_all_are_a_problem(new_site: NewSite) -> None:
         new_site(PASSWORD_HASH_CONCURRENCY=0)
     (problem,) = refused.value.problems
     setting = "REGISTRATION_PASSWORD_HASH_CONCURRENCY"
-    assert problem == (setting, "is 0, but must be at least 1.")
+    assert problem.setting == setting
+    assert problem.text.startswith("is 0, but must be at least 1.")

@@ -5,7 +5,7 @@ This file is the whole flow. Copy it and its templates to an application of your
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,12 +16,13 @@ from marshmallow import fields, validate
 from flask_registration import (
     BodySchema,
     EndpointLink,
+    Finding,
     Flow,
     OpenedLink,
     Purpose,
     RegistrationState,
     Settings,
-    SettingsReader,
+    Setup,
     SuccessSchema,
     announce,
     create_user,
@@ -148,9 +149,13 @@ def join(link: OpenedLink, data: dict[str, str]) -> dict[str, str]:
 
 
 @flow.check
-def check(settings: InvitationSettings, user_fields: object, reader: SettingsReader) -> None:
+def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    if not settings.invitation_url.startswith(("https://", "http://")):
-        hint = "give the absolute URL of the page behind an invitation."
-        text = f"is {settings.invitation_url!r}: {hint}"
-        reader.problem("REGISTRATION_INVITATION_URL", text)
+    url = setup.group(InvitationSettings).invitation_url
+    if not url.startswith(("https://", "http://")):
+        yield Finding(
+            id="invitations.E001",
+            subject="REGISTRATION_INVITATION_URL",
+            problem=f"is {url!r}, which is not absolute.",
+            hint="Set it to the URL of the page that the link leads to.",
+        )

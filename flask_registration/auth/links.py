@@ -22,7 +22,7 @@ from itsdangerous import Signer
 from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 
 from ..errors import LinkExpired, LinkInvalid
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, setting
 from ..users.stamps import UserSnapshot, stamp_digest
 from ..users.store import User, UserStore
 
@@ -136,29 +136,6 @@ def sibling_url(url: str, name: str) -> str:
     start, _, path = url.partition("?")[0].partition("://")
     folder = path.rstrip("/").rpartition("/")[0] or path.rstrip("/")
     return f"{start}://{folder}/{name}"
-
-
-def check_page(reader: SettingsReader, key: str) -> None:
-    """Add a problem if a page is missing or not absolute: no request may decide where a link leads.
-
-    A page beside another one has no problem of its own if the other one has.
-
-    :param key: the setting, without ``REGISTRATION_``.
-    """
-    name = key.lower()
-    value, metadata = declared_pages(reader.groups)[name]
-    others = (PREFIX + (metadata["beside"] or ""), f"{PREFIX}REGISTER_VERIFICATION_URL")
-    if value is None and any(problem.setting in others for problem in reader.problems):
-        return
-    page = front_end_pages(reader.groups)[name]
-    if not page:
-        text = "is not set. Set it to the absolute URL of the page that the link leads to"
-    elif not is_absolute_url(page):
-        text = f"is {page!r}, which is not absolute. Begin it with the scheme and the host"
-    else:
-        return
-    example = f'"https://example.com/{metadata["page"]}"'
-    reader.problem(PREFIX + key, f"{text}, for example {example}.")
 
 
 def signing_keys() -> list[bytes]:

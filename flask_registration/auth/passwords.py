@@ -22,7 +22,7 @@ from werkzeug.security import check_password_hash
 from zxcvbn_rs_py import zxcvbn
 
 from ..i18n.messages import Message, plural
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, setting
 
 #: NIST SP 800-63B-4 section 3.1.1.2 requires at least 64.
 PASSWORD_MAX_LENGTH = 256
@@ -81,6 +81,12 @@ def strong_enough(
     raise ValidationError(advice)
 
 
+def _check_hasher(hasher: Any) -> None:
+    methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
+    if not all(map(callable, methods)):
+        raise ValueError("must be a pwdlib hasher or a pwdlib.PasswordHash")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PasswordSettings(Settings):
     """The password policy for registering, changing and resetting."""
@@ -107,6 +113,7 @@ class PasswordSettings(Settings):
         "`Argon2Hasher(memory_cost=65536)`, or a `pwdlib.PasswordHash`. "
         "Hashes of other algorithms and parameters are upgraded at the next login.",
         default_text="argon2id, m=19456 KiB, t=2, p=1",
+        validate=_check_hasher,
     )
     password_hash_concurrency: int | None = setting(
         4,
@@ -114,15 +121,6 @@ class PasswordSettings(Settings):
         "hasher's memory (19 MiB by default). Other requests wait. `None` removes the limit.",
         minimum=1,
     )
-
-
-def check_hasher(reader: SettingsReader) -> None:
-    """Check that :func:`password_hash` accepts the hasher."""
-    hasher = reader.read(PasswordSettings).password_hasher
-    methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
-    if hasher is not None and not all(map(callable, methods)):
-        text = f"is {hasher!r}. Set a pwdlib hasher or a pwdlib.PasswordHash."
-        reader.problem(PREFIX + "PASSWORD_HASHER", text)
 
 
 class Passwords:

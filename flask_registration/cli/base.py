@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..deployment import stored
+from ..deployment.database import tables
 from ..errors import ConfigurationError, DatabaseUnavailable, RegistrationError
 from ..http.responses import by_field
 from ..outbox.store import OutboxSender
@@ -35,6 +35,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ValidationError as error:
             fail("\n".join(error_messages(error)))
+        except ConfigurationError as error:
+            fail(str(error))
         except (DatabaseUnavailable, SQLAlchemyError) as error:
             fail("\n".join(_database_problems(ctx, error)))
         except RegistrationError as error:
@@ -63,7 +65,7 @@ def _database_problems(
     if LOADED in context.meta:
         app, state = context.meta[LOADED]
         with app.app_context():
-            found = [each for each in stored(app, state) if each.level == "error"]
+            found = [each for each in tables(state.setup) if each.level == "error"]
     for hint, group in groupby(found, key=lambda each: each.hint):
         yield from (printable(f"{each.subject} {each.problem}") for each in group)
         yield f"  -> {hint}"
@@ -84,11 +86,11 @@ def registration_cli() -> None:
 
 
 def load(context: click.Context) -> tuple[Flask, RegistrationState]:
-    """Return the application of a command and its registration state; exit if there is none."""
-    try:
-        app = context.ensure_object(ScriptInfo).load_app()
-    except ConfigurationError as error:
-        fail(str(error))
+    """Return the application of a command and its registration state; exit if there is none.
+
+    :raises ConfigurationError: the application cannot start.
+    """
+    app = context.ensure_object(ScriptInfo).load_app()
     state = app.extensions.get("registration")
     if state is None:
         fail("This application has no Registration. Call registration.init_app(app).")

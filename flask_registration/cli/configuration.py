@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import IO
 
 import click
 
 from ..checks import Finding
-from ..deployment import run_checks
-from ..extension import SETTINGS_GROUPS, extra_settings
-from ..flows.default import DEFAULT_FLOWS, EXTRAS
+from ..deployment.report import run_checks
+from ..errors import ConfigurationError
+from ..extension import SETTINGS_GROUPS
+from ..flows.default import DEFAULT_FLOWS, EXTRAS, extra_settings
 from ..openapi.markdown import to_markdown
 from ..openapi.serving import INSTALL, Description
 from ..settings import PREFIX, Settings, declarations, format_value
@@ -36,31 +38,38 @@ def check_command(
     Exit status 1: the application cannot start, or the check of the mail server or the database
     failed.
     """
-    app, state = load(context)
-    with app.app_context():
-        findings = run_checks(app, state, mail_server=mail, database=database)
-    shown = [each for each in findings if strict or each.level != "note"]
+    try:
+        app, state = load(context)
+    except ConfigurationError as error:
+        found: Sequence[Finding] = error.findings
+    else:
+        with app.app_context():
+            found = run_checks(state.setup, with_mail=mail, with_database=database)
+    shown = [finding for finding in found if strict or finding.level != "note"]
     if as_json:
-        click.echo(json.dumps([each._asdict() for each in shown], indent=2))
+        click.echo(json.dumps([_as_json(finding) for finding in shown], indent=2))
     else:
         report(shown)
-    levels = {each.level for each in findings}
+    levels = {finding.level for finding in found}
     if "error" in levels or (strict and "warning" in levels):
         raise SystemExit(1)
 
 
+def _as_json(finding: Finding) -> dict[str, str]:
+    return {"level": finding.level, **finding._asdict()}
+
+
 def report(findings: Sequence[Finding]) -> None:
-    """Print the findings, errors first, and how many there are."""
+    """Print the findings and how many there are."""
     width = min(shutil.get_terminal_size().columns, 100)
-    counts = []
-    for level, color in COLORS.items():
-        found = [each for each in findings if each.level == level]
-        for finding in found:
-            text = _wrapped(f"{level}: {finding.subject} {finding.problem}", width, "", "  ")
-            click.echo(click.style(level, fg=color, bold=True) + text.removeprefix(level))
-            click.echo(_wrapped(f"-> {finding.hint}", width, "  ", "     ") + "\n")
-        if found:
-            counts.append(f"{len(found)} {level}{'' if len(found) == 1 else 's'}")
+    for finding in findings:
+        level = finding.level
+        problem, _, _ = str(finding).partition("\n")
+        text = _wrapped(problem, width, "", "  ").removeprefix(level)
+        click.echo(click.style(level, fg=COLORS[level], bold=True) + text)
+        click.echo(_wrapped(f"-> {finding.hint}", width, "  ", "     ") + "\n")
+    levels = Counter(finding.level for finding in findings)
+    counts = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in levels.items()]
     click.echo(f"{', '.join(counts)}." if counts else "No problems found.")
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from werkzeug.utils import import_string
 
 from ..http.flow import Flow
-from ..state import Extra
+from ..mail.composer import MailSettings
+from ..settings import PREFIX, Settings
+from ..state import Extra, Setup
 from . import (
     change_password,
     login,
@@ -54,6 +58,21 @@ class OptionalPackage(NamedTuple):
         """Its name. A dispatcher or a model of this name asks for it, too."""
         return self.module.rpartition(".")[2]
 
+    @property
+    def is_installed(self) -> bool:
+        """Return whether it can be imported."""
+        return not self.requires or find_spec(self.requires) is not None
+
+    def is_wanted(self, setup: Setup) -> bool:
+        """Return whether the configuration asks for it."""
+        prefix = PREFIX + self.settings
+        return (
+            bool(self.settings and any(key.startswith(prefix) for key in setup.app.config))
+            or bool(self.library and find_spec(self.library))
+            or setup.models.get(self.name) is not None
+            or setup.group(MailSettings).mail_dispatcher == self.name
+        )
+
     def load(self) -> Extra:
         """Import the package and return what it declares."""
         extra: Extra = import_string(f"{self.module}:extra")
@@ -66,6 +85,13 @@ EXTRAS = (
     OptionalPackage("flask_registration.celery", requires="celery"),
     OptionalPackage("flask_registration.problem_details", settings="PROBLEM_TYPES_URL"),
 )
+
+
+def extra_settings(packages: Iterable[OptionalPackage]) -> list[type[Settings]]:
+    """Return the groups of settings of optional packages that are installed."""
+    installed = [package for package in packages if package.is_installed]
+    return [group for package in installed for group in package.load().settings]
+
 
 #: Makes problem details; imported when a client asks for them.
 PROBLEM_DETAILS = "flask_registration.problem_details:respond"

@@ -11,8 +11,8 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import OpenedLink, Purpose, check_page
-from ..checks import Finding, warning
+from ..auth.links import OpenedLink, Purpose
+from ..checks import Finding
 from ..errors import (
     DuplicateValue,
     LinkInvalid,
@@ -27,16 +27,15 @@ from ..http.accounts import (
     new_user,
 )
 from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
-from ..http.flow import EndpointLink, Flow
+from ..http.flow import EndpointLink, Flow, check_page
 from ..http.schemas import profile_schema, register_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail
 from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, setting
 from ..signals import user_activated, user_logged_in, user_registered
-from ..state import RegistrationState
-from ..users.fields import UserFields
+from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
 from ..users.store import User
 
@@ -316,58 +315,59 @@ def resend_verification(data: dict[str, str]) -> None:
 
 
 @flow.check
-def check(settings: RegisterSettings, fields: UserFields | None, reader: SettingsReader) -> None:
-    """Check that a registration can end in a verified account."""
-    if settings.register_verification_enabled:
-        check_page(reader, "REGISTER_VERIFICATION_URL")
-        _check_columns(fields, reader)
-    if (
-        settings.register_verification_auto_login
-        and not settings.register_verification_one_time_use
-    ):
-        reader.problem(
-            PREFIX + "REGISTER_VERIFICATION_AUTO_LOGIN",
-            "logs in everyone who opens the link. "
-            f"Set {PREFIX}REGISTER_VERIFICATION_ONE_TIME_USE = True as well.",
-        )
-    if fields and settings.register_flow_enabled and not settings.register_schema_class:
-        for name in fields.required_without_default:
-            reader.problem(
-                f"{fields.model.__name__}.{name}",
-                "must not be NULL and has no default, and a registration does not set it. "
-                f"Give it a default, or add it to {PREFIX}USER_PUBLIC_FIELDS.",
+def check(setup: Setup) -> Iterator[Finding]:
+    """Check that a registration can end in a verified account, and reveals no other account."""
+    settings, fields = setup.group(RegisterSettings), setup.fields
+    is_verifying = settings.register_verification_enabled
+    if is_verifying:
+        yield from check_page(setup, "REGISTER_VERIFICATION_URL")
+        if fields and fields.email is None:
+            yield Finding(
+                "registration.E021",
+                "REGISTRATION_USER_EMAIL_FIELD",
+                f"names no column of {fields.model.__name__}. "
+                "The verification is sent to an e-mail address.",
+                "Add the column, or set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False.",
             )
-
-
-def _check_columns(fields: UserFields | None, reader: SettingsReader) -> None:
-    if fields and fields.email is None:
-        name = fields.model.__name__
-        text = f"names no column: {name} has no column for an e-mail address."
-        reader.problem(PREFIX + "USER_EMAIL_FIELD", text)
-    if fields and fields.verified is None:
-        reader.problem(
-            PREFIX + "USER_VERIFICATION_FLAG_FIELD",
-            f"names no column of {fields.model.__name__}. Add a boolean column, or set "
-            f"{PREFIX}REGISTER_VERIFICATION_ENABLED = False.",
+        if fields and fields.verified is None:
+            yield Finding(
+                "registration.E022",
+                "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
+                f"names no column of {fields.model.__name__}. The verification is stored there.",
+                "Add a boolean column, or set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False.",
+            )
+    is_reusable = not settings.register_verification_one_time_use
+    if settings.register_verification_auto_login and is_reusable:
+        yield Finding(
+            "registration.E023",
+            "REGISTRATION_REGISTER_VERIFICATION_AUTO_LOGIN",
+            "is True, but a link can be used again. It would log in everyone who opens the link.",
+            "Set REGISTRATION_REGISTER_VERIFICATION_ONE_TIME_USE = True as well.",
         )
-
-
-@flow.deployment_check
-def enumeration(settings: RegisterSettings) -> Iterator[Finding]:
-    """Report settings that reveal who has an account."""
     if not settings.register_flow_enabled:
         return
-    if not settings.register_verification_enabled:
-        yield warning(
-            PREFIX + "REGISTER_VERIFICATION_ENABLED",
-            "is False: a client can register another person's e-mail address, and a duplicate one "
-            "is refused, which reveals who has an account.",
-            f"{PREFIX}REGISTER_VERIFICATION_ENABLED = True",
+    if fields and not settings.register_schema_class:
+        for name in fields.required_without_default:
+            yield Finding(
+                "registration.E024",
+                f"{fields.model.__name__}.{name}",
+                "must not be NULL and has no default, and a registration does not set it. "
+                "Every registration would fail.",
+                "Give it a default, or add it to REGISTRATION_USER_PUBLIC_FIELDS.",
+            )
+    if not is_verifying:
+        yield Finding(
+            "registration.W004",
+            "REGISTRATION_REGISTER_VERIFICATION_ENABLED",
+            "is False. A client can register another person's e-mail address, and a duplicate "
+            "one is refused, which reveals who has an account.",
+            "Set REGISTRATION_REGISTER_VERIFICATION_ENABLED = True.",
         )
     elif not settings.prevent_enumeration:
-        yield warning(
-            PREFIX + "PREVENT_ENUMERATION",
-            "is False: a registration with a duplicate e-mail address is refused, "
-            "which reveals who has an account.",
-            f"{PREFIX}PREVENT_ENUMERATION = True",
+        yield Finding(
+            "registration.W005",
+            "REGISTRATION_PREVENT_ENUMERATION",
+            "is False. A registration with a duplicate e-mail address is refused, which reveals "
+            "who has an account.",
+            "Set REGISTRATION_PREVENT_ENUMERATION = True.",
         )

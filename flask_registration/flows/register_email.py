@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import OpenedLink, Purpose
+from ..checks import Finding
 from ..errors import (
     DuplicateValue,
     EmailAlreadyRegistered,
@@ -19,15 +20,14 @@ from ..errors import (
     ReauthenticationRequired,
 )
 from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
-from ..http.flow import EndpointLink, Flow, always
+from ..http.flow import EndpointLink, Flow, always, check_page
 from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..security_log import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
-from ..settings import Settings, SettingsReader, setting
+from ..settings import Settings, setting
 from ..signals import user_changed_email
-from ..state import RegistrationState
-from ..users.fields import UserFields
+from ..state import RegistrationState, Setup
 from ..users.stamps import SecurityStamp, UserSnapshot, next_stamp
 from ..users.store import User
 
@@ -280,9 +280,7 @@ def change_email(
 
 
 @flow.check
-def check(
-    settings: RegisterEmailSettings, fields: UserFields | None, reader: SettingsReader
-) -> None:
+def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    if settings.register_email_verification_enabled:
-        check_page(reader, "REGISTER_EMAIL_VERIFICATION_URL")
+    if setup.group(RegisterEmailSettings).register_email_verification_enabled:
+        yield from check_page(setup, "REGISTER_EMAIL_VERIFICATION_URL")

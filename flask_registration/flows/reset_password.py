@@ -10,20 +10,19 @@ from typing import Any
 
 from marshmallow import Schema
 
-from ..auth.links import OpenedLink, Purpose, check_page
-from ..checks import Finding, warning
+from ..auth.links import OpenedLink, Purpose
+from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import SuccessSchema
-from ..http.flow import EndpointLink, Flow
+from ..http.flow import EndpointLink, Flow, check_page
 from ..http.schemas import new_password_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..security_log import PASSWORD_RESET_REQUEST
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, setting
 from ..signals import user_activated, user_reset_password
-from ..state import RegistrationState
-from ..users.fields import UserFields
+from ..state import RegistrationState, Setup
 from ..users.stamps import new_stamp
 from ..users.store import User
 
@@ -229,42 +228,41 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
 
 
 @flow.check
-def check(
-    settings: ResetPasswordSettings, fields: UserFields | None, reader: SettingsReader
-) -> None:
-    """Check that a link has a page, and that an e-mail address names one account."""
+def check(setup: Setup) -> Iterator[Finding]:
+    """Check the pages and the columns of links, and that links are secure."""
+    settings, fields = setup.group(ResetPasswordSettings), setup.fields
+    if settings.reset_password_fail_when_user_not_found:
+        yield Finding(
+            "registration.W001",
+            "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
+            "is True. Asking for a reset link reveals who has an account.",
+            "Set REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND = False.",
+        )
     if not settings.reset_password_verification_enabled:
         return
-    check_page(reader, "RESET_PASSWORD_VERIFICATION_URL")
+    yield from check_page(setup, "RESET_PASSWORD_VERIFICATION_URL")
     use_email = settings.send_reset_password_link_schema_use_email
     if use_email and fields and fields.email not in fields.unique:
-        reader.problem(
-            PREFIX + "SEND_RESET_PASSWORD_LINK_SCHEMA_USE_EMAIL",
-            f"finds users by {fields.model.__name__}.{fields.email}, which is not unique. "
+        column = f"{fields.model.__name__}.{fields.email}"
+        yield Finding(
+            "registration.E025",
+            "REGISTRATION_SEND_RESET_PASSWORD_LINK_SCHEMA_USE_EMAIL",
+            f"finds users by {column}, which is not unique. "
+            "An e-mail address must identify one account.",
             "Declare it with mapped_column(..., unique=True).",
         )
-
-
-@flow.deployment_check
-def reset_links(settings: ResetPasswordSettings) -> Iterator[Finding]:
-    """Report settings that reveal accounts, or keep reset links valid for long."""
-    if settings.reset_password_fail_when_user_not_found:
-        yield warning(
-            PREFIX + "RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
-            "is True: asking for a reset link reveals who has an account.",
-            f"{PREFIX}RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND = False",
-        )
-    if not settings.reset_password_verification_enabled:
-        return
     if settings.reset_password_verification_period > MAX_PERIOD:
-        yield warning(
-            PREFIX + "RESET_PASSWORD_VERIFICATION_PERIOD",
-            f"is {duration(settings.reset_password_verification_period)}; NIST allows a day.",
-            f"{PREFIX}RESET_PASSWORD_VERIFICATION_PERIOD = 86400",
+        period = duration(settings.reset_password_verification_period)
+        yield Finding(
+            "registration.W002",
+            "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
+            f"is {period}; NIST allows a day. A link in an old e-mail gives access to the account.",
+            "Set REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD = 86400.",
         )
     if not settings.reset_password_verification_one_time_use:
-        yield warning(
-            PREFIX + "RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
-            "is False: anyone who finds a used link can set the password again.",
-            f"{PREFIX}RESET_PASSWORD_VERIFICATION_ONE_TIME_USE = True",
+        yield Finding(
+            "registration.W003",
+            "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
+            "is False. Anyone who finds a used link can set the password again.",
+            "Set REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE = True.",
         )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import OpenedLink, Purpose
+from ..checks import Finding
 from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkInvalid
 from ..http.bodies import SuccessSchema
-from ..http.flow import EndpointLink, Flow
+from ..http.flow import EndpointLink, Flow, check_page
 from ..i18n.messages import Message, duration
 from ..security_log import EMAIL_CHANGE_UNDONE
-from ..settings import Settings, SettingsReader, setting
+from ..settings import Settings, setting
 from ..signals import user_changed_email
-from ..state import RegistrationState
-from ..users.fields import UserFields
+from ..state import RegistrationState, Setup
 from ..users.stamps import (
     SecurityStamp,
     UserSnapshot,
@@ -108,8 +109,6 @@ def undo_email_change(link: OpenedLink) -> None:
 
 
 @flow.check
-def check(
-    settings: UndoEmailChangeSettings, fields: UserFields | None, reader: SettingsReader
-) -> None:
+def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    check_page(reader, "UNDO_EMAIL_CHANGE_URL")
+    yield from check_page(setup, "UNDO_EMAIL_CHANGE_URL")

@@ -20,8 +20,16 @@ from ..errors import APIError, EndpointDisabled
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
-from ..settings import PREFIX, Settings, SettingsReader, setting
-from ..users.fields import UserFields
+from ..settings import Settings, setting
+
+
+def _url(when: str) -> Any:
+    return setting(None, f"The URL {when}.", validate=_check_url)
+
+
+def _check_url(url: str) -> None:
+    if not (is_absolute_url(url) or url.startswith("/")):
+        raise ValueError("must begin with the scheme and the host, or with a slash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +39,12 @@ class VerificationRedirectsSettings(Settings):
     Without a URL, a page shows the result.
     """
 
-    verify_registration_success_url: str | None = setting(
-        None, "The URL after a successful verification."
-    )
-    verify_registration_failure_url: str | None = setting(
-        None, "The URL after a failed verification."
-    )
-    verify_email_success_url: str | None = setting(None, "The URL after an e-mail change.")
-    verify_email_failure_url: str | None = setting(None, "The URL after a failed e-mail change.")
-    reset_password_success_url: str | None = setting(None, "The URL after a password reset.")
-    reset_password_failure_url: str | None = setting(None, "The URL after a failed password reset.")
+    verify_registration_success_url: str | None = _url("after a successful verification")
+    verify_registration_failure_url: str | None = _url("after a failed verification")
+    verify_email_success_url: str | None = _url("after an e-mail change")
+    verify_email_failure_url: str | None = _url("after a failed e-mail change")
+    reset_password_success_url: str | None = _url("after a password reset")
+    reset_password_failure_url: str | None = _url("after a failed password reset")
 
 
 @dataclass(frozen=True)
@@ -220,14 +224,3 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
         "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
     )
     return response
-
-
-@flow.check
-def check(
-    settings: VerificationRedirectsSettings, fields: UserFields | None, reader: SettingsReader
-) -> None:
-    """Check that no request decides where a page redirects to."""
-    for name, url in vars(settings).items():
-        if url is not None and not (is_absolute_url(url) or url.startswith("/")):
-            text = f"is {url!r}. Begin it with the scheme and the host, or with a slash."
-            reader.problem(PREFIX + name.upper(), text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -13,7 +13,14 @@ from flask import Blueprint, Flask, Response, current_app, has_request_context, 
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from ..auth.links import OpenedLink, Purpose, SignedLink
+from ..auth.links import (
+    OpenedLink,
+    Purpose,
+    SignedLink,
+    declared_pages,
+    front_end_pages,
+    is_absolute_url,
+)
 from ..checks import Finding
 from ..errors import (
     APIError,
@@ -26,9 +33,8 @@ from ..errors import (
 )
 from ..mail.message import Email
 from ..security_log import LINK_REFUSED, record
-from ..settings import Settings, SettingsReader
-from ..state import RegistrationState
-from ..users.fields import UserFields
+from ..settings import PREFIX, Settings
+from ..state import Check, RegistrationState, Setup
 from ..users.transaction import with_retries
 from .bodies import EmailLinkSchema, LinkSchema, SchemaFactory, load, read_body, schema_of
 from .responses import HTTPSettings, success
@@ -37,8 +43,6 @@ S = TypeVar("S", bound=Settings)
 F = TypeVar("F", bound=Callable[..., Any])
 View = Callable[..., ResponseReturnValue]
 Condition = Callable[[Any], bool]
-Check = Callable[[S, UserFields | None, SettingsReader], None]
-DeploymentCheck = Callable[[S], Iterable[Finding]]
 
 #: The errors that an endpoint may return; in a mapping, each with a condition on the settings.
 Errors = Sequence[type[APIError]] | Mapping[type[APIError], Condition]
@@ -168,8 +172,7 @@ class Flow(Generic[S]):
         self.needs_email = needs_email
         self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
-        self.checks: list[Check[S]] = []
-        self.deployment_checks: list[DeploymentCheck[S]] = []
+        self.checks: list[Check] = []
         self.emails: list[Email] = []
         self.offers: dict[str, tuple[Callable[..., Any], Callable[[S], bool]]] = {}
 
@@ -205,18 +208,14 @@ class Flow(Generic[S]):
         """Declare an endpoint for DELETE; see :meth:`endpoint`."""
         return self.endpoint(path, methods=["DELETE"], **options)
 
-    def check(self, function: Check[S]) -> Check[S]:
-        """Declare a check of the configuration, run at ``init_app``.
+    def check(self, function: Check) -> Check:
+        """Declare a check of the configuration: a generator of findings.
 
-        It adds problems to the reader. It receives None for the fields if the user model itself
-        has problems.
+        It receives the :class:`Setup`; ``setup.group(YourSettings)`` are the flow's settings. If it
+        yields an error, ``init_app`` raises a :class:`ConfigurationError`. ``flask registration
+        check`` prints warnings and notes as well.
         """
         self.checks.append(function)
-        return function
-
-    def deployment_check(self, function: DeploymentCheck[S]) -> DeploymentCheck[S]:
-        """Declare a check of ``flask registration check``; it yields findings on the settings."""
-        self.deployment_checks.append(function)
         return function
 
     def email(
@@ -246,6 +245,38 @@ class Flow(Generic[S]):
             return function
 
         return declare
+
+
+def check_page(setup: Setup, key: str) -> Iterator[Finding]:
+    """Check that a page of the front end has an absolute URL.
+
+    A page beside another one has no error of its own if the other one has.
+
+    :param key: the setting, without ``REGISTRATION_``.
+    """
+    setting, refused = PREFIX + key, {finding.subject for finding in setup.findings}
+    value, metadata = declared_pages(setup.settings)[key.lower()]
+    others = {f"{PREFIX}{metadata['beside']}", f"{PREFIX}REGISTER_VERIFICATION_URL"}
+    if value is None and others & refused:
+        return
+    url, page = front_end_pages(setup.settings)[key.lower()], metadata["page"]
+    if not url:
+        yield Finding(
+            "registration.E002",
+            setting,
+            "is not set. Without a page, a link leads nowhere.",
+            f"Set {setting} to the absolute URL of the page that the link leads to, for example "
+            f'"https://example.com/{page}".',
+        )
+    elif not is_absolute_url(url):
+        yield Finding(
+            "registration.E003",
+            setting,
+            f"is {url!r}, which is not absolute. "
+            "If the request decided where a link leads, an attacker could receive it.",
+            f"Begin {setting} with the scheme and the host, for example "
+            f'"https://example.com/{page}".',
+        )
 
 
 class Action(Generic[S]):

@@ -21,7 +21,7 @@ from werkzeug.utils import import_string
 from ..errors import APIError, DatabaseUnavailable
 from ..i18n.languages import Language, Languages, load_language, shipped
 from ..security_log import DATABASE_UNAVAILABLE, record
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, not_empty, setting
 from ..state import current_registration
 from ..users.transaction import UNAVAILABLE, unavailable
 
@@ -39,11 +39,16 @@ def success_response(
     return jsonify({"detail": message, **(extra_data or {})}), status
 
 
+def _check_prefix(prefix: str) -> None:
+    if not re.fullmatch(r"((/[^/<>]+)+/?)?|/", prefix):
+        raise ValueError('must be a path that begins with a slash, for example "/accounts"')
+
+
 @dataclass(frozen=True, kw_only=True)
 class HTTPSettings(Settings):
     """What all endpoints have in common."""
 
-    url_prefix: str = setting("/accounts", "The path of the endpoints.")
+    url_prefix: str = setting("/accounts", "The path of the endpoints.", validate=_check_prefix)
     non_field_errors_key: str = setting(
         "non_field_errors", "The key of errors that concern a whole request body."
     )
@@ -59,14 +64,6 @@ class HTTPSettings(Settings):
     )
 
 
-def check_url_prefix(reader: SettingsReader) -> None:
-    """Check that the prefix is a path."""
-    prefix = reader.read(HTTPSettings).url_prefix
-    if not re.fullmatch(r"((/[^/<>]+)+/?)?|/", prefix):
-        text = f'is {prefix!r}. Set a path that begins with a slash, for example "/accounts".'
-        reader.problem(PREFIX + "URL_PREFIX", text)
-
-
 @dataclass(frozen=True, kw_only=True)
 class LanguageSettings(Settings):
     """The languages of responses and e-mails."""
@@ -76,6 +73,7 @@ class LanguageSettings(Settings):
         "The languages that are offered; the first one is the fallback. "
         'A site in German only sets `["de"]`.',
         default_text="English and all languages with a catalog",
+        validate=not_empty,
     )
     locale_selector: Callable[..., Any] | None = setting(
         None,
@@ -91,25 +89,10 @@ class LanguageSettings(Settings):
     )
 
 
-def make_languages(app: Flask, reader: SettingsReader) -> Languages | None:
-    """Load the languages that the settings offer; a language without a catalog is a problem."""
-    settings = reader.read(LanguageSettings)
+def load_languages(app: Flask, settings: LanguageSettings) -> dict[str, Language | None]:
+    """Return the languages that the settings offer; None for each that has no catalog."""
     directories = [Path(app.root_path, name) for name in settings.translation_directories]
-    offered: dict[str, Language] = {}
-    for name in settings.languages:
-        language = load_language(name.replace("-", "_"), directories)
-        if language is None:
-            reader.problem(
-                PREFIX + "LANGUAGES",
-                f"names {name!r}, which has no catalog. Remove it, or add a catalog. "
-                f"Available languages: {', '.join(shipped())}.",
-            )
-        else:
-            offered[name] = language
-    if not settings.languages:
-        text = 'is empty. Name at least one language, for example ["en"].'
-        reader.problem(PREFIX + "LANGUAGES", text)
-    return Languages(offered, settings.locale_selector) if offered else None
+    return {name: load_language(name.replace("-", "_"), directories) for name in settings.languages}
 
 
 def translate(text: Any) -> Any:

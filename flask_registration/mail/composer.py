@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from dataclasses import fields as dataclass_fields
 from datetime import timedelta
 from typing import Any, Literal
 
-import jinja2
-from flask import Flask, current_app, render_template
+from flask import current_app, render_template
 from flask_mail import Message as MailMessage
 
 from ..i18n.languages import Languages, current_request, force_babel_locale
 from ..i18n.messages import Message
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, setting
 from ..users.identifiers import recipient_address
 from ..users.store import User
 from .message import Email, Mail, RenderedMail, TemplateTranslator, html_to_text, wrap_lines
@@ -217,29 +215,3 @@ def parse_templates(config: Mapping[str, Any]) -> tuple[str, str | None, str | N
     if not (subject and (text or html)):
         raise ValueError("needs 'subject', and 'body', or 'text_body' and/or 'html_body'")
     return subject, text, html
-
-
-def check_templates(app: Flask, reader: SettingsReader) -> None:
-    """Add a problem for every template that a setting names and that is not found.
-
-    The application's Jinja environment is not created yet.
-    """
-    package = jinja2.PackageLoader("flask_registration")
-    loader = jinja2.ChoiceLoader([app.create_global_jinja_loader(), package])
-    environment = jinja2.Environment()  # noqa: S701 -- renders nothing
-    for group in reader.groups.values():
-        for field in dataclass_fields(group):
-            if not field.name.endswith("_email_templates"):
-                continue
-            key = PREFIX + field.name.upper()
-            try:
-                names = parse_templates(getattr(group, field.name))
-            except ValueError as error:
-                reader.problem(key, f"{error}.")
-                continue
-            for name in filter(None, names):
-                try:
-                    loader.get_source(environment, name)
-                except jinja2.TemplateNotFound:
-                    text = f"template {name!r} not found. Create it or correct the name."
-                    reader.problem(key, text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -26,9 +26,10 @@ from flask import (
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
+from ..checks import Finding
 from ..http.flow import add_rule, refuse_other_methods
 from ..http.responses import HTTPSettings
-from ..settings import PREFIX, Settings, setting
+from ..settings import Settings, setting
 from ..state import Extra, RegistrationState, Setup, current_registration
 
 INSTALL = "pip install 'Flask-Registration[openapi]'"
@@ -45,6 +46,12 @@ SWAGGER_ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 OWN_ASSETS = ("page.css", "page.js")
 
 
+def _check_path(path: str | Literal[False]) -> None:
+    if path and not re.fullmatch(r"(/[\w.~-]+)+/?", path):
+        example = f"for example {DEFAULT_PATH!r}"
+        raise ValueError(f"must be a path that begins with a slash, {example}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OpenAPISettings(Settings):
     """The API description."""
@@ -53,11 +60,13 @@ class OpenAPISettings(Settings):
         None,
         "Path of the API description under the prefix; False: none. Needs the extra `openapi`.",
         default_text="`/openapi.json`; none without the extra `openapi`",
+        validate=_check_path,
     )
     openapi_page_path: str | Literal[False] | None = setting(
         None,
         "Path of a page under the prefix that shows the description; False: none.",
         default_text="`/docs/` in debug mode, else none",
+        validate=_check_path,
     )
     openapi_editor: Callable[..., Any] | None = setting(
         None,
@@ -86,31 +95,38 @@ class Description:
             return plain
 
 
-def prepare(setup: Setup) -> None:
+def prepare(setup: Setup) -> Iterator[Finding]:
     """Check the paths of the description and the page."""
-    reader = setup.reader
-    settings = reader.read(OpenAPISettings)
+    settings = setup.group(OpenAPISettings)
     requirements = [
-        ("OPENAPI_PATH", settings.openapi_path, "apispec"),
-        ("OPENAPI_PAGE_PATH", settings.openapi_page_path, "flask_swagger_ui"),
+        ("REGISTRATION_OPENAPI_PATH", settings.openapi_path, "apispec"),
+        ("REGISTRATION_OPENAPI_PAGE_PATH", settings.openapi_page_path, "flask_swagger_ui"),
     ]
     used = [endpoint.path.rstrip("/") for flow in setup.flows for endpoint in flow.endpoints]
     for name, path, package in requirements:
         if not path:
             continue
         if not find_spec(package):
-            reader.problem(PREFIX + name, f"needs {package}, which is not installed: {INSTALL}.")
-        if not re.fullmatch(r"(/[\w.~-]+)+/?", path):
-            hint = f"Set a path that begins with a slash, for example {DEFAULT_PATH!r}."
-            reader.problem(PREFIX + name, f"is {path!r}. {hint}")
-        elif path.rstrip("/") in used:
-            text = f"is {path!r}, which is the path of an endpoint. Set another path."
-            reader.problem(PREFIX + name, text)
+            yield Finding(
+                "registration.E027",
+                name,
+                f"needs {package}, which is not installed. The description could not be served.",
+                "Install it: pip install 'Flask-Registration[openapi]'.",
+            )
+        if path.rstrip("/") in used:
+            yield Finding(
+                "registration.E028",
+                name,
+                f"is {path!r}, which is the path of an endpoint. One of them could not be reached.",
+                "Set another path.",
+            )
         used.append(path.rstrip("/"))
     if settings.openapi_page_path and settings.openapi_path is False:
-        reader.problem(
-            PREFIX + "OPENAPI_PAGE_PATH",
-            f"shows the description, which is switched off. Remove {PREFIX}OPENAPI_PATH.",
+        yield Finding(
+            "registration.E029",
+            "REGISTRATION_OPENAPI_PAGE_PATH",
+            "shows the description, which is switched off. The page would be empty.",
+            "Remove REGISTRATION_OPENAPI_PATH.",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -15,10 +15,10 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Update, delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
+from ..checks import Finding
 from ..mail.composer import MailSettings
 from ..mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, describe
 from ..mail.message import Mail
-from ..settings import PREFIX, SettingsReader
 from ..state import Extra, Setup
 from ..users.identifiers import EMAIL_MAX_LENGTH
 from ..users.mixins import as_utc
@@ -339,46 +339,51 @@ class OutboxDispatcher(BackgroundDispatcher):
             )
 
 
-def prepare(setup: Setup) -> None:
+def prepare(setup: Setup) -> Iterator[Finding]:
     """Check the settings and register the dispatcher ``"outbox"``."""
-    app, reader, model = setup.app, setup.reader, setup.models["outbox"]
-    settings, mails = reader.read(OutboxSettings), reader.read(MailSettings)
+    app, model, user_model = setup.app, setup.models["outbox"], setup.models["user"]
+    settings, mails = setup.group(OutboxSettings), setup.group(MailSettings)
     if mails.mail_dispatcher == "outbox" and model is None:
-        hint = (
-            'is "outbox", which needs a model. Define class Outbox(OutboxMixin, db.Model), and '
-            "pass outbox_model=Outbox to Registration or init_app."
+        yield Finding(
+            "registration.E030",
+            "REGISTRATION_MAIL_DISPATCHER",
+            'is "outbox", which needs a model. E-mails are queued in its table.',
+            "Define class Outbox(OutboxMixin, db.Model), and pass outbox_model=Outbox to "
+            "Registration or init_app.",
         )
-        reader.problem(PREFIX + "MAIL_DISPATCHER", hint)
     if settings.outbox_lease <= mails.mail_timeout:
-        hint = (
-            f"must be longer than {PREFIX}MAIL_TIMEOUT, which an e-mail can take at each of its "
-            "steps. Set a few minutes."
+        yield Finding(
+            "registration.E031",
+            "REGISTRATION_OUTBOX_LEASE",
+            "must be longer than REGISTRATION_MAIL_TIMEOUT. "
+            "An e-mail can take that long at each of its steps, and would be sent twice.",
+            "Set a few minutes: REGISTRATION_OUTBOX_LEASE = 300.",
         )
-        reader.problem(PREFIX + "OUTBOX_LEASE", hint)
     if model is None:
         return
-    _check_bind(model, setup.models["user"], reader)
+    bind, user_bind = _bind(model), _bind(user_model)
+    if user_model is not None and bind != user_bind:
+        name, user_name = model.__name__, user_model.__name__
+        yield Finding(
+            "registration.E032",
+            f"{name}.__bind_key__",
+            f"is {bind!r}, and the one of {user_name} is {user_bind!r}. "
+            "E-mails would not be queued in the transaction of their cause.",
+            f"Use the one of {user_name}.",
+        )
 
     @cache
     def make(mailer: Mailer) -> OutboxSender:
         store = OutboxStore(app.extensions["sqlalchemy"], model, settings)
-        return OutboxSender(app, mailer, store, reader.read(RetrySettings))
+        return OutboxSender(app, mailer, store, setup.group(RetrySettings))
 
     setup.extras["outbox"] = make
     setup.dispatchers["outbox"] = lambda mailer: OutboxDispatcher(app, mailer, make(mailer))
 
 
-def _check_bind(model: Any, user_model: Any, reader: SettingsReader) -> None:
-    if user_model is None:
-        return
-    metadata = [getattr(each, "metadata", None) for each in (model, user_model)]
-    binds = [getattr(each, "info", {}).get("bind_key") for each in metadata]
-    if binds[0] != binds[1]:
-        hint = (
-            f"is {binds[0]!r}, so e-mails would not be queued in the transaction of their cause. "
-            f"Use the one of {user_model.__name__}, {binds[1]!r}."
-        )
-        reader.problem(f"{model.__name__}.__bind_key__", hint)
+def _bind(model: Any) -> Any:
+    metadata = getattr(model, "metadata", None)
+    return getattr(metadata, "info", {}).get("bind_key")
 
 
 extra: Extra = Extra(settings=(OutboxSettings,), prepare=prepare)

@@ -19,8 +19,8 @@ from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import STRATEGIES, FixedWindowRateLimiter, RateLimiter
 
+from ..checks import Finding
 from ..security_log import THROTTLE_STORE_DOWN, record
-from ..settings import SettingsReader
 
 #: The timeout of Redis in seconds, unless ``RATELIMIT_STORAGE_OPTIONS`` sets another.
 TIMEOUT = 0.5
@@ -170,10 +170,12 @@ class Counters:
                 self.app.logger.warning(UP, self.kind)
 
 
-def make_counters(app: Flask, reader: SettingsReader, *, in_tests: bool) -> Counters:
+def make_counters(app: Flask, found: list[Finding], *, in_tests: bool) -> Counters:
     """Return counters in the storage that the application configured for Flask-Limiter.
 
     It is the one of ``RATELIMIT_STORAGE_URI``, else the one of the application's own ``Limiter``.
+
+    :param found: receives the findings.
     """
     uri = app.config.get("RATELIMIT_STORAGE_URI")
     strategy = app.config.get("RATELIMIT_STRATEGY") or "fixed-window"
@@ -183,7 +185,14 @@ def make_counters(app: Flask, reader: SettingsReader, *, in_tests: bool) -> Coun
         return counters
     if strategy not in STRATEGIES:
         allowed = ", ".join(STRATEGIES)
-        reader.problem("RATELIMIT_STRATEGY", f"is {strategy!r}. Use one of {allowed}.")
+        found.append(
+            Finding(
+                "registration.E036",
+                "RATELIMIT_STRATEGY",
+                f"is {strategy!r}, which is unknown. Requests could not be counted.",
+                f"Use one of {allowed}.",
+            )
+        )
     elif uri:
         counters.kind = urlsplit(uri).scheme
         options = app.config.get("RATELIMIT_STORAGE_OPTIONS") or {}
@@ -197,8 +206,14 @@ def make_counters(app: Flask, reader: SettingsReader, *, in_tests: bool) -> Coun
     try:
         counters.limiter  # noqa: B018 -- made now, so that an error is found now
     except (ConfigurationError, NotImplementedError, ValueError, TypeError) as error:
-        hint = "Correct it. Redis needs pip install 'Flask-Registration[limits]'."
-        reader.problem("RATELIMIT_STORAGE_URI", f"cannot be used: {error}. {hint}")
+        found.append(
+            Finding(
+                "registration.E035",
+                "RATELIMIT_STORAGE_URI",
+                f"cannot be used: {error}. Requests could not be counted.",
+                "Correct it. Redis needs pip install 'Flask-Registration[limits]'.",
+            )
+        )
     except Exception as error:  # it is down, and may be up when it is needed
         app.logger.debug("The storage of rate limits is not available yet: %s", error)
     return counters

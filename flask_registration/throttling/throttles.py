@@ -12,9 +12,10 @@ from typing import Any, Literal
 from flask import Flask, request
 from limits import RateLimitItem, parse_many
 
+from ..checks import Finding
 from ..errors import Throttled
 from ..security_log import THROTTLED, record
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import PREFIX, Settings, setting
 from .counters import Counters, make_counters
 
 SETTING = PREFIX + "THROTTLES"
@@ -138,14 +139,17 @@ def parse(text: str) -> list[RateLimitItem]:
 # Set up
 
 
-def make_throttles(app: Flask, reader: SettingsReader, flows: Iterable[Any]) -> Throttles:
-    """Make the rate limits of an application; problems of the setting are added to the reader.
+def make_throttles(
+    app: Flask, settings: ThrottleSettings, flows: Iterable[Any], found: list[Finding]
+) -> Throttles:
+    """Make the rate limits of an application.
 
     :param flows: the flows, each a ``Flow``, whose endpoints the setting may name.
+    :param found: receives the findings.
     """
-    chosen = reader.read(ThrottleSettings).throttles
-    counters = make_counters(app, reader, in_tests=chosen is not None)
-    limits = _read_limits(chosen or {}, reader, flows)
+    chosen = settings.throttles
+    counters = make_counters(app, found, in_tests=chosen is not None)
+    limits = _read_limits(chosen or {}, flows, found)
     reason = None
     if chosen is False:
         reason = f"{SETTING} is False."
@@ -157,21 +161,35 @@ def make_throttles(app: Flask, reader: SettingsReader, flows: Iterable[Any]) -> 
 
 
 def _read_limits(
-    chosen: Mapping[str, Any], reader: SettingsReader, flows: Iterable[Any]
+    chosen: Mapping[str, Any], flows: Iterable[Any], found: list[Finding]
 ) -> dict[str, Mapping[str, str]]:
     """Return the limits of each endpoint: the application's, else its own."""
     endpoints = {endpoint.name: endpoint for flow in flows for endpoint in flow.endpoints}
     for name in chosen:
         if name not in endpoints:
             near = get_close_matches(str(name), endpoints, n=1, cutoff=0)[0]
-            reader.problem(SETTING, f"names {name!r}, which is no endpoint; did you mean {near!r}?")
+            found.append(
+                Finding(
+                    "registration.E033",
+                    "REGISTRATION_THROTTLES",
+                    f"names {name!r}, which is no endpoint. The limit has no effect.",
+                    f"Correct the name: did you mean {near!r}?",
+                )
+            )
     limits = {}
     for name, endpoint in endpoints.items():
         try:
             declared = chosen.get(name, endpoint.throttles) or {}
             limits[name] = _check_limits(declared, names_account=endpoint.names_account)
         except ValueError as error:
-            reader.problem(SETTING, f"invalid limit for {name!r}: {error}.")
+            found.append(
+                Finding(
+                    "registration.E034",
+                    "REGISTRATION_THROTTLES",
+                    f"has an invalid limit for {name!r}: {error}. Requests could not be counted.",
+                    "Correct the limit.",
+                )
+            )
     return limits
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Column, DateTime, UniqueConstraint
 from sqlalchemy import inspect as sqlalchemy_inspect
-from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import Mapper
 
 from ..i18n.messages import Message
-from ..settings import PREFIX, Settings, SettingsReader, setting
+from ..settings import Settings, not_empty, setting
 from .mixins import EmailUserMixin
 
 #: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
@@ -187,12 +187,21 @@ def _is_partial(index: Any) -> bool:
 DEFAULT_STAMP = "security_stamp"
 
 
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a valid regular expression: {error}") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class UserSettings(Settings):
     """The user model. (The model class may have those with ``USER_`` too, without that prefix.)"""
 
     user_login_fields: tuple[str, ...] = setting(
-        ("username",), "The columns that users log in with. Each needs a unique constraint."
+        ("username",),
+        "The columns that users log in with. Each needs a unique constraint.",
+        validate=not_empty,
     )
     user_login_fields_unique_check_enabled: bool = setting(
         True, "Whether a login field without a unique constraint is a configuration error."
@@ -232,127 +241,57 @@ class UserSettings(Settings):
     username_pattern: str = setting(
         USERNAME_PATTERN,
         "The regular expression that a whole username must match in its NFKC form.",
+        validate=_check_pattern,
     )
 
 
-class _ModelReader:
-    """Looks up the columns that settings name, and reports those that the model does not have."""
-
-    def __init__(
-        self, model: type[Any], columns: dict[str, Column[Any]], reader: SettingsReader
-    ) -> None:
-        self._model = model
-        self._columns = columns
-        self._reader = reader
-
-    def need(self, name: str, key: str) -> str | None:
-        """Return the name of a column, or report that it is missing.
-
-        :param key: the setting that names it.
-        """
-        if name in self._columns:
-            return name
-        available = f"Available columns: {', '.join(self._columns)}."
-        self.problem(key, f"{name!r} is not a column of {self._model.__name__}. {available}")
+def model_columns(model: Any) -> dict[str, Column[Any]] | None:
+    """Return the columns of a mapped class by their attributes; None for anything else."""
+    mapper = sqlalchemy_inspect(model, raiseerr=False)
+    if not isinstance(mapper, Mapper):
         return None
-
-    def may(self, name: str) -> str | None:
-        """Return the name of a column, if it exists."""
-        return name if name in self._columns else None
-
-    def all(
-        self, names: Sequence[str] | None, key: str, default: tuple[str, ...] = ()
-    ) -> tuple[str, ...]:
-        """Return the names that are columns, and report those that are missing.
-
-        :param default: returned if the names are None.
-        """
-        if names is None:
-            return default
-        return tuple(name for name in names if self.need(name, key))
-
-    def problem(self, key: str, hint: str) -> None:
-        """Report a problem of a setting."""
-        self._reader.problem(PREFIX + key, hint)
+    return {name: each for name, each in mapper.columns.items() if isinstance(each, Column)}
 
 
-def resolve(
-    model: type[Any] | None, settings: UserSettings, reader: SettingsReader
-) -> UserFields | None:
-    """Return the fields of a model, or None if they cannot be found. Report all problems."""
-    if model is None:
-        hint = "is missing. Pass your model: registration.init_app(app, user_model=User)."
-        reader.problem("user_model", hint)
-        return None
-    try:
-        mapper = sqlalchemy_inspect(model)
-    except NoInspectionAvailable:
-        hint = f"must be an SQLAlchemy model; got {model!r}. Derive it from db.Model."
-        reader.problem("user_model", hint)
-        return None
-    items = mapper.columns.items()
-    columns = {name: column for name, column in items if isinstance(column, Column)}
-    keys = [name for name, column in columns.items() if column.primary_key]
-    if len(keys) != 1:
-        hint = f"must have exactly one primary key column; {model.__name__} has {len(keys)}."
-        reader.problem("user_model", hint)
-    found = _ModelReader(model, columns, reader)
-    login = found.all(settings.user_login_fields, "USER_LOGIN_FIELDS")
+def resolve(model: Any, settings: UserSettings) -> UserFields | None:
+    """Return the fields of a model, or None if it lacks a required one.
+
+    Names that are not columns are left out. ``startup`` reports them.
+    """
+    columns = model_columns(model) or {}
+
+    def may(name: str) -> str | None:
+        return name if name in columns else None
+
+    def all_of(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(filter(may, names))
+
+    pk = next((name for name, column in columns.items() if column.primary_key), None)
     name = settings.user_verification_id_field
-    verification_id = keys[0] if name == "pk" else found.need(name, "USER_VERIFICATION_ID_FIELD")
-    password = found.need(settings.user_password_field, "USER_PASSWORD_FIELD")
-    if not settings.user_login_fields:
-        hint = 'is empty. Name the columns that users log in with, for example ["username"].'
-        found.problem("USER_LOGIN_FIELDS", hint)
-    if not (login and verification_id and password):
+    verification_id = pk if name == "pk" else may(name)
+    password = may(settings.user_password_field)
+    login = all_of(settings.user_login_fields)
+    if not (pk and login and verification_id and password):
         return None
-    names = ("first_name", "last_name") if issubclass(model, EmailUserMixin) else ()
-    default = tuple(filter(found.may, names))
-    public = found.all(settings.user_public_fields, "USER_PUBLIC_FIELDS", default)
-    stamp = settings.user_security_stamp_field
-    if stamp != DEFAULT_STAMP:
-        found.need(stamp, "USER_SECURITY_STAMP_FIELD")
+    public = settings.user_public_fields
+    if public is None:
+        public = ("first_name", "last_name") if issubclass(model, EmailUserMixin) else ()
     editable = settings.user_editable_fields
-    fields = UserFields(
+    return UserFields(
         model=model,
         columns=columns,
-        pk=keys[0],
+        pk=pk,
         verification_id=verification_id,
-        email=found.may(settings.user_email_field),
-        username=found.may("username"),
-        username_key=found.may("username_key"),
+        email=may(settings.user_email_field),
+        username=may("username"),
+        username_key=may("username_key"),
         password=password,
-        verified=found.may(settings.user_verification_flag_field),
-        active=found.may("is_active"),
-        stamp=found.may(stamp),
+        verified=may(settings.user_verification_flag_field),
+        active=may("is_active"),
+        stamp=may(settings.user_security_stamp_field),
         login=login,
-        public=public,
-        changeable=found.all(editable, "USER_EDITABLE_FIELDS", (*login, *public)),
-        hidden=found.all(settings.user_hidden_fields, "USER_HIDDEN_FIELDS"),
+        public=all_of(public),
+        changeable=all_of((*login, *public) if editable is None else editable),
+        hidden=all_of(settings.user_hidden_fields),
         username_pattern=settings.username_pattern,
     )
-    _check(fields, settings, found)
-    return fields
-
-
-def _check(fields: UserFields, settings: UserSettings, found: _ModelReader) -> None:
-    for name in settings.user_editable_fields or ():
-        if name in fields.system:
-            hint = f"{name!r} must not be set by clients. Remove it from the list."
-            found.problem("USER_EDITABLE_FIELDS", hint)
-    model = fields.model.__name__
-    declare = "has no unique constraint. Declare it with mapped_column(..., unique=True)."
-    if fields.verification_id not in fields.unique:
-        found.problem("USER_VERIFICATION_ID_FIELD", f"{model}.{fields.verification_id} {declare}")
-    for name in settings.user_public_fields or ():
-        if name in fields.secret:
-            hint = f"{name!r} is a secret. Remove it from the list."
-            found.problem("USER_PUBLIC_FIELDS", hint)
-    for name in fields.login if settings.user_login_fields_unique_check_enabled else ():
-        compared = (name == fields.username and fields.username_key) or name
-        if compared not in fields.unique:
-            found.problem("USER_LOGIN_FIELDS", f"{model}.{compared} {declare}")
-    try:
-        re.compile(settings.username_pattern)
-    except re.error as error:
-        found.problem("USERNAME_PATTERN", f"is not a valid regular expression: {error}.")

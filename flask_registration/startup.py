@@ -1,0 +1,312 @@
+"""The checks of the configuration that ``init_app`` runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from difflib import get_close_matches
+from typing import Any
+
+import jinja2
+from sqlalchemy import Column
+from werkzeug.utils import import_string
+
+from .auth.sessions import LoginSettings
+from .checks import Finding
+from .flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
+from .http.responses import LanguageSettings, load_languages
+from .i18n.languages import shipped
+from .mail.composer import MailSettings, parse_templates
+from .settings import PREFIX, Settings, invalid, keys, setting
+from .state import Check, Setup
+from .users.fields import DEFAULT_STAMP, UserFields, UserSettings, model_columns
+
+
+def _check_silenced(ids: Sequence[str]) -> None:
+    for each in ids:
+        if not re.fullmatch(r"\w+\.[WN]\d+", each):
+            raise ValueError('must have ids of warnings and notes, such as "registration.W014"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings(Settings):
+    """The checks of ``flask registration check``."""
+
+    silenced_checks: tuple[str, ...] = setting(
+        (),
+        "Ids of warnings and notes that `flask registration check` leaves out, for example "
+        '`["registration.W014"]`.',
+        validate=_check_silenced,
+    )
+
+
+# The application
+
+
+def application(setup: Setup) -> Iterator[Finding]:
+    """Report what an application needs before the extension."""
+    app = setup.app
+    if not app.secret_key or not isinstance(app.secret_key, str | bytes):
+        yield Finding(
+            "registration.E004",
+            "SECRET_KEY",
+            "must be a string, and not empty. It signs sessions, tokens and links.",
+            "Set it to the output of python -c 'import secrets; print(secrets.token_hex())'.",
+        )
+    if "sqlalchemy" not in app.extensions:
+        yield Finding(
+            "registration.E005",
+            "Flask-SQLAlchemy",
+            "is not initialized. Accounts are stored with it.",
+            "Call db.init_app(app) before registration.init_app(app).",
+        )
+    if not any(flow.sends_mail(setup.group(flow.group)) for flow in setup.flows):
+        return
+    if "mail" not in app.extensions:
+        yield Finding(
+            "registration.E006",
+            "Flask-Mail",
+            "is not initialized. E-mails are sent with it.",
+            "Call mail.init_app(app) before registration.init_app(app).",
+        )
+    sender = setup.group(MailSettings).verification_from_email
+    if not (sender or app.config.get("MAIL_DEFAULT_SENDER")):
+        yield Finding(
+            "registration.E007",
+            "REGISTRATION_VERIFICATION_FROM_EMAIL",
+            "is not set, and neither is MAIL_DEFAULT_SENDER. An e-mail needs a sender.",
+            "Set one to the sender's e-mail address, for example "
+            'REGISTRATION_VERIFICATION_FROM_EMAIL = "no-reply@example.com".',
+        )
+
+
+def packages(setup: Setup) -> Iterator[Finding]:
+    """Report optional packages that are asked for and not installed."""
+    for package in EXTRAS:
+        if package.is_wanted(setup) and not package.is_installed:
+            yield Finding(
+                "registration.E009",
+                "REGISTRATION_MAIL_DISPATCHER",
+                f'is "{package.name}", which is not installed. E-mails could not be sent.',
+                f'Install it: pip install "Flask-Registration[{package.name}]".',
+            )
+
+
+def login(setup: Setup) -> Iterator[Finding]:
+    """Report that a login makes neither a session nor a token."""
+    settings = setup.group(LoginSettings)
+    if not (settings.login_authenticate_session or settings.login_retrieve_token):
+        yield Finding(
+            "registration.E008",
+            "REGISTRATION_LOGIN_AUTHENTICATE_SESSION",
+            "is False, and so is REGISTRATION_LOGIN_RETRIEVE_TOKEN. A login has no effect.",
+            "Set REGISTRATION_LOGIN_RETRIEVE_TOKEN = True, or leave "
+            "REGISTRATION_LOGIN_AUTHENTICATE_SESSION True.",
+        )
+
+
+def templates(setup: Setup) -> Iterator[Finding]:
+    """Report templates of e-mails that are not found.
+
+    The application's Jinja environment is not created yet.
+    """
+    package = jinja2.PackageLoader("flask_registration")
+    loader = jinja2.ChoiceLoader([setup.app.create_global_jinja_loader(), package])
+    environment = jinja2.Environment()  # noqa: S701 -- renders nothing
+    for group in setup.settings.values():
+        for field in dataclass_fields(group):
+            if field.name.endswith("_email_templates"):
+                value, name = getattr(group, field.name), PREFIX + field.name.upper()
+                yield from _missing_templates(loader, environment, field.metadata, name, value)
+
+
+def _missing_templates(
+    loader: jinja2.BaseLoader,
+    environment: jinja2.Environment,
+    metadata: Mapping[str, Any],
+    name: str,
+    value: Any,
+) -> Iterator[Finding]:
+    try:
+        names = parse_templates(value)
+    except ValueError as error:
+        yield invalid(name, value, error, metadata)
+        return
+    for template in filter(None, names):
+        try:
+            loader.get_source(environment, template)
+        except jinja2.TemplateNotFound:
+            yield Finding(
+                "registration.E010",
+                name,
+                f"names the template {template!r}, which is not found. "
+                "The e-mail could not be rendered.",
+                "Create it, or correct the name.",
+            )
+
+
+def languages(setup: Setup) -> Iterator[Finding]:
+    """Report languages that cannot be offered."""
+    offered = load_languages(setup.app, setup.group(LanguageSettings))
+    for name, language in offered.items():
+        if language is None:
+            available = ", ".join(shipped())
+            yield Finding(
+                "registration.E011",
+                "REGISTRATION_LANGUAGES",
+                f"names {name!r}, which has no catalog. Messages could not be translated.",
+                f"Remove it, or add a catalog. Available languages: {available}.",
+            )
+
+
+# The user model
+
+
+def user_model(setup: Setup) -> Iterator[Finding]:
+    """Report what is wrong with the user model, and with the settings that name its columns."""
+    model, settings = setup.models["user"], setup.group(UserSettings)
+    columns = model_columns(model)
+    if model is None:
+        yield Finding(
+            "registration.E012",
+            "user_model",
+            "is missing. It has the columns of the accounts.",
+            "Pass your model: registration.init_app(app, user_model=User).",
+        )
+    elif columns is None:
+        yield Finding(
+            "registration.E013",
+            "user_model",
+            f"is {model!r}, but must be an SQLAlchemy model. Accounts are stored in its table.",
+            "Derive it from db.Model.",
+        )
+    else:
+        count = sum(column.primary_key for column in columns.values())
+        if count != 1:
+            yield Finding(
+                "registration.E014",
+                "user_model",
+                f"must have exactly one primary key column; {model.__name__} has {count}. "
+                "Links and sessions name an account by one value.",
+                "Make one column the primary key, and the others unique together.",
+            )
+        yield from _missing_columns(model.__name__, columns, settings)
+        if setup.fields:
+            yield from _wrong_columns(setup.fields, settings)
+
+
+def _missing_columns(
+    model: str, columns: Mapping[str, Column[Any]], settings: UserSettings
+) -> Iterator[Finding]:
+    verification_id, stamp = settings.user_verification_id_field, settings.user_security_stamp_field
+    named: dict[str, Sequence[str] | None] = {
+        "REGISTRATION_USER_LOGIN_FIELDS": settings.user_login_fields,
+        "REGISTRATION_USER_PUBLIC_FIELDS": settings.user_public_fields,
+        "REGISTRATION_USER_EDITABLE_FIELDS": settings.user_editable_fields,
+        "REGISTRATION_USER_HIDDEN_FIELDS": settings.user_hidden_fields,
+        "REGISTRATION_USER_PASSWORD_FIELD": [settings.user_password_field],
+        "REGISTRATION_USER_VERIFICATION_ID_FIELD": [verification_id],
+        "REGISTRATION_USER_SECURITY_STAMP_FIELD": [stamp],
+    }
+    if verification_id == "pk":
+        del named["REGISTRATION_USER_VERIFICATION_ID_FIELD"]
+    if stamp == DEFAULT_STAMP:
+        del named["REGISTRATION_USER_SECURITY_STAMP_FIELD"]
+    for key, names in named.items():
+        for name in names or ():
+            if name not in columns:
+                available = ", ".join(columns)
+                yield Finding(
+                    "registration.E015",
+                    key,
+                    f"names {name!r}, which is not a column of {model}. "
+                    "The setting has no effect without it.",
+                    f"Add the column, or name one of {available}.",
+                )
+
+
+def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Finding]:
+    for name in settings.user_editable_fields or ():
+        if name in fields.system:
+            yield Finding(
+                "registration.E018",
+                "REGISTRATION_USER_EDITABLE_FIELDS",
+                f"lists {name!r}, but {name!r} must not be set by clients. "
+                "Users could change the rights or the identity of their account.",
+                "Remove it from the list.",
+            )
+    for name in settings.user_public_fields or ():
+        if name in fields.secret:
+            yield Finding(
+                "registration.E017",
+                "REGISTRATION_USER_PUBLIC_FIELDS",
+                f"lists {name!r}, but {name!r} is a secret. The profile would show it.",
+                "Remove it from the list.",
+            )
+    identifying = [("REGISTRATION_USER_VERIFICATION_ID_FIELD", fields.verification_id)]
+    if settings.user_login_fields_unique_check_enabled:
+        for name in fields.login:
+            compared = (name == fields.username and fields.username_key) or name
+            identifying.append(("REGISTRATION_USER_LOGIN_FIELDS", compared))
+    for key, name in identifying:
+        if name not in fields.unique:
+            column = f"{fields.model.__name__}.{name}"
+            yield Finding(
+                "registration.E016",
+                key,
+                f"names {column}, but {column} has no unique constraint. "
+                "A value must identify one account.",
+                "Declare it with mapped_column(..., unique=True).",
+            )
+
+
+# The names of settings
+
+
+def unknown_settings(setup: Setup) -> Iterator[Finding]:
+    """Report keys that begin with ``REGISTRATION_`` and are not settings of this application."""
+    known = {*keys(setup.settings), *keys(flow.group for flow in DEFAULT_FLOWS)}
+    config = setup.app.config
+    unknown = [key for key in config if key.startswith(PREFIX) and key not in known]
+    if not unknown:
+        return  # the rest is imported only for the sake of the message
+    known.update(keys(extra_settings(EXTRAS)))
+    flows = [import_string(path) for path in OPTIONAL_FLOWS]
+    inactive = {key: flow.name for flow in flows for key in keys([flow.group])}
+    for key in unknown:
+        if key in inactive:
+            flow = inactive[key]
+            yield Finding(
+                "registration.E020",
+                key,
+                f"belongs to the flow {flow}, which is not mounted. It has no effect.",
+                f"Pass flows=[*DEFAULT_FLOWS, {flow}.flow] to Registration.",
+            )
+        else:
+            near = get_close_matches(key, sorted(known), n=1, cutoff=0)[0]
+            yield Finding(
+                "registration.E019",
+                key,
+                "is not a setting. It has no effect.",
+                f"Correct the name: did you mean {near}?",
+            )
+
+
+CHECKS: tuple[Check, ...] = (
+    application,
+    user_model,
+    templates,
+    login,
+    languages,
+    packages,
+    unknown_settings,
+)
+
+
+def run_checks(setup: Setup) -> None:
+    """Run the checks of the core, of the flows and of the optional packages."""
+    flow_checks = [check for flow in setup.flows for check in flow.checks]
+    for check in (*CHECKS, *flow_checks, *(package.prepare for package in setup.packages)):
+        setup.findings.extend(check(setup))
