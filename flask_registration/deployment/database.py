@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..checks import Finding
 from ..state import Setup, current_registration
 from ..users.fields import UserFields, is_unique
-from .mail import describe
 
 MIGRATE = (
     "Run your migrations, for example `flask db upgrade` (or db.create_all() for a missing table)."
@@ -97,3 +96,11 @@ def _upper_case(session: Any, engine: Engine, fields: UserFields) -> Iterator[Fi
             f"Write a migration that sets {column.name} to lower({column.name}), after "
             "duplicates are resolved.",
         )
+
+
+def describe(failure: BaseException) -> str:
+    """Return an error in one line of printable text."""
+    words: Any = getattr(failure, "smtp_error", None) or failure
+    text = words.decode("ascii", "replace") if isinstance(words, bytes) else str(words)
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[:300])
+    return f"{type(failure).__name__}: {' '.join(printable.split()).rstrip('.?!')}"

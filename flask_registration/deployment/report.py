@@ -1,11 +1,345 @@
-"""Run all checks of an application."""
+"""Check keys, cookies, rate limits, e-mail and passwords of a running application."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
+import smtplib
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from ..auth.links import declared_pages
+from ..auth.passwords import PasswordSettings, long_enough, strong_enough
+from ..auth.sessions import LoginSettings
 from ..checks import LEVELS, Finding
+from ..i18n.messages import duration
+from ..mail.composer import MailSettings
+from ..mail.dispatch import TimedConnection
+from ..settings import PREFIX
 from ..startup import CheckSettings
-from ..state import Setup
-from . import accounts, database, mail, web
+from ..state import Check, Setup, current_registration
+from . import database
+from .database import describe
+
+#: The minimum length of a key for HMAC-SHA-256 in bytes (NIST SP 800-107).
+KEY_LENGTH = 32
+
+#: Hexadecimal text of this length has fewer different characters once in a million times.
+KEY_VARIETY = 8
+
+#: NIST SP 800-63B-4 section 3.1.1.1: with a second factor, and if the password is the only factor.
+MIN_LENGTH, MIN_LENGTH_ALONE = 8, 15
+
+#: Our default zxcvbn score: more than 10^8 guesses.
+MIN_STRENGTH = 3
+
+#: OWASP Password Storage Cheat Sheet: the least memory in KiB, and the least memory times passes,
+#: of its argon2id settings.
+ARGON2_MEMORY, ARGON2_WORK = 7168, 35840
+
+
+# The surroundings
+
+
+def debugging(setup: Setup) -> Iterator[Finding]:
+    """Report modes that are not for production."""
+    if setup.app.debug:
+        yield Finding(
+            "registration.W006",
+            "DEBUG",
+            "is on. The interactive debugger lets visitors run code. HTTPS checks were skipped.",
+            "Run the application without --debug and FLASK_DEBUG.",
+        )
+    if setup.app.testing:
+        yield Finding(
+            "registration.W007",
+            "TESTING",
+            "is on. No e-mail is sent, and errors are not handled.",
+            "Set TESTING = False.",
+        )
+
+
+def secret_keys(setup: Setup) -> Iterator[Finding]:
+    """Report weak keys; an old key verifies as well as the new one."""
+    app = setup.app
+    keys = [("SECRET_KEY", "", app.secret_key or b"")]
+    for old in app.config.get("SECRET_KEY_FALLBACKS") or ():
+        keys.append(("SECRET_KEY_FALLBACKS", "a key of ", old))
+    for setting, a_key_of, key in keys:
+        raw = key.encode() if isinstance(key, str) else key
+        if len(raw) < KEY_LENGTH:
+            weakness = f"{a_key_of}{len(raw)} bytes, fewer than {KEY_LENGTH}"
+        elif len(set(raw)) < KEY_VARIETY:
+            weakness = f"{a_key_of}only {len(set(raw))} different characters"
+        else:
+            continue
+        yield Finding(
+            "registration.W008",
+            setting,
+            f"has {weakness}. Anyone who guesses it can forge links and sessions for every "
+            "account.",
+            "Set it to the output of python -c 'import secrets; print(secrets.token_hex())'.",
+        )
+
+
+def plain_links(setup: Setup) -> Iterator[Finding]:
+    """Report pages whose links can be read on the network."""
+    for name, (url, _) in declared_pages(setup.settings).items():
+        parts = urlsplit(url or "")
+        if parts.scheme == "http" and not is_local(parts.hostname) and not setup.app.debug:
+            setting = PREFIX + name.upper()
+            place = parts.netloc + parts.path
+            yield Finding(
+                "registration.W009",
+                setting,
+                "is plain http. An attacker on the network can use the link first.",
+                f'Set {setting} = "https://{place}".',
+            )
+
+
+def cookies(setup: Setup) -> Iterator[Finding]:
+    """Report missing protection of the cookies."""
+    if not setup.group(LoginSettings).login_authenticate_session:
+        return
+    off = (None, False, "")
+    names, fixes = _cookies(setup, "SECURE", off, "True")
+    if names and not setup.app.debug:
+        yield Finding(
+            "registration.W010",
+            names,
+            "must be True. The cookie is sent over plain http as well.",
+            f"Set {fixes}.",
+        )
+    names, fixes = _cookies(setup, "HTTPONLY", off, "True")
+    if names:
+        yield Finding(
+            "registration.W011",
+            names,
+            "must be True. A script that an attacker injects can read the cookie.",
+            f"Set {fixes}.",
+        )
+    names, fixes = _cookies(setup, "SAMESITE", off, '"Lax"')
+    if names:
+        yield Finding(
+            "registration.W012",
+            names,
+            'must be "Lax". Other sites can send requests with the cookie.',
+            f"Set {fixes}.",
+        )
+    names, fixes = _cookies(setup, "SAMESITE", ("None",), '"Lax"')
+    if names:
+        yield Finding(
+            "registration.N001",
+            names,
+            'is "None". Every site can send requests with the cookie, which only a front end on '
+            "another site needs.",
+            f"Leave it, or set {fixes}.",
+        )
+
+
+def _cookies(
+    setup: Setup, attribute: str, refused: tuple[object, ...], value: str
+) -> tuple[str, str]:
+    """Return the settings of cookies that have a refused value, and what to set them to."""
+    config = {"REMEMBER_COOKIE_HTTPONLY": True, **setup.app.config}
+    names = [f"{cookie}_COOKIE_{attribute}" for cookie in ("SESSION", "REMEMBER")]
+    wrong = [name for name in names if config.get(name) in refused]
+    return ", ".join(wrong), "; ".join(f"{name} = {value}" for name in wrong)
+
+
+def throttles(setup: Setup) -> Iterator[Finding]:
+    """Report missing rate limits."""
+    if setup.app.testing:  # which is a finding already
+        return
+    active = current_registration.throttles
+    reason = active.off
+    if reason:
+        yield Finding(
+            "registration.W013",
+            "REGISTRATION_THROTTLES",
+            f"has no effect. Passwords can be guessed as fast as the machine allows: {reason}",
+            "Leave REGISTRATION_THROTTLES and RATELIMIT_ENABLED unset.",
+        )
+    elif active.counters.storage == "memory" and not setup.app.debug:
+        yield Finding(
+            "registration.W014",
+            "RATELIMIT_STORAGE_URI",
+            "is memory. Each process counts for itself: with four workers a client can send "
+            "four times as many requests, and all counters start again after a restart.",
+            'Set RATELIMIT_STORAGE_URI = "redis://127.0.0.1:6379". '
+            "With one process, silence this warning.",
+        )
+
+
+def is_local(host: str | None) -> bool:
+    """Return whether a host is this machine."""
+    name = (host or "").lower().rstrip(".")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+# E-mail
+
+
+def sending(setup: Setup) -> Iterator[Finding]:
+    """Report e-mails that are dropped, or that can be read on the network."""
+    mail = setup.app.extensions.get("mail")
+    if mail is None:
+        return
+    if mail.suppress and not setup.app.testing:
+        yield Finding(
+            "registration.W015",
+            "MAIL_SUPPRESS_SEND",
+            "is on. No e-mail is sent, and no error is reported.",
+            "Set MAIL_SUPPRESS_SEND = False.",
+        )
+    if is_local(mail.server):
+        return
+    if not (mail.use_tls or mail.use_ssl):
+        yield Finding(
+            "registration.W016",
+            "MAIL_USE_TLS",
+            f"is off, and {mail.server} is another machine. Links can be read on the network.",
+            "Set MAIL_USE_TLS = True, with MAIL_PORT = 587; or MAIL_USE_SSL = True, with "
+            "MAIL_PORT = 465.",
+        )
+    elif not setup.group(MailSettings).mail_verify_tls:
+        yield Finding(
+            "registration.W017",
+            "REGISTRATION_MAIL_VERIFY_TLS",
+            "is False. An attacker on the network can pose as the mail server.",
+            "Set REGISTRATION_MAIL_VERIFY_TLS = True.",
+        )
+
+
+def cooldown(setup: Setup) -> Iterator[Finding]:
+    """Report that clients can flood a mailbox."""
+    if not setup.group(MailSettings).mail_cooldown:
+        yield Finding(
+            "registration.W018",
+            "REGISTRATION_MAIL_COOLDOWN",
+            "is 0. A client can cause any number of e-mails to an address.",
+            "Set REGISTRATION_MAIL_COOLDOWN = 60.",
+        )
+
+
+def server(setup: Setup) -> Iterator[Finding]:
+    """Connect to the mail server and log in, without sending an e-mail."""
+    mail, settings = setup.app.extensions.get("mail"), setup.group(MailSettings)
+    if mail is None:
+        return
+    timeout, verify_tls = settings.mail_timeout.total_seconds(), settings.mail_verify_tls
+    try:
+        with TimedConnection(mail, timeout=timeout, verify_tls=verify_tls).configure_host() as host:
+            host.ehlo_or_helo_if_needed()
+    except (OSError, smtplib.SMTPException) as failure:
+        reason = describe(failure)
+        limit = duration(settings.mail_timeout)
+        yield Finding(
+            "registration.E037",
+            "MAIL_SERVER",
+            f"is {mail.server}, port {mail.port}, but the connection failed: {reason}, "
+            f"within {limit}. E-mails cannot be sent.",
+            "Check MAIL_SERVER, MAIL_PORT, MAIL_USE_TLS, MAIL_USE_SSL, MAIL_USERNAME, "
+            "MAIL_PASSWORD.",
+        )
+
+
+# Accounts
+
+
+def passwords(setup: Setup) -> Iterator[Finding]:
+    """Report a password policy that allows weak passwords."""
+    settings = setup.group(PasswordSettings)
+    length, strength = settings.password_min_length, settings.password_min_strength
+    if long_enough in settings.password_validators:
+        if length < MIN_LENGTH:
+            yield Finding(
+                "registration.W019",
+                "REGISTRATION_PASSWORD_MIN_LENGTH",
+                f"is {length}. NIST requires at least 8, since short passwords are guessed fast.",
+                "Set REGISTRATION_PASSWORD_MIN_LENGTH = 8.",
+            )
+        elif length < MIN_LENGTH_ALONE:
+            yield Finding(
+                "registration.N002",
+                "REGISTRATION_PASSWORD_MIN_LENGTH",
+                f"is {length}. NIST requires 15 without a second factor.",
+                "Set REGISTRATION_PASSWORD_MIN_LENGTH = 15.",
+            )
+    if strong_enough in settings.password_validators and strength < MIN_STRENGTH:
+        yield Finding(
+            "registration.W020",
+            "REGISTRATION_PASSWORD_MIN_STRENGTH",
+            f"is {strength}. Passwords of the usual lists are accepted.",
+            "Set REGISTRATION_PASSWORD_MIN_STRENGTH = 3.",
+        )
+
+
+def hashing(setup: Setup) -> Iterator[Finding]:
+    """Report weak parameters of the hasher."""
+    example = current_registration.passwords.hash("an example")
+    made = re.match(r"\$argon2id\$v=19\$m=(\d+),t=(\d+),", example)
+    memory, passes = map(int, made.groups()) if made else (ARGON2_WORK, 1)
+    if memory < ARGON2_MEMORY or memory * passes < ARGON2_WORK:
+        yield Finding(
+            "registration.W021",
+            "REGISTRATION_PASSWORD_HASHER",
+            f"hashes with m={memory}, t={passes}, less than OWASP requires. "
+            "The passwords of a stolen table are guessed fast.",
+            "Leave REGISTRATION_PASSWORD_HASHER unset, or set Argon2Hasher(memory_cost=19456, "
+            "time_cost=2).",
+        )
+
+
+def usernames(setup: Setup) -> Iterator[Finding]:
+    """Report usernames that may differ only in case."""
+    fields = current_registration.fields
+    name = fields.username
+    if not name or name not in fields.login or fields.username_key:
+        return
+    column = fields.columns[name]
+    collation = str(getattr(column.type, "collation", None) or type(column.type).__name__).lower()
+    ignores_case = collation.endswith(("_ci", "nocase", "citext"))
+    indexes = [index for index in column.table.indexes if index.unique]
+    expressions = [str(each).lower() for index in indexes for each in index.expressions]
+    has_index = any("lower(" in text and column.name in text for text in expressions)
+    if not ignores_case and not has_index:
+        yield Finding(
+            "registration.W022",
+            f"{fields.model.__name__}.{name}",
+            "has no unique index that ignores case. "
+            '"Alice" and "alice" are two accounts, and one can pose as the other.',
+            "Derive the model from UserMixin, or add its column username_key.",
+        )
+
+
+def logins(setup: Setup) -> Iterator[Finding]:
+    """Report that a stolen cookie stays valid after the logout."""
+    if setup.models["login"] is None:
+        yield Finding(
+            "registration.N003",
+            "login_model",
+            "is not set. A copied cookie or token stays valid after the logout, until it expires.",
+            "Call registration.init_app(app, user_model=User, login_model=Login).",
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    debugging,
+    secret_keys,
+    plain_links,
+    cookies,
+    throttles,
+    sending,
+    cooldown,
+    passwords,
+    hashing,
+    usernames,
+    logins,
+)
 
 
 def run_checks(setup: Setup, *, with_mail: bool, with_database: bool) -> list[Finding]:
@@ -16,9 +350,9 @@ def run_checks(setup: Setup, *, with_mail: bool, with_database: bool) -> list[Fi
     :param with_mail: connect to the mail server.
     :param with_database: compare the database with the models.
     """
-    checks = [*web.CHECKS, *mail.CHECKS, *accounts.CHECKS]
+    checks = list(CHECKS)
     if with_mail:
-        checks.append(mail.server)
+        checks.append(server)
     if with_database:
         checks.append(database.tables)
     found = [*setup.findings, *(finding for check in checks for finding in check(setup))]

@@ -11,7 +11,7 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import (
     DuplicateValue,
@@ -27,7 +27,7 @@ from ..http.accounts import (
     new_user,
 )
 from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
-from ..http.flow import EndpointLink, Flow, check_page
+from ..http.flow import EndpointLink, Flow
 from ..http.schemas import profile_schema, register_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -320,7 +320,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     settings, fields = setup.group(RegisterSettings), setup.fields
     is_verifying = settings.register_verification_enabled
     if is_verifying:
-        yield from check_page(setup, "REGISTER_VERIFICATION_URL")
+        yield from check_page("REGISTER_VERIFICATION_URL", setup.settings, setup.findings)
         if fields and fields.email is None:
             yield Finding(
                 "registration.E021",

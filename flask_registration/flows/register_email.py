@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.links import OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import (
     DuplicateValue,
@@ -20,7 +20,7 @@ from ..errors import (
     ReauthenticationRequired,
 )
 from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
-from ..http.flow import EndpointLink, Flow, always, check_page
+from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -283,4 +283,4 @@ def change_email(
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
     if setup.group(RegisterEmailSettings).register_email_verification_enabled:
-        yield from check_page(setup, "REGISTER_EMAIL_VERIFICATION_URL")
+        yield from check_page("REGISTER_EMAIL_VERIFICATION_URL", setup.settings, setup.findings)

@@ -10,12 +10,12 @@ from typing import Any
 
 from marshmallow import Schema
 
-from ..auth.links import OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import SuccessSchema
-from ..http.flow import EndpointLink, Flow, check_page
+from ..http.flow import EndpointLink, Flow
 from ..http.schemas import new_password_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -240,7 +240,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if not settings.reset_password_verification_enabled:
         return
-    yield from check_page(setup, "RESET_PASSWORD_VERIFICATION_URL")
+    yield from check_page("RESET_PASSWORD_VERIFICATION_URL", setup.settings, setup.findings)
     use_email = settings.send_reset_password_link_schema_use_email
     if use_email and fields and fields.email not in fields.unique:
         column = f"{fields.model.__name__}.{fields.email}"

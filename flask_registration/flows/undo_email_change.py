@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ..auth.links import OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkInvalid
 from ..http.bodies import SuccessSchema
-from ..http.flow import EndpointLink, Flow, check_page
+from ..http.flow import EndpointLink, Flow
 from ..i18n.messages import Message, duration
 from ..security_log import EMAIL_CHANGE_UNDONE
 from ..settings import Settings, setting
@@ -111,4 +111,4 @@ def undo_email_change(link: OpenedLink) -> None:
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    yield from check_page(setup, "UNDO_EMAIL_CHANGE_URL")
+    yield from check_page("UNDO_EMAIL_CHANGE_URL", setup.settings, setup.findings)

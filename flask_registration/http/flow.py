@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -13,15 +13,7 @@ from flask import Blueprint, Flask, Response, current_app, has_request_context, 
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from ..auth.links import (
-    OpenedLink,
-    Purpose,
-    SignedLink,
-    declared_pages,
-    front_end_pages,
-    is_absolute_url,
-)
-from ..checks import Finding
+from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..errors import (
     APIError,
     EndpointDisabled,
@@ -33,8 +25,8 @@ from ..errors import (
 )
 from ..mail.message import Email
 from ..security_log import LINK_REFUSED, record
-from ..settings import PREFIX, Settings
-from ..state import Check, RegistrationState, Setup
+from ..settings import Settings
+from ..state import Check, RegistrationState
 from ..users.transaction import with_retries
 from .bodies import EmailLinkSchema, LinkSchema, SchemaFactory, load, read_body, schema_of
 from .responses import HTTPSettings, success
@@ -245,38 +237,6 @@ class Flow(Generic[S]):
             return function
 
         return declare
-
-
-def check_page(setup: Setup, key: str) -> Iterator[Finding]:
-    """Check that a page of the front end has an absolute URL.
-
-    A page beside another one has no error of its own if the other one has.
-
-    :param key: the setting, without ``REGISTRATION_``.
-    """
-    setting, refused = PREFIX + key, {finding.subject for finding in setup.findings}
-    value, metadata = declared_pages(setup.settings)[key.lower()]
-    others = {f"{PREFIX}{metadata['beside']}", f"{PREFIX}REGISTER_VERIFICATION_URL"}
-    if value is None and others & refused:
-        return
-    url, page = front_end_pages(setup.settings)[key.lower()], metadata["page"]
-    if not url:
-        yield Finding(
-            "registration.E002",
-            setting,
-            "is not set. Without a page, a link leads nowhere.",
-            f"Set {setting} to the absolute URL of the page that the link leads to, for example "
-            f'"https://example.com/{page}".',
-        )
-    elif not is_absolute_url(url):
-        yield Finding(
-            "registration.E003",
-            setting,
-            f"is {url!r}, which is not absolute. "
-            "If the request decided where a link leads, an attacker could receive it.",
-            f"Begin {setting} with the scheme and the host, for example "
-            f'"https://example.com/{page}".',
-        )
 
 
 class Action(Generic[S]):
