@@ -54,9 +54,10 @@ class MemoryCounters:
 
         A refused hit does not extend the time.
         """
-        now, seconds = time.time(), limit.get_expiry()
+        seconds = limit.get_expiry()
         window = key, limit.amount, seconds
         with self._lock:
+            now = time.time()  # not before: a thread that waits would be earlier than the window
             end, count = self._windows.get(window, (now, 0))
             if not now < end <= now + seconds:  # over, or the clock was set back
                 end, count = now + seconds, 0
