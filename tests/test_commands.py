@@ -782,10 +782,10 @@ def test_tables_that_are_missing_are_told_with_the_cure(
     result = run(site, *call, typed=OTHER_PASSWORD)
     assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
     assert result.stderr.splitlines() == [
-        "Table users is missing in the database.",
-        "Table outbox is missing in the database.",
-        "  -> run your migrations, for example `flask db upgrade` "
-        "(or db.create_all() for a missing table)",
+        "Table users is missing in the database. Its rows cannot be stored.",
+        "Table outbox is missing in the database. Its rows cannot be stored.",
+        "  -> Run your migrations, for example `flask db upgrade` "
+        "(or db.create_all() for a missing table).",
     ]
 
 
@@ -804,8 +804,8 @@ def test_a_database_that_does_not_answer_is_told_with_the_cure(
     result = app.test_cli_runner().invoke(registration_cli, call, input=OTHER_PASSWORD)
     assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
     problem, hint = result.stderr.splitlines()
-    assert f"somebody:***@127.0.0.1:{port}/nowhere. The connection failed: " in problem
-    assert hint == "  -> start the database, or correct SQLALCHEMY_DATABASE_URI"
+    assert f"somebody:***@127.0.0.1:{port}/nowhere, but the connection failed: " in problem
+    assert hint == "  -> Start the database, or correct SQLALCHEMY_DATABASE_URI."
 
 
 def test_what_else_the_database_says_is_told_in_one_line(site: Site) -> None:
