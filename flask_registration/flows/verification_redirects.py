@@ -17,6 +17,7 @@ from marshmallow import ValidationError
 
 from ..auth.links import is_absolute_url
 from ..errors import APIError, EndpointDisabled
+from ..http.bodies import check_confirmation
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
@@ -153,12 +154,8 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if is_from_another_site():
         text = Message("This form was sent from another site.")
         return render(page, title=FAILED, text=text, status=400)
-    body = request.form.to_dict()
-    if body.get("password") != body.get("password_confirm"):  # the endpoint may not compare them
-        message = Message("The two passwords do not match.", code="mismatch")
-        return show(page, {"password_confirm": [message]})
     try:
-        action.run(lambda: body)
+        action.run(read_form)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
         if errors.keys() & page.passwords.keys():
@@ -177,6 +174,17 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if failure_url:
         return redirect(failure_url)
     return render(page, title=FAILED, text=failure, status=400)
+
+
+def read_form() -> dict[str, Any]:
+    """Return the fields of the form, after the client was counted.
+
+    :raises marshmallow.ValidationError: the two passwords differ; the endpoint may not compare
+        them.
+    """
+    body = request.form.to_dict()
+    check_confirmation({"password_confirm": None, **body})
+    return body
 
 
 def action_of(page: Page) -> Action[Any]:

@@ -192,6 +192,17 @@ def renewal_response(state: RegistrationState) -> Schema:
     return SuccessSchema.from_dict({"token": fields.String()}, name="Renewed")()
 
 
+def limit_body(max_length: int) -> None:
+    """Set the maximum length of the request body, before anything reads it.
+
+    :param max_length: in bytes. A stricter limit of the application stays.
+    """
+    current = current_request()
+    limit = current.max_content_length
+    # One more: Werkzeug cuts off a body without a length at the limit, and raises no error.
+    current.max_content_length = max_length + 1 if limit is None else min(limit, max_length + 1)
+
+
 def read_body(max_length: int) -> dict[str, Any]:
     """Return the request body, a JSON object with its media type.
 
@@ -202,15 +213,14 @@ def read_body(max_length: int) -> dict[str, Any]:
     :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
     """
     current = current_request()  # a proxy looks it up each time
-    if current.method == "DELETE" and not current.content_length:  # which no form can send
+    data = current.get_data()
+    if len(data) > max_length:
+        raise RequestEntityTooLarge
+    has_body = data or current.content_length or "Transfer-Encoding" in current.headers
+    if current.method == "DELETE" and not has_body:  # which no form can send
         return {}
     if not current.is_json:
         raise UnsupportedMediaType(NOT_JSON)
-    limit = current.max_content_length
-    current.max_content_length = max_length if limit is None else min(limit, max_length)
-    data = current.get_data()
-    if len(data) > max_length:  # it was read before the limit was set
-        raise RequestEntityTooLarge
     try:
         body = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):

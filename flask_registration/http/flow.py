@@ -9,7 +9,15 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from flask import Blueprint, Flask, Response, current_app, has_request_context, request
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    has_request_context,
+    request,
+    request_started,
+)
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -28,7 +36,15 @@ from ..security_log import LINK_REFUSED, record
 from ..settings import Settings
 from ..state import Check, RegistrationState
 from ..users.transaction import with_retries
-from .bodies import EmailLinkSchema, LinkSchema, SchemaFactory, load, read_body, schema_of
+from .bodies import (
+    EmailLinkSchema,
+    LinkSchema,
+    SchemaFactory,
+    limit_body,
+    load,
+    read_body,
+    schema_of,
+)
 from .responses import HTTPSettings, success
 
 S = TypeVar("S", bound=Settings)
@@ -325,6 +341,7 @@ def mount(
 ) -> None:
     """Add every endpoint of the flows to the blueprint, with and without the trailing slash."""
     settings = state.group(HTTPSettings)
+    _limit_bodies(app, blueprint.name, settings.max_content_length)
     decorators = settings.not_authenticated_decorators
     methods: dict[str, set[str]] = {}
     for flow in flows:
@@ -338,6 +355,19 @@ def mount(
             methods.setdefault(endpoint.path, set()).update(endpoint.methods)
     for path, allowed in methods.items():
         refuse_other_methods(blueprint, path, allowed)
+
+
+def _limit_bodies(app: Flask, blueprint: str, max_length: int) -> None:
+    """Limit the request bodies of all endpoints, pages too, before any function of the application.
+
+    A page and a ``before_request`` may read the body.
+    """
+
+    def limit(sender: Flask, **_: Any) -> None:
+        if blueprint in request.blueprints:
+            limit_body(max_length)
+
+    request_started.connect(limit, app, weak=False)
 
 
 def refuse_other_methods(blueprint: Blueprint, path: str, allowed: set[str]) -> None:
