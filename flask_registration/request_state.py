@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import g
+from flask import g, has_request_context, request
+
+#: An IPv4 address with a port, or an IPv6 address in brackets, as some proxies write them.
+WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]]*)](?::[0-9]+)?")
 
 
 @dataclass(kw_only=True)
@@ -35,6 +40,23 @@ def request_state() -> RequestState:
     """Return the state of the current request."""
     state: RequestState = g.setdefault("_registration", RequestState())
     return state
+
+
+def client_address() -> str | None:
+    """Return the IP address of the client, without a port and without a zone of IPv6.
+
+    Return any other ``remote_addr`` unchanged, for example that of a Unix socket, and None outside
+    a request.
+    """
+    address = request.remote_addr if has_request_context() else None
+    match = WITH_PORT.fullmatch(address or "")
+    bare = (match[1] or match[2]) if match else address
+    bare = (bare or "").partition("%")[0]
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return address
+    return bare
 
 
 def begin_request() -> None:

@@ -144,6 +144,11 @@ def test_of_several_limits_each_holds(new_site: NewSite, clock: Clock) -> None:
         pytest.param("::ffff:192.0.2.1", "::ffff:192.0.2.2", False, id="two mapped IPv4 addresses"),
         pytest.param("fe80::1%eth0", "fe80::2%eth0", True, id="two addresses with a zone"),
         pytest.param("", "192.0.2.1", False, id="a socket without an address"),
+        pytest.param("192.0.2.1:50001", "192.0.2.1:50002", True, id="two ports"),
+        pytest.param("192.0.2.1:50001", "192.0.2.1", True, id="an address with a port and without"),
+        pytest.param("192.0.2.1:50001", "192.0.2.2:50001", False, id="one port of two addresses"),
+        pytest.param("[2001:db8::1]:5", "2001:db8::2", True, id="IPv6 with a port and without"),
+        pytest.param("[fe80::1%eth0]:5", "fe80::2", True, id="IPv6 with a zone and a port"),
     ],
 )
 def test_what_is_one_client(address: str, other: str, same: bool, new_site: NewSite) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ..errors import NotAuthenticated
 from ..i18n.languages import current_request
-from ..request_state import request_state
+from ..request_state import client_address, request_state
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
@@ -90,7 +90,7 @@ class LoginStore:
             created_at=now,
             expires_at=now + self.periods[kind],
             last_used_at=now,
-            ip_address=current and _printable(current.remote_addr, 45),
+            ip_address=current and _printable(client_address(), 45),
             user_agent=current and _printable(current.user_agent.string, 255),
         )
         if commit:

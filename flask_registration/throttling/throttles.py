@@ -14,6 +14,7 @@ from limits import RateLimitItem, parse_many
 
 from ..checks import Finding
 from ..errors import Throttled
+from ..request_state import client_address
 from ..security_log import THROTTLED, record
 from ..settings import PREFIX, Settings, setting
 from .counters import Counters, make_counters
@@ -63,7 +64,7 @@ class Throttles:
 
         :raises Throttled: the client sent too many requests.
         """
-        self._count(endpoint, "client", lambda: [client_name(request.remote_addr)])
+        self._count(endpoint, "client", lambda: [client_name(client_address())])
 
     def check_account(
         self, endpoint: str, names: Callable[[], Iterable[str]], *, user_id: str | None = None
