@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from queue import Full
 from typing import Any
 
 from flask import (
@@ -221,7 +222,7 @@ class Dispatcher:
             self.deliver(mail)
         else:
             deliver = self._in_context(mail)
-            after_response(lambda: self._run(deliver))
+            after_response(lambda: self._run(mail, deliver))
 
     def deliver(self, mail: Mail) -> None:
         """Send an e-mail now. Does not raise."""
@@ -237,7 +238,7 @@ class Dispatcher:
 
         return deliver
 
-    def _run(self, deliver: Callable[[], None]) -> None:
+    def _run(self, mail: Mail, deliver: Callable[[], None]) -> None:
         deliver()
 
 
@@ -266,7 +267,8 @@ class InlineDispatcher(Dispatcher):
 class BackgroundDispatcher(Dispatcher):
     """Renders and sends after the response, by a small pool of threads.
 
-    Python drains the pool at exit.
+    Python drains the pool at exit. No request sends the e-mail for which the pool has no room:
+    clients that cause many e-mails would hold the threads of the server.
     """
 
     def __init__(self, app: Flask, mailer: Mailer) -> None:
@@ -279,20 +281,30 @@ class BackgroundDispatcher(Dispatcher):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="registration-mail")
         self._free = threading.BoundedSemaphore(MAILS_PER_THREAD * threads)
 
-    def _run(self, deliver: Callable[[], None]) -> None:
-        if not self._submit(deliver):
+    def _run(self, mail: Mail, deliver: Callable[[], None]) -> None:
+        try:
+            is_queued = self._submit(deliver)
+        except RuntimeError:  # the interpreter exits
             deliver()
+            return
+        if not is_queued and mail.user_id is not None:
+            with self._app.app_context():
+                self._mailer.report(mail, Full("The queue of e-mails is full."))
 
     def _submit(self, deliver: Callable[[], None]) -> bool:
+        """Queue an e-mail. Return whether there was room.
+
+        :raises RuntimeError: the interpreter exits.
+        """
         if self._process != os.getpid():  # a forked worker has no threads of its parent
             self._start_pool()
         if not self._free.acquire(blocking=False):
             return False
         try:
             future = self._pool.submit(deliver)
-        except RuntimeError:  # the interpreter exits
+        except RuntimeError:
             self._free.release()
-            return False
+            raise
         future.add_done_callback(lambda _: self._free.release())
         return True
 
