@@ -549,7 +549,7 @@ def fill(counters: MemoryCounters, limit: RateLimitItem, hits: int = 1) -> None:
 def test_a_flood_of_names_does_not_make_the_memory_grow_without_end() -> None:
     counters = MemoryCounters()
     for minute in range(3):
-        fill(counters, RateLimitItemPerMinute(minute + 1))
+        fill(counters, RateLimitItemPerMinute(minute + 2))
     assert len(counters._windows) <= MemoryCounters.CAPACITY
 
 
@@ -571,12 +571,26 @@ def test_a_flood_of_names_makes_no_room_for_another_guess(amount: int) -> None:
 
 
 @pytest.mark.usefixtures("small_memory")
-def test_of_limits_that_are_used_up_alike_the_oldest_stay() -> None:
+def test_no_limit_that_is_used_up_is_forgotten_for_others(clock: Clock) -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
-    assert counters.hit(limit, "alice") is None
+    names = [f"name {number}" for number in range(3 * MemoryCounters.CAPACITY)]
+    assert {counters.hit(limit, name) for name in names} == {None}
+    fill(counters, RateLimitItemPerMinute(10), hits=9)
+    assert {counters.hit(limit, name) for name in names} == {60}
+    clock.advance(60)
+    for minute in range(3):
+        fill(counters, RateLimitItemPerMinute(minute + 20))
+    assert len(counters._windows) <= MemoryCounters.CAPACITY, "windows that are over were kept"
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_counters_that_are_used_up_take_no_room_from_the_others(clock: Clock) -> None:
+    counters, limit = MemoryCounters(), RateLimitItemPerMinute(10)
+    for _ in range(9):
+        counters.hit(limit, "alice")
     for number in range(3 * MemoryCounters.CAPACITY):
-        counters.hit(limit, f"other {number}")
-    assert counters.hit(limit, "alice") == 60
+        counters.hit(RateLimitItemPerMinute(1), f"other {number}")
+    assert [counters.hit(limit, "alice") for _ in range(2)] == [None, 60]
 
 
 @pytest.mark.usefixtures("small_memory")
