@@ -101,14 +101,17 @@ class LinkExpired(LinkRefused):
 
 
 class LoginInvalid(APIError):
-    """An unknown or suspended account, or a wrong password: the same error for all."""
+    """An unknown, pending or suspended account, or a wrong password: the same error for all."""
 
     code = "login-invalid"
     text: ClassVar[str] = Message("Incorrect username, e-mail address or password.")
 
 
 class NotVerified(APIError):
-    """The right password of an account whose e-mail address is not verified yet."""
+    """The right password of an account whose e-mail address is not verified yet.
+
+    A client of ``/login/`` receives it only without ``PREVENT_ENUMERATION``.
+    """
 
     code = "not-verified"
     text: ClassVar[str] = Message(

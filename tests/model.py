@@ -147,8 +147,7 @@ class Model:
 
     def log_in(self, name: str, password: str, by: Thing | None, *more: str) -> None:
         account = self.find(name=name, password=password, active=True)
-        need(account, "login-invalid")
-        need(account.verified, "not-verified")
+        need(account and account.verified, "login-invalid")
         self.drop(by and self.is_good(by) and by.row)
         self.give(account, "session", "token", *more)
 

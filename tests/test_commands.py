@@ -622,7 +622,8 @@ def test_no_password_is_taken_as_an_argument_where_everybody_could_read_it(site:
         ]
 
 
-def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(site: Site) -> None:
+def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(new_site: NewSite) -> None:
+    site = new_site(PREVENT_ENUMERATION=False)
     site.register()
     link = site.link()
     site.change(site.user(), is_active=False)

@@ -149,7 +149,7 @@ def test_a_user_is_made_without_a_request_and_belongs_to_nobody(accounts: Accoun
     assert (user.username, user.email, user.is_verified) == ("alice", "alice@example.com", False)
     assert user.last_name == "Liddell"
     reply = accounts.post("login", {"login": "alice", "password": "another heap of good words"})
-    assert reply.get_json()["code"] == "not-verified"
+    assert reply.get_json()["code"] == "login-invalid"
 
 
 @pytest.mark.parametrize(

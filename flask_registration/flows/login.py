@@ -71,7 +71,8 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
 
     :raises LoginInvalid: an unknown or suspended account, or a wrong password: the same error for
         all, after the same work.
-    :raises NotVerified: the right password, but the e-mail address is not verified yet.
+    :raises NotVerified: the right password, but the e-mail address is not verified yet; only
+        without ``PREVENT_ENUMERATION``, else ``LoginInvalid``.
     """
     state, user = flow.state, None
     try:
@@ -84,7 +85,8 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
         raise LoginInvalid from None
     except NotVerified:
         _record_failed_login(state, user, data, "pending")
-        raise
+        pending_login_error = state.provided("pending_login_error") or LoginInvalid
+        raise pending_login_error() from None
 
 
 def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..errors import (
     DuplicateValue,
     LinkInvalid,
     MailUnavailable,
+    NotVerified,
     UserWithoutEmailNonverifiable,
 )
 from ..http.accounts import (
@@ -85,7 +86,8 @@ class RegisterSettings(Settings):
     prevent_enumeration: bool = setting(
         True,
         "If true, a registration with an e-mail address in use returns the same response "
-        "as any other, and the owner of the address receives an e-mail.",
+        "as any other, the owner of the address receives an e-mail, "
+        "and a login to an unverified account returns `login-invalid`.",
     )
 
 
@@ -119,6 +121,16 @@ def expired_before(settings: RegisterSettings, grace: timedelta = timedelta(0)) 
     :param grace: for how long it must have been expired.
     """
     return utc_now() - settings.register_verification_period - grace
+
+
+@flow.provides("pending_login_error", enabled=lambda settings: not settings.prevent_enumeration)
+def pending_login_error() -> NotVerified:
+    """Return the error of a login to a pending account with the right password.
+
+    The client that registered chose the password. With ``PREVENT_ENUMERATION`` it must not learn
+    that the registration made an account of the address.
+    """
+    return NotVerified()
 
 
 # E-mails

@@ -74,7 +74,7 @@ def test_a_whole_life(
         )
         assert (reply.status_code, reply.get_json()["username"]) == (201, "alice")
         reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=laptop)
-        assert (reply.status_code, reply.get_json()["code"]) == (400, "not-verified")
+        assert (reply.status_code, reply.get_json()["code"]) == (400, "login-invalid")
         reply = site.post("verify-registration", site.link(), client=laptop)
         assert (reply.status_code, reply.get_json()) == (
             200,

@@ -26,6 +26,7 @@ from flask_registration import (
     user_logged_out,
     user_login_failed,
 )
+from flask_registration.flows import login
 
 from ..conftest import Clock
 from ..people import (
@@ -347,15 +348,24 @@ def test_user_login_failed_tells_of_an_attempt(
     assert PASSWORD not in str(told)
 
 
-def test_the_right_password_of_a_pending_account_is_answered_not_verified_and_logs_nobody_in(
-    database: str, new_site: NewSite
+@each_row(
+    ("settings", "expected"),
+    [
+        pytest.param({}, LOGIN_INVALID, id="login-invalid"),
+        pytest.param({"REGISTER_FLOW_ENABLED": False}, LOGIN_INVALID, id="without registration"),
+        pytest.param({"flows": [login.flow]}, LOGIN_INVALID, id="without its flow"),
+        pytest.param({"PREVENT_ENUMERATION": False}, NOT_VERIFIED, id="not-verified"),
+    ],
+)
+def test_the_right_password_of_a_pending_account_logs_nobody_in_and_is_answered(
+    database: str, new_site: NewSite, settings: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    site = new_site(database, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True)
+    site = new_site(database, login_model=define_login, LOGIN_RETRIEVE_TOKEN=True, **settings)
     account(site, verified=False)
     client = site.app.test_client()
     reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
-    assert (reply.status_code, reply.get_json()) == (400, NOT_VERIFIED)
-    assert not knows(site, client)
+    assert (reply.status_code, reply.get_json()) == (400, expected)
+    assert not client.get_cookie("session")
     assert logins(site) == []
     assert site.user(username="alice").last_login is None
     assert site.outbox == []
@@ -608,7 +618,7 @@ def test_the_application_has_its_own_schema_and_its_own_authenticator(
     [
         pytest.param("alice", 1, LOGIN_INVALID, id="raises UserNotFound"),
         pytest.param("banned", 1234, LOGIN_INVALID, id="returns somebody who is suspended"),
-        pytest.param("pending", 1234, NOT_VERIFIED, id="returns somebody who is pending"),
+        pytest.param("pending", 1234, LOGIN_INVALID, id="returns somebody who is pending"),
     ],
 )
 def test_nobody_is_logged_in_where_the_authenticator(
