@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
@@ -53,15 +54,57 @@ def test_a_mail_has_a_text_and_an_html_part_that_say_the_same(site: Site) -> Non
 
 
 def test_the_link_in_the_html_part_followed_is_the_link_in_the_text_part(site: Site) -> None:
-    """An unescaped ``&timestamp=`` would arrive as ``×tamp=``."""
     site.register("alice")
     mail = site.read()
     (in_text,) = re.findall(r"^https://\S+$", text_of(mail), re.MULTILINE)
     assert set(links_of(mail)) == {in_text}
-    assert "&timestamp=" in in_text
-    assert "&amp;timestamp=" in html_of(mail)
+    assert "?timestamp=" in in_text
+    assert "&amp;user_id=" in html_of(mail)
     assert set(parameters(in_text)) == {"user_id", "timestamp", "signature"}
     assert site.verify(parameters(in_text)).status_code == 200
+
+
+@each_row(
+    "page",
+    ["https://example.com/verify/", "https://example.com/verify/?lang=de", "myapp://a?b=c#/d?e=f"],
+    anew=True,
+)
+def test_a_link_is_valid_where_text_is_shown_as_html(new_site: NewSite, page: str) -> None:
+    """An ``&timestamp=`` would arrive as ``×tamp=``."""
+    site = new_site(
+        REGISTER_VERIFICATION_URL=page,
+        RESET_PASSWORD_VERIFICATION_URL=page,
+        REGISTER_EMAIL_VERIFICATION_URL=page,
+        UNDO_EMAIL_CHANGE_URL=page,
+    )
+
+    def latest_link() -> dict[str, str]:
+        site.outbox[-1].body = html.unescape(site.outbox[-1].body or "")
+        return site.link()
+
+    site.register("alice")
+    assert site.verify(latest_link()).status_code == 200
+    client = site.app.test_client()
+    site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
+    site.post("register-email", {"email": "new@example.com"}, client=client)
+    assert site.post("verify-email", latest_link()).status_code == 200
+    assert site.post("undo-email-change", latest_link()).status_code == 200
+
+
+@each_row(
+    ("page", "url"),
+    [
+        ("https://example.com/verify", "https://example.com/verify?timestamp="),
+        ("https://example.com/?", "https://example.com/?timestamp="),
+        ("https://example.com/#", "https://example.com/#?timestamp="),
+        ("https://example.com/?a=b#/verify", "https://example.com/?a=b#/verify?timestamp="),
+    ],
+    anew=True,
+)
+def test_the_parameters_of_a_link_follow_its_page(new_site: NewSite, page: str, url: str) -> None:
+    site = new_site(REGISTER_VERIFICATION_URL=page)
+    site.register("alice")
+    assert f"\n{url}" in text_of(site.read())
 
 
 def test_a_link_stands_whole_on_a_line_of_its_own_in_the_mail_as_sent(site: Site) -> None:

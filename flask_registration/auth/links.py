@@ -74,12 +74,15 @@ class OpenedLink(NamedTuple):
 
 
 def build_verification_url(link: VerificationLink) -> str:
-    """Append the parameters of a link to its page as a query string.
+    """Return the URL of the page with the parameters of a link at the start of its query string.
 
     They follow a ``#`` too: there a single-page application with a hash router reads them.
     """
-    separator = "&" if "?" in link.base_url else "?"
-    return f"{link.base_url}{separator}{urlencode(link.params)}"
+    page, mark, fragment = link.base_url.partition("#")
+    start, place = (page + mark, fragment) if mark else ("", page)
+    path, _, others = place.partition("?")
+    query = urlencode(link.params) + (f"&{others}" if others else "")
+    return f"{start}{path}?{query}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +218,14 @@ class Links:
         )
         signature = bound.decode()
         outer = self._signer(purpose).get_signature(_payload(link, signature)).decode()
-        about = {"user_id": user_id} if email is None else {"user_id": user_id, "email": email}
-        params = {**about, "timestamp": timestamp, "signature": f"{outer}.{signature}"}
+        about = {} if email is None else {"email": email}
+        # The timestamp comes first: where text is shown as HTML, "&timestamp" becomes "×tamp".
+        params = {
+            "timestamp": timestamp,
+            "user_id": user_id,
+            **about,
+            "signature": f"{outer}.{signature}",
+        }
         return VerificationLink(base_url, params)
 
     def open(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
