@@ -100,6 +100,8 @@ def test_a_secret_key_that(key: Any) -> None:
             "example.com/verify/", "is not absolute", id="has a host that reads as a path"
         ),
         pytest.param("https:///verify/", "is not absolute", id="has no host"),
+        pytest.param("https:/verify/", "is not absolute", id="has no host and one slash"),
+        pytest.param("myapp:verify", "is not absolute", id="has a scheme and no path"),
         pytest.param("mailto:verify@example.com", "is not absolute", id="is an address"),
         pytest.param("https://example.com/\nverify/", "is not absolute", id="has a line feed"),
         pytest.param("https://example.com/my page/", "is not absolute", id="has a space"),
@@ -118,6 +120,8 @@ def test_a_verification_url_that(url: Any, says: str) -> None:
         pytest.param("https://example.com", id="a bare host"),
         pytest.param("http://127.0.0.1:5000/#/verify", id="a hash router's page"),
         pytest.param("org.example.app://verify", id="a mobile application's own scheme"),
+        pytest.param("org.example.app:/verify", id="a mobile application's own scheme and a path"),
+        pytest.param("myapp:///verify", id="a mobile application's own scheme and no host"),
     ],
 )
 def test_a_verification_url_may_be(url: str) -> None:

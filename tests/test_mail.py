@@ -98,12 +98,34 @@ def test_a_link_is_valid_where_text_is_shown_as_html(new_site: NewSite, page: st
         ("https://example.com/?", "https://example.com/?timestamp="),
         ("https://example.com/#", "https://example.com/#?timestamp="),
         ("https://example.com/?a=b#/verify", "https://example.com/?a=b#/verify?timestamp="),
+        ("com.example.app:/verify", "com.example.app:/verify?timestamp="),
+        ("myapp:///verify", "myapp:///verify?timestamp="),
     ],
     anew=True,
 )
 def test_the_parameters_of_a_link_follow_its_page(new_site: NewSite, page: str, url: str) -> None:
     site = new_site(REGISTER_VERIFICATION_URL=page)
     site.register("alice")
+    assert f"\n{url}" in text_of(site.read())
+
+
+@each_row(
+    ("page", "url"),
+    [
+        ("https://example.com", "https://example.com/reset-password/?"),
+        ("https://example.com/#/verify", "https://example.com/#/reset-password/?"),
+        ("https://example.com:8000/a/verify/?b=c", "https://example.com:8000/a/reset-password/?"),
+        ("com.example.app:/a/verify", "com.example.app:/a/reset-password/?"),
+        ("myapp:///verify/", "myapp:///reset-password/?"),
+        ("myapp://verify", "myapp://verify/reset-password/?"),
+    ],
+    anew=True,
+)
+def test_the_other_pages_are_beside_the_first(new_site: NewSite, page: str, url: str) -> None:
+    site = new_site(REGISTER_VERIFICATION_URL=page)
+    site.register("alice")
+    site.verify()
+    site.post("send-reset-password-link", {"login": "alice"})
     assert f"\n{url}" in text_of(site.read())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,9 +138,11 @@ def sibling_url(url: str, name: str) -> str:
     """
     if not url:
         return ""
-    start, _, path = url.partition("?")[0].partition("://")
-    folder = path.rstrip("/").rpartition("/")[0] or path.rstrip("/")
-    return f"{start}://{folder}/{name}"
+    page = url.partition("?")[0]
+    site = re.match(r"([^/:]+:)?(//[^/]*)?", page)
+    start = site[0] if site else ""
+    folder = page[len(start) :].rstrip("/").rpartition("/")[0]
+    return f"{start}{folder}/{name}"
 
 
 def check_page(
@@ -292,6 +295,12 @@ def check_age(link: SignedLink, max_age: timedelta) -> None:
 
 
 def is_absolute_url(url: str) -> bool:
-    """Return whether a URL has a scheme, which may be a mobile application's, and a host."""
+    """Return whether a URL has a scheme and a host.
+
+    The scheme of a mobile application needs no host: ``com.example.app:/verify`` (RFC 8252,
+    7.1).
+    """
     parts = urlsplit(url)
-    return bool(parts.scheme and parts.netloc) and url.isprintable() and " " not in url
+    is_app = parts.scheme not in ("", "http", "https") and parts.path.startswith("/")
+    has_host = bool(parts.scheme and parts.netloc)
+    return (has_host or is_app) and url.isprintable() and " " not in url
