@@ -31,6 +31,7 @@ from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
 from .mail.limits import Cooldown
 from .mail.message import Mail
+from .rendering import FOLDER, Templates
 from .settings import Settings, read
 from .signals import mail_failed
 from .startup import CheckSettings, run_checks
@@ -103,7 +104,7 @@ class Registration:
         state = _build(setup, cast(UserFields, setup.fields))
         web = state.group(HTTPSettings)
         blueprint = Blueprint(
-            "registration", __name__, url_prefix=web.url_prefix, template_folder="templates"
+            "registration", __name__, url_prefix=web.url_prefix, template_folder=str(FOLDER)
         )
         mount(setup.flows, blueprint, app, state)
         for package in setup.packages:
@@ -226,6 +227,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             formataddr(sender) if isinstance(sender, tuple) else sender or "",
             site_name,
             languages,
+            Templates(app),
         ),
         mailer=mailer,
         dispatcher=make_dispatcher(app, mailer, setup.dispatchers),

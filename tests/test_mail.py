@@ -139,6 +139,18 @@ def test_a_link_stands_whole_on_a_line_of_its_own_in_the_mail_as_sent(site: Site
     assert re.search(r"\n\nhttps://\S+\n\n", text_of(mail))
 
 
+@each_row("name", ["x" * 2000, "ж" * 600, "two words " * 300, "<&" * 400], anew=True)
+def test_no_line_of_a_mail_is_over_998_octets(new_site: NewSite, name: str) -> None:
+    """Mail servers break longer ones (RFC 5322 section 2.1.1)."""
+    site = new_site(SITE_NAME=name, VERIFICATION_FROM_EMAIL="no-reply@example.com")
+    site.register("alice")
+    with site.app.app_context():
+        source = site.outbox[0].as_bytes()
+    assert max(len(line) for line in source.split(b"\n")) <= 998
+    assert " ".join(text_of(site.read()).split()) == " ".join(str(site.outbox[0].body).split())
+    assert html_of(site.read()).rstrip() == str(site.outbox[0].html).rstrip()
+
+
 def test_a_mail_has_the_headers_that_a_mail_should_have(site: Site) -> None:
     site.register("alice")
     mail = site.read()

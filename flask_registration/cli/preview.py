@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import jinja2
 from flask import Flask
 from flask_mail import Message
 from sqlalchemy import Boolean, Column, Date, DateTime, Integer, String, Uuid
@@ -18,6 +17,7 @@ from sqlalchemy import Boolean, Column, Date, DateTime, Integer, String, Uuid
 from ..auth.links import Links, LinkSettings
 from ..http.responses import HTTPSettings
 from ..mail.message import Email
+from ..rendering import OWN
 from ..state import RegistrationState
 from ..users.fields import UserFields, has_default
 from ..users.identifiers import parse_identifier
@@ -107,8 +107,6 @@ def _file_name(example: Example) -> str:
 def _index(
     app: Flask, state: RegistrationState, found: Sequence[Example], others: Sequence[str]
 ) -> str:
-    loader = jinja2.PackageLoader("flask_registration")
-    environment = jinja2.Environment(loader=loader, autoescape=True)
     mails = [
         {
             "name": _file_name(each),
@@ -122,7 +120,7 @@ def _index(
         for each in found
     ]
     about: dict[str, Any] = {"mark": MARK, "site_name": state.composer.site_name, "app": app.name}
-    template = environment.get_template("registration/page/mails.html")
+    template = OWN.get_template("registration/page/mails.html")
     return template.render(**about, mails=mails, others=others)
 
 

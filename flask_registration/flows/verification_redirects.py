@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Response, make_response, redirect, render_template, request, url_for
+from flask import Response, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
@@ -219,7 +219,7 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
         "passwords": page.passwords,
         **context,
     }
-    html = render_template(
+    html = flow.state.composer.renderer.html(
         "registration/page/confirm.html",
         **{name: translate(value) if name in LOCALIZED else value for name, value in shown.items()},
         language=flow.state.languages.for_response(),

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from email.charset import QP, Charset
+from typing import Any, Literal, cast
 
-from flask import current_app, render_template
+from flask import current_app
 from flask_mail import Message as MailMessage
 
 from ..i18n.languages import Languages, current_request, force_babel_locale
 from ..i18n.messages import Message
+from ..rendering import Templates
 from ..settings import Settings, setting
 from ..users.identifiers import recipient_address
 from ..users.store import User
 from .message import Email, Mail, RenderedMail, TemplateTranslator, html_to_text, wrap_lines
+
+#: The maximum length of a line of an e-mail in octets (RFC 5322, 2.1.1).
+LINE_LIMIT = 998
+
+#: UTF-8 in the transfer encoding that breaks long lines.
+QUOTED_PRINTABLE = Charset("utf-8")
+QUOTED_PRINTABLE.body_encoding = QP
 
 
 def default_templates(name: str) -> dict[str, str]:
@@ -126,6 +135,7 @@ class Composer:
     sender: str
     site_name: str
     languages: Languages
+    renderer: Templates
 
     def templates(self, email: Email, settings: Settings, user: User | None) -> dict[str, Any]:
         """Return the templates of an e-mail, as the application's selector chooses them.
@@ -180,6 +190,9 @@ class Composer:
             extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no autoresponders
         )
         message.msgId = mail.message_id
+        texts = (message.body or "", message.html or "")
+        if any(len(line.encode()) > LINE_LIMIT for text in texts for line in text.split("\n")):
+            message.charset = cast(str, QUOTED_PRINTABLE)
         return message
 
     def render(
@@ -187,12 +200,12 @@ class Composer:
     ) -> RenderedMail:
         """Render with Flask. HTML alone is converted to text as well."""
         subject, text_name, html_name = parse_templates(template_config)
-        html = render_template(html_name, **context) if html_name else None
+        html = self.renderer.html(html_name, **context) if html_name else None
         if text_name:
-            text = render_template(text_name, **context)
+            text = self.renderer.text(text_name, **context)
         else:
             text = self.settings.verification_email_html_to_text_converter(html or "")
-        return RenderedMail(render_template(subject, **context), text, html)
+        return RenderedMail(self.renderer.text(subject, **context), text, html)
 
 
 def _kind(name: str) -> dict[str, str]:
