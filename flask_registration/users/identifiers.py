@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 #: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 EMAIL_MAX_LENGTH = 254
 
+#: How an encoded word begins (RFC 2047). E-mail programs decode it in a header, and may read several
+#: recipients in it.
+ENCODED_WORD = "=?"
+
 INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
 
@@ -47,6 +51,8 @@ def email_key(address: str, *, test_environment: bool) -> str:
         )
     except EmailNotValidError as error:
         raise ValueError(Message(str(error), otherwise=INVALID_ADDRESS)) from None
+    if ENCODED_WORD in valid.normalized:
+        raise ValueError(INVALID_ADDRESS)
     return valid.normalized.lower()
 
 
