@@ -10,7 +10,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import jinja2
+from flask.sessions import SecureCookieSessionInterface
 from sqlalchemy import Column
+from werkzeug.test import EnvironBuilder
 from werkzeug.utils import import_string
 
 from .auth.sessions import LoginSettings
@@ -104,6 +106,38 @@ def login(setup: Setup) -> Iterator[Finding]:
             "is False, and so is REGISTRATION_LOGIN_RETRIEVE_TOKEN. A login has no effect.",
             "Set REGISTRATION_LOGIN_RETRIEVE_TOKEN = True, or leave "
             "REGISTRATION_LOGIN_AUTHENTICATE_SESSION True.",
+        )
+
+
+def session_interface(setup: Setup) -> Iterator[Finding]:
+    """Report a session interface with which a login is not possible, or not secure."""
+    app, settings = setup.app, setup.group(LoginSettings)
+    interface = app.session_interface
+    if isinstance(interface, SecureCookieSessionInterface):
+        return
+    if not settings.login_authenticate_session:
+        return
+    try:
+        opened = interface.open_session(app, app.request_class(EnvironBuilder().get_environ()))
+    except Exception:  # it needs what only a client sends
+        return
+    name = type(interface).__name__
+    if opened is None or interface.is_null_session(opened):
+        if not settings.login_retrieve_token:
+            yield Finding(
+                "registration.E042",
+                "session_interface",
+                f"is {name}, which opens no session. A login has no effect.",
+                "Set REGISTRATION_LOGIN_RETRIEVE_TOKEN = True, or use sessions.",
+            )
+    elif not (hasattr(interface, "regenerate") or hasattr(opened, "sid")):
+        yield Finding(
+            "registration.E043",
+            "session_interface",
+            f"is {name}, which cannot give a session a new id. "
+            "An attacker who sets the id in a browser would be logged in with its user.",
+            "Add a method regenerate(session), which gives the session a new id and deletes what "
+            "is stored under the old one. If a cookie holds the session, let it do nothing.",
         )
 
 
@@ -299,6 +333,7 @@ CHECKS: tuple[Check, ...] = (
     user_model,
     templates,
     login,
+    session_interface,
     languages,
     packages,
     unknown_settings,

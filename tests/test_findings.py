@@ -81,6 +81,8 @@ IDS = {
     "registration.E039": "Table {name}",
     "registration.E040": "Table {name}",
     "registration.E041": "{name}.{column}",
+    "registration.E042": "session_interface",
+    "registration.E043": "session_interface",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

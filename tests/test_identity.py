@@ -9,7 +9,6 @@ from typing import Any
 import flask_login
 import pytest
 from flask import Flask, Request, render_template_string, session
-from flask.sessions import SecureCookieSessionInterface
 from marshmallow import EXCLUDE, Schema, fields, post_load
 from sqlalchemy import create_engine, select, text
 
@@ -425,30 +424,6 @@ def test_a_login_that_fails_leaves_the_session_alone(site: Site) -> None:
     client.post("/plant")
     site.post("login", {"login": "alice", "password": "wrong"}, client=client)
     assert client.get("/look").get_json()["cart"] == "planted"
-
-
-class RegeneratingInterface(SecureCookieSessionInterface):
-    """A server-side session: its data is elsewhere, and its id can be renewed."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-
-    def regenerate(self, session: Any) -> None:
-        self.seen.append(dict(session))
-
-
-def test_a_session_that_the_server_keeps_gets_a_new_id_at_login_and_logout(site: Site) -> None:
-    interface = RegeneratingInterface()
-    site.app.session_interface = interface
-    account(site)
-    client = log_in(site)
-    assert interface.seen == [{}]
-    new = "quite another battery of staples"
-    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
-    assert site.post("change-password", body, client=client).status_code == 200
-    assert interface.seen == [{}, {}]
-    site.post("logout", {}, client=client)
-    assert interface.seen == [{}, {}, {}]
 
 
 # Cookies

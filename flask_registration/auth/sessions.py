@@ -10,8 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
 import flask_login
-from flask import Flask, Request, current_app, g, request, request_started, session
-from werkzeug.datastructures import ImmutableMultiDict
+from flask import Flask, Request, g, request, request_started, session
 
 from ..errors import NotAuthenticated
 from ..request_state import begin_request, request_state
@@ -19,6 +18,14 @@ from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
 from ..settings import Settings, setting
 from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
+from .request_session import (
+    drop_unusable_cookie,
+    forget_session,
+    has_session,
+    remember_cookie_name,
+    renew_session_id,
+    session_secret,
+)
 from .tokens import DatedTokenManager, LoginStore, TokenManager
 
 #: Flask-Login's session id as we write it: the user's id, a digest of the security stamp, and the
@@ -139,7 +146,7 @@ class SessionManager:
 
         :param fresh: whether the client has just shown the password.
         """
-        if self.settings.login_authenticate_session:
+        if self.settings.login_authenticate_session and has_session():
             secret = session_secret()
             if self.logins and secret:  # it is replaced: a copy of its cookie must become invalid
                 self.logins.drop(secret)
@@ -172,6 +179,8 @@ class SessionManager:
         """
         if request_state().token is not None:
             return {"token": self.provide_token(user, fresh=fresh)}
+        if not has_session():  # a loader of the application found the user
+            return {}
         self._open_session(
             user,
             remember=flask_login.login_remembered(),
@@ -249,12 +258,14 @@ class SessionManager:
     def _begin_request(self, sender: Flask, **_: Any) -> None:
         """Prepare a request, before any function of the application asks for the current user."""
         begin_request()
-        drop_unreadable_cookie()
+        drop_unusable_cookie()
         self.wrap_loaders(sender)
 
     def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
         """Add the stamp's digest and the secret of a row to the id of a new session."""
         session.pop(LOGIN_TIME, None)  # of an earlier login: a view of the application may keep it
+        if not request_state().opens_session:  # a view of the application opens it
+            renew_session_id()
         if not isinstance(user, self.model):  # the application may log in others as well
             return
         secret = ""
@@ -330,36 +341,3 @@ def add_user_methods(model: type[Any], users: UserStore) -> None:
     for name in ("is_active", "is_authenticated", "is_anonymous"):
         if not hasattr(model, name):
             setattr(model, name, getattr(flask_login.UserMixin, name))
-
-
-# The session and the token of a request
-
-
-def session_secret() -> str | None:
-    """Return the secret of the session's row, if there is one."""
-    return str(session.get("_user_id", "")).rpartition("~")[2] or None
-
-
-def drop_unreadable_cookie() -> None:
-    """Drop a remember-me cookie whose signature is not ASCII: Flask-Login raises an error."""
-    name = remember_cookie_name()
-    if not request.cookies.get(name, "").rpartition("|")[2].isascii():
-        kept = request.cookies.to_dict()
-        del kept[name]
-        request.cookies = ImmutableMultiDict(kept)
-
-
-def remember_cookie_name() -> str:
-    """Return the name of Flask-Login's remember-me cookie."""
-    return str(current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME))
-
-
-def forget_session() -> None:
-    """Drop everything in the session. A session kept by the server gets a new id."""
-    state = request_state()
-    if state.kept_session is None:
-        state.kept_session = dict(session)
-    session.clear()
-    interface: Any = current_app.session_interface
-    if hasattr(interface, "regenerate"):
-        interface.regenerate(session)

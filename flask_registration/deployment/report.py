@@ -16,7 +16,7 @@ from ..i18n.messages import duration
 from ..mail.composer import MailSettings
 from ..mail.dispatch import TimedConnection
 from ..settings import PREFIX
-from ..startup import CheckSettings
+from ..startup import CheckSettings, session_interface
 from ..state import Check, Setup, current_registration
 from . import database
 from .database import describe
@@ -332,6 +332,7 @@ CHECKS: tuple[Check, ...] = (
     secret_keys,
     plain_links,
     cookies,
+    session_interface,  # it may be set after init_app
     throttles,
     sending,
     cooldown,

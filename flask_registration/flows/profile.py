@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from ..auth.sessions import forget_session
+from ..auth.request_session import forget_session
 from ..errors import AccountInUse, NotAuthenticated, ReauthenticationRequired
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
