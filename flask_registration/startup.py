@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,14 @@ from .i18n.languages import shipped
 from .mail.composer import MailSettings, parse_templates
 from .settings import PREFIX, Settings, invalid, keys, setting
 from .state import Check, Setup
-from .users.fields import DEFAULT_STAMP, UserFields, UserSettings, model_columns
+from .users.fields import (
+    DEFAULT_ACTIVE,
+    DEFAULT_STAMP,
+    UserFields,
+    UserSettings,
+    has_own,
+    model_columns,
+)
 
 
 def _check_silenced(ids: Sequence[str]) -> None:
@@ -227,6 +235,7 @@ def user_model(setup: Setup) -> Iterator[Finding]:
                 "Make one column the primary key, and the others unique together.",
             )
         yield from _missing_columns(model.__name__, columns, settings)
+        yield from _wrong_activity(model, columns, settings)
         if setup.fields:
             yield from _wrong_columns(setup.fields, settings)
 
@@ -259,6 +268,36 @@ def _missing_columns(
                     "The setting has no effect without it.",
                     f"Add the column, or name one of {available}.",
                 )
+
+
+def _wrong_activity(
+    model: type[Any], columns: Mapping[str, Column[Any]], settings: UserSettings
+) -> Iterator[Finding]:
+    active, model_name = settings.user_active_field, model.__name__
+    if active != DEFAULT_ACTIVE and not has_own(model, active):
+        available = ", ".join(columns)
+        yield Finding(
+            "registration.E044",
+            "REGISTRATION_USER_ACTIVE_FIELD",
+            f"names {active!r}, which {model_name} does not have. No account is suspended.",
+            f"Add a column or a property, or name one of {available}.",
+        )
+    for name in dict.fromkeys([active, DEFAULT_ACTIVE]):
+        if inspect.isfunction(inspect.getattr_static(model, name, None)):
+            yield Finding(
+                "registration.E045",
+                f"{model_name}.{name}",
+                "is a method, but Flask-Login reads an attribute. No account is suspended.",
+                "Decorate it with @property.",
+            )
+    if active == settings.user_verification_flag_field and active in columns:
+        yield Finding(
+            "registration.E046",
+            "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
+            f"is {active!r}, which is also the column of suspended accounts. "
+            "A link does not verify a suspended account.",
+            "Use two columns: one for the verification, and one for the suspension.",
+        )
 
 
 def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from ..security_log import USER_REACTIVATED, USER_SUSPENDED
 from ..settings import PREFIX
 from ..signals import user_activated, user_registered, user_reset_password
 from ..state import RegistrationState, current_registration
+from ..users.fields import UserSettings
 from ..users.mixins import utc_now
 from ..users.stamps import UserSnapshot, next_stamp
 from ..users.store import User
@@ -94,11 +95,14 @@ def reactivate(user: User) -> bool:
 def _set_active(user: User, *, active: bool) -> bool:
     state = current_registration
     if state.fields.active is None:
-        text = f"{_model(state)} has no column is_active, so no account can be suspended."
+        name = state.group(UserSettings).user_active_field
+        text = f"{_model(state)} has no column {name}, so no account can be suspended."
+        if state.fields.activity:
+            text = f"{_model(state)}.{name} is no column. Change the columns that it depends on."
         raise AdministrationError(text)
 
     def changes(seen: UserSnapshot) -> dict[str, Any] | None:
-        if seen.is_active == active:
+        if state.users.is_flagged_active(user) == active:
             return None
         # SQL of the application may have suspended it without a new stamp: end its sessions now.
         return {"is_active": active, "security_stamp": next_stamp(seen.security_stamp)}
@@ -153,7 +157,7 @@ def _change(
         changes = make(seen)
         if changes is None:
             return False
-        expected = {"is_active": seen.is_active, **expecting}
+        expected = {"is_active": state.users.is_flagged_active(user), **expecting}
         if state.users.change(user, seen, changes, expecting=expected):
             state.sessions.end_logins(user)
             return True

@@ -16,6 +16,7 @@ from ..errors import NotAuthenticated
 from ..request_state import begin_request, request_state
 from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
 from ..settings import Settings, setting
+from ..users.fields import has_own
 from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
 from .request_session import (
@@ -338,6 +339,8 @@ def add_user_methods(model: type[Any], users: UserStore) -> None:
     """Add the attributes that Flask-Login needs to a model that has none of its own."""
     if not hasattr(model, "get_id"):
         model.get_id = lambda user: users.identifier(user)
-    for name in ("is_active", "is_authenticated", "is_anonymous"):
+    if not has_own(model, "is_active"):
+        model.is_active = property(lambda user: users.snapshot(user).is_active)
+    for name in ("is_authenticated", "is_anonymous"):
         if not hasattr(model, name):
             setattr(model, name, getattr(flask_login.UserMixin, name))

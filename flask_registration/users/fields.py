@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import flask_login
 from sqlalchemy import Column, DateTime, UniqueConstraint
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Mapper
@@ -25,6 +26,8 @@ USERNAME_PATTERN = r"[\w.+-]+"
 class UserFields:
     """The names of a model's columns; ``None`` if the model has no such column.
 
+    :ivar activity: attributes that are all true unless the account is suspended. Some may be no
+        columns, but properties or hybrids.
     :ivar public: shown in the profile and set at registration, as ``login`` and ``email`` are.
     :ivar changeable: columns that the user may change.
     :ivar hidden: columns that clients neither see nor set, even if another list names them.
@@ -40,6 +43,7 @@ class UserFields:
     password: str
     verified: str | None
     active: str | None
+    activity: tuple[str, ...]
     stamp: str | None
     login: tuple[str, ...]
     public: tuple[str, ...]
@@ -185,6 +189,7 @@ def _is_partial(index: Any) -> bool:
 
 
 DEFAULT_STAMP = "security_stamp"
+DEFAULT_ACTIVE = "is_active"
 
 
 def _check_pattern(pattern: str) -> None:
@@ -233,6 +238,12 @@ class UserSettings(Settings):
     user_verification_flag_field: str = setting(
         "is_verified", "The column that stores whether the e-mail address is verified."
     )
+    user_active_field: str = setting(
+        DEFAULT_ACTIVE,
+        "The column, property or hybrid that is false if the account is suspended. An account with "
+        "a false `is_active` of the model, which Flask-Login reads, is suspended too. A model "
+        "without them has only active users.",
+    )
     user_security_stamp_field: str = setting(
         DEFAULT_STAMP,
         "The column of random text that invalidates sessions, tokens and links when it changes. "
@@ -251,6 +262,13 @@ def model_columns(model: Any) -> dict[str, Column[Any]] | None:
     if not isinstance(mapper, Mapper):
         return None
     return {name: each for name, each in mapper.columns.items() if isinstance(each, Column)}
+
+
+def has_own(model: type[Any], name: str) -> bool:
+    """Return whether a model has an attribute that it does not inherit from Flask-Login."""
+    inherited = inspect.getattr_static(flask_login.UserMixin, name, None)
+    found = inspect.getattr_static(model, name, None)
+    return found is not None and found is not inherited
 
 
 def resolve(model: Any, settings: UserSettings) -> UserFields | None:
@@ -287,7 +305,12 @@ def resolve(model: Any, settings: UserSettings) -> UserFields | None:
         username_key=may("username_key"),
         password=password,
         verified=may(settings.user_verification_flag_field),
-        active=may("is_active"),
+        active=may(settings.user_active_field),
+        activity=tuple(
+            name
+            for name in dict.fromkeys([settings.user_active_field, DEFAULT_ACTIVE])
+            if has_own(model, name)
+        ),
         stamp=may(settings.user_security_stamp_field),
         login=login,
         public=all_of(public),

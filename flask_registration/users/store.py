@@ -163,6 +163,7 @@ class UserStore(NormalForms):
             return True
         expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp}
         expected |= expecting or {}
+        may_be_suspended = "is_active" in (expecting or {})
         if self.fields.stamp is None:
             expected["password_hash"] = expected.pop("security_stamp")  # used in its place
         key = getattr(user, self.fields.pk)
@@ -179,9 +180,26 @@ class UserStore(NormalForms):
                 if is_as_seen:
                     for name, value in new.items():
                         set_committed_value(user, name, value)
+            if is_as_seen and not may_be_suspended:
+                is_as_seen = self._is_still_active(user)
         if not is_as_seen:
             self.rollback()
         return is_as_seen
+
+    def _is_still_active(self, user: User) -> bool:
+        """Return whether attributes that are no columns say that an account is not suspended.
+
+        The UPDATE cannot compare them. It has locked the row, so they are read again.
+        """
+        others = [name for name in self.fields.activity if name != self.fields.active]
+        if others and user in self._db.session:
+            self._db.session.expire(user)
+        return all(getattr(user, name) for name in others)
+
+    def is_flagged_active(self, user: User) -> bool | None:
+        """Return the value of the column that suspends an account, or None without a column."""
+        active = self.fields.active
+        return bool(getattr(user, active)) if active else None
 
     def _assign(self, user: User, values: Mapping[str, Any]) -> None:
         """Set attributes, which runs the validators of the model.
@@ -371,7 +389,7 @@ class UserStore(NormalForms):
             email=getattr(user, fields.email) if fields.email else None,
             password_hash=password_hash,
             is_verified=bool(getattr(user, fields.verified)) if fields.verified else True,
-            is_active=bool(getattr(user, fields.active)) if fields.active else True,
+            is_active=all(getattr(user, name) for name in fields.activity),
             security_stamp=getattr(user, fields.stamp) if fields.stamp else password_hash,
         )
 
