@@ -169,7 +169,7 @@ class LoginStore:
 
     # The manager of tokens
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         """Store a token, and return it."""
         return self.begin(user, "token", fresh=fresh)
 
@@ -244,7 +244,7 @@ class DatedTokenManager(TokenManager, Protocol):
     For a while, its tokens need no re-authentication.
     """
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         """Return a new token for this user.
 
         :param fresh: whether the client has just shown the password.
@@ -268,7 +268,7 @@ class SignedTokenManager:
     users: UserStore
     period: timedelta
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         """Return a signed token."""
         digest = stamp_digest(self.users.snapshot(user))
         return self._serializer().dumps([self.users.identifier(user), digest, fresh])
