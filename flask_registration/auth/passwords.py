@@ -11,7 +11,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from marshmallow import ValidationError
@@ -33,6 +35,8 @@ TOO_LONG = plural(
     PASSWORD_MAX_LENGTH,
     code="too-long",
 )
+
+COMMON = Message("This is a very common password.", code="too-guessable")
 
 #: Languages without a space between sentences have another translation.
 TWO_SENTENCES = Message("{first} {second}", code="too-guessable")
@@ -64,13 +68,18 @@ def long_enough(password: str, *, settings: PasswordSettings, **_: Any) -> None:
 def strong_enough(
     password: str, *, user_inputs: Sequence[str], settings: PasswordSettings, **_: Any
 ) -> None:
-    """Check the strength of a password with zxcvbn, which knows the user's own data.
+    """Check that a password is not a common one, and its strength with zxcvbn.
 
-    :raises marshmallow.ValidationError: with zxcvbn's advice.
+    zxcvbn knows the user's own data. It does not know some of the most common passwords, which look
+    random (OWASP ASVS 5.0, 6.2.4).
+
+    :raises marshmallow.ValidationError: with advice.
     """
     inputs = [text[:STRENGTH_MAX_LENGTH] for text in user_inputs if text]
     estimate = zxcvbn(password[:STRENGTH_MAX_LENGTH], inputs)
     if int(estimate.score) >= settings.password_min_strength:
+        if password.casefold() in common_passwords():
+            raise ValidationError(COMMON)
         return
     advice = Message("This password is too easy to guess.", code="too-guessable")
     if estimate.feedback:
@@ -85,6 +94,13 @@ def _check_hasher(hasher: Any) -> None:
     methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
     if not all(map(callable, methods)):
         raise ValueError("must be a pwdlib hasher or a pwdlib.PasswordHash")
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Return the most common passwords of at least eight characters, without capitals."""
+    text = Path(__file__).with_name("common_passwords.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("# "))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +121,9 @@ class PasswordSettings(Settings):
         maximum=PASSWORD_MAX_LENGTH,
     )
     password_min_strength: int = setting(
-        3, "The minimum zxcvbn score of a password, 0 to 4.", maximum=STRONGEST
+        3,
+        "The minimum zxcvbn score of a password, 0 to 4. Common passwords are always refused.",
+        maximum=STRONGEST,
     )
     password_hasher: Any = setting(
         None,
@@ -134,6 +152,7 @@ class Passwords:
         self._site = list(site)
         self._hash = password_hash(settings.password_hasher)
         self._limit = ConcurrencyLimit(settings.password_hash_concurrency)
+        common_passwords()
         zxcvbn("a")  # load its dictionaries before the first request (10 ms); "" would not do that
 
     def check(self, password: str, user_inputs: Sequence[str]) -> None:

@@ -273,7 +273,7 @@ def passwords(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             "registration.W020",
             "REGISTRATION_PASSWORD_MIN_STRENGTH",
-            f"is {strength}. Passwords of the usual lists are accepted.",
+            f"is {strength}. Passwords that are guessed fast are accepted.",
             "Set REGISTRATION_PASSWORD_MIN_STRENGTH = 3.",
         )
 
