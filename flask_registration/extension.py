@@ -202,7 +202,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         "session": app.permanent_session_lifetime,
         "token": login.auth_token_period,
     }
-    logins = LoginStore(db, model, users, periods) if model else None
+    logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
     tokens = _make_tokens(login, users, logins)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(

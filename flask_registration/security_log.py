@@ -88,7 +88,7 @@ SESSION_REFUSED = Event(
     "a session cookie was no longer valid; browsers keep old ones, so this alone is no alarm",
     {
         "reason": "`suspended`, `stamp` (a new password, a new e-mail address, or a logout "
-        "everywhere), or `revoked`"
+        "everywhere), `expired`, or `revoked` (with a login model, also expired)"
     },
 )
 TOKEN_REFUSED = Event(

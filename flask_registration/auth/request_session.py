@@ -20,19 +20,34 @@ def session_secret() -> str | None:
     return str(session.get("_user_id", "")).rpartition("~")[2] or None
 
 
-def drop_unusable_cookie() -> None:
-    """Drop a remember-me cookie for which Flask-Login raises an error.
+def check_remember_cookie() -> None:
+    """Prepare the remember-me cookie for Flask-Login, which knows no earlier keys.
 
-    Its signature is not ASCII, or there is no session to write to.
+    One that an earlier key has signed is signed again. One for which Flask-Login raises an error is
+    dropped: its signature is not ASCII, or there is no session to write to.
     """
-    name = remember_cookie_name()
-    if name not in request.cookies:
+    cookies, name = request.cookies, remember_cookie_name()
+    if name not in cookies:
         return
-    signature = request.cookies[name].rpartition("|")[2]
-    if not (signature.isascii() and has_session()):
-        kept = request.cookies.to_dict()
-        del kept[name]
-        request.cookies = ImmutableMultiDict(kept)
+    if not (cookies[name].rpartition("|")[2].isascii() and has_session()):
+        request.cookies = ImmutableMultiDict(each for each in cookies.items() if each[0] != name)
+        return
+    for key in current_app.config.get("SECRET_KEY_FALLBACKS") or ():
+        payload = flask_login.decode_cookie(cookies[name], key=key)
+        if payload is not None:
+            signed = flask_login.encode_cookie(payload)
+            request.cookies = ImmutableMultiDict({**cookies, name: signed})
+
+
+def is_remembered(session_id: str) -> bool:
+    """Return whether the request has the remember-me cookie of a session."""
+    cookie = request.cookies.get(remember_cookie_name())
+    payload = flask_login.decode_cookie(cookie) if cookie else None
+    return payload is not None and _account_part(payload) == _account_part(session_id)
+
+
+def _account_part(session_id: str) -> str:
+    return session_id.rpartition("~")[0]
 
 
 def remember_cookie_name() -> str:

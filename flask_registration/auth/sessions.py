@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
 import flask_login
-from flask import Flask, Request, g, request, request_started, session
+from flask import Flask, Request, current_app, g, request, request_started, session
 
 from ..errors import NotAuthenticated
 from ..request_state import begin_request, request_state
@@ -20,18 +20,22 @@ from ..users.fields import has_own
 from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
 from .request_session import (
-    drop_unusable_cookie,
+    check_remember_cookie,
     forget_session,
     has_session,
+    is_remembered,
     remember_cookie_name,
     renew_session_id,
     session_secret,
 )
-from .tokens import DatedTokenManager, LoginStore, TokenManager
+from .tokens import DatedTokenManager, LoginStore, TokenManager, use_precision
 
 #: Flask-Login's session id as we write it: the user's id, a digest of the security stamp, and the
-#: secret of a row or nothing.
-SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w-]{43}|)", re.DOTALL)
+#: secret of a row or, without rows, the times of the login and of the last use.
+SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w.-]*)", re.DOTALL)
+
+#: In seconds since the epoch.
+TIMES = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 
 #: A ``user_loader`` or a ``request_loader`` of the application.
 OwnLoader: TypeAlias = Callable[[Any], Any]
@@ -55,6 +59,12 @@ class LoginSettings(Settings):
         default_text="rows of the login model if there is one, else signed tokens",
     )
     auth_token_period: timedelta = setting(timedelta(days=14), "How long a token is valid.")
+    session_idle_period: timedelta | None = setting(
+        None,
+        "How long a session may be unused before it ends, exact to a minute. It also applies to "
+        "tokens of the login model, not to signed ones. None sets no limit.",
+        minimum=timedelta(minutes=1),
+    )
     reauthentication_period: timedelta = setting(
         timedelta(minutes=15),
         "How long after a login with a password the user can change the e-mail address "
@@ -259,7 +269,7 @@ class SessionManager:
     def _begin_request(self, sender: Flask, **_: Any) -> None:
         """Prepare a request, before any function of the application asks for the current user."""
         begin_request()
-        drop_unusable_cookie()
+        check_remember_cookie()
         self.wrap_loaders(sender)
 
     def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
@@ -269,13 +279,16 @@ class SessionManager:
             renew_session_id()
         if not isinstance(user, self.model):  # the application may log in others as well
             return
-        secret = ""
+        now = int(time.time())
+        secret_or_times = f"{now}.{now}"
         if self.logins:  # views of the application do not commit the row
-            secret = self.logins.begin(user, "session", commit=not request_state().opens_session)
+            secret_or_times = self.logins.begin(
+                user, "session", commit=not request_state().opens_session
+            )
         has_loader = self.wrap_loaders(sender).own is not None
         identifier = session["_user_id"] if has_loader else self.users.identifier(user)
         digest = stamp_digest(self.users.snapshot(user))
-        session["_user_id"] = "~".join([identifier, digest, secret])
+        session["_user_id"] = "~".join([identifier, digest, secret_or_times])
 
     def load_user(self, session_id: str, own: OwnLoader | None) -> User | None:
         """Return the user of a session, unless it has ended.
@@ -283,7 +296,7 @@ class SessionManager:
         :param own: the application's ``user_loader``.
         """
         match = SESSION_ID.fullmatch(session_id)
-        identifier, digest, secret = match.groups() if match else (session_id, "", "")
+        identifier, digest, secret_or_times = match.groups() if match else (session_id, "", "")
         load = own or self.users.get
         user = load(identifier)
         if user is None or not isinstance(user, self.model):
@@ -293,12 +306,37 @@ class SessionManager:
             reason = "suspended"
         elif digest != stamp_digest(seen):
             reason = "stamp"
-        elif self.logins and not self.logins.is_valid(user, secret):
+        elif self.logins and not self.logins.is_valid(user, secret_or_times):
             reason = "revoked"
+        elif not self.logins and not self._is_in_time(session_id, secret_or_times):
+            reason = "expired"
         else:
             return user
         record(SESSION_REFUSED, user_id=self.users.identifier(user), reason=reason)
         return None
+
+    def _is_in_time(self, session_id: str, times: str) -> bool:
+        """Return whether a session without a row has not expired, and note its use.
+
+        A remembered session lasts as long as any other. The times are in the remember-me cookie,
+        too, which is sent again with them.
+        """
+        match = TIMES.fullmatch(times)
+        if match is None:
+            return False
+        now, started, used = time.time(), int(match[1]), int(match[2])
+        if now - started >= current_app.permanent_session_lifetime.total_seconds():
+            return False
+        idle = self.settings.session_idle_period
+        if idle is None:
+            return True
+        if now - used >= idle.total_seconds():
+            return False
+        if now - used >= use_precision(idle).total_seconds():
+            session["_user_id"] = session_id.removesuffix(times) + f"{started}.{int(now)}"
+            if is_remembered(session_id):
+                session["_remember"] = "set"
+        return True
 
     def load_by_request(self, request: Request, own: OwnLoader | None) -> User | None:
         """Return the user of the token in ``Authorization: Bearer`` or ``Token``.

@@ -33,6 +33,11 @@ Kind = Literal["session", "token"]
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
+def use_precision(idle: timedelta | None) -> timedelta:
+    """Return how exact the time of the last use is, for an idle period."""
+    return LAST_USE_PRECISION if idle is None else min(LAST_USE_PRECISION, idle / 4)
+
+
 class LoginMixin:
     """The columns of a session or a token: ``class Login(LoginMixin, db.Model)``.
 
@@ -60,12 +65,14 @@ class LoginStore:
     The table alone lets no one log in.
 
     :ivar periods: how long a login session of each kind is valid.
+    :ivar idle: how long one may be unused, or None.
     """
 
     db: SQLAlchemy
     model: type[Any]
     users: UserStore
     periods: Mapping[Kind, timedelta]
+    idle: timedelta | None = None
 
     @property
     def columns(self) -> Mapping[str, Column[Any]]:
@@ -122,9 +129,14 @@ class LoginStore:
             and as_utc(login.expires_at) > now
             and login.stamp_mark == stamp_digest(self.users.snapshot(user))
         )
-        if is_valid and now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
+        if not is_valid:
+            return False
+        unused = now - as_utc(login.last_used_at)
+        if self.idle is not None and unused >= self.idle:
+            return False
+        if unused >= use_precision(self.idle):
             request_state().last_use = (login.id, now)
-        return is_valid
+        return True
 
     def age(self, secret: str) -> float | None:
         """Return the seconds since the client showed the password for this login session, if so."""
@@ -135,11 +147,14 @@ class LoginStore:
 
     def of(self, user: User) -> Sequence[Any]:
         """Return the user's valid login sessions, the last used one first."""
+        now = utc_now()
         valid = select(self.model).where(
             self._is_of(user),
-            self.model.expires_at > utc_now(),
+            self.model.expires_at > now,
             self.model.stamp_mark == stamp_digest(self.users.snapshot(user)),
         )
+        if self.idle is not None:
+            valid = valid.where(self.model.last_used_at > now - self.idle)
         return self.db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
 
     def has_secret(self, login: Any, secret: str | None) -> bool:
