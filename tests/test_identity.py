@@ -12,7 +12,7 @@ from flask import Flask, Request, render_template_string, session
 from marshmallow import EXCLUDE, Schema, fields, post_load
 from sqlalchemy import create_engine, select, text
 
-from flask_registration import UserMixin, user_logged_in
+from flask_registration import ConfigurationError, UserMixin, user_logged_in
 
 from .conftest import Clock
 from .faults.database import Faults
@@ -371,6 +371,65 @@ def test_what_somebody_planted_in_the_session_is_gone_after_the_login(
     assert "cart" not in found
     assert found["_id"] != "planted"
     assert found["_registration_login_time"] != 4e9
+
+
+@with_and_without_login_model
+def test_what_is_named_survives_the_login_and_not_another_user_or_a_logout(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model, SESSION_KEEP=["cart", "wishes"])
+    add_planting_pages(site)
+    for name in ("alice", "bob"):
+        account(site, name)
+    client = site.app.test_client()
+
+    def found() -> Any:
+        content = client.get("/look").get_json()
+        assert content.get("_id") != "planted"
+        assert content.get("_registration_login_time") != 4e9
+        return content.get("cart")
+
+    client.post("/plant")
+    log_in(site, client=client)
+    assert found() == "planted"
+    log_in(site, client=client)
+    assert found() == "planted"
+    new = "quite another battery of staples"
+    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
+    assert site.post("change-password", body, client=client).status_code == 200
+    assert found() == "planted"
+    log_in(site, "bob", client=client)
+    assert found() is None
+    client.post("/plant")
+    site.post("logout", {}, client=client)
+    assert client.get("/look").get_json() == {}
+
+
+def test_with_a_loader_of_the_application_too(new_site: NewSite) -> None:
+    site = new_site(SESSION_KEEP=["cart"])
+    site.User.get_id = lambda user: f"user {user.username}"
+
+    @site.app.login_manager.user_loader  # type: ignore[attr-defined,untyped-decorator]
+    def load(identifier: str) -> Any:
+        name = identifier.removeprefix("user ")
+        return site.db.session.scalars(select(site.User).filter_by(username=name)).one()
+
+    add_planting_pages(site)
+    for name in ("alice", "bob"):
+        account(site, name)
+    client = log_in(site)
+    client.post("/plant")
+    log_in(site, client=client)
+    assert client.get("/look").get_json()["cart"] == "planted"
+    log_in(site, "bob", client=client)
+    assert "cart" not in client.get("/look").get_json()
+
+
+@each_row("name", ["_user_id", "_id", "_fresh", "_remember", "_registration_login_time"])
+def test_what_says_who_is_logged_in_cannot_be_kept(new_site: NewSite, name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        new_site(SESSION_KEEP=["cart", name])
+    assert [each.subject for each in caught.value.findings] == ["REGISTRATION_SESSION_KEEP"]
 
 
 def test_what_was_in_the_session_is_gone_after_the_logout(site: Site) -> None:

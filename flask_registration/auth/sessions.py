@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import flask_login
 from flask import Flask, Request, current_app, g, request, request_started, session
+from flask_login.config import SESSION_KEYS
 
 from ..errors import NotAuthenticated
 from ..request_state import begin_request, request_state
 from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
 from ..settings import Settings, setting
-from ..users.fields import has_own
 from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
+from .loaders import Loader, OwnLoader, add_user_methods
 from .request_session import (
     check_remember_cookie,
     forget_session,
@@ -37,11 +38,14 @@ SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w.-]*)", re.DOTALL)
 #: In seconds since the epoch.
 TIMES = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 
-#: A ``user_loader`` or a ``request_loader`` of the application.
-OwnLoader: TypeAlias = Callable[[Any], Any]
-
 #: The key of the session with the time of the last login with a password.
 LOGIN_TIME = "_registration_login_time"
+
+
+def _check_kept_keys(names: Sequence[str]) -> None:
+    for name in names:
+        if name.startswith("_registration") or name in SESSION_KEYS - {"next"}:
+            raise ValueError(f"must not name {name!r}, which says who is logged in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,12 @@ class LoginSettings(Settings):
         "How long a session may be unused before it ends, exact to a minute. It also applies to "
         "tokens of the login model, not to signed ones. None sets no limit.",
         minimum=timedelta(minutes=1),
+    )
+    session_keep: tuple[str, ...] = setting(
+        (),
+        "Keys of the session whose values survive a login, for example a cart. "
+        "Everything else is dropped. Those of another user are dropped, too.",
+        validate=_check_kept_keys,
     )
     reauthentication_period: timedelta = setting(
         timedelta(minutes=15),
@@ -237,6 +247,7 @@ class SessionManager:
 
         :param login_time: when the client showed the password, in seconds since the epoch.
         """
+        kept = self._kept_data(user)
         forget_session()
         state = request_state()
         state.opens_session = True
@@ -251,6 +262,18 @@ class SessionManager:
             session["_remember"] = "clear"  # it is of another user, or older
         if login_time is not None:
             session[LOGIN_TIME] = login_time
+        session.update(kept)
+
+    def _kept_data(self, user: User) -> dict[str, Any]:
+        """Return the data of the session that survives a login of this user."""
+        names = self.settings.session_keep
+        session_id = session.get("_user_id")
+        if names and session_id is not None:
+            match = SESSION_ID.fullmatch(session_id)
+            owner = match[1] if match else session_id
+            if owner not in (self.users.identifier(user), user.get_id()):
+                return {}
+        return {name: session[name] for name in names if name in session}
 
     # What Flask and Flask-Login call
 
@@ -356,29 +379,3 @@ class SessionManager:
         if token and other is None:
             record(TOKEN_REFUSED, user_id=None if user is None else self.users.identifier(user))
         return other
-
-
-@dataclass(frozen=True)
-class Loader:
-    """A loader of Flask-Login that calls the session manager of the current application.
-
-    :ivar own: the application's own loader, which the session manager calls.
-    """
-
-    own: OwnLoader | None
-    current: Callable[[], SessionManager]
-    load: Callable[[SessionManager, Any, OwnLoader | None], User | None]
-
-    def __call__(self, key: Any) -> User | None:
-        return self.load(self.current(), key, self.own)
-
-
-def add_user_methods(model: type[Any], users: UserStore) -> None:
-    """Add the attributes that Flask-Login needs to a model that has none of its own."""
-    if not hasattr(model, "get_id"):
-        model.get_id = lambda user: users.identifier(user)
-    if not has_own(model, "is_active"):
-        model.is_active = property(lambda user: users.snapshot(user).is_active)
-    for name in ("is_authenticated", "is_anonymous"):
-        if not hasattr(model, name):
-            setattr(model, name, getattr(flask_login.UserMixin, name))
