@@ -159,7 +159,12 @@ def _read(app: Flask, models: Mapping[str, Any], given: Sequence[Flow[Any]]) -> 
         flows=flows,
         known_flows=known,
         throttles=make_throttles(
-            app, cast(ThrottleSettings, settings[ThrottleSettings]), known, findings
+            app,
+            cast(ThrottleSettings, settings[ThrottleSettings]),
+            known,
+            findings,
+            login_fields=len(fields.login) if fields else 1,
+            keys=signing_keys,
         ),
         findings=findings,
     )

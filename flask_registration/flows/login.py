@@ -65,6 +65,7 @@ def login_schema(state: RegistrationState) -> Schema:
     errors=[LoginInvalid, NotVerified],
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
     account=account_names,
+    split_limit=True,
 )
 def login(data: dict[str, Any]) -> dict[str, Any]:
     """Log in with a login field and the password.
@@ -104,7 +105,7 @@ def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str,
         raise UserNotFound(user=user, reason="changed")
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
     response = state.log_in(user, fresh=True, signal=user_logged_in, remember=remember)
-    state.throttles.clear_account("login", names)
+    state.throttles.remember_device("login", names)
     return response
 
 

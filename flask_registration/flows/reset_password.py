@@ -220,6 +220,7 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
     notices = state.password_notice(user)
     state.commit(*notices, signal=user_reset_password, user=user)
     state.throttles.clear_account("login", names)
+    state.throttles.remember_device("login", names)
     if not seen.is_verified:
         state.announce(user_activated, user=user)
 

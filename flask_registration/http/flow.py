@@ -113,6 +113,9 @@ class Endpoint(Generic[S]):
     :ivar throttles: default rate limits: ``client``, ``account`` or both.
     :ivar account: ``account(state, data)`` returns names of the account that the request is about,
         in normal form, without looking it up. With ``login_required`` it is the current user.
+    :ivar split_limit: whether an account has several names, one for each login field. Each name
+        then has its share of the limit for an account. (A counter for the account itself would
+        reveal which names belong together.)
     """
 
     path: str
@@ -128,6 +131,7 @@ class Endpoint(Generic[S]):
     login_required: bool = False
     throttles: Mapping[str, str] = field(default_factory=dict)
     account: Callable[..., Iterable[str]] | None = None
+    split_limit: bool = False
 
     @property
     def name(self) -> str:

@@ -103,8 +103,8 @@ class MailSettings(Settings):
     mail_threads: int = setting(
         8,
         "The maximum number of e-mails that a process sends at the same time, each with a "
-        "connection to the mail server. 32 e-mails can wait for each. An e-mail that has no "
-        "room has failed: `mail_failed` is sent, and the user can ask for another one.",
+        "connection to the mail server. 32 e-mails can wait for each. An e-mail beyond "
+        "that has failed: `mail_failed` is sent, and the user can ask for another one.",
         minimum=1,
     )
     mail_timeout: timedelta = setting(

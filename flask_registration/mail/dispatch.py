@@ -267,7 +267,7 @@ class InlineDispatcher(Dispatcher):
 class BackgroundDispatcher(Dispatcher):
     """Renders and sends after the response, by a small pool of threads.
 
-    Python drains the pool at exit. No request sends the e-mail for which the pool has no room:
+    Python drains the pool at exit. If its queue is full, an e-mail has failed. No request sends it:
     clients that cause many e-mails would hold the threads of the server.
     """
 
@@ -292,7 +292,7 @@ class BackgroundDispatcher(Dispatcher):
                 self._mailer.report(mail, Full("The queue of e-mails is full."))
 
     def _submit(self, deliver: Callable[[], None]) -> bool:
-        """Queue an e-mail. Return whether there was room.
+        """Queue an e-mail. Return False if the queue is full.
 
         :raises RuntimeError: the interpreter exits.
         """
