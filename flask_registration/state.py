@@ -185,6 +185,7 @@ class RegistrationState:
             message_id=new_message_id(self.composer.sender),
             written_at=time.time(),
             limited=email.limited,
+            notice=email.notice,
             by_application=not is_dropped and email.sender(settings) is not None,
         )
 
@@ -248,10 +249,10 @@ class RegistrationState:
             committed.
         """
         cooldown = self.mailer.cooldown
-        queued = [
-            replace(mail, user_id=None) if mail.limited and not cooldown.admit(mail.to) else mail
-            for mail in mails
-        ]
+        queued = []
+        for mail in mails:
+            is_admitted = not mail.limited or cooldown.admit(mail.to, mail.kind)
+            queued.append(mail if is_admitted else replace(mail, user_id=None))
         try:
             for mail in queued:
                 self.dispatcher.before_commit(mail)
@@ -260,7 +261,7 @@ class RegistrationState:
             self.rollback()
             for mail in queued:
                 if mail.user_id is not None:
-                    cooldown.forget(mail.to)
+                    cooldown.forget(mail.to, mail.kind)
                     if isinstance(error, MailUnavailable):
                         self.mailer.report(mail, error.__cause__ or error)
             raise

@@ -68,9 +68,6 @@ def verify(user: User) -> bool:
 
     if not _change(state, user, changes, is_verified=False):
         return False
-    email = state.users.snapshot(user).email
-    if email:
-        state.mailer.cooldown.forget(email)
     state.commit(signal=user_activated, user=user)
     return True
 

@@ -176,6 +176,7 @@ def register_again_email(state: RegistrationState, user: User) -> dict[str, Any]
     to="the owner of the e-mail address",
     when="someone registers with it although it is verified, or the account is suspended",
     enabled=_hides_duplicates,
+    notice=True,
 )
 def email_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
     """Return the template variables."""
@@ -291,7 +292,7 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         return {}  # two requests used it at the same time
     state.sessions.end_logins(user)
     if seen.email:
-        state.mailer.cooldown.forget(seen.email)
+        state.mailer.cooldown.forget(seen.email, verification_email.name)
     if auto_login:
         login = state.log_in(user, fresh=False, signal=user_activated)
         state.announce(user_logged_in, user=user)

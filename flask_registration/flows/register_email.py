@@ -108,6 +108,7 @@ def email_change_email(state: RegistrationState, user: User, email: str) -> dict
     to="the owner of the e-mail address",
     when="another user asks to change to it",
     enabled=lambda state: _verifies(state) and state.fields.email in state.fields.unique,
+    notice=True,
 )
 def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
     """Return the template variables."""
@@ -238,7 +239,7 @@ def verify_email(link: OpenedLink) -> dict[str, Any]:
     if not seen.is_verified:
         raise LinkInvalid(user_id=params.user_id)
     email = params.email or ""
-    state.mailer.cooldown.forget(email)
+    state.mailer.cooldown.forget(email, email_change_email.name)
     try:
         return change_email(state, user, seen, email)
     except NotAuthenticated:  # the account changed, for example by another use of this link

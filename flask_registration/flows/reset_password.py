@@ -215,7 +215,7 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
     if not state.replace_password(user, seen, data["password"], **changes):
         raise LinkInvalid(user_id=params.user_id)
     if seen.email:
-        state.mailer.cooldown.forget(seen.email)
+        state.mailer.cooldown.forget(seen.email, reset_email.name)
     names = login_names(state, user)
     notices = state.password_notice(user)
     state.commit(*notices, signal=user_reset_password, user=user)

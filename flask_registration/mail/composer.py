@@ -117,9 +117,10 @@ class MailSettings(Settings):
     )
     mail_cooldown: timedelta = setting(
         timedelta(minutes=1),
-        "Minimum time between two e-mails to the same e-mail address. Further e-mails in that time "
-        "are dropped silently. Security notices are not limited. All processes count together if "
-        "rate limits have a storage.",
+        "Minimum time between two e-mails of one kind to the same e-mail address. Further e-mails "
+        "in that time are dropped silently. A notice that an e-mail address is in use is sent at "
+        "most once a day. Security notices are not limited. All processes count together if rate "
+        "limits have a storage. 0 for no limit.",
     )
 
 

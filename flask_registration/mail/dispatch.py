@@ -177,9 +177,9 @@ class Mailer:
     def report(self, mail: Mail, error: BaseException) -> None:
         """Log a failure and send ``mail_failed``.
 
-        The next e-mail to this address is allowed at once.
+        The next e-mail of its kind to this address is allowed at once.
         """
-        self.cooldown.forget(mail.to)
+        self.cooldown.forget(mail.to, mail.kind)
         self.app.logger.error("An e-mail (%s) could not be sent.", mail.template, exc_info=error)
         name = type(error).__name__
         record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=name)

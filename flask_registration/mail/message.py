@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from ..i18n.languages import Language
 from ..i18n.messages import CATALOG_ERRORS
 from ..settings import Settings
+from .limits import NOTICE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Email:
     :ivar templates: returns the templates from the settings.
     :ivar sender: returns the application's own sender from the settings, if there is one.
     :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` limits it.
+    :ivar notice: whether it has no link. All limited notices count together, and an address
+        receives at most one a day.
     :ivar example: the data of ``flask registration preview-mail``; ``to`` is the recipient.
     """
 
@@ -46,6 +49,7 @@ class Email:
     templates: Callable[[Any], Mapping[str, str]] | None = None
     sender: Callable[[Any], Callable[..., None] | None] = lambda settings: None
     limited: bool = True
+    notice: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,6 +74,7 @@ class Mail:
     :ivar locale: the locale that the application chose, for Flask-Babel.
     :ivar message_id: the same at every try, so that a recipient can detect duplicates.
     :ivar written_at: seconds since the epoch.
+    :ivar notice: whether it has no link.
     :ivar by_application: whether a function of the application sends it.
     """
 
@@ -84,7 +89,13 @@ class Mail:
     message_id: str
     written_at: float
     limited: bool = True
+    notice: bool = False
     by_application: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return what it counts as: e-mails of one kind limit each other."""
+        return NOTICE if self.notice else self.template
 
 
 def new_message_id(sender: str) -> str:
