@@ -106,7 +106,9 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     """
     fixed = {state.fields.email, *state.fields.system}
     names = [name for name in data if name in state.fields.columns and name not in fixed]
-    values = state.users.build({name: data[name] for name in names})
+    names = [name for name in names if data[name] != getattr(user, name)]  # no rule for old values
+    own_email = state.users.snapshot(user).email
+    values = state.users.build({name: data[name] for name in names}, own_email=own_email)
     changes = {name: value for name, value in values.items() if getattr(user, name) != value}
     if not state.users.change(user, state.users.snapshot(user), {}, columns=changes):
         raise NotAuthenticated

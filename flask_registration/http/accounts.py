@@ -46,9 +46,13 @@ def find_users(state: RegistrationState, data: Mapping[str, str]) -> list[User]:
 
 
 def _named(state: RegistrationState, data: Mapping[str, Any]) -> dict[tuple[str, Any], None]:
-    """Return the fields by which a request body may name an account, with their values."""
+    """Return the fields by which a request body may name an account, with their values.
+
+    The e-mail address comes first: a username from before the extension may look like one.
+    """
     fields = state.fields
-    named = [(name, data["login"]) for name in fields.login if "login" in data]
+    ways = sorted(fields.login, key=lambda name: name != fields.email)
+    named = [(name, data["login"]) for name in ways if "login" in data]
     named += [(name, data[name]) for name in fields.login if name in data]
     if fields.email and "email" in data:
         named.append((fields.email, data["email"]))

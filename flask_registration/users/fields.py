@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapper
 
 from ..i18n.messages import Message
 from ..settings import Settings, not_empty, setting
+from .identifiers import NOT_ALLOWED
 from .mixins import EmailUserMixin
 
 #: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
@@ -151,7 +152,7 @@ class UserFields:
         """Return the message for a username with characters that are not allowed."""
         if self.username_pattern == USERNAME_PATTERN:
             return Message("Usernames may contain only letters, digits and . + - _")
-        return Message("This username has characters that are not allowed.")
+        return NOT_ALLOWED
 
     @property
     def required_without_default(self) -> list[str]:

@@ -26,6 +26,9 @@ ENCODED_WORD = "=?"
 
 INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
+#: Also the message for a username that the application's own pattern refuses.
+NOT_ALLOWED = Message("This username has characters that are not allowed.")
+
 
 def email_key(address: str, *, test_environment: bool) -> str:
     """Return an e-mail address as it is stored and looked up: normalized, in lower case.
@@ -116,9 +119,13 @@ class NormalForms:
         self._test_environment = test_environment
         self._username = re.compile(fields.username_pattern)
 
-    def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def build(self, values: Mapping[str, Any], *, own_email: str | None = None) -> dict[str, Any]:
         """Return values as they are stored: usernames and e-mail addresses in normal form.
 
+        If users log in with e-mail addresses, another login field takes no address but their own.
+        Any other one is refused whether or not an account has it, which reveals none.
+
+        :param own_email: the account's e-mail address, unless it is among the values.
         :raises marshmallow.ValidationError: with a message for each invalid field.
         """
         built, errors = dict(values), {}
@@ -128,6 +135,10 @@ class NormalForms:
                     built[field] = self._stored(field, built[field])
                 except ValueError as error:
                     errors[field] = [error.args[0]]  # a message that can be translated
+        own_email = built.get(self.fields.email or "", own_email)
+        for field in self.fields.login:
+            if field not in errors and self._is_foreign_address(field, built, own_email):
+                errors[field] = [NOT_ALLOWED]
         if errors:
             raise ValidationError(errors)
         username = built.get(self.fields.username or "")
@@ -149,6 +160,15 @@ class NormalForms:
             return self.fields.username_key, username_key(normal)
         stored = parse_identifier(normal, self.fields.columns[field])
         return None if stored is None else (field, stored)
+
+    def _is_foreign_address(
+        self, field: str, values: Mapping[str, Any], own_email: str | None
+    ) -> bool:
+        email, value = self.fields.email, values.get(field)
+        if value is None or field == email or email not in self.fields.login:
+            return False
+        address = self.lookup(email, str(value))
+        return address is not None and address[1] != own_email
 
     def _stored(self, field: str, value: str) -> str:
         if field == self.fields.email:

@@ -19,6 +19,7 @@ from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committ
 from ..errors import AccountInUse, DuplicateValue
 from ..i18n.messages import Message
 from ..request_state import request_state
+from .crossing import find_crossed
 from .fields import UserFields
 from .identifiers import NormalForms, parse_identifier
 from .mixins import RULES, EmailUserMixin
@@ -91,7 +92,8 @@ class UserStore(NormalForms):
 
     def find_duplicate(self, user: User) -> DuplicateValue | None:
         """Return the error that adding a user would raise now, else None."""
-        return self._duplicate(self._unique_values(user))
+        crossed = partial(find_crossed, self, instance_dict(user), None)
+        return self._duplicate(self._unique_values(user)) or crossed()
 
     def add(self, user: User, *, savepoint: bool = False) -> None:
         """Store a new user, without committing.
@@ -102,6 +104,7 @@ class UserStore(NormalForms):
         """
         session = self._db.session
         with self._writing(self._unique_values(user), savepoint=savepoint):
+            self._refuse_crossed(instance_dict(user))
             if savepoint:
                 self._begin()
                 with session.begin_nested():
@@ -170,6 +173,7 @@ class UserStore(NormalForms):
         unique = {name: new[name] for name in self.fields.unique if name in new}
         expected = self.fields.named(expected)
         with self._writing(unique, key), self._db.session.no_autoflush:
+            self._refuse_crossed(new, key)
             if self._has_rules(user, new):
                 self._assign(user, new)
                 is_as_seen = self._update(key, {}, expected)
@@ -200,6 +204,11 @@ class UserStore(NormalForms):
         """Return the value of the column that suspends an account, or None without a column."""
         active = self.fields.active
         return bool(getattr(user, active)) if active else None
+
+    def _refuse_crossed(self, values: Mapping[str, Any], own_key: Any = None) -> None:
+        duplicate = find_crossed(self, values, own_key)
+        if duplicate:
+            raise duplicate
 
     def _assign(self, user: User, values: Mapping[str, Any]) -> None:
         """Set attributes, which runs the validators of the model.
