@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 EMAIL_MAX_LENGTH = 254
 
-#: How an encoded word begins (RFC 2047). E-mail programs decode it in a header, and may read several
-#: recipients in it.
+#: How an encoded word begins (RFC 2047). E-mail programs decode it in a header, and may read
+#: several recipients in it.
 ENCODED_WORD = "=?"
 
 INVALID_ADDRESS = Message("This is not a valid e-mail address.")

@@ -50,6 +50,10 @@ def _email_changed(site: Site) -> None:
     site.post("verify-email", link, client=client)
 
 
+def _login_changed(site: Site) -> None:
+    log_in(site).patch("/accounts/profile/", json={"username": "alicia"})
+
+
 def _register(site: Site) -> None:
     site.register("carol")
 
@@ -73,6 +77,7 @@ MAILS: dict[str, tuple[Callable[[Site], None], str, str | None]] = {
     ),
     "email_taken": (_email_taken, "alice@example.com", None),
     "reset_password": (_reset, "alice@example.com", "https://example.com/reset-password/?"),
+    "login_changed": (_login_changed, "alice@example.com", None),
     "password_changed": (_password_changed, "alice@example.com", None),
     "register_email": (_register_email, "new@example.com", "https://example.com/verify-email/?"),
     "email_change_taken": (_change_taken, "bob@example.com", None),

@@ -13,12 +13,13 @@ from flask_registration import UserMixin, user_changed_email, user_deleted
 
 from ..conftest import Clock
 from ..people import define_login_with_foreign_key, logins
-from ..site import PASSWORD, Site, whole
+from ..site import PASSWORD, Site, mixin_and, text_column, whole
 from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
     LINK_INVALID,
     NOT_AUTHENTICATED,
+    OTHER_PASSWORD,
     REAUTHENTICATE,
     NewSite,
     ask_move,
@@ -27,6 +28,7 @@ from .journeys import (
     changed,
     is_in,
     log_in,
+    mails,
     member,
     move,
     row,
@@ -270,6 +272,95 @@ def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSi
     assert is_in(log_in(site, "ALÏCE"))
     assert site.post("login", {"login": "alice", "password": PASSWORD}).status_code == 400
     assert site.register("alice", email="other@example.com").status_code == 201
+
+
+@each_row("method", ["PUT", "POST", "PATCH"])
+def test_a_login_field_changes_with_the_password_or_a_fresh_login_only(
+    site: Site, clock: Clock, method: str
+) -> None:
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    wrong = {"password": ["Incorrect password."]}
+    for password, status, body in ((None, 401, REAUTHENTICATE), ("wrong", 400, wrong)):
+        sent = {"username": "mallory", **({"password": password} if password else {})}
+        reply = client.open(PROFILE, method=method, json=sent)
+        assert (reply.status_code, reply.get_json()) == (status, body)
+    assert [user.username for user in site.users()] == ["alice"]
+    assert site.outbox == []
+    sent = {"username": "alicia", "password": PASSWORD}
+    reply = client.open(PROFILE, method=method, json=sent)
+    assert (reply.status_code, reply.get_json()["username"]) == (200, "alicia")
+    assert "password" not in reply.get_json()
+    assert mails(site) == [("alice@example.com", "Your login name for example.com was changed")]
+    fresh = log_in(site, "alicia")
+    assert fresh.open(PROFILE, method=method, json={"username": "alice"}).status_code == 200
+
+
+@each_row("method", ["PUT", "POST", "PATCH"])
+def test_other_fields_need_no_password_and_cause_no_e_mail(
+    site: Site, clock: Clock, method: str
+) -> None:
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    sent = {"username": "alice", "first_name": "Alice"}
+    assert client.open(PROFILE, method=method, json=sent).status_code == 200
+    assert site.outbox == []
+
+
+def test_any_login_field_is_one(new_site: NewSite, clock: Clock) -> None:
+    settings = {"USER_LOGIN_FIELDS": ["username", "badge"], "USER_PUBLIC_FIELDS": ["badge"]}
+    site = new_site(define=mixin_and(badge=text_column(unique=True, nullable=True)), **settings)
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    assert client.patch(PROFILE, json={"badge": "7"}).status_code == 401
+    reply = client.patch(PROFILE, json={"badge": "7", "password": PASSWORD})
+    assert reply.status_code == 200
+
+
+def test_a_stolen_session_guesses_no_more_passwords_here_than_elsewhere(
+    new_site: NewSite, clock: Clock
+) -> None:
+    site = new_site(THROTTLES={}, config={"RATELIMIT_ENABLED": True})
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    body = {"username": "mallory", "password": "wrong"}
+    statuses = [client.patch(PROFILE, json=body).status_code for _ in range(12)]
+    assert statuses == [400] * 10 + [429] * 2
+    passwords = {"old_password": PASSWORD, "password": OTHER_PASSWORD}
+    passwords["password_confirm"] = OTHER_PASSWORD
+    assert site.post("change-password", passwords, client=client).status_code == 429
+
+
+class OwnNames(Schema):
+    username = fields.String()
+    password = fields.String(load_only=True)
+
+
+def test_an_own_schema_may_have_the_password(new_site: NewSite, clock: Clock) -> None:
+    site = new_site(PROFILE_SCHEMA_CLASS=f"{__name__}.OwnNames")
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    assert client.patch(PROFILE, json={"username": "alicia"}).status_code == 401
+    reply = client.patch(PROFILE, json={"username": "alicia", "password": PASSWORD})
+    assert (reply.status_code, reply.get_json()) == (200, {"username": "alicia"})
+
+
+def test_after_a_change_by_another_the_owner_resets_by_the_address(
+    site: Site, clock: Clock
+) -> None:
+    """The owner does not know the new name."""
+    member(site)
+    client = log_in(site)
+    assert client.patch(PROFILE, json={"username": "mallory"}).status_code == 200
+    site.outbox.clear()
+    reply = site.post("send-reset-password-link", {"email": "alice@example.com"})
+    assert reply.status_code == 200
+    assert mails(site) == [("alice@example.com", "Choose a new password for example.com")]
 
 
 @each_row("method", ["PUT", "POST", "PATCH"])
