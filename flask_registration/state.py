@@ -18,7 +18,7 @@ from werkzeug.local import LocalProxy
 
 from . import signals
 from .auth.links import Links
-from .auth.passwords import Passwords
+from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager
 from .checks import Finding
@@ -333,15 +333,17 @@ class RegistrationState:
         """Verify that the owner of the account sends this request, not a person at an open session.
 
         :raises marshmallow.ValidationError: the password is wrong.
-        :raises ReauthenticationRequired: there is no password, and the login is not fresh.
+        :raises ReauthenticationRequired: there is no password, and the login is not fresh. After an
+            undo of an e-mail change no login is, until a new password is set.
         """
+        password_hash = self.users.snapshot(user).password_hash
         if password is not None:
-            is_right, _ = self.passwords.verify(password, self.users.snapshot(user).password_hash)
+            is_right, _ = self.passwords.verify(password, password_hash)
             if not is_right:
                 self.record(REAUTHENTICATION_FAIL, user)
                 message = Text("Incorrect password.", code="wrong-password")
                 raise ValidationError(message, "password")
-        elif not self.sessions.is_fresh():
+        elif password_hash == REVOKED or not self.sessions.is_fresh():
             raise ReauthenticationRequired
 
     def check_new_password(self, user: User, password: str) -> str:

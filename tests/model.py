@@ -11,7 +11,8 @@ from typing import Any
 
 DAY, FRESH = 24 * 3600, 15 * 60
 PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY, "reset_password": DAY}
-PLACEHOLDER = "placeholder"
+PLACEHOLDER, REVOKED = "placeholder", "no password"
+RESET_LINKS = ("register_again", "email_change_undone")  # they open where "reset_password" does
 REFUSED, BAD_LINK, STALE = "fields", "signature-invalid", "reauthentication-required"
 
 
@@ -38,7 +39,7 @@ class Thing:
     ) -> None:
         self.kind, self.owner, self.to, self.key, self.born = kind, owner, to, key, born
         self.use, self.row = (
-            "reset_password" if kind == "register_again" else kind,
+            "reset_password" if kind in RESET_LINKS else kind,
             (given, kind == "token"),
         )
 
@@ -144,6 +145,10 @@ class Model:
             self.change(account, "email_changed" if recent else "", email=link.to)
             if kind == "register_email":
                 self.give(account, "email_changed", to=old, good=not recent)
+            else:
+                account.password = REVOKED
+                self.give(account, "email_changed", to=old, good=False)
+                self.give(account, "email_change_undone")
 
     def log_in(self, name: str, password: str, by: Thing | None, *more: str) -> None:
         account = self.find(name=name, password=password, active=True)

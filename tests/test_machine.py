@@ -99,6 +99,8 @@ def latest(seen: Sequence[T], place: int) -> T:
 
 def typed_password(account: Account, slips: bool) -> str:
     """The account's password, or another."""
+    if account.password not in PASSWORDS:  # an undo has revoked it
+        return PASSWORDS[slips]
     return PASSWORDS[(PASSWORDS.index(account.password) + slips) % len(PASSWORDS)]
 
 

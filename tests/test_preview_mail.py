@@ -182,6 +182,10 @@ WITHOUT: list[tuple[dict[str, Any], set[str]]] = [
         {"RESET_PASSWORD_VERIFICATION_ENABLED": False},
         {"register_again", "reset_password"},
     ),
+    (
+        {"flows": [flow for flow in DEFAULT_FLOWS if flow.name != "undo_email_change"]},
+        {"email_change_undone"},
+    ),
     ({"PASSWORD_NOTICE_ENABLED": False}, {"password_changed"}),
     (
         {"REGISTER_EMAIL_VERIFICATION_ENABLED": False},

@@ -141,6 +141,10 @@ class PasswordSettings(Settings):
     )
 
 
+#: What is stored in place of a hash after an undo of an e-mail change. No password matches it.
+REVOKED = "!revoked"
+
+
 class Passwords:
     """Checks, hashes and verifies passwords.
 

@@ -24,6 +24,7 @@ from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
+from ..mail.message import Mail
 from ..security_log import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
 from ..settings import Settings, setting
 from ..signals import user_changed_email
@@ -118,7 +119,7 @@ def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, 
 @flow.email(
     "email_changed",
     to="the old e-mail address",
-    when="the e-mail address was changed",
+    when="the e-mail address was changed, or a change was undone",
     limited=False,
     example={"old": "alice@old.example.com", "can_undo": True, "to": "alice@old.example.com"},
 )
@@ -138,6 +139,19 @@ def email_changed_email(
         link: dict[str, Any] = undo_link(state, user, old)
         return link
     return {"verification_url": None}
+
+
+@flow.provides("email_change_notice")
+def email_change_notice(
+    state: RegistrationState, user: User, old: str, stamp: str | None = None
+) -> Mail:
+    """Return the notice to an e-mail address that the account no longer has.
+
+    :param stamp: the security stamp after a change that this address can undo.
+    """
+    changed_at = SecurityStamp.parse(stamp).email_changed_at
+    about = {"old": old, "can_undo": stamp is not None, "changed_at": changed_at}
+    return state.mail(email_changed_email, user, to=old, **about)
 
 
 # Ask for an e-mail change
@@ -257,7 +271,6 @@ def change_email(
     current_user = state.sessions.user_or_none()
     new_stamp_for_undo = state.provided("email_change_stamp")
     stamp = new_stamp_for_undo(state, seen) if new_stamp_for_undo else None
-    can_undo = stamp is not None
     changes = {"email": email, "security_stamp": stamp or next_stamp(seen.security_stamp)}
     try:
         if not state.users.change(user, seen, changes):
@@ -265,11 +278,7 @@ def change_email(
     except DuplicateValue:
         raise EmailAlreadyRegistered from None
     state.sessions.end_logins(user)
-    notices = []
-    if seen.email:
-        changed_at = SecurityStamp.parse(stamp).email_changed_at if stamp else None
-        about = {"old": seen.email, "can_undo": can_undo, "changed_at": changed_at}
-        notices.append(state.mail(email_changed_email, user, to=seen.email, **about))
+    notices = [email_change_notice(state, user, seen.email, stamp)] if seen.email else []
     login = state.sessions.renew(user, fresh=False) if current_user is user else {}
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
     state.commit(*notices, signal=user_changed_email, user=user, **addresses)
