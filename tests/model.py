@@ -89,8 +89,11 @@ class Model:
         need(password is not None or (by.kind != "remember" and self.now - by.born <= FRESH), STALE)
         need(password in (None, by.owner.password), REFUSED)
 
+    def is_claim(self, one: Account) -> bool:
+        return one.active and not one.verified
+
     def has_expired(self, one: Account) -> bool:
-        return one.active and not one.verified and self.now - one.joined > 7 * DAY
+        return self.is_claim(one) and self.now - one.joined > 7 * DAY
 
     def register(self, name: str, email: Any, password: str) -> None:
         holders = [one for one in self.accounts if one.name == name or one.email == email]
@@ -133,7 +136,9 @@ class Model:
             self.give(account, "password_changed", good=False)
         elif kind in ("register_email", "email_changed"):
             need(link.to != old, BAD_LINK)
-            need(not self.find(email=link.to), "email-already-registered")
+            holder = self.find(email=link.to)
+            need(not holder or self.is_claim(holder), "email-already-registered")
+            self.accounts = [one for one in self.accounts if one is not holder]
             undo = [
                 each
                 for each in self.alive
@@ -175,7 +180,8 @@ class Model:
     def ask_move(self, by: Thing, email: Any, password: str | None) -> None:
         self.confirm(by, password)
         need(email not in (None, by.owner.email), REFUSED)
-        owner = self.find(email=email)
+        holder = self.find(email=email)
+        owner = None if holder and self.is_claim(holder) else holder
         self.give(
             owner or by.owner,
             "email_change_taken" if owner else "register_email",

@@ -12,13 +12,13 @@ from marshmallow import Schema, ValidationError, fields
 from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import (
-    DuplicateValue,
     EmailAlreadyRegistered,
     LinkInvalid,
     MailUnavailable,
     NotAuthenticated,
     ReauthenticationRequired,
 )
+from ..http import accounts
 from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
@@ -216,8 +216,9 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         message = Message("This is your e-mail address already.", code="unchanged")
         raise ValidationError(message, "email")
     if not flow.settings.register_email_verification_enabled:
-        return change_email(state, user, seen, email)
-    owners = state.users.find(field, email) if field in state.fields.unique else []
+        return change_email(state, user, seen, email, is_verified=False)
+    holders = state.users.find(field, email) if field in state.fields.unique else []
+    owners = [each for each in holders if not accounts.is_unused(state, each)]
     state.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
     if owners:
         state.commit(state.mail(email_change_taken_email, owners[0]))
@@ -246,7 +247,7 @@ def verify_email(link: OpenedLink) -> dict[str, Any]:
     """Change the e-mail address with the parameters of the link that the new address received.
 
     :raises LinkInvalid: the account is pending, or changed at the same moment.
-    :raises EmailAlreadyRegistered: another account has the e-mail address by now.
+    :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
     state = flow.state
     user, seen, params = link
@@ -255,16 +256,17 @@ def verify_email(link: OpenedLink) -> dict[str, Any]:
     email = params.email or ""
     state.mailer.cooldown.forget(email, email_change_email.name)
     try:
-        return change_email(state, user, seen, email)
+        return change_email(state, user, seen, email, is_verified=True)
     except NotAuthenticated:  # the account changed, for example by another use of this link
         raise LinkInvalid(user_id=params.user_id) from None
 
 
 def change_email(
-    state: RegistrationState, user: User, seen: UserSnapshot, email: str
+    state: RegistrationState, user: User, seen: UserSnapshot, email: str, *, is_verified: bool
 ) -> dict[str, Any]:
     """Write the new e-mail address, end every other login, and notify the old address.
 
+    :param is_verified: whether the client has verified the new address.
     :raises EmailAlreadyRegistered: another account has it.
     :raises NotAuthenticated: the account is not as it was seen.
     """
@@ -272,16 +274,12 @@ def change_email(
     new_stamp_for_undo = state.provided("email_change_stamp")
     stamp = new_stamp_for_undo(state, seen) if new_stamp_for_undo else None
     changes = {"email": email, "security_stamp": stamp or next_stamp(seen.security_stamp)}
-    try:
-        if not state.users.change(user, seen, changes):
-            raise NotAuthenticated
-    except DuplicateValue:
-        raise EmailAlreadyRegistered from None
+    displaced = accounts.change_email(state, user, seen, changes, is_verified=is_verified)
     state.sessions.end_logins(user)
     notices = [email_change_notice(state, user, seen.email, stamp)] if seen.email else []
     login = state.sessions.renew(user, fresh=False) if current_user is user else {}
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
-    state.commit(*notices, signal=user_changed_email, user=user, **addresses)
+    state.commit(*notices, deleted=displaced, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     return login
 

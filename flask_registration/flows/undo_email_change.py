@@ -10,7 +10,8 @@ from typing import Any
 from ..auth.links import OpenedLink, Purpose, check_page
 from ..auth.passwords import REVOKED
 from ..checks import Finding
-from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkInvalid, MailUnavailable
+from ..errors import EmailAlreadyRegistered, LinkInvalid, MailUnavailable, NotAuthenticated
+from ..http.accounts import change_email
 from ..http.bodies import SuccessSchema
 from ..http.flow import EndpointLink, Flow, always
 from ..i18n.messages import Message, duration
@@ -123,7 +124,7 @@ def undo_email_change(link: OpenedLink) -> None:
     new one, and the other address receives a notice.
 
     :raises LinkInvalid: the account has that address, or changed at the same moment.
-    :raises EmailAlreadyRegistered: another account has that address by now.
+    :raises EmailAlreadyRegistered: another verified account has that address by now.
     """
     state = flow.state
     user, seen, params = link
@@ -132,17 +133,18 @@ def undo_email_change(link: OpenedLink) -> None:
         "password_hash": REVOKED,
         "security_stamp": new_stamp(),
     }
+    if seen.email == params.email:
+        raise LinkInvalid(user_id=params.user_id)
     try:
-        if seen.email == params.email or not state.users.change(user, seen, changes):
-            raise LinkInvalid(user_id=params.user_id)
-    except DuplicateValue:
-        raise EmailAlreadyRegistered from None
+        displaced = change_email(state, user, seen, changes, is_verified=True)
+    except NotAuthenticated:
+        raise LinkInvalid(user_id=params.user_id) from None
     state.sessions.end_logins(user)
     notice = state.provided("email_change_notice")
     mails = [notice(state, user, seen.email)] if notice and seen.email else []
     mails.append(state.mail(email_change_undone_email, user, account=account_mark(state, user)))
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": params.email}
-    state.commit(*mails, signal=user_changed_email, user=user, **addresses)
+    state.commit(*mails, deleted=displaced, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGE_UNDONE, user)
 
 

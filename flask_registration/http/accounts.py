@@ -10,10 +10,11 @@ from typing import Any, cast
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..errors import AccountInUse, DuplicateValue
+from ..errors import AccountInUse, DuplicateValue, EmailAlreadyRegistered, NotAuthenticated
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc
+from ..users.stamps import UserSnapshot
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
 from .bodies import REQUIRED, AlternativesSchema, Text, check_confirmation
@@ -125,6 +126,43 @@ def create_user(
     return user
 
 
+# Change the e-mail address
+
+
+def change_email(
+    state: RegistrationState,
+    user: User,
+    seen: UserSnapshot,
+    changes: Mapping[str, Any],
+    *,
+    is_verified: bool,
+) -> list[User]:
+    """Write an e-mail address and other values, without committing.
+
+    A link that verifies a mailbox counts more than a registration that merely claims the address.
+    Such registrations are deleted; return them.
+
+    :param is_verified: whether the client has verified the e-mail address.
+    :raises NotAuthenticated: the account is not as it was seen.
+    :raises EmailAlreadyRegistered: another account has the e-mail address.
+    """
+    displaced: list[User] = []
+    try:
+        is_as_seen = state.users.change(user, seen, changes)
+    except DuplicateValue as duplicate:
+        displaced = [each for each in duplicate.holders if is_verified and is_unused(state, each)]
+        if not (displaced and all(_delete_pending(state, each) for each in displaced)):
+            state.users.rollback()
+            raise EmailAlreadyRegistered from None
+        try:
+            is_as_seen = state.users.change(user, seen, changes)
+        except DuplicateValue:  # a verified account has it, or a parallel registration
+            raise EmailAlreadyRegistered from None
+    if not is_as_seen:
+        raise NotAuthenticated
+    return displaced
+
+
 # Expired registrations
 
 
@@ -225,12 +263,15 @@ def is_placeholder(state: RegistrationState, user: User) -> bool:
     return (state.users.snapshot(user).email or "").endswith(PLACEHOLDER_DOMAIN)
 
 
+def is_unused(state: RegistrationState, user: User) -> bool:
+    """Return whether an account merely claims its e-mail address: never verified or used."""
+    return state.users.snapshot(user).is_pending and getattr(user, "last_login", None) is None
+
+
 def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
     """Return whether an account was registered before that time, and never verified or used."""
     joined = getattr(user, state.fields.joined) if state.fields.joined else None
-    is_unused = getattr(user, "last_login", None) is None
-    is_pending = state.users.snapshot(user).is_pending
-    return is_pending and is_unused and joined is not None and as_utc(joined) < before
+    return is_unused(state, user) and joined is not None and as_utc(joined) < before
 
 
 def remove_expired(state: RegistrationState, identifier: str, before: datetime) -> bool:

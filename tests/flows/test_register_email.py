@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +13,7 @@ from marshmallow import Schema, fields
 from sqlalchemy import String
 from sqlalchemy.orm import mapped_column
 
-from flask_registration import ConfigurationError, user_changed_email
+from flask_registration import ConfigurationError, user_changed_email, user_deleted
 
 from ..conftest import Clock
 from ..people import copy_of
@@ -146,14 +147,14 @@ def test_what_is_no_address_is_refused(site: Site, email: Any) -> None:
 
 
 @each_row("typed", ["bob@example.com", "BOB@Example.com"])
-@each_row("state", ["verified", "pending", "suspended"])
+@each_row("state", ["verified", "suspended", "suspended and pending"])
 def test_a_taken_address_answers_alike_and_its_owner_is_told_without_a_link(
     database: str, new_site: NewSite, typed: str, state: str
 ) -> None:
     site = new_site(database)
     member(site)
-    bob = member(site, "bob", verified=state != "pending")
-    if state == "suspended":
+    bob = member(site, "bob", verified="pending" not in state)
+    if "suspended" in state:
         site.change(bob, is_active=False)
     client = log_in(site)
     free = whole(ask(site, client))
@@ -514,6 +515,65 @@ def test_somebody_who_was_faster_keeps_the_address(database: str, new_site: NewS
     assert whole(verify_email(site, {**link, "signature": "forged"})) == forged(
         site, "verify-email"
     )
+
+
+@pytest.mark.databases
+@BOTH_KINDS_OF_SESSION
+def test_a_registration_that_merely_claims_the_address_makes_room(
+    database: str, new_site: NewSite, sessions: dict[str, Any]
+) -> None:
+    site = new_site(database, **sessions)
+    member(site)
+    client = log_in(site)
+    site.register("eve", email="new@example.com")
+    claim = site.link()
+    link = ask_move(site, client, "new@example.com")
+    with site.hears(user_deleted, user_changed_email) as heard:
+        assert verify_email(site, link, client).get_json() == EMAIL_VERIFIED
+    assert [(each["signal"], each["user"].username) for each in heard] == [
+        ("user-deleted", "eve"),
+        ("user-changed-email", "alice"),
+    ]
+    assert [(user.username, user.email) for user in site.users()] == [("alice", "new@example.com")]
+    assert site.verify(claim).get_json() == LINK_INVALID
+    assert is_in(client)
+
+
+HOLDERS: dict[str, dict[str, Any]] = {
+    "is verified": {"is_verified": True},
+    "is suspended": {"is_active": False},
+    "has been used": {"last_login": datetime(2026, 1, 1, tzinfo=UTC)},
+}
+
+
+@pytest.mark.databases
+@each_row("columns", HOLDERS.values(), ids=list(HOLDERS))
+@each_row("what", ["verify-email", "undo-email-change"])
+def test_an_account_keeps_its_address_that(
+    database: str, new_site: NewSite, columns: dict[str, Any], what: str
+) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    email = "new@example.com"
+    if what == "verify-email":
+        link = ask_move(site, client, email)
+    else:
+        link, email = move(site, client, email), "alice@example.com"
+    site.register("eve", email=email)
+    site.change(site.user(username="eve"), **columns)
+    before = row(site, username="alice"), row(site, username="eve")
+    assert site.post(what, link, client=client).get_json() == EMAIL_TAKEN
+    assert (row(site, username="alice"), row(site, username="eve")) == before
+    assert is_in(client)
+
+
+def test_without_verification_no_registration_makes_room(new_site: NewSite) -> None:
+    site = new_site(REGISTER_EMAIL_VERIFICATION_ENABLED=False)
+    member(site)
+    site.register("eve", email="new@example.com")
+    assert ask(site, log_in(site)).get_json() == EMAIL_TAKEN
+    assert [user.email for user in site.users()] == ["alice@example.com", "new@example.com"]
 
 
 @each_row(

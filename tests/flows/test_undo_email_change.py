@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from flask_registration import DEFAULT_FLOWS, current_registration, user_changed_email
+from flask_registration import (
+    DEFAULT_FLOWS,
+    current_registration,
+    user_changed_email,
+    user_deleted,
+)
 
 from ..conftest import Clock
 from ..outboxes import define_outbox
@@ -305,6 +310,27 @@ def test_an_old_address_that_somebody_else_has_by_now_stays_theirs(
     assert is_in(client)
     site.change(eve, email="eve@example.com")
     assert undo_move(site, link).get_json() == EMAIL_UNDONE
+
+
+@pytest.mark.databases
+def test_a_registration_with_the_old_address_does_not_block_the_undo(
+    database: str, new_site: NewSite
+) -> None:
+    site = new_site(database)
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    for name in ("eve", "mallory"):  # the second one has a placeholder address
+        assert site.register(name, email="alice@example.com").status_code == 201
+    claim = site.link()
+    with site.hears(user_deleted, user_changed_email) as heard:
+        assert undo_move(site, link).get_json() == EMAIL_UNDONE
+    assert [(each["signal"], each["user"].username) for each in heard] == [
+        ("user-deleted", "eve"),
+        ("user-changed-email", "alice"),
+    ]
+    assert site.user(email="alice@example.com").username == "alice"
+    assert site.user(username="eve") is None
+    assert site.verify(claim).get_json() == LINK_INVALID
 
 
 def test_a_model_without_a_stamp_moves_and_is_told_but_has_nothing_to_undo_it_with(
