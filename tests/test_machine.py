@@ -379,7 +379,7 @@ class Machine(RuleBasedStateMachine):
             account.active = True
         else:
             self.suspended.add(account)
-            self.model.change(account, active=False)
+            self.model.change(account, spared="", active=False)
         self.site.change(self.site.user(username_key=account.name), is_active=active)
 
     @rule(seconds=st.sampled_from([1, 900, 901, DAY - 1, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1]))

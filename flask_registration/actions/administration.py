@@ -16,7 +16,7 @@ from ..signals import user_activated, user_registered, user_reset_password
 from ..state import RegistrationState, current_registration
 from ..users.fields import UserSettings
 from ..users.mixins import utc_now
-from ..users.stamps import UserSnapshot, next_stamp
+from ..users.stamps import UserSnapshot, new_stamp
 from ..users.store import User
 from .endpoints import retried
 
@@ -73,7 +73,10 @@ def verify(user: User) -> bool:
 
 
 def suspend(user: User) -> bool:
-    """Suspend an account and end its sessions, tokens and links. Return False if it was suspended.
+    """Suspend an account. Return False if it was suspended.
+
+    All its sessions, tokens and links end, also the link that undoes an e-mail change: an attacker
+    may have it.
 
     :raises AdministrationError: the model has no column for it.
     """
@@ -102,7 +105,7 @@ def _set_active(user: User, *, active: bool) -> bool:
         if state.users.is_flagged_active(user) == active:
             return None
         # SQL of the application may have suspended it without a new stamp: end its sessions now.
-        return {"is_active": active, "security_stamp": next_stamp(seen.security_stamp)}
+        return {"is_active": active, "security_stamp": new_stamp()}
 
     if not _change(state, user, changes):
         return False
@@ -123,8 +126,7 @@ def set_password(user: User, password: str) -> None:
     password_hash = state.check_new_password(user, password)
 
     def changes(seen: UserSnapshot) -> dict[str, Any]:
-        stamp = next_stamp(seen.security_stamp)
-        return {"password_hash": password_hash, "security_stamp": stamp}
+        return {"password_hash": password_hash, "security_stamp": new_stamp()}
 
     _change(state, user, changes)
     names = login_names(state, user)
