@@ -193,7 +193,8 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     languages = Languages(
         {name: each for name, each in offered.items() if each}, chosen.locale_selector
     )
-    users = UserStore(db, fields, test_environment=app.testing)
+    email_options = group(UserSettings).email_validator_options
+    users = UserStore(db, fields, {"test_environment": app.testing, **email_options})
 
     def signal_failed_mail(mail: Mail, error: BaseException) -> None:
         try:

@@ -128,6 +128,22 @@ def test_a_verification_url_may_be(url: str) -> None:
     configured({URL: url})
 
 
+@each_row(
+    ("options", "says"),
+    [
+        ({"allow_smtputf8": True}, "allow_quoted_local, globally_deliverable, strict"),
+        ({"check_deliverability": True}, "allow_quoted_local, globally_deliverable, strict"),
+        ({"strict": "no"}, "must have True or False for 'strict'"),
+        (["strict"], "must be a dict"),
+    ],
+)
+def test_email_validator_options_may_not_be(options: Any, says: str) -> None:
+    key = "REGISTRATION_EMAIL_VALIDATOR_OPTIONS"
+    found = problems({key: options})
+    assert list(found) == [key]
+    assert says in found[key]
+
+
 def test_a_page_that_has_none_to_stand_beside_is_not_set() -> None:
     found = problems({"REGISTRATION_REGISTER_VERIFICATION_ENABLED": False, URL: MISSING})
     for name in ("RESET_PASSWORD", "REGISTER_EMAIL"):

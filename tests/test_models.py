@@ -1097,6 +1097,55 @@ def test_an_address_may_not_be(address: Any, site: Site) -> None:
     assert (site.users(), site.outbox) == ([], [])
 
 
+@each_row(
+    ("options", "address", "stored"),
+    [
+        ({"globally_deliverable": False}, "Bob@Corp.LOCAL", "bob@corp.local"),
+        ({"globally_deliverable": False}, "dan@intranet", "dan@intranet"),
+        ({"globally_deliverable": False}, "dan@localhost", "dan@localhost"),
+        ({"globally_deliverable": False}, "dan@example.com", "dan@example.com"),
+        ({"allow_quoted_local": True}, "Foo..bar@example.com", '"foo..bar"@example.com'),
+        ({"allow_quoted_local": True}, '"foo."@example.com', '"foo."@example.com'),
+        ({"allow_quoted_local": True}, '"foo"@bücher.example.com', "foo@bücher.example.com"),
+    ],
+    anew=True,
+)
+def test_email_validator_options_accept(
+    new_site: NewSite, options: dict[str, bool], address: str, stored: str
+) -> None:
+    site = new_site(
+        EMAIL_VALIDATOR_OPTIONS=options,
+        USER_LOGIN_FIELDS=["username", "email"],
+        config={"TESTING": False, "MAIL_SUPPRESS_SEND": True},
+        MAIL_DISPATCHER="inline",
+    )
+    assert site.register("alice", email=address).status_code == 201
+    assert [user.email for user in site.users()] == [stored]
+    assert site.verify().status_code == 200
+    for login in (address, stored):
+        assert site.post("login", {"login": login, "password": PASSWORD}).status_code == 200
+
+
+@each_row(
+    "address",
+    [
+        pytest.param("a1b2@registration.invalid", id="of the placeholders"),
+        pytest.param("alice@example.onion", id="of another special domain"),
+        pytest.param('"alice, bob"@example.com', id="with a comma in quotes"),
+        pytest.param('"alice@example.net"@example.com', id="with an address in quotes"),
+        pytest.param('"alice bob"@example.com', id="with a space in quotes"),
+        pytest.param('"=?utf-8?q?=2C?="@example.com', id="with an encoded word in quotes"),
+        pytest.param("alice@[127.0.0.1]", id="at a number"),
+        pytest.param("álice@example.com", id="that Flask-Mail cannot send to"),
+    ],
+)
+def test_no_email_validator_option_accepts_an_address(new_site: NewSite, address: str) -> None:
+    options = {"globally_deliverable": False, "allow_quoted_local": True}
+    site = new_site(EMAIL_VALIDATOR_OPTIONS=options)
+    assert list(site.register("alice", email=address).get_json()) == ["email"]
+    assert (site.users(), site.outbox) == ([], [])
+
+
 def test_an_address_of_an_international_domain_is_one_address_however_it_is_written(
     site: Site, clock: Clock
 ) -> None:

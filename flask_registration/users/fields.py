@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapper
 
 from ..i18n.messages import Message
 from ..settings import Settings, not_empty, setting
-from .identifiers import NOT_ALLOWED
+from .identifiers import EMAIL_OPTIONS, NOT_ALLOWED
 from .mixins import EmailUserMixin
 
 #: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
@@ -200,6 +200,14 @@ def _check_pattern(pattern: str) -> None:
         raise ValueError(f"is not a valid regular expression: {error}") from None
 
 
+def _check_email_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in EMAIL_OPTIONS:
+            raise ValueError(f"may only have the keys {', '.join(EMAIL_OPTIONS)}")
+        if not isinstance(value, bool):
+            raise ValueError(f"must have True or False for {name!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class UserSettings(Settings):
     """The user model. (The model class may have those with ``USER_`` too, without that prefix.)"""
@@ -254,6 +262,13 @@ class UserSettings(Settings):
         USERNAME_PATTERN,
         "The regular expression that a whole username must match in its NFKC form.",
         validate=_check_pattern,
+    )
+    email_validator_options: Mapping[str, Any] = setting(
+        {},
+        "Options of email-validator for every e-mail address. `globally_deliverable=False` accepts "
+        "those of an intranet (`.local`, `localhost`, names without a dot), "
+        "`allow_quoted_local=True` those with dots next to each other.",
+        validate=_check_email_options,
     )
 
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError
@@ -24,16 +24,24 @@ EMAIL_MAX_LENGTH = 254
 #: several recipients in it.
 ENCODED_WORD = "=?"
 
+#: A local part that is quoted for its dots only. Other quoted characters can mislead mail parsers.
+DOTS_IN_QUOTES = re.compile(r'"[^\s"(),:;<>@\[\\\]]+"@')
+
+QUOTE = '"'
+
+#: The options of email-validator that an application may set.
+EMAIL_OPTIONS = ("allow_quoted_local", "globally_deliverable", "strict", "test_environment")
+
 INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
 #: Also the message for a username that the application's own pattern refuses.
 NOT_ALLOWED = Message("This username has characters that are not allowed.")
 
 
-def email_key(address: str, *, test_environment: bool) -> str:
+def email_key(address: str, **options: bool) -> str:
     """Return an e-mail address as it is stored and looked up: normalized, in lower case.
 
-    :param test_environment: whether the reserved domain ``test`` (RFC 2606) is valid.
+    :param options: of email-validator, as :data:`EMAIL_OPTIONS` allows them.
     :raises ValueError: with a message for the user.
     """
     if len(address) > EMAIL_MAX_LENGTH:
@@ -46,17 +54,44 @@ def email_key(address: str, *, test_environment: bool) -> str:
             )
         )
     try:
-        valid = validate_email(
-            address,
-            check_deliverability=False,
-            allow_smtputf8=False,
-            test_environment=test_environment,
-        )
+        normalized = _normalize_email(address, options)
     except EmailNotValidError as error:
         raise ValueError(Message(str(error), otherwise=INVALID_ADDRESS)) from None
-    if ENCODED_WORD in valid.normalized:
+    is_safe = DOTS_IN_QUOTES.match(normalized) or not normalized.startswith('"')
+    if ENCODED_WORD in normalized or not is_safe:
         raise ValueError(INVALID_ADDRESS)
-    return valid.normalized.lower()
+    return normalized.lower()
+
+
+def _normalize_email(address: str, options: Mapping[str, bool]) -> str:
+    """Normalize an e-mail address; email-validator lacks two of the cases.
+
+    With ``allow_quoted_local``, the quotes around a local part with dots can be omitted: older
+    addresses are written so. With ``globally_deliverable=False``, the domains of an intranet are
+    valid, which email-validator always refuses.
+    """
+    options = {"allow_smtputf8": False, "check_deliverability": False, **options}
+    local, at, domain = address.rpartition("@")
+    if options.get("allow_quoted_local") and re.search(r"^\.|\.\.|\.$", local):
+        address = f'"{local.strip(QUOTE)}"{at}{domain}'
+    intranet = None
+    if options.get("globally_deliverable") is False:
+        intranet = re.search(r"(?<=[@.])(local|localhost)$", address, re.IGNORECASE)
+    if intranet:
+        address = address[: intranet.start()] + "test"
+        options["test_environment"] = True
+    normalized: str = validate_email(address, **cast(dict[str, Any], options)).normalized
+    return normalized.removesuffix("test") + intranet[0] if intranet else normalized
+
+
+def is_mailbox(address: str) -> bool:
+    """Return whether some mail server can have this address."""
+    every = {"globally_deliverable": False, "test_environment": True, "allow_quoted_local": True}
+    try:
+        email_key(address, **every)
+    except ValueError:
+        return False
+    return True
 
 
 def recipient_address(address: str) -> str:
@@ -67,7 +102,8 @@ def recipient_address(address: str) -> str:
     if address.isascii():
         return address
     try:
-        valid = validate_email(address, test_environment=True)  # without a DNS query
+        # Without a DNS query.
+        valid = validate_email(address, test_environment=True, allow_quoted_local=True)
     except EmailNotValidError:
         return address
     return valid.ascii_email or address
@@ -111,12 +147,12 @@ def integer_bits(kind: Integer) -> int:
 class NormalForms:
     """Normal forms of the values of one model.
 
-    :param test_environment: whether e-mail addresses of the reserved domain ``test`` are valid.
+    :param email_options: options of email-validator.
     """
 
-    def __init__(self, fields: UserFields, *, test_environment: bool) -> None:
+    def __init__(self, fields: UserFields, email_options: Mapping[str, bool]) -> None:
         self.fields = fields
-        self._test_environment = test_environment
+        self._email_options = email_options
         self._username = re.compile(fields.username_pattern)
 
     def build(self, values: Mapping[str, Any], *, own_email: str | None = None) -> dict[str, Any]:
@@ -172,7 +208,7 @@ class NormalForms:
 
     def _stored(self, field: str, value: str) -> str:
         if field == self.fields.email:
-            return email_key(value, test_environment=self._test_environment)
+            return email_key(value, **self._email_options)
         limit = self.fields.username_max_length
         if len(value) > limit or len(nfkc(value)) > limit:
             raise ValueError(

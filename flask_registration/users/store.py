@@ -48,11 +48,11 @@ class UserStore(NormalForms):
     events and version counter. A ``ValueError`` of a validator is a validation error of its field,
     and that of an event one of the whole request body.
 
-    :param test_environment: whether e-mail addresses of the reserved domain ``test`` are valid.
+    :param options: options of email-validator.
     """
 
-    def __init__(self, db: SQLAlchemy, fields: UserFields, *, test_environment: bool) -> None:
-        super().__init__(fields, test_environment=test_environment)
+    def __init__(self, db: SQLAlchemy, fields: UserFields, options: Mapping[str, bool]) -> None:
+        super().__init__(fields, options)
         self._db = db
         self._is_placeholder_refused = False
         # Building a statement takes longer than running it.
