@@ -8,11 +8,11 @@ from typing import Any
 
 import flask_login
 import pytest
-from flask import Flask, Request, render_template_string, session
+from flask import Flask, Request, g, render_template_string, session
 from marshmallow import EXCLUDE, Schema, fields, post_load
 from sqlalchemy import create_engine, select, text
 
-from flask_registration import ConfigurationError, UserMixin, user_logged_in
+from flask_registration import ConfigurationError, UserMixin, actions, user_logged_in
 
 from .conftest import Clock
 from .faults.database import Faults
@@ -812,6 +812,29 @@ def test_who_came_by_the_applications_own_login_user_has_not_shown_us_a_password
     client.post("/enter")
     reply = site.post("register-email", {"email": "new@example.com"}, client=client)
     assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
+
+
+@each_row("has_loader", [False, True], ids=["without loaders", "with a loader"])
+def test_a_template_knows_the_user_before_the_first_request_with_a_manager_that_comes_late(
+    new_site: NewSite, has_loader: bool
+) -> None:
+    site = new_site()
+    account(site)
+    manager = flask_login.LoginManager(site.app)
+    if has_loader:
+        manager.user_loader(lambda identifier: site.db.session.get(site.User, int(identifier)))
+    template = "{{ current_user.username }}"
+    with site.app.test_request_context():
+        assert render_template_string(template) == ""
+    with site.app.test_request_context():
+        flask_login.login_user(site.db.session.get(site.User, 1))
+        g.pop("_login_user")  # what the next request of the browser would load
+        assert render_template_string(template) == "alice"
+    with site.app.test_request_context():
+        actions.register(
+            username="bob", email="bob@example.com", password=PASSWORD, password_confirm=PASSWORD
+        )
+        assert len(site.outbox) == 1
 
 
 # The application's own LoginManager

@@ -10,7 +10,16 @@ from datetime import timedelta
 from typing import Any, cast
 
 import flask_login
-from flask import Flask, Request, current_app, g, request, request_started, session
+from flask import (
+    Flask,
+    Request,
+    appcontext_pushed,
+    current_app,
+    g,
+    request,
+    request_started,
+    session,
+)
 from flask_login.config import SESSION_KEYS
 
 from ..errors import NotAuthenticated
@@ -115,6 +124,8 @@ class SessionManager:
         if not hasattr(app, "login_manager"):
             flask_login.LoginManager(app)
         self.wrap_loaders(app)
+        # Outside a request, as in a test request context, a template may ask for the user.
+        appcontext_pushed.connect(self._begin_context, app)
         request_started.connect(self._begin_request, app)
         flask_login.user_logged_in.connect(self._bind_session, app)
 
@@ -288,6 +299,10 @@ class SessionManager:
             load_user = Loader(load_user, self.current, SessionManager.load_user)
             manager.user_loader(load_user)
         return load_user
+
+    def _begin_context(self, sender: Flask, **_: Any) -> None:
+        """Wrap the loaders of a ``LoginManager`` that was set up after the extension."""
+        self.wrap_loaders(sender)
 
     def _begin_request(self, sender: Flask, **_: Any) -> None:
         """Prepare a request, before any function of the application asks for the current user."""
