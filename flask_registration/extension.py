@@ -31,7 +31,7 @@ from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
 from .mail.limits import Cooldown
 from .mail.message import Mail
-from .rendering import FOLDER, Templates
+from .mail.rendering import FOLDER, Templates
 from .settings import Settings, read
 from .signals import mail_failed
 from .startup import CheckSettings, run_checks

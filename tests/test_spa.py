@@ -173,7 +173,7 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
     # Log in too early, ask for another mail, and confirm the address
     go(page, "Log in")
     enter(page, "Log in", **{login: "alice", "Password": PASSWORD})
-    expect(said(page)).to_contain_text("confirm your e-mail address first")
+    expect(said(page)).to_contain_text("Incorrect username, e-mail address or password.")
     page.get_by_role("link", name="Send the mail again").click()
     enter(page, "Send it again", **{"E-mail address": "alice@example.com"})
     expect(said(page)).to_contain_text("If this account is waiting")

@@ -120,7 +120,7 @@ def test_a_registration_has_all_it_takes_and_its_link_is_ready_to_post_back(
     }
     link = accounts.outbox.latest_link()
     assert set(link) == {"user_id", "timestamp", "signature"}
-    assert link.url.startswith("https://example.com/verify-registration/?user_id=")
+    assert link.url.startswith("https://example.com/verify-registration/?timestamp=")
     assert accounts.post("verify-registration", link).status_code == 200
     assert accounts.post("/login/", {"login": "bob", "password": PASSWORD}).status_code == 200
 

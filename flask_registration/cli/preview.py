@@ -17,7 +17,7 @@ from sqlalchemy import Boolean, Column, Date, DateTime, Integer, String, Uuid
 from ..auth.links import Links, LinkSettings
 from ..http.responses import HTTPSettings
 from ..mail.message import Email
-from ..rendering import OWN
+from ..mail.rendering import OWN
 from ..state import RegistrationState
 from ..users.fields import UserFields, has_default
 from ..users.identifiers import parse_identifier

@@ -13,11 +13,11 @@ from flask_mail import Message as MailMessage
 
 from ..i18n.languages import Languages, current_request, force_babel_locale
 from ..i18n.messages import Message
-from ..rendering import Templates
 from ..settings import Settings, setting
 from ..users.identifiers import recipient_address
 from ..users.store import User
 from .message import Email, Mail, RenderedMail, TemplateTranslator, html_to_text, wrap_lines
+from .rendering import Templates
 
 #: The maximum length of a line of an e-mail in octets (RFC 5322, 2.1.1).
 LINE_LIMIT = 998
@@ -191,8 +191,8 @@ class Composer:
             extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no autoresponders
         )
         message.msgId = mail.message_id
-        texts = (message.body or "", message.html or "")
-        if any(len(line.encode()) > LINE_LIMIT for text in texts for line in text.split("\n")):
+        bodies = (message.body or "", message.html or "")
+        if any(len(line.encode()) > LINE_LIMIT for text in bodies for line in text.split("\n")):
             message.charset = cast(str, QUOTED_PRINTABLE)
         return message
 

@@ -24,7 +24,7 @@ EMAIL_MAX_LENGTH = 254
 #: several recipients in it.
 ENCODED_WORD = "=?"
 
-#: A local part that is quoted for its dots only. Other quoted characters can mislead mail parsers.
+#: A local part that is quoted for its dots only. Other quoted characters can mislead parsers.
 DOTS_IN_QUOTES = re.compile(r'"[^\s"(),:;<>@\[\\\]]+"@')
 
 QUOTE = '"'

@@ -56,7 +56,7 @@ def test_the_password_is_not_in_the_database_but_its_hash_is(
     site.register()
     assert PASSWORD not in str(vars(site.user(username="alice")))
     assert site.user(username="alice").password_hash.startswith("$argon2id$")
-    assert "https://example.com/verify-registration/?user_id=" in text_of(site.read())
+    assert "https://example.com/verify-registration/?timestamp=" in text_of(site.read())
 
 
 # Register

@@ -82,7 +82,7 @@ def test_the_new_address_gets_a_link_and_nothing_changes(database: str, new_site
     assert (reply.status_code, reply.get_json()) == (200, SENT)
     assert (row(site, username="alice"), heard) == (before, [])
     (url,) = set(links_of(site.read()))
-    assert url.startswith("https://example.com/verify-email/?user_id=")
+    assert url.startswith("https://example.com/verify-email/?timestamp=")
     assert set(parameters(url)) == {"user_id", "email", "timestamp", "signature"}
     assert (parameters(url)["user_id"], parameters(url)["email"]) == (
         str(user.id),
@@ -322,7 +322,7 @@ def test_an_application_may_have_its_own_templates(new_site: NewSite, tmp_path: 
     link = ask_move(site, log_in(site), "new@example.com")
     assert site.read()["Subject"] == "Moving, alice?"
     assert text_of(site.read()).startswith(
-        "new@example.com\n\nGo:\nhttps://example.com/verify-email/?user_id="
+        "new@example.com\n\nGo:\nhttps://example.com/verify-email/?timestamp="
     )
     assert verify_email(site, link).get_json() == EMAIL_VERIFIED
 
@@ -351,7 +351,7 @@ def test_the_link_moves_the_account_tells_the_old_address_and_announces_it(
         (each["signal"], each["user"].email, each["old_email"], each["new_email"]) for each in heard
     ] == [("user-changed-email", "new@example.com", "alice@example.com", "new@example.com")]
     (url,) = set(links_of(site.read()))
-    assert url.startswith("https://example.com/undo-email-change/?user_id=")
+    assert url.startswith("https://example.com/undo-email-change/?timestamp=")
     assert parameters(url)["email"] == "alice@example.com"
     for words in (text_of(site.read()), html_of(site.read())):
         assert "new@example.com" not in words

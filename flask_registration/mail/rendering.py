@@ -18,7 +18,7 @@ from jinja2 import (
     select_autoescape,
 )
 
-FOLDER = Path(__file__).parent.absolute() / "templates"
+FOLDER = Path(__file__).parent.parent.absolute() / "templates"
 
 #: What the extension's own templates are written for.
 OWN = Environment(loader=FileSystemLoader(FOLDER), autoescape=select_autoescape())
