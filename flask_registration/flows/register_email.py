@@ -160,7 +160,7 @@ def email_change_notice(
 class RegisterEmailSchema(BodySchema):
     """The new e-mail address, and the password unless the login is fresh."""
 
-    email: Text = Text(required=True, metadata={"format": "email"})
+    email: Text = Text(required=True, trim=True, metadata={"format": "email"})
     password: fields.Field[Any] = password_field(required=False)
 
 

@@ -31,7 +31,7 @@ def account_schema(
     :param others: more fields.
     """
     names = dict.fromkeys(["login", *state.fields.login, *(["email"] if with_email else [])])
-    declared: dict[str, Any] = {name: Text() for name in names}
+    declared: dict[str, Any] = {name: Text(trim=True) for name in names}
     schema: Any = AlternativesSchema.from_dict({**declared, **others}, name="Account")()
     schema.alternatives = list(names)
     return cast(Schema, schema)
@@ -72,7 +72,7 @@ def account_names(state: RegistrationState, data: Any) -> list[str]:
         return []
     named = [(name, str(value)) for name, value in _named(state, data)]
     found = [key for name, value in named if (key := state.users.lookup(name, value))]
-    keys = found or [("", value) for _, value in named]
+    keys = found or [("", value.strip()) for _, value in named]
     return list(dict.fromkeys(f"{name}={value}" for name, value in keys))
 
 

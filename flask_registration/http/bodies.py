@@ -68,9 +68,25 @@ class SuccessSchema(Schema):
 
 
 class Text(fields.String):
-    """A string of a request body."""
+    """A string of a request body. A number is its digits, as in Django REST framework.
+
+    :ivar trim: whether spaces and line ends around it are removed.
+    """
 
     default_error_messages: Messages = MESSAGES
+
+    def __init__(self, *, trim: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.trim = trim
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                value = str(value)
+            except ValueError:  # more digits than Python converts
+                raise self.make_error("invalid") from None
+        text: str = super()._deserialize(value, *args, **kwargs)
+        return text.strip() if self.trim else text
 
 
 class AlternativesSchema(BodySchema):

@@ -158,13 +158,17 @@ class NormalForms:
     def build(self, values: Mapping[str, Any], *, own_email: str | None = None) -> dict[str, Any]:
         """Return values as they are stored: usernames and e-mail addresses in normal form.
 
-        If users log in with e-mail addresses, another login field takes no address but their own.
+        Spaces around login fields and e-mail addresses are removed. If users log in with e-mail
+        addresses, another login field takes no address but their own.
         Any other one is refused whether or not an account has it, which reveals none.
 
         :param own_email: the account's e-mail address, unless it is among the values.
         :raises marshmallow.ValidationError: with a message for each invalid field.
         """
         built, errors = dict(values), {}
+        for name in self.fields.login:
+            if isinstance(built.get(name), str):
+                built[name] = built[name].strip()
         for field in (self.fields.username, self.fields.email):
             if field and built.get(field) is not None:
                 try:
@@ -172,9 +176,9 @@ class NormalForms:
                 except ValueError as error:
                     errors[field] = [error.args[0]]  # a message that can be translated
         own_email = built.get(self.fields.email or "", own_email)
-        for field in self.fields.login:
-            if field not in errors and self._is_foreign_address(field, built, own_email):
-                errors[field] = [NOT_ALLOWED]
+        for name in self.fields.login:
+            if name not in errors and self._is_foreign_address(name, built, own_email):
+                errors[name] = [NOT_ALLOWED]
         if errors:
             raise ValidationError(errors)
         username = built.get(self.fields.username or "")
@@ -189,7 +193,7 @@ class NormalForms:
         """
         is_normalized = field in (self.fields.username, self.fields.email)
         try:
-            normal = self._stored(field, value) if is_normalized else value
+            normal = self._stored(field, value) if is_normalized else value.strip()
         except ValueError:
             return None
         if field == self.fields.username and self.fields.username_key:
@@ -207,6 +211,7 @@ class NormalForms:
         return address is not None and address[1] != own_email
 
     def _stored(self, field: str, value: str) -> str:
+        value = value.strip()
         if field == self.fields.email:
             return email_key(value, **self._email_options)
         limit = self.fields.username_max_length

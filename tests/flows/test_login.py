@@ -167,12 +167,8 @@ def test_one_logs_in_by(
             id="the address where only the name will do",
         ),
         pytest.param(["email"], {"login": "alice"}, id="the name where only the address will do"),
-        pytest.param(["username"], {"login": "alice "}, id="the name with a space"),
         pytest.param(["username"], {"login": "alicé"}, id="the name with an accent"),
         pytest.param(["email"], {"login": "alicé@example.com"}, id="the address with an accent"),
-        pytest.param(
-            ["email"], {"login": "alice@example.com\n"}, id="the address with a line feed"
-        ),
         pytest.param(["username"], {"login": "%"}, id="a wildcard"),
         pytest.param(["username"], {"login": "alice' OR '1'='1"}, id="a piece of SQL"),
     ],
