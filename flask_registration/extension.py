@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from email.utils import formataddr
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -30,7 +29,7 @@ from .i18n.languages import Languages
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
 from .mail.limits import Cooldown
-from .mail.message import Mail
+from .mail.message import Mail, format_sender
 from .mail.rendering import FOLDER, Templates
 from .settings import Settings, read
 from .signals import mail_failed
@@ -230,7 +229,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         ),
         composer=Composer(
             mails,
-            formataddr(sender) if isinstance(sender, tuple) else sender or "",
+            format_sender(sender or ""),
             site_name,
             languages,
             Templates(app),

@@ -22,6 +22,7 @@ from .flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
 from .http.responses import LanguageSettings, load_languages
 from .i18n.languages import shipped
 from .mail.composer import MailSettings, parse_templates
+from .mail.message import check_mailbox, format_sender
 from .settings import PREFIX, Settings, invalid, keys, setting
 from .state import Check, Setup
 from .users.fields import (
@@ -82,6 +83,8 @@ def application(setup: Setup) -> Iterator[Finding]:
             "Call mail.init_app(app) before registration.init_app(app).",
         )
     sender = setup.group(MailSettings).verification_from_email
+    if any(each.subject == "REGISTRATION_VERIFICATION_FROM_EMAIL" for each in setup.findings):
+        return
     if not (sender or app.config.get("MAIL_DEFAULT_SENDER")):
         yield Finding(
             "registration.E007",
@@ -89,6 +92,21 @@ def application(setup: Setup) -> Iterator[Finding]:
             "is not set, and neither is MAIL_DEFAULT_SENDER. An e-mail needs a sender.",
             "Set one to the sender's e-mail address, for example "
             'REGISTRATION_VERIFICATION_FROM_EMAIL = "no-reply@example.com".',
+        )
+    elif not sender:
+        yield from _default_sender(app.config["MAIL_DEFAULT_SENDER"])
+
+
+def _default_sender(sender: Any) -> Iterator[Finding]:
+    try:
+        check_mailbox(format_sender(sender))
+    except (TypeError, ValueError, AttributeError):
+        yield Finding(
+            "registration.E060",
+            "MAIL_DEFAULT_SENDER",
+            f"is {sender!r}, which is not an e-mail address. Mail servers refuse it.",
+            'Set it to an e-mail address, for example "no-reply@example.com", or to a name and an '
+            'e-mail address, for example ("Example", "no-reply@example.com").',
         )
 
 

@@ -144,6 +144,55 @@ def test_email_validator_options_may_not_be(options: Any, says: str) -> None:
     assert says in found[key]
 
 
+@each_row(
+    "sender",
+    [
+        "Example Shop",
+        "no-reply",
+        "@example.com",
+        "no-reply@",
+        "Example\nBcc: <no-reply@example.com>",
+        "no-reply@example.com, other@example.com",
+        "älice@example.com",
+    ],
+)
+@each_row(
+    "key",
+    [
+        "MAIL_DEFAULT_SENDER",
+        "REGISTRATION_VERIFICATION_FROM_EMAIL",
+        "REGISTRATION_VERIFICATION_REPLY_TO_EMAIL",
+    ],
+)
+def test_a_sender_must_be_an_address(key: str, sender: str) -> None:
+    found = problems({key: sender})
+    assert list(found) == [key]
+    assert "e-mail address, for example" in found[key]
+
+
+@each_row("sender", [("Example", "example.com"), ("Example",), 5, ["a@example.com"]])
+def test_a_default_sender_must_be_an_address_or_a_name_and_an_address(sender: Any) -> None:
+    assert list(problems({"MAIL_DEFAULT_SENDER": sender})) == ["MAIL_DEFAULT_SENDER"]
+
+
+@each_row(
+    "sender",
+    [
+        "no-reply@localhost",
+        "no-reply@corp.local",
+        '"Käse, Ltd" <us@straße.de>',
+        ("Käse, Ltd", "us@straße.de"),
+    ],
+)
+def test_a_sender_may_be(sender: Any) -> None:
+    configured({"MAIL_DEFAULT_SENDER": sender})
+
+
+@each_row("name", ["my host", "host\r\nMAIL FROM", "größe.example.com", ""])
+def test_a_name_for_ehlo_may_not_be(name: str) -> None:
+    assert list(problems({"REGISTRATION_MAIL_EHLO_NAME": name})) == ["REGISTRATION_MAIL_EHLO_NAME"]
+
+
 def test_a_page_that_has_none_to_stand_beside_is_not_set() -> None:
     found = problems({"REGISTRATION_REGISTER_VERIFICATION_ENABLED": False, URL: MISSING})
     for name in ("RESET_PASSWORD", "REGISTER_EMAIL"):

@@ -508,6 +508,30 @@ def test_a_mail_for_an_international_domain_arrives_at_its_ascii_form(new_site: 
     assert delivery.mail["To"] == "mike@xn--strae-oqa.de"
 
 
+@each_row(
+    ("sender", "name", "greeting"),
+    [
+        ("no-reply@example.com", None, "example.com"),
+        ("Example <no-reply@shop.example.com>", None, "shop.example.com"),
+        (("Example", "no-reply@straße.de"), None, "xn--strae-oqa.de"),
+        ("no-reply@straße.de", None, "xn--strae-oqa.de"),
+        ("no-reply@example.com", "app.example.net", "app.example.net"),
+        ("no-reply@example.com", "[192.0.2.1]", "[192.0.2.1]"),
+    ],
+    anew=True,
+)
+def test_a_mail_server_is_greeted_with(
+    new_site: NewSite, sender: Any, name: str | None, greeting: str
+) -> None:
+    """Not with the name of a container, which is no domain name."""
+    with smtp_server() as server:
+        config = server.config(MAIL_DEFAULT_SENDER=sender)
+        new_site(config=config, MAIL_EHLO_NAME=name).register("alice")
+        (delivery,) = server.deliveries
+    assert delivery.greeting == greeting
+    assert delivery.sender.endswith(f"@{greeting}") == (name is None)
+
+
 def test_a_sender_with_a_name_is_mailed_from_its_address(new_site: NewSite) -> None:
     with smtp_server() as server:
         site = new_site(

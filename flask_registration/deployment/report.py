@@ -230,9 +230,9 @@ def server(setup: Setup) -> Iterator[Finding]:
     mail, settings = setup.app.extensions.get("mail"), setup.group(MailSettings)
     if mail is None:
         return
-    timeout, verify_tls = settings.mail_timeout.total_seconds(), settings.mail_verify_tls
+    sender = current_registration.composer.sender
     try:
-        with TimedConnection(mail, timeout=timeout, verify_tls=verify_tls).configure_host() as host:
+        with TimedConnection(mail, settings, sender).configure_host() as host:
             host.ehlo_or_helo_if_needed()
     except (OSError, smtplib.SMTPException) as failure:
         reason = describe(failure)

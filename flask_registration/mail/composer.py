@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,15 @@ from ..i18n.messages import Message
 from ..settings import Settings, setting
 from ..users.identifiers import recipient_address
 from ..users.store import User
-from .message import Email, Mail, RenderedMail, TemplateTranslator, html_to_text, wrap_lines
+from .message import (
+    Email,
+    Mail,
+    RenderedMail,
+    TemplateTranslator,
+    check_mailbox,
+    html_to_text,
+    wrap_lines,
+)
 from .rendering import Templates
 
 #: The maximum length of a line of an e-mail in octets (RFC 5322, 2.1.1).
@@ -53,15 +62,23 @@ def build_context(
     return {"user": user, "email": user_address, **data}
 
 
+def _check_host(name: str) -> None:
+    if not re.fullmatch(r"[\w.-]+|\[[\w.:]+\]", name, re.ASCII):
+        raise ValueError('must be a domain name, for example "app.example.com"')
+
+
 @dataclass(frozen=True, kw_only=True)
 class MailSettings(Settings):
     """What all e-mails have in common."""
 
     verification_from_email: str | None = setting(
-        None, "The sender's e-mail address.", default_text="MAIL_DEFAULT_SENDER"
+        None,
+        "The sender's e-mail address.",
+        default_text="MAIL_DEFAULT_SENDER",
+        validate=check_mailbox,
     )
     verification_reply_to_email: str | None = setting(
-        None, "The e-mail address of the `Reply-To` header."
+        None, "The e-mail address of the `Reply-To` header.", validate=check_mailbox
     )
     verification_email_html_to_text_converter: Callable[[str], str] = setting(
         html_to_text,
@@ -114,6 +131,13 @@ class MailSettings(Settings):
     )
     mail_verify_tls: bool = setting(
         True, "Whether the mail server must have a certificate for its name."
+    )
+    mail_ehlo_name: str | None = setting(
+        None,
+        "The name of this host in the SMTP command `EHLO`. Some mail servers require that it is "
+        "a domain name of this host.",
+        default_text="the domain of the sender",
+        validate=_check_host,
     )
     mail_cooldown: timedelta = setting(
         timedelta(minutes=1),

@@ -29,7 +29,7 @@ from ..settings import Settings, setting
 from ..users.transaction import UNAVAILABLE, mark_committed
 from .composer import MailSettings
 from .limits import Cooldown
-from .message import Mail
+from .message import Mail, sender_domain
 
 #: The maximum number of e-mails that wait, for each thread of the pool. Servers give a process
 #: about 30 seconds to end; a thread sends as many in that time to a mail server that takes a second
@@ -88,19 +88,20 @@ def _status_codes(error: BaseException) -> list[int]:
 class TimedConnection(Connection):
     """Flask-Mail's connection with a timeout, which checks the server's certificate.
 
-    :param timeout: seconds, for connecting and for each response.
+    :param sender: the sender of the e-mails; its domain is the default name in EHLO.
     """
 
-    def __init__(self, mail: Any, *, timeout: float, verify_tls: bool) -> None:
+    def __init__(self, mail: Any, settings: MailSettings, sender: str) -> None:
         super().__init__(mail)
-        self._timeout = timeout
-        self._verify_tls = verify_tls
+        self._timeout = settings.mail_timeout.total_seconds()
+        self._verify_tls = settings.mail_verify_tls
+        self._name = settings.mail_ehlo_name or sender_domain(sender) or None
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
         """Connect to the mail server and log in."""
         mail = self.mail
         host: smtplib.SMTP | smtplib.SMTP_SSL
-        server = (mail.server, mail.port or 0)
+        server = (mail.server, mail.port or 0, self._name)
         if mail.use_ssl:
             host = smtplib.SMTP_SSL(*server, timeout=self._timeout, context=self._tls())
         else:
@@ -159,12 +160,8 @@ class Mailer:
 
     def transmit(self, message: Message) -> None:
         """Send a message of Flask-Mail."""
-        connection = TimedConnection(
-            self.app.extensions["mail"],
-            timeout=self.settings.mail_timeout.total_seconds(),
-            verify_tls=self.settings.mail_verify_tls,
-        )
-        with connection:
+        mail, sender = self.app.extensions["mail"], str(message.sender)
+        with TimedConnection(mail, self.settings, sender) as connection:
             connection.send(message)
 
     def send_safely(self, work: Callable[[Mail], object], mail: Mail) -> None:

@@ -803,7 +803,7 @@ def test_links_lead(new_site: NewSite, settings: dict[str, Any], moving: str, un
     (url, *_) = links_of(site.read())
     link = dict(parse_qsl(url.rpartition("?")[2]))
     assert links_of(site.read())[0].startswith(
-        moving + ("&" if "?" in moving else "?") + "user_id="
+        moving + ("&" if "?" in moving else "?") + "timestamp="
     )
     assert verify_email(site, link).get_json() == EMAIL_VERIFIED
     assert links_of(site.read())[0].startswith(
