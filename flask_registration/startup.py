@@ -56,6 +56,35 @@ class CheckSettings(Settings):
 # The application
 
 
+def conflicts(setup: Setup) -> Iterator[Finding]:
+    """Report what an application has that keeps the endpoints from being added or found."""
+    app = setup.app
+    if "registration" in app.extensions:
+        yield Finding(
+            "registration.E061",
+            "Registration",
+            "is initialized twice for one application, which can have one user model.",
+            "Call init_app once. For a second user model, create a second Flask application and "
+            "mount it with werkzeug.middleware.dispatcher.DispatcherMiddleware.",
+        )
+    elif "registration" in app.blueprints:
+        yield Finding(
+            "registration.E062",
+            "The blueprint 'registration'",
+            "exists in the application. The extension adds its endpoints as a blueprint of this "
+            "name.",
+            'Register yours with another name: app.register_blueprint(yours, name="talks").',
+        )
+    if app.url_map.host_matching:
+        yield Finding(
+            "registration.E063",
+            "host_matching",
+            "is on. The endpoints have no host, so every request would return 404.",
+            "Create the application with Flask(..., host_matching=False). To serve several hosts, "
+            "register the extension in a Flask application of its own for one host.",
+        )
+
+
 def application(setup: Setup) -> Iterator[Finding]:
     """Report what an application needs before the extension."""
     app = setup.app
@@ -386,6 +415,7 @@ def unknown_settings(setup: Setup) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
+    conflicts,
     application,
     user_model,
     templates,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from flask import Flask
+from flask import Blueprint, Flask
 from flask.cli import ScriptInfo
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
@@ -43,11 +43,12 @@ def configured(
     settings: dict[str, Any] | None = None,
     model: Callable[[SQLAlchemy], Any] = define_user,
     *,
+    app: Flask | None = None,
     with_db: bool = True,
     with_mail: bool = True,
 ) -> Flask:
     """An application with a valid configuration and these keys; ``MISSING`` removes one."""
-    app = Flask("tests.site")
+    app = app or Flask("tests.site")
     config = {**CONFIG, "SQLALCHEMY_DATABASE_URI": "sqlite://", **(settings or {})}
     app.config.update({key: value for key, value in config.items() if value is not MISSING})
     db = SQLAlchemy()
@@ -191,6 +192,26 @@ def test_a_sender_may_be(sender: Any) -> None:
 @each_row("name", ["my host", "host\r\nMAIL FROM", "größe.example.com", ""])
 def test_a_name_for_ehlo_may_not_be(name: str) -> None:
     assert list(problems({"REGISTRATION_MAIL_EHLO_NAME": name})) == ["REGISTRATION_MAIL_EHLO_NAME"]
+
+
+def test_a_second_registration_in_one_application_is_refused() -> None:
+    found = problems(app=configured(), with_db=False, with_mail=False)
+    assert list(found) == ["Registration"]
+    assert "mount it with" in found["Registration"]
+
+
+def test_a_blueprint_of_the_same_name_is_refused() -> None:
+    app = Flask("tests.site")
+    app.register_blueprint(Blueprint("registration", __name__))
+    found = problems(app=app)
+    assert list(found) == ["The blueprint 'registration'"]
+    assert 'name="talks"' in found["The blueprint 'registration'"]
+
+
+def test_host_matching_is_refused() -> None:
+    found = problems(app=Flask("shop", host_matching=True, static_host="static.example.com"))
+    assert list(found) == ["host_matching"]
+    assert "host_matching=False" in found["host_matching"]
 
 
 def test_a_page_that_has_none_to_stand_beside_is_not_set() -> None:
