@@ -405,13 +405,22 @@ def unknown_settings(setup: Setup) -> Iterator[Finding]:
                 f"Pass flows=[*DEFAULT_FLOWS, {flow}.flow] to Registration.",
             )
         else:
-            near = get_close_matches(key, sorted(known), n=1, cutoff=0)[0]
+            near = _similar(key, sorted(known))
+            guess = f"Correct the name: did you mean {near}?" if near else "Remove it."
             yield Finding(
                 "registration.E019",
                 key,
                 "is not a setting. It has no effect.",
-                f"Correct the name: did you mean {near}?",
+                f"{guess} `flask registration settings` prints all settings.",
             )
+
+
+def _similar(key: str, known: Sequence[str]) -> str | None:
+    """Return the setting that a key may mean: the same with words in front, or a similar one."""
+    name, names = key.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known]
+    longer = [each for each in names if "_" in name and each.endswith(f"_{name}")]
+    near = sorted(longer, key=len) or get_close_matches(name, names, n=1, cutoff=0.7)
+    return PREFIX + near[0] if near else None
 
 
 CHECKS: tuple[Check, ...] = (

@@ -492,13 +492,31 @@ def test_auto_login_by_a_link_that_works_again_and_again() -> None:
             "REGISTRATION_REGISTER_SCHEMA_CLASS",
             id="it is django-rest-registration's",
         ),
-        pytest.param("REGISTRATION_Q", "REGISTRATION_", id="it is like no other"),
+        pytest.param(
+            "REGISTRATION_VERIFICATION_URL",
+            "REGISTRATION_REGISTER_VERIFICATION_URL",
+            id="a word in front is missing",
+        ),
+        pytest.param(
+            "REGISTRATION_VERIFICATION_PERIOD",
+            "REGISTRATION_REGISTER_VERIFICATION_PERIOD",
+            id="a word in front of a period is missing",
+        ),
     ],
 )
 def test_an_unknown_setting_is_told_with_the_nearest_one_where(key: str, near: str) -> None:
     found = problems({key: True})
     assert list(found) == [key]
     assert f"did you mean {near}" in found[key]
+
+
+@each_row("name", ["Q", "URL", "CAPTCHA_SITE_KEY", "STRIPE_WEBHOOK_SECRET"])
+def test_an_unknown_setting_that_is_like_no_other_has_no_guess(name: str) -> None:
+    key = f"REGISTRATION_{name}"
+    found = problems({key: True})
+    assert list(found) == [key]
+    assert "did you mean" not in found[key]
+    assert "`flask registration settings` prints all settings" in found[key]
 
 
 def test_a_setting_of_a_flow_that_is_off_is_told_with_the_flow() -> None:

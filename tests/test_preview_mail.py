@@ -12,7 +12,19 @@ from typing import Any
 import pytest
 from click.testing import Result
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Boolean, Date, DateTime, Enum, Integer, String, Uuid
+from sqlalchemy import (
+    Boolean,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    Interval,
+    Numeric,
+    String,
+    Time,
+    Uuid,
+)
 from sqlalchemy.orm import mapped_column
 
 from flask_registration import (
@@ -258,7 +270,7 @@ def test_templates_see_the_application_and_a_user_with_every_column(
     model = define(UserMixin, columns=lambda: {name: make() for name, make in columns.items()})
     site = new_site(define=model, template_folder=str(tmp_path), USER_PUBLIC_FIELDS=["company"])
     preview(site, folder)
-    assert part(folder, "register.txt") == "Exam/writer/None/False/True/True/None/False//static/x"
+    assert part(folder, "register.txt") == "Exam/writer/1/False/True/True/1/False//static/x"
 
 
 def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(
@@ -272,6 +284,11 @@ def test_a_model_whose_columns_all_must_be_given_has_an_example_as_well(
         "seen": lambda: mapped_column(DateTime, nullable=False),
         "key": lambda: mapped_column(Uuid, nullable=False),
         "code": lambda: mapped_column(Uuid(as_uuid=False), nullable=False),
+        "price": lambda: mapped_column(Numeric(10, 2)),
+        "weight": lambda: mapped_column(Float),
+        "until": lambda: mapped_column(DateTime),
+        "at": lambda: mapped_column(Time),
+        "lasts": lambda: mapped_column(Interval),
     }
     told: list[Any] = []
 
