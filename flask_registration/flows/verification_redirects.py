@@ -21,6 +21,7 @@ from ..http.bodies import check_confirmation
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
+from ..rendering import FOLDER
 from ..settings import Settings, setting
 
 
@@ -123,6 +124,15 @@ def declare(page: Page) -> None:
 
 for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHANGE):
     declare(_page)
+
+
+@flow.get("/pages.css")
+def stylesheet_view() -> Response:
+    """Return the stylesheet of the pages. A strict content security policy allows no inline one."""
+    text = (FOLDER / "registration" / "page" / "confirm.css").read_text("utf-8")
+    response = Response(text, mimetype="text/css")
+    response.cache_control.max_age = 3600
+    return response
 
 
 def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
@@ -228,7 +238,9 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
     response = make_response(html, status)
     # With "no-referrer" our own form has no Origin.
     response.headers["Referrer-Policy"] = "same-origin"
+    # Our page has no inline style, but the application's page may have some.
     response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
+        "base-uri 'none'"
     )
     return response
