@@ -23,6 +23,7 @@ from .http.responses import (
     LanguageSettings,
     add_response_headers,
     handle_errors,
+    handle_unknown_paths,
     load_languages,
 )
 from .i18n.languages import Languages
@@ -108,8 +109,11 @@ class Registration:
         mount(setup.flows, blueprint, app, state)
         for package in setup.packages:
             package.mount(blueprint, app, state)
-        handle_errors(blueprint, web, PROBLEM_DETAILS)
-        add_response_headers(blueprint, state.languages)
+        respond = handle_errors(blueprint, web, PROBLEM_DETAILS)
+        add_headers = add_response_headers(blueprint, state.languages)
+        handle_unknown_paths(
+            app, web.url_prefix, lambda error: add_headers(app.make_response(respond(error)))
+        )
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a broken connection must not cost a response that is ready.
         app.teardown_appcontext(lambda error: state.finish())

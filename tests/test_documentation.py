@@ -283,6 +283,18 @@ def test_customizing_the_profile(run: RunPage) -> None:
     assert set(client.put("/accounts/profile/", json={}).get_json()) == {"first_name"}
 
 
+def test_json_errors_of_the_applications_own_views(run: RunPage, site: Site) -> None:
+    site.app.register_blueprint(run("docs/errors.md").api)
+    reply = site.app.test_client().get("/api/orders/")
+    assert (reply.status_code, reply.get_json()["code"]) == (401, "not-authenticated")
+    assert reply.headers["WWW-Authenticate"] == "Bearer"
+    site.register("alice")
+    client = site.app.test_client()
+    site.verify()
+    site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
+    assert client.get("/api/orders/").get_json() == {"user": "alice"}
+
+
 def test_customizing_templates(run: RunPage) -> None:
     page = run("docs/customizing.md")
     _, (mail,) = register(page.create_app())

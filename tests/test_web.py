@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, abort, request
 from flask.typing import ResponseReturnValue
 
 from flask_registration import DEFAULT_FLOWS
@@ -182,7 +182,8 @@ def test_the_applications_other_routes_keep_their_error_pages_and_headers(
     client = site.app.test_client()
     replies = [
         (404, client.get("/no/such/page")),
-        (404, client.get("/accounts/no-such-page/")),
+        (404, client.get("/accounts-of-others/")),
+        (404, client.get("/accounts/no-such-page/", headers={"Accept": "text/html,*/*;q=0.8"})),
         (405, client.get("/else/")),
         (415, client.post("/else/", data="x")),
         (400, client.post("/else/", data="{", content_type="application/json")),
@@ -195,6 +196,33 @@ def test_the_applications_other_routes_keep_their_error_pages_and_headers(
         assert "X-Content-Type-Options" not in reply.headers
     other = client.post("/else/", data=b'"' + b"x" * 2**17 + b'"', content_type="application/json")
     assert other.status_code == 200  # our limit is not theirs
+
+
+@each_row("path", ["/accounts/no-such-page/", "/accounts/login/x", "/accounts/", "/accounts"])
+def test_an_unknown_path_under_the_prefix_is_404_as_json(site: Site, path: str) -> None:
+    client = site.app.test_client()
+    for reply in (client.get(path), client.post(path, json={}, headers={"Accept": "*/*"})):
+        check_reply(reply)
+        assert (reply.status_code, reply.get_json()["code"]) == (404, "not-found")
+    reply = client.get(path, headers={"Accept": "application/problem+json"})
+    assert (reply.status_code, reply.mimetype) == (404, "application/problem+json")
+
+
+def test_routes_of_the_application_under_the_prefix_are_its_own(site: Site) -> None:
+    site.app.add_url_rule("/accounts/avatar/", "avatar", lambda: "avatar")
+    site.app.add_url_rule("/accounts/<path:name>/x", "x", lambda name: abort(404))
+    client = site.app.test_client()
+    assert client.get("/accounts/avatar/").text == "avatar"
+    assert client.get("/accounts/avatar").status_code == 308
+    for status, reply in (
+        (405, client.post("/accounts/avatar/")),
+        (404, client.get("/accounts/a/x")),
+    ):
+        assert (reply.status_code, reply.mimetype) == (status, "text/html")
+
+
+def test_an_application_whose_paths_are_all_ours_keeps_its_404(new_site: NewSite) -> None:
+    assert new_site(URL_PREFIX="/").app.test_client().get("/nowhere").mimetype == "text/html"
 
 
 def test_the_applications_own_error_pages_are_not_ours_and_ours_are_not_theirs(site: Site) -> None:

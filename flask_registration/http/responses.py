@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 from marshmallow.exceptions import SCHEMA
 from sqlalchemy.exc import StatementError
-from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
 from werkzeug.http import parse_set_header
 from werkzeug.utils import import_string
 
@@ -127,8 +127,12 @@ class ErrorReport(NamedTuple):
     schema: Schema | None = None
 
 
-def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details: str) -> None:
+def handle_errors(
+    blueprint: Blueprint, settings: HTTPSettings, problem_details: str
+) -> Callable[[Exception], ResponseReturnValue]:
     """Return the errors of our endpoints as JSON; the application's other routes keep their own.
+
+    Return the function that makes such a response.
 
     :param problem_details: the import string of the function that makes problem details.
     """
@@ -161,6 +165,27 @@ def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details:
     for failure in UNAVAILABLE:  # from outside our views, for example an application's decorator
         blueprint.register_error_handler(failure, handle_database_error)
     blueprint.register_error_handler(StatementError, hide_parameters)
+    return respond
+
+
+def handle_unknown_paths(
+    app: Flask, prefix: str, respond: Callable[[Exception], ResponseReturnValue]
+) -> None:
+    """Return 404 as JSON for a path under the prefix that has no route, except for a browser.
+
+    No handler of a blueprint sees such an error, and one of the application would see all errors.
+    """
+    start = prefix.rstrip("/") + "/"
+    if start == "/":  # all paths are the application's
+        return
+
+    @app.before_request
+    def refuse_unknown_path() -> ResponseReturnValue | None:
+        error = request.routing_exception
+        if not isinstance(error, NotFound) or not f"{request.path}/".startswith(start):
+            return None
+        is_page = request.accept_mimetypes.best_match(["application/json", "text/html"])
+        return None if is_page == "text/html" else respond(error)
 
 
 def report_error(error: Exception) -> ErrorReport:
@@ -220,8 +245,13 @@ def collect_messages(messages: dict[str, Any]) -> Iterator[None]:
 # Headers
 
 
-def add_response_headers(blueprint: Blueprint, languages: Languages) -> None:
-    """Add the common headers to every response of our endpoints, errors included."""
+def add_response_headers(
+    blueprint: Blueprint, languages: Languages
+) -> Callable[[Response], Response]:
+    """Add the common headers to every response of our endpoints, errors included.
+
+    Return the function that adds them.
+    """
 
     @blueprint.after_request
     def add_headers(response: Any) -> Any:
@@ -237,3 +267,6 @@ def add_response_headers(blueprint: Blueprint, languages: Languages) -> None:
             response.headers.setdefault(name, value)
         response.headers["Vary"] = vary.to_header()
         return response
+
+    add: Callable[[Response], Response] = add_headers
+    return add
