@@ -72,6 +72,14 @@ class EndpointDisabled(APIError):
     text: ClassVar[str] = Message("This is switched off here.")
 
 
+class SentFromOtherSite(APIError):
+    """The browser says that another site sent the request, which it could do in the user's name."""
+
+    status = 403
+    code = "forbidden"
+    text: ClassVar[str] = Message("This form was sent from another site.")
+
+
 class LinkRefused(APIError):
     """A link that is not valid.
 

@@ -159,6 +159,7 @@ class LogoutSchema(BodySchema):
 @flow.post(
     "/logout/",
     request=LogoutSchema,
+    body_optional=True,
     response=SuccessSchema,
     message=Message("Logout successful"),
     login_required=True,

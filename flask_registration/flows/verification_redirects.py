@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Response, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from ..auth.links import is_absolute_url
-from ..errors import APIError, EndpointDisabled
-from ..http.bodies import check_confirmation
+from ..errors import APIError, EndpointDisabled, SentFromOtherSite
+from ..http.bodies import check_confirmation, is_from_another_site
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
@@ -162,8 +161,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if request.method == "GET":  # the URL of a form that was sent before, without its link
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
     if is_from_another_site():
-        text = Message("This form was sent from another site.")
-        return render(page, title=FAILED, text=text, status=400)
+        return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
     try:
         action.run(read_form)
     except ValidationError as error:
@@ -206,18 +204,6 @@ def action_of(page: Page) -> Action[Any]:
     if action is None:
         raise EndpointDisabled
     return action
-
-
-def is_from_another_site() -> bool:
-    """Return whether the browser says that another site sent this form: it could log a user in.
-
-    ``Sec-Fetch-Site`` decides if it is present, as with HTTPS: it does not depend on the host that
-    a proxy passes on.
-    """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc != request.host
 
 
 def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Response:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 from marshmallow import (
     EXCLUDE,
@@ -22,7 +23,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from ..auth.links import SignedLink
 from ..auth.sessions import LoginSettings
-from ..errors import LinkInvalid
+from ..errors import LinkInvalid, SentFromOtherSite
 from ..i18n.languages import current_request
 from ..i18n.messages import Message
 from ..state import RegistrationState
@@ -245,6 +246,34 @@ def read_body(max_length: int) -> dict[str, Any]:
         message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
         raise ValidationError(message)
     return body
+
+
+def read_optional_body(max_length: int) -> dict[str, Any]:
+    """Return the request body, or an empty one if the request has none.
+
+    A form of another site can send that, so the browser must not say that it did.
+
+    :raises SentFromOtherSite: it does say so.
+    """
+    current = current_request()
+    if current.content_length or "Transfer-Encoding" in current.headers:
+        return read_body(max_length)
+    if is_from_another_site():
+        raise SentFromOtherSite
+    return {}
+
+
+def is_from_another_site() -> bool:
+    """Return whether the browser says that another site sent this request.
+
+    ``Sec-Fetch-Site`` decides if it is present, as with HTTPS: it does not depend on the host that
+    a proxy passes on.
+    """
+    current = current_request()
+    site, origin = current.headers.get("Sec-Fetch-Site"), current.headers.get("Origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and urlsplit(origin).netloc != current.host
 
 
 def load(schema: Schema, body: dict[str, Any]) -> Any:

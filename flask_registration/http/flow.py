@@ -29,6 +29,7 @@ from ..errors import (
     LinkInvalid,
     LinkRefused,
     NotAuthenticated,
+    SentFromOtherSite,
     Throttled,
 )
 from ..mail.message import Email
@@ -43,6 +44,7 @@ from .bodies import (
     limit_body,
     load,
     read_body,
+    read_optional_body,
     schema_of,
 )
 from .responses import HTTPSettings, success
@@ -100,6 +102,8 @@ class Endpoint(Generic[S]):
         :class:`OpenedLink`.
     :ivar request: the schema of the request body, or a function that makes it of the state, once.
         The view receives what it loads.
+    :ivar body_optional: take a request without a body for an empty object, unless another site
+        sends it.
     :ivar response: the schema of the response, or a function that makes it; for the API
         description.
     :ivar message: the text of the response, or a function that returns it for the settings. The
@@ -123,6 +127,7 @@ class Endpoint(Generic[S]):
     view: Callable[..., Any]
     link: EndpointLink[S] | None = None
     request: SchemaFactory | None = None
+    body_optional: bool = False
     response: SchemaFactory | None = None
     message: str | Callable[[S], str] | None = None
     status: int = 200
@@ -143,6 +148,7 @@ class Endpoint(Generic[S]):
         """Return the errors that it may return, each with a condition on the settings."""
         shared: list[type[APIError]] = [NotAuthenticated] if self.login_required else []
         shared += [LinkInvalid, LinkExpired] if self.link else []
+        shared += [SentFromOtherSite] if self.body_optional else []
         shared += [Throttled] if self.throttles else []
         errors = self.errors
         own = errors if isinstance(errors, Mapping) else dict.fromkeys(errors, always)
@@ -392,7 +398,8 @@ def add_rule(
 
 
 def _view(action: Action[Any], max_length: int) -> View:
-    read = partial(read_body, max_length)
+    reader = read_optional_body if action.endpoint.body_optional else read_body
+    read = partial(reader, max_length)
 
     def view(**values: Any) -> ResponseReturnValue:
         return action.respond(action.run(read, **values))

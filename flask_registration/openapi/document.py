@@ -131,7 +131,7 @@ def operation(
     requests = [schema_of(state, each) for each in (link, endpoint.request) if each]
     if requests:
         content = bodies.request(endpoint.name, requests)
-        is_required = method != "delete"
+        is_required = method != "delete" and not endpoint.body_optional
         body = {"required": is_required, "content": {"application/json": content}}
         described["requestBody"] = body
     response: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import bcrypt
@@ -903,6 +904,71 @@ def test_a_logout_ends_the_session_is_announced_and_mails_nobody(
     assert knows(site, other)
     assert site.outbox == []
     assert site.user(username="alice").security_stamp == user.security_stamp
+
+
+#: A request without a body: as the fetch() of a browser sends it, and with a media type or a form.
+BODILESS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "empty JSON": {"content_type": "application/json", "data": b""},
+    "an empty form": {"content_type": "application/x-www-form-urlencoded", "data": b""},
+}
+
+
+@each_row("kind", BODILESS, ids=str)
+@each_row(
+    "sent_by",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://behind-a-proxy.example"},
+    ],
+    ids=str,
+)
+def test_a_logout_needs_no_body(site: Site, kind: str, sent_by: dict[str, str]) -> None:
+    account(site)
+    client = log_in(site)
+    reply = client.post("/accounts/logout/", headers=sent_by, **BODILESS[kind])
+    assert (reply.status_code, reply.get_json()) == (200, {"detail": "Logout successful"})
+    assert not knows(site, client)
+
+
+@each_row("kind", BODILESS, ids=str)
+@each_row(
+    "sent_by",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost.evil.example"},
+    ],
+    ids=str,
+)
+def test_another_site_logs_out_nobody(site: Site, kind: str, sent_by: dict[str, str]) -> None:
+    account(site)
+    client = log_in(site)
+    reply = client.post("/accounts/logout/", headers=sent_by, **BODILESS[kind])
+    assert (reply.status_code, reply.get_json()["code"]) == (403, "forbidden")
+    assert knows(site, client)
+    reply = client.post("/accounts/logout/", headers=sent_by, json={})
+    assert reply.status_code == 200  # the browser has asked, and CORS has allowed it
+
+
+def test_a_body_in_chunks_is_a_body(site: Site) -> None:
+    account(site)
+    client = log_in(site)
+    reply = client.post(
+        "/accounts/logout/",
+        input_stream=BytesIO(b"everywhere=1"),
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+        content_type="text/plain",
+    )
+    assert (reply.status_code, reply.get_json()["code"]) == (415, "unsupported-media-type")
+    assert knows(site, client)
 
 
 @each_row("body", [{}, {"revoke_token": True}, {"everywhere": True}], ids=repr)
