@@ -19,6 +19,7 @@ class RequestState:
     """What the layers note about a request. Outside a request, it is of the application context.
 
     :ivar token: the valid token that the client sent, if its user is the current user.
+    :ivar login_digest: the digest of the login model's row of the current session or token.
     :ivar kept_session: the content of the session before a login or logout, until the commit.
     :ivar opens_session: whether a login of ours is under way, which commits.
     :ivar last_use: the id of the login model's row that the client used, and when.
@@ -28,6 +29,7 @@ class RequestState:
     """
 
     token: str | None = None
+    login_digest: str | None = None
     kept_session: dict[str, Any] | None = None
     opens_session: bool = False
     last_use: tuple[Any, datetime] | None = None
@@ -62,6 +64,7 @@ def client_address() -> str | None:
 def begin_request() -> None:
     """Forget what an earlier request noted in the same application context, as in a test.
 
-    The token stays, since Flask-Login keeps the user that it belongs to.
+    The token and the login stay, since Flask-Login keeps the user that they belong to.
     """
-    g._registration = RequestState(token=request_state().token)
+    earlier = request_state()
+    g._registration = RequestState(token=earlier.token, login_digest=earlier.login_digest)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 DAY, FRESH = 24 * 3600, 15 * 60
-PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY, "reset_password": DAY}
+PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY}
+PERIODS |= {"reset_password": DAY, "register_email": DAY}
 PLACEHOLDER, REVOKED = "placeholder", "no password"
 RESET_LINKS = ("register_again", "email_change_undone")  # they open where "reset_password" does
 REFUSED, BAD_LINK, STALE = "fields", "signature-invalid", "reauthentication-required"
@@ -182,12 +183,14 @@ class Model:
         need(email not in (None, by.owner.email), REFUSED)
         holder = self.find(email=email)
         owner = None if holder and self.is_claim(holder) else holder
+        self.give(by.owner, "email_change_requested", good=False)
         self.give(
             owner or by.owner,
             "email_change_taken" if owner else "register_email",
             to=email,
             good=not owner,
         )
+        self.news[-1].row = by.row  # the link ends with the login that asked for it
 
     def delete(self, by: Thing, password: str | None) -> None:
         self.confirm(by, password)

@@ -201,7 +201,7 @@ WITHOUT: list[tuple[dict[str, Any], set[str]]] = [
     ({"PASSWORD_NOTICE_ENABLED": False}, {"password_changed"}),
     (
         {"REGISTER_EMAIL_VERIFICATION_ENABLED": False},
-        {"register_email", "email_change_taken"},
+        {"register_email", "email_change_requested", "email_change_taken"},
     ),
     (
         {"define": own_model(email=lambda: mapped_column(String(254), nullable=False))},
@@ -209,7 +209,7 @@ WITHOUT: list[tuple[dict[str, Any], set[str]]] = [
     ),
     (
         {"flows": [flow for flow in DEFAULT_FLOWS if flow.name != "register_email"]},
-        {"register_email", "email_change_taken", "email_changed"},
+        {"register_email", "email_change_requested", "email_change_taken", "email_changed"},
     ),
     ({"define": own_model(email=lambda: None), "REGISTER_VERIFICATION_ENABLED": False}, set(ALL)),
 ]

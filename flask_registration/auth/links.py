@@ -40,6 +40,11 @@ class SignedLink(NamedTuple):
     signature: str
     email: str | None = None
 
+    @property
+    def note(self) -> str:
+        """Return what the signer has noted in a link that was verified."""
+        return ".".join(self.signature.split(".")[2:])
+
 
 @dataclass(frozen=True)
 class VerificationLink:
@@ -199,27 +204,37 @@ class Links:
     users: UserStore
     build_url: Callable[[VerificationLink], str] = build_verification_url
 
-    def url(self, purpose: Purpose, user: User, page: str, email: str | None = None) -> str:
+    def url(
+        self, purpose: Purpose, user: User, page: str, email: str | None = None, *, note: str = ""
+    ) -> str:
         """Sign a link and return its URL, as the application's builder makes it.
 
         :param page: the URL of the page that the link leads to.
         :param email: another e-mail address that the link is about.
+        :param note: see :meth:`sign`.
         """
-        return self.build_url(self.sign(purpose, user, page, email))
+        return self.build_url(self.sign(purpose, user, page, email, note=note))
 
     def sign(
-        self, purpose: Purpose, user: User, base_url: str, email: str | None = None
+        self,
+        purpose: Purpose,
+        user: User,
+        base_url: str,
+        email: str | None = None,
+        *,
+        note: str = "",
     ) -> VerificationLink:
         """Sign a link for this user as the account is now.
 
         :param email: another e-mail address that the link is about.
+        :param note: a text for :attr:`SignedLink.note`, which is signed, too, and not secret.
         """
         user_id, timestamp = self.users.identifier(user), str(int(time.time()))
         link = SignedLink(user_id, timestamp, "", email)
         bound = self._signer(purpose, STATE).get_signature(
             _bound_payload(purpose, self.users.snapshot(user), link)
         )
-        signature = bound.decode()
+        signature = ".".join([bound.decode(), *([note] if note else [])])
         outer = self._signer(purpose).get_signature(_payload(link, signature)).decode()
         about = {} if email is None else {"email": email}
         # The timestamp comes first: where text is shown as HTML, "&timestamp" becomes "×tamp".
@@ -239,15 +254,15 @@ class Links:
             or from the future: the same error for all. A forged link causes no query.
         :raises LinkExpired: it was valid, and is older than ``max_age``.
         """
-        outer, _, bound = link.signature.partition(".")
-        is_signed = self._signer(purpose).verify_signature(_payload(link, bound), outer.encode())
+        outer, _, signed = link.signature.partition(".")
+        is_signed = self._signer(purpose).verify_signature(_payload(link, signed), outer.encode())
         if not (is_signed and is_canonical(outer)):
             raise LinkInvalid
         user = self.users.get(link.user_id)
         if user is None:
             raise LinkInvalid
         snapshot = self.users.snapshot(user)
-        payload = _bound_payload(purpose, snapshot, link)
+        payload, bound = _bound_payload(purpose, snapshot, link), signed.partition(".")[0]
         is_current = self._signer(purpose, STATE).verify_signature(payload, bound.encode())
         if not (is_current and snapshot.is_active):
             raise LinkInvalid(user_id=link.user_id)
@@ -263,8 +278,8 @@ class Links:
         )
 
 
-def _payload(link: SignedLink, bound: str) -> bytes:
-    return json.dumps([link.user_id, link.email, link.timestamp, bound]).encode()
+def _payload(link: SignedLink, signed: str) -> bytes:
+    return json.dumps([link.user_id, link.email, link.timestamp, signed]).encode()
 
 
 def _bound_payload(purpose: Purpose, snapshot: UserSnapshot, link: SignedLink) -> bytes:

@@ -157,7 +157,7 @@ class SessionManager:
         if state.kept_session is not None:
             session.clear()
             session.update(state.kept_session)
-        state.token = state.last_use = state.kept_session = None
+        state.token = state.login_digest = state.last_use = state.kept_session = None
         g.pop("_login_user", None)
 
     def is_fresh(self) -> bool:

@@ -108,6 +108,8 @@ class LoginStore:
         else:
             self.db.session.add(login)
             self.db.session.flush()
+        if kind == "session":
+            request_state().login_digest = _digest(secret)
         return secret
 
     def drop(self, secret: str) -> None:
@@ -119,7 +121,10 @@ class LoginStore:
         return self._check(self._find(secret), user, "session")
 
     def _check(self, login: Any, user: User | None, kind: Kind) -> bool:
-        """Return whether this is a valid login session of this user and kind, and note its use."""
+        """Return whether this is a valid login session of this user and kind, and note its use.
+
+        It is then the login session of the request.
+        """
         now = utc_now()
         is_valid = (
             login is not None
@@ -134,6 +139,7 @@ class LoginStore:
         unused = now - as_utc(login.last_used_at)
         if self.idle is not None and unused >= self.idle:
             return False
+        request_state().login_digest = login.digest
         if unused >= use_precision(self.idle):
             request_state().last_use = (login.id, now)
         return True
@@ -156,6 +162,12 @@ class LoginStore:
         if self.idle is not None:
             valid = valid.where(self.model.last_used_at > now - self.idle)
         return self.db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
+
+    def exists(self, user: User, digest: str) -> bool:
+        """Return whether this user has a login session with this digest, which is valid now."""
+        conditions = (self.model.digest == digest, self.model.expires_at > utc_now())
+        found = select(self.model.id).where(self._is_of(user), *conditions)
+        return self.db.session.scalar(found) is not None
 
     def has_secret(self, login: Any, secret: str | None) -> bool:
         """Return whether a login session is the one with this secret."""

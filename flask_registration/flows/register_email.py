@@ -25,6 +25,7 @@ from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail
+from ..request_state import request_state
 from ..security_log import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
 from ..settings import Settings, setting
 from ..signals import user_changed_email
@@ -58,7 +59,7 @@ class RegisterEmailSettings(Settings):
         default_text="the extension's own",
     )
     register_email_verification_period: timedelta = setting(
-        timedelta(days=7), "How long a link is valid."
+        timedelta(days=1), "How long a link is valid."
     )
     register_email_verification_email_templates: Mapping[str, str] = setting(
         default_templates("register_email"),
@@ -93,15 +94,32 @@ def _verifies(state: RegistrationState) -> bool:
     sender=lambda settings: settings.register_email_verification_email_sender,
     example={"email": "alice@new.example.com", "to": "alice@new.example.com"},
 )
-def email_change_email(state: RegistrationState, user: User, email: str) -> dict[str, Any]:
-    """Return the template variables."""
+def email_change_email(
+    state: RegistrationState, user: User, email: str, login: str | None = None
+) -> dict[str, Any]:
+    """Return the template variables.
+
+    :param login: the digest of the login that asked for the change, which the link ends with.
+    """
     page = state.pages["register_email_verification_url"]
     period = state.group(RegisterEmailSettings).register_email_verification_period
     return {
-        "verification_url": state.links.url(CHANGE_EMAIL, user, page, email),
+        "verification_url": state.links.url(CHANGE_EMAIL, user, page, email, note=login or ""),
         "valid_for": duration(period),
         "email": email,
     }
+
+
+@flow.email(
+    "email_change_requested",
+    to="the account's e-mail address",
+    when="the user asks to change the e-mail address",
+    enabled=_verifies,
+    limited=False,
+)
+def email_change_requested_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    return {}
 
 
 @flow.email(
@@ -198,6 +216,8 @@ def email_change_message(settings: RegisterEmailSettings) -> str:
 def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Ask for an e-mail change. The response does not reveal whether the address is in use.
 
+    The current address receives a notice. With a login model, the request ends with the login.
+
     :raises marshmallow.ValidationError: the e-mail address is invalid, or the password is wrong.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises EmailAlreadyRegistered: it is in use; only without verification, else its owner is
@@ -220,10 +240,15 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     holders = state.users.find(field, email) if field in state.fields.unique else []
     owners = [each for each in holders if not accounts.is_unused(state, each)]
     state.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
+    # Both for an address in use, too: neither the time nor the notice must reveal it.
+    login = request_state().login_digest
+    is_notified = seen.email and seen.is_verified
+    notices = [state.mail(email_change_requested_email, user)] if is_notified else []
     if owners:
-        state.commit(state.mail(email_change_taken_email, owners[0]))
+        state.commit(*notices, state.mail(email_change_taken_email, owners[0]))
     else:
-        state.commit(state.mail(email_change_email, user, to=email, email=email))
+        mail = state.mail(email_change_email, user, to=email, email=email, login=login)
+        state.commit(*notices, mail)
     return {}
 
 
@@ -246,12 +271,15 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
 def verify_email(link: OpenedLink) -> dict[str, Any]:
     """Change the e-mail address with the parameters of the link that the new address received.
 
-    :raises LinkInvalid: the account is pending, or changed at the same moment.
+    :raises LinkInvalid: the account is pending, or changed at the same moment, or the login that
+        asked for the change has ended.
     :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
     state = flow.state
     user, seen, params = link
-    if not seen.is_verified:
+    login = params.note
+    has_ended = bool(login and state.logins and not state.logins.exists(user, login))
+    if has_ended or not seen.is_verified:
         raise LinkInvalid(user_id=params.user_id)
     email = params.email or ""
     state.mailer.cooldown.forget(email, email_change_email.name)

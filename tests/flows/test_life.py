@@ -153,6 +153,7 @@ def test_a_whole_life(
     assert mails(site) == [
         ("alice@example.com", "Confirm your e-mail address for example.com"),
         ("alice@example.com", "Your password for example.com was changed"),
+        ("alice@example.com", "Someone asked to change your e-mail address for example.com"),
         ("new@example.com", "Confirm your new e-mail address for example.com"),
         ("alice@example.com", "Your e-mail address for example.com was changed"),
         ("new@example.com", "Choose a new password for example.com"),
