@@ -11,12 +11,14 @@ from marshmallow import Schema, fields
 from ..auth.request_session import forget_session
 from ..errors import (
     AccountInUse,
+    DuplicateValue,
     MailUnavailable,
     NotAuthenticated,
     ReauthenticationRequired,
 )
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
+from ..http.reservations import former_names, release
 from ..http.schemas import password_field, profile_schema
 from ..i18n.languages import current_request
 from ..security_log import USER_UPDATED
@@ -158,8 +160,18 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     if not changes.keys().isdisjoint(state.fields.login):
         reauthenticate(state, user, data.get("password"))
         notices = [state.mail(login_changed_email, user)] if seen.email else []
-    if not state.users.change(user, seen, {}, columns=changes):
+    former = former_names(state, user, changes)
+    try:
+        is_as_seen = state.users.change(user, seen, {}, columns=changes)
+    except DuplicateValue as duplicate:
+        if not release(state, user, duplicate.holders):
+            raise
+        is_as_seen = state.users.change(user, seen, {}, columns=changes)
+    if not is_as_seen:
         raise NotAuthenticated
+    reserve_names = state.provided("reserve_names")
+    if reserve_names:  # only where a reservation expires
+        reserve_names(state, user, former)
     shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
     state.commit(*notices)
     if changes:

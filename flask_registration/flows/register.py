@@ -29,6 +29,7 @@ from ..http.accounts import (
 )
 from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
 from ..http.flow import EndpointLink, Flow
+from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -131,6 +132,12 @@ def pending_login_error() -> NotVerified:
     that the registration made an account of the address.
     """
     return NotVerified()
+
+
+@flow.provides("reserve_names", enabled=_is_verifying)
+def reserve_names(state: RegistrationState, user: User, former: Mapping[str, Any]) -> None:
+    """Keep the former login names of an account from others, until a registration would expire."""
+    reserve(state, user, former)
 
 
 # E-mails

@@ -151,7 +151,7 @@ def change_email(
         is_as_seen = state.users.change(user, seen, changes)
     except DuplicateValue as duplicate:
         displaced = [each for each in duplicate.holders if is_verified and is_unused(state, each)]
-        if not (displaced and all(_delete_pending(state, each) for each in displaced)):
+        if not (displaced and all(delete_pending(state, each) for each in displaced)):
             state.users.rollback()
             raise EmailAlreadyRegistered from None
         try:
@@ -212,7 +212,7 @@ def _displace_expired(
         holders = duplicate.holders
         displaced = [each for each in holders if has_expired(state, each, expired_before)]
     if displaced:
-        if not all(_delete_pending(state, each) for each in displaced):
+        if not all(delete_pending(state, each) for each in displaced):
             state.users.rollback()  # one was verified meanwhile, or other rows refer to it
             displaced = []
         duplicate = state.users.find_duplicate(user)
@@ -282,7 +282,7 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
     """
     user = state.users.get(identifier)
     is_due = user is not None and has_expired(state, user, before)
-    if not (is_due and _delete_pending(state, user)):
+    if not (is_due and delete_pending(state, user)):
         state.users.rollback()
         return False
     state.users.commit()
@@ -291,7 +291,11 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
     return True
 
 
-def _delete_pending(state: RegistrationState, user: User) -> bool:
+def delete_pending(state: RegistrationState, user: User) -> bool:
+    """Delete an account that was never verified or used, without committing.
+
+    Return False if it was verified at the same moment, or if other rows refer to it.
+    """
     # Writing the flag locks the row: a later verification waits, and an earlier one wins.
     expected = {"is_verified": False, "last_login": None}
     seen = state.users.snapshot(user)

@@ -17,6 +17,7 @@ from ..site import PASSWORD, Site, mixin_and, text_column, whole
 from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
+    DAYS,
     LINK_INVALID,
     NOT_AUTHENTICATED,
     OTHER_PASSWORD,
@@ -34,6 +35,7 @@ from .journeys import (
     row,
     token_of,
 )
+from .test_placeholder import purge
 
 PROFILE = "/accounts/profile/"
 
@@ -262,7 +264,10 @@ def test_ones_own_name_may_change_its_case(database: str, new_site: NewSite) -> 
 
 
 @pytest.mark.databases
-def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSite) -> None:
+def test_a_new_name_logs_in_and_keeps_the_old_one_for_a_while(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
+    """Else someone who changed the name of a stolen account could take the old one at once."""
     site = new_site(database)
     user = member(site)
     client = log_in(site)
@@ -271,7 +276,47 @@ def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSi
     assert site.user(id=user.id).username_key == "alïce"
     assert is_in(log_in(site, "ALÏCE"))
     assert site.post("login", {"login": "alice", "password": PASSWORD}).status_code == 400
+    taken = {"username": ["This username is already in use."]}
+    assert site.register("Alice", email="other@example.com").get_json() == taken
+    member(site, "mallory")
+    other = log_in(site, "mallory")
+    assert other.patch(PROFILE, json={"username": "alice"}).get_json() == taken
+    site.outbox.clear()
+    for endpoint in ("send-reset-password-link", "resend-verification"):
+        assert site.post(endpoint, {"login": "alice"}).status_code == 200
+    assert site.outbox == []
+    clock.advance(7 * DAYS + 1)
     assert site.register("alice", email="other@example.com").status_code == 201
+
+
+@pytest.mark.databases
+def test_the_old_name_is_free_for_its_own_user(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    for name in ("alicia", "alice", "ALICE", "alicia", "bob", "alice"):
+        assert client.patch(PROFILE, json={"username": name}).status_code == 200, name
+        assert site.post("login", {"login": name, "password": PASSWORD}).status_code == 200
+    names = sorted(user.username for user in site.users())
+    assert names == ["alice", "alicia", "bob"]
+
+
+def test_a_reservation_is_no_account(site: Site, clock: Clock) -> None:
+    member(site)
+    with site.hears(user_deleted) as heard:
+        assert log_in(site).patch(PROFILE, json={"username": "alicia"}).status_code == 200
+        clock.advance(30 * DAYS)
+        assert purge(site) == "1 unverified registration removed"
+    assert [user.username for user in site.users()] == ["alicia"]
+    assert heard == []
+
+
+def test_a_model_that_needs_other_values_has_no_reservations(new_site: NewSite) -> None:
+    model = mixin_and(company=text_column(nullable=False))
+    site = new_site(define=model, USER_PUBLIC_FIELDS=["company"])
+    member(site, company="Acme")
+    assert log_in(site).patch(PROFILE, json={"username": "alicia"}).status_code == 200
+    assert [user.username for user in site.users()] == ["alicia"]
 
 
 @each_row("method", ["PUT", "POST", "PATCH"])

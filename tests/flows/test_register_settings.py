@@ -540,7 +540,9 @@ def test_verification_template_renderer_makes_subject_text_and_html(
     site = new_site(VERIFICATION_TEMPLATE_RENDERER=given(spelled, render_own))
     site.register("alice")
     assert site.read()["Subject"] == "Rendered"
-    assert text_of(site.read()).startswith("Text https://example.com/verify-registration/?timestamp=")
+    assert text_of(site.read()).startswith(
+        "Text https://example.com/verify-registration/?timestamp="
+    )
     assert html_of(site.read()).strip() == "<b>HTML</b>"
     (call,) = calls
     assert call["config"]["subject"] == "registration/register/subject.txt"
