@@ -20,7 +20,7 @@ from ..http.bodies import check_confirmation, is_from_another_site
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
-from ..rendering import FOLDER
+from ..mail.rendering import FOLDER
 from ..settings import Settings, setting
 
 
