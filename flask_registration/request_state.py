@@ -21,6 +21,7 @@ class RequestState:
     :ivar token: the valid token that the client sent, if its user is the current user.
     :ivar login_digest: the digest of the login model's row of the current session or token.
     :ivar kept_session: the content of the session before a login or logout, until the commit.
+    :ivar renews_session: whether the session gets a new id at the end of the request.
     :ivar opens_session: whether a login of ours is under way, which commits.
     :ivar last_use: the id of the login model's row that the client used, and when.
     :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
@@ -31,6 +32,7 @@ class RequestState:
     token: str | None = None
     login_digest: str | None = None
     kept_session: dict[str, Any] | None = None
+    renews_session: bool = False
     opens_session: bool = False
     last_use: tuple[Any, datetime] | None = None
     is_committed: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 
 import flask_login
 import pytest
-from flask import Flask, Request, g, render_template_string, session
+from flask import Flask, Request, g, render_template_string, request, session
 from marshmallow import EXCLUDE, Schema, fields, post_load
 from sqlalchemy import create_engine, select, text
 
@@ -423,6 +423,22 @@ def test_with_a_loader_of_the_application_too(new_site: NewSite) -> None:
     assert client.get("/look").get_json()["cart"] == "planted"
     log_in(site, "bob", client=client)
     assert "cart" not in client.get("/look").get_json()
+
+
+def test_a_permanent_session_stays_permanent_over_a_login(site: Site) -> None:
+    @site.app.post("/visit")
+    def visit() -> str:
+        session.permanent = "permanent" in request.args
+        return ""
+
+    account(site)
+    for query, is_permanent in (("", False), ("?permanent", True)):
+        client = site.app.test_client()
+        client.post(f"/visit{query}")
+        log_in(site, client=client)
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert (cookie.expires is not None) is is_permanent
 
 
 @each_row("name", ["_user_id", "_id", "_fresh", "_remember", "_registration_login_time"])

@@ -41,13 +41,15 @@ CHANGE = {"old_password": PASSWORD, "password": NEW, "password_confirm": NEW}
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:flask_session")
 
 
-@pytest.fixture(params=["files", "redis"])
+@pytest.fixture(params=["files", "redis", "the database of the users"])
 def keeps(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Keeps]:
     """Let an application keep its sessions: the function to call with it before ``init_app``."""
     client = redis.Redis.from_url(REDIS)
     config: dict[str, Any] = {"SESSION_KEY_PREFIX": f"test-{tmp_path.name}-{request.param}:"}
     if request.param == "files":
         config |= {"SESSION_TYPE": "filesystem", "SESSION_FILE_DIR": str(tmp_path)}
+    elif request.param != "redis":
+        config |= {"SESSION_TYPE": "sqlalchemy"}
     else:
         config |= {"SESSION_TYPE": "redis", "SESSION_REDIS": client}
         try:
@@ -56,7 +58,7 @@ def keeps(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Keeps]:
             pytest.skip(f"no Redis here ({REDIS}): {error}")
 
     def start(app: Flask) -> None:
-        app.config.update(config)
+        app.config.update(config, SESSION_SQLALCHEMY=app.extensions["sqlalchemy"])
         Session(app)
 
     yield start
@@ -80,7 +82,9 @@ def add_cart(site: Site) -> None:
 
     @site.app.post("/leave")
     def leave() -> str:
-        session.clear()
+        for name in [*session]:
+            if name != "_permanent":
+                del session[name]
         actions.login(login="alice", password=PASSWORD)
         return ""
 
@@ -162,6 +166,20 @@ def test_a_login_that_cannot_be_committed_leaves_what_was_in_the_session(kept: S
     assert reply.status_code == 500
     assert client.get("/cart").get_json() == {"cart": "full"}
     assert not knows(kept, client)
+
+
+def test_a_new_password_that_cannot_be_committed_is_not_stored(
+    new_site: NewSite, keeps: Keeps
+) -> None:
+    site = new_site(before=keeps, MAIL_DISPATCHER="inline", config={"PROPAGATE_EXCEPTIONS": False})
+    account(site)
+    client = log_in(site)
+    site.app.extensions["mail"].suppress = False
+    site.app.extensions["mail"].port = 1
+    reply = site.post("change-password", CHANGE, client=client)
+    assert (reply.status_code, reply.get_json()["code"]) == (503, "mail-unavailable")
+    assert knows(site, client)
+    assert knows(site, log_in(site, password=PASSWORD))
 
 
 def test_the_same_holds_with_a_login_model(new_site: NewSite, keeps: Keeps) -> None:

@@ -6,7 +6,7 @@ import secrets
 from typing import Any, cast
 
 import flask_login
-from flask import current_app, request, session
+from flask import Response, after_this_request, current_app, request, session
 from werkzeug.datastructures import ImmutableMultiDict
 
 from ..request_state import request_state
@@ -72,12 +72,25 @@ def forget_session() -> None:
 
 
 def renew_session_id() -> None:
-    """Give a session kept by the server a new id, and delete what is stored under the old one."""
-    interface: Any = current_app.session_interface
-    kept = _session()
-    if hasattr(interface, "regenerate"):
+    """Give a session kept by the server a new id at the end of the request.
+
+    Not before: if it is kept in the database of the users, that commits what is pending.
+    """
+    request_state().renews_session = True
+    after_this_request(_renew_session_id)
+
+
+def _renew_session_id(response: Response) -> Response:
+    """Renew the id, and delete what is stored under the old one."""
+    state, interface = request_state(), current_app.session_interface
+    kept: Any = _session()
+    if not state.renews_session:  # the login was undone
+        return response
+    state.renews_session = False
+    regenerate = getattr(interface, "regenerate", None)
+    if regenerate:
         kept[RENEWAL] = True  # Flask-Session renews no empty session
-        interface.regenerate(kept)
+        regenerate(kept)
         del kept[RENEWAL]
     elif hasattr(kept, "sid"):
         content = dict(kept)
@@ -86,6 +99,7 @@ def renew_session_id() -> None:
         interface.save_session(app, kept, app.response_class())
         kept.sid = secrets.token_urlsafe(32)
         kept.update(content)
+    return response
 
 
 def _session() -> Any:

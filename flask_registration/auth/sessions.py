@@ -157,6 +157,7 @@ class SessionManager:
         if state.kept_session is not None:
             session.clear()
             session.update(state.kept_session)
+            state.renews_session = False
         state.token = state.login_digest = state.last_use = state.kept_session = None
         g.pop("_login_user", None)
 
@@ -258,7 +259,7 @@ class SessionManager:
 
         :param login_time: when the client showed the password, in seconds since the epoch.
         """
-        kept = self._kept_data(user)
+        kept, is_permanent = self._kept_data(user), session.permanent
         forget_session()
         state = request_state()
         state.opens_session = True
@@ -274,6 +275,8 @@ class SessionManager:
         if login_time is not None:
             session[LOGIN_TIME] = login_time
         session.update(kept)
+        if is_permanent:
+            session.permanent = True
 
     def _kept_data(self, user: User) -> dict[str, Any]:
         """Return the data of the session that survives a login of this user."""
