@@ -109,6 +109,8 @@ IDS = {
     "registration.W021": "REGISTRATION_PASSWORD_HASHER",
     "registration.W022": "{model}.{name}",
     "registration.W023": "{table}.{column}",
+    "registration.W024": "CSRFProtect",
+    "registration.W025": "REGISTRATION_MAIL_DISPATCHER",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.N003": "login_model",

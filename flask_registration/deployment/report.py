@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import smtplib
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ MIN_STRENGTH = 3
 #: OWASP Password Storage Cheat Sheet: the least memory in KiB, and the least memory times passes,
 #: of its argon2id settings.
 ARGON2_MEMORY, ARGON2_WORK = 7168, 35840
+
+
+#: Environment variables of hosts that may stop a process after the response.
+FREEZING_HOSTS = {
+    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
+    "FUNCTION_TARGET": "Google Cloud Functions",
+    "K_SERVICE": "Google Cloud Run",
+    "VERCEL": "Vercel",
+}
 
 
 # The surroundings
@@ -180,7 +191,37 @@ def is_local(host: str | None) -> bool:
         return name == "localhost" or name.endswith(".localhost")
 
 
+def csrf(setup: Setup) -> Iterator[Finding]:
+    """Report that Flask-WTF refuses all requests, which have no CSRF token."""
+    protect, config = setup.app.extensions.get("csrf"), setup.app.config
+    is_on = config.get("WTF_CSRF_ENABLED", True) and config.get("WTF_CSRF_CHECK_DEFAULT", True)
+    exempt = getattr(protect, "_exempt_blueprints", ["registration"])
+    names = [getattr(each, "name", each) for each in exempt]  # a name in old versions
+    if protect and is_on and "registration" not in names:
+        yield Finding(
+            "registration.W024",
+            "CSRFProtect",
+            "applies to the endpoints. They accept JSON only and need no token, so every request "
+            "would return 400.",
+            'Exempt them after init_app: csrf.exempt(app.blueprints["registration"]).',
+        )
+
+
 # E-mail
+
+
+def frozen_process(setup: Setup) -> Iterator[Finding]:
+    """Report a host that stops the process after the response."""
+    host = next((name for key, name in FREEZING_HOSTS.items() if os.environ.get(key)), None)
+    if host and setup.group(MailSettings).mail_dispatcher == "background":
+        yield Finding(
+            "registration.W025",
+            "REGISTRATION_MAIL_DISPATCHER",
+            f'is "background", and {host} stops the process after the response. E-mails that '
+            "were not sent by then wait for the next request, or are lost.",
+            'Set REGISTRATION_MAIL_DISPATCHER = "inline", or "outbox" with a scheduled '
+            "`flask registration send-mail`.",
+        )
 
 
 def sending(setup: Setup) -> Iterator[Finding]:
@@ -334,6 +375,8 @@ CHECKS: tuple[Check, ...] = (
     cookies,
     session_interface,  # it may be set after init_app
     throttles,
+    csrf,
+    frozen_process,
     sending,
     cooldown,
     passwords,
