@@ -97,7 +97,9 @@ class AlternativesSchema(BodySchema):
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _has_alternative(self, data: Any, original: dict[str, Any], **kwargs: Any) -> None:
-        if original.keys().isdisjoint(self.alternatives):
+        fields = (self.fields.get(name) for name in self.alternatives)
+        keys = {field.data_key for field in fields if field and field.data_key}
+        if original.keys().isdisjoint(keys.union(self.alternatives)):
             raise ValidationError(REQUIRED, self.alternatives[0])
 
 
@@ -287,8 +289,27 @@ def load(schema: Schema, body: dict[str, Any]) -> Any:
     try:
         return schema.load(body)
     except ValidationError as error:
-        error.kwargs["schema"] = schema  # the pointers of problem details depend on it
+        name_by_data_key(error, schema)
         raise
+
+
+def name_by_data_key(error: ValidationError, schema: Schema) -> None:
+    """Give the fields of an error the names that they have in the request body.
+
+    marshmallow uses the ``data_key`` of a field for its own errors, but not for those of a function
+    that knows the field by its name or its attribute.
+    """
+    error.kwargs["schema"] = schema  # the pointers of problem details depend on it
+    names: dict[Any, str] = {}
+    for name, field in schema.fields.items():
+        names |= dict.fromkeys((name, field.attribute), field.data_key or name)
+    keys = set(names.values())
+    found = error.messages
+    messages: dict[str, Any] = {}
+    for name, texts in (found if isinstance(found, dict) else {error.field_name: found}).items():
+        key = name if name in keys else names.get(name, name)
+        messages[key] = [*messages[key], *texts] if key in messages else texts
+    error.messages = messages
 
 
 def _refuse_characters(schema: Schema, body: dict[str, Any], unsafe: Iterable[str]) -> None:

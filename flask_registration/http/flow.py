@@ -19,6 +19,7 @@ from flask import (
     request_started,
 )
 from flask.typing import ResponseReturnValue
+from marshmallow import ValidationError
 from werkzeug.exceptions import MethodNotAllowed
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
@@ -43,6 +44,7 @@ from .bodies import (
     SchemaFactory,
     limit_body,
     load,
+    name_by_data_key,
     read_body,
     read_optional_body,
     schema_of,
@@ -323,7 +325,12 @@ class Action(Generic[S]):
                 count(lambda: [user_id], user_id)
             elif account:
                 count(lambda: account(state, *arguments))
-            return self._function(*arguments, **values)
+            try:
+                return self._function(*arguments, **values)
+            except ValidationError as error:
+                if self.schema:
+                    name_by_data_key(error, self.schema)
+                raise
 
         try:
             return with_retries(work, state.rollback)
