@@ -145,6 +145,12 @@ THROTTLE_STORE_DOWN = Event(
     {"error": "the exception's class"},
     level=logging.WARNING,
 )
+MAIL_DROPPED = Event(
+    "excess_mail_limit_exceeded",
+    "an e-mail was dropped, since its recipient received another one of its kind shortly before; "
+    "also if there is no account to send one to",
+    {"template": "the kind of e-mail"},
+)
 MAIL_FAILED = Event(
     "sys_mail_failed",
     "an e-mail could not be sent",

@@ -29,7 +29,7 @@ from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Dispatcher, Mailer
 from .mail.message import Email, Mail, new_message_id
 from .request_state import request_state
-from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
+from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
@@ -251,8 +251,10 @@ class RegistrationState:
         cooldown = self.mailer.cooldown
         queued = []
         for mail in mails:
-            is_admitted = not mail.limited or cooldown.admit(mail.to, mail.kind)
-            queued.append(mail if is_admitted else replace(mail, user_id=None))
+            if mail.limited and not cooldown.admit(mail.to, mail.kind):
+                record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
+                mail = replace(mail, user_id=None)
+            queued.append(mail)
         try:
             for mail in queued:
                 self.dispatcher.before_commit(mail)
