@@ -74,6 +74,12 @@ def run(site: Site, *arguments: str, typed: str | None = None) -> Result:
     return site.app.test_cli_runner().invoke(registration_cli, arguments, input=typed)
 
 
+def test_the_group_can_be_added_to_the_commands_of_the_application(site: Site) -> None:
+    site.app.cli.add_command(registration_cli)
+    result = site.app.test_cli_runner().invoke(args=["registration", "purge"])
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def done(site: Site, *arguments: str, typed: str | None = None) -> str:
     """Run it, which must succeed; what it prints."""
     result = run(site, *arguments, typed=typed)
