@@ -61,15 +61,16 @@ def conflicts(setup: Setup) -> Iterator[Finding]:
     app = setup.app
     if "registration" in app.extensions:
         yield Finding(
-            "registration.E061",
+            "registration.E048",
             "Registration",
-            "is initialized twice for one application, which can have one user model.",
+            "is initialized twice for one application. An application has one user model, and each "
+            "endpoint once.",
             "Call init_app once. For a second user model, create a second Flask application and "
             "mount it with werkzeug.middleware.dispatcher.DispatcherMiddleware.",
         )
     elif "registration" in app.blueprints:
         yield Finding(
-            "registration.E062",
+            "registration.E049",
             "The blueprint 'registration'",
             "exists in the application. The extension adds its endpoints as a blueprint of this "
             "name.",
@@ -77,7 +78,7 @@ def conflicts(setup: Setup) -> Iterator[Finding]:
         )
     if app.url_map.host_matching:
         yield Finding(
-            "registration.E063",
+            "registration.E050",
             "host_matching",
             "is on. The endpoints have no host, so every request would return 404.",
             "Create the application with Flask(..., host_matching=False). To serve several hosts, "
@@ -131,7 +132,7 @@ def _default_sender(sender: Any) -> Iterator[Finding]:
         check_mailbox(format_sender(sender))
     except (TypeError, ValueError, AttributeError):
         yield Finding(
-            "registration.E060",
+            "registration.E047",
             "MAIL_DEFAULT_SENDER",
             f"is {sender!r}, which is not an e-mail address. Mail servers refuse it.",
             'Set it to an e-mail address, for example "no-reply@example.com", or to a name and an '

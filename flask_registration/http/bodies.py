@@ -306,9 +306,9 @@ def name_by_data_key(error: ValidationError, schema: Schema) -> None:
     keys = set(names.values())
     found = error.messages
     messages: dict[str, Any] = {}
-    for name, texts in (found if isinstance(found, dict) else {error.field_name: found}).items():
+    for name, each in (found if isinstance(found, dict) else {error.field_name: found}).items():
         key = name if name in keys else names.get(name, name)
-        messages[key] = [*messages[key], *texts] if key in messages else texts
+        messages[key] = [*messages[key], *each] if key in messages else each
     error.messages = messages
 
 
