@@ -350,7 +350,7 @@ def _wrong_activity(
 
 def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Finding]:
     for name in settings.user_editable_fields or ():
-        if name in fields.system:
+        if name in (*fields.system, fields.verification_id):
             yield Finding(
                 "registration.E018",
                 "REGISTRATION_USER_EDITABLE_FIELDS",
@@ -368,10 +368,9 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
             )
     identifying = [("REGISTRATION_USER_VERIFICATION_ID_FIELD", fields.verification_id)]
     if settings.user_login_fields_unique_check_enabled:
-        for name in fields.login:
-            compared = (name == fields.username and fields.username_key) or name
-            identifying.append(("REGISTRATION_USER_LOGIN_FIELDS", compared))
+        identifying += [("REGISTRATION_USER_LOGIN_FIELDS", name) for name in fields.login]
     for key, name in identifying:
+        name = (name == fields.username and fields.username_key) or name
         if name not in fields.unique:
             column = f"{fields.model.__name__}.{name}"
             yield Finding(

@@ -1137,9 +1137,8 @@ def test_an_address_that_only_the_collation_takes_for_another_gets_no_mail(
     site.post("resend-verification", {"email": "mike@x.org"})
     site.post("resend-verification", {"login": "OWNÉR"})
     assert site.outbox == []
-    reply = site.register("mike", email="mike@x.org")
-    assert (reply.status_code, len(site.outbox)) in ((201, 1), (400, 0))
-    assert len(site.users()) == 1 + len(site.outbox)
+    assert site.register("mike", email="mike@x.org").status_code == 201
+    assert len(accounts(site)) == 1 + len(site.outbox)
     assert all(mail.recipients == ["mike@x.org"] for mail in site.outbox)
 
 
@@ -1296,9 +1295,12 @@ def by_unique_index(site: Site, plan: str) -> bool:
     """Whether each table is read by an index."""
     name = site.app.config["SQLALCHEMY_DATABASE_URI"].partition(":")[0]
     if name == "sqlite":
+        plan = plan.replace("SCAN found", "")  # the rows that an index has found, in memory
         return "SEARCH users USING" in plan and "SCAN" not in plan
     if name.startswith("postgresql"):
         return "Index" in plan and "Seq Scan" not in plan
+    # The rows that an index has found, in memory.
+    plan = "\n".join(line for line in plan.splitlines() if "<derived" not in line)
     if (
         "Impossible WHERE noticed after reading const tables" in plan
     ):  # looked in a unique index, and there was none

@@ -19,6 +19,7 @@ from ..mail.dispatch import TimedConnection
 from ..settings import PREFIX
 from ..startup import CheckSettings, session_interface
 from ..state import Check, Setup, current_registration
+from ..users.identifiers import ignores_case
 from . import database
 from .database import describe
 
@@ -342,12 +343,10 @@ def usernames(setup: Setup) -> Iterator[Finding]:
     if not name or name not in fields.login or fields.username_key:
         return
     column = fields.columns[name]
-    collation = str(getattr(column.type, "collation", None) or type(column.type).__name__).lower()
-    ignores_case = collation.endswith(("_ci", "nocase", "citext"))
     indexes = [index for index in column.table.indexes if index.unique]
     expressions = [str(each).lower() for index in indexes for each in index.expressions]
     has_index = any("lower(" in text and column.name in text for text in expressions)
-    if not ignores_case and not has_index:
+    if not ignores_case(column) and not has_index:
         yield Finding(
             "registration.W022",
             f"{fields.model.__name__}.{name}",

@@ -190,12 +190,14 @@ def email_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
     return {}
 
 
-def duplicate_mail(state: RegistrationState, owner: User) -> Mail:
+def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:
     """Return the e-mail to the owner of an e-mail address that is registered again.
 
-    The password of a pending account may be another person's, so the owner may choose a new one.
+    It is dropped without an owner: the application may hide the row from its queries. The password
+    of a pending account may be another person's, so the owner may choose a new one.
     """
-    can_choose = state.provided("reset_link") and state.users.snapshot(owner).is_pending
+    is_pending = owner is not None and state.users.snapshot(owner).is_pending
+    can_choose = state.provided("reset_link") and is_pending
     return state.mail(register_again_email if can_choose else email_taken_email, owner)
 
 
@@ -245,15 +247,17 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
     response: dict[str, Any] | None = schema.dump(user) if hide_email else None
     before = expired_before(settings) if verification else None
     try:
-        displaced, owner = add_account(state, user, expired_before=before, hide_email=hide_email)
-    except DuplicateValue as duplicate:
-        state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
-        others = [name for name in duplicate.fields if name != state.fields.email]
-        raise DuplicateValue(others) if hide_email and others else duplicate from None
+        displaced, duplicate = add_account(
+            state, user, expired_before=before, hide_email=hide_email
+        )
+    except DuplicateValue as error:
+        state.record(REGISTRATION_TAKEN, error.owner, fields=error.fields)
+        others = [name for name in error.fields if name != state.fields.email]
+        raise DuplicateValue(others) if hide_email and others else error from None
     response = response or schema.dump(user)
-    if owner is not None:
-        state.record(REGISTRATION_TAKEN, owner, fields=[state.fields.email])
-        state.commit(duplicate_mail(state, owner), deleted=displaced)
+    if duplicate is not None:
+        state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
+        state.commit(duplicate_mail(state, duplicate.owner), deleted=displaced)
     else:
         mails = [state.mail(verification_email, user)] if verification else []
         state.commit(*mails, deleted=displaced, signal=user_registered, user=user)

@@ -126,7 +126,7 @@ def email_change_requested_email(state: RegistrationState, user: User) -> dict[s
     "email_change_taken",
     to="the owner of the e-mail address",
     when="another user asks to change to it",
-    enabled=lambda state: _verifies(state) and state.fields.email in state.fields.unique,
+    enabled=lambda state: _verifies(state) and state.fields.is_email_unique,
     notice=True,
 )
 def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
@@ -237,15 +237,16 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         raise ValidationError(message, "email")
     if not flow.settings.register_email_verification_enabled:
         return change_email(state, user, seen, email, is_verified=False)
-    holders = state.users.find(field, email) if field in state.fields.unique else []
-    owners = [each for each in holders if not accounts.is_unused(state, each)]
-    state.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
+    duplicate = state.users.find_duplicate(user, {field: email})
+    owner = duplicate.owner if duplicate else None
+    is_taken = duplicate is not None and not (owner and accounts.is_unused(state, owner))
+    state.record(EMAIL_CHANGE_REQUEST, user, taken=is_taken)
     # Both for an address in use, too: neither the time nor the notice must reveal it.
     login = request_state().login_digest
     is_notified = seen.email and seen.is_verified
     notices = [state.mail(email_change_requested_email, user)] if is_notified else []
-    if owners:
-        state.commit(*notices, state.mail(email_change_taken_email, owners[0]))
+    if is_taken:
+        state.commit(*notices, state.mail(email_change_taken_email, owner))
     else:
         mail = state.mail(email_change_email, user, to=email, email=email, login=login)
         state.commit(*notices, mail)

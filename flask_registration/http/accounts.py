@@ -172,13 +172,13 @@ def add_account(
     *,
     expired_before: datetime | None,
     hide_email: bool = False,
-) -> tuple[list[User], User | None]:
+) -> tuple[list[User], DuplicateValue | None]:
     """Store an account without committing.
 
-    Return the expired registrations that it displaces, and the owner of its e-mail address, if it
-    is in use. With ``hide_email`` such an account is stored with a placeholder address, so that it
-    takes the same statements as any other. Nothing can verify it; it reserves the username until it
-    expires.
+    Return the expired registrations that it displaces, and the error about its e-mail address, if
+    that is in use. With ``hide_email`` such an account is stored with a placeholder address, so
+    that it takes the same statements as any other. Nothing can verify it; it reserves the username
+    until it expires.
 
     :param expired_before: unverified registrations before this time have expired; None if none
         expires.
@@ -186,12 +186,12 @@ def add_account(
     """
     # Look first: a statement that fails takes another time.
     duplicate = state.users.find_duplicate(user) if hide_email else None
-    displaced, owner = _displace_expired(state, user, duplicate, expired_before, hide_email)
+    displaced, duplicate = _displace_expired(state, user, duplicate, expired_before, hide_email)
     try:
-        return _store(state, user, displaced, owner)
+        return _store(state, user, displaced, duplicate)
     except DuplicateValue as current:  # of a parallel request, or without a look
-        displaced, owner = _displace_expired(state, user, current, expired_before, hide_email)
-        return _store(state, user, displaced, owner)
+        displaced, duplicate = _displace_expired(state, user, current, expired_before, hide_email)
+        return _store(state, user, displaced, duplicate)
 
 
 def _displace_expired(
@@ -200,10 +200,10 @@ def _displace_expired(
     duplicate: DuplicateValue | None,
     expired_before: datetime | None,
     hide_email: bool,
-) -> tuple[list[User], User | None]:
+) -> tuple[list[User], DuplicateValue | None]:
     """Delete the expired registrations that have a new account's values.
 
-    Return them, and the owner of its e-mail address, if that is the one value in use.
+    Return them, and the error about its e-mail address, if that is the one value in use.
 
     :raises DuplicateValue: another account has one of the other values.
     """
@@ -218,26 +218,26 @@ def _displace_expired(
         duplicate = state.users.find_duplicate(user)
     if duplicate is None:
         return displaced, None
-    if hide_email and duplicate.owner and duplicate.fields == (state.fields.email,):
-        return displaced, duplicate.owner
+    if hide_email and duplicate.fields == (state.fields.email,):
+        return displaced, duplicate
     state.users.rollback()
     raise duplicate
 
 
 def _store(
-    state: RegistrationState, user: User, displaced: list[User], owner: User | None
-) -> tuple[list[User], User | None]:
-    """Store an account, with a placeholder if its e-mail address has an owner.
+    state: RegistrationState, user: User, displaced: list[User], duplicate: DuplicateValue | None
+) -> tuple[list[User], DuplicateValue | None]:
+    """Store an account, with a placeholder if its e-mail address is in use.
 
-    Return the registrations to announce as deleted, and the owner.
+    Return the registrations to announce as deleted, and the error about the address.
 
     :raises DuplicateValue: another account has one of the unique values.
     """
-    if owner is None:
+    if duplicate is None:
         state.users.add(user)
     elif not _add_with_placeholder(state, user):
         displaced = []
-    return [each for each in displaced if not is_placeholder(state, each)], owner
+    return [each for each in displaced if not is_placeholder(state, each)], duplicate
 
 
 def _add_with_placeholder(state: RegistrationState, user: User) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,8 @@ from ..i18n.messages import Message
 from ..settings import Settings, not_empty, setting
 from .identifiers import EMAIL_OPTIONS, NOT_ALLOWED
 from .mixins import EmailUserMixin
+from .stamps import UserSnapshot
+from .unique_keys import unique_keys
 
 #: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
 USERNAME_PATTERN = r"[\w.+-]+"
@@ -100,13 +102,31 @@ class UserFields:
     @cached_property
     def editable(self) -> tuple[str, ...]:
         """Return the columns that the user may change."""
-        fixed = {*self.system, *self.hidden, self.email}
+        fixed = {*self.system, *self.hidden, self.email, self.verification_id}
         return tuple(name for name in self.changeable if name not in fixed)
 
     @cached_property
     def unique(self) -> tuple[str, ...]:
-        """Return the columns that are unique, each on its own."""
-        return tuple(name for name, column in self.columns.items() if is_unique(column))
+        """Return the columns that are unique, each on its own and in all rows.
+
+        A column of which a function is unique, such as ``lower(email)``, is unique as well.
+        """
+        keys = unique_keys(self.columns)
+        alone = {key.columns for key in keys if key.where is None}
+        return tuple(name for name in self.columns if (name,) in alone)
+
+    @cached_property
+    def is_email_unique(self) -> bool:
+        """Return whether a constraint or an index is about the e-mail address, among others."""
+        return any(self.email in key.columns for key in unique_keys(self.columns))
+
+    @cached_property
+    def deferred(self) -> tuple[str, ...]:
+        """Return the columns that do not load with the model, although requests use them."""
+        compared = self.named(dict.fromkeys(UserSnapshot._fields))
+        used = {*self.listed, *compared, self.verification_id, self.joined}
+        attributes = sqlalchemy_inspect(self.model).column_attrs
+        return tuple(each.key for each in attributes if each.deferred and each.key in used)
 
     @cached_property
     def personal(self) -> tuple[str, ...]:
@@ -174,6 +194,15 @@ def has_default(column: Column[Any]) -> bool:
     return bool(
         automatic or column.default or column.server_default or column.identity or column.computed
     )
+
+
+def takes_context(default: Callable[..., Any]) -> bool:
+    """Return whether a default is a function of the statement that inserts a row."""
+    try:
+        parameters = inspect.signature(default).parameters  # SQLAlchemy wraps one without any
+    except ValueError:  # a built-in one, such as ``dict``
+        return False
+    return any(each.default is each.empty for each in parameters.values())
 
 
 def is_unique(column: Column[Any]) -> bool:

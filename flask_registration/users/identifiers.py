@@ -6,6 +6,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from email_validator import EmailNotValidError, validate_email
@@ -124,7 +125,7 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
 
     (A database raises an error for a number out of its range, and some for NUL.)
     """
-    if len(text) > 255 or "\0" in text:
+    if len(text) > 255 or not is_storable(text):
         return None
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)
@@ -137,6 +138,17 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
             return None
         return parsed if column.type.as_uuid else str(parsed)
     return text
+
+
+def ignores_case(column: Column[Any]) -> bool:
+    """Return whether the model declares that the database compares a column without case."""
+    collation = getattr(column.type, "collation", None) or type(column.type).__name__
+    return str(collation).lower().endswith(("_ci", "nocase", "citext"))
+
+
+def is_storable(text: str) -> bool:
+    """Return whether a database can compare a text: it has no NUL and no half of a surrogate."""
+    return not re.search("[\0\ud800-\udfff]", text)
 
 
 def integer_bits(kind: Integer) -> int:
@@ -189,16 +201,22 @@ class NormalForms:
     def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
         """Return the column in which to look up a field's value, and its normal form.
 
-        Return None for a value that no user can have.
+        Return None for a value that no row can have. The rules for new values do not apply: rows
+        may be older.
         """
-        is_normalized = field in (self.fields.username, self.fields.email)
-        try:
-            normal = self._stored(field, value) if is_normalized else value.strip()
-        except ValueError:
+        fields, value = self.fields, value.strip()
+        if len(value) > 255:  # first: normalizing takes quadratic time
             return None
-        if field == self.fields.username and self.fields.username_key:
-            return self.fields.username_key, username_key(normal)
-        stored = parse_identifier(normal, self.fields.columns[field])
+        if field == fields.username and fields.username_key:
+            return (fields.username_key, username_key(value)) if is_storable(value) else None
+        normal = value
+        if field == fields.username:
+            normal = nfkc(value)
+        elif field == fields.email:
+            with suppress(ValueError):
+                normal = email_key(value, **self._email_options)
+            normal = normal.lower()
+        stored = parse_identifier(normal, fields.columns[field])
         return None if stored is None else (field, stored)
 
     def _is_foreign_address(
@@ -209,6 +227,19 @@ class NormalForms:
             return False
         address = self.lookup(email, str(value))
         return address is not None and address[1] != own_email
+
+    def is_same(self, name: str, stored: Any, key: Any) -> bool:
+        """Return whether a column's value, which the database found by a key, equals the key.
+
+        A collation may find ``míke`` for ``mike``. Only a difference in case is none: in an e-mail
+        address, and in a column that the model declares to ignore case.
+        """
+        if not (isinstance(stored, str) and isinstance(key, str)):
+            return True  # only strings have a collation, and a type may convert one to an object
+        if name == self.fields.email:
+            return stored.lower() == key.lower()
+        is_folded = ignores_case(self.fields.columns[name])
+        return stored == key or (is_folded and username_key(stored) == username_key(key))
 
     def _stored(self, field: str, value: str) -> str:
         value = value.strip()
