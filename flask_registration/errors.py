@@ -238,6 +238,16 @@ class DatabaseUnavailable(APIError):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
+class DatabaseOutdated(DatabaseUnavailable):
+    """The database lacks a column or a table of a model. Another try does not help."""
+
+    text: ClassVar[str] = Message(
+        "The server encountered an internal error and was unable to complete your request. "
+        "Either the server is overloaded or there is an error in the application."
+    )
+    headers: Mapping[str, str] = {}
+
+
 DUPLICATES = {
     "username": Message("This username is already in use.", code="taken"),
     "email": Message("This e-mail address is already in use.", code="taken"),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, fields
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..errors import AccountInUse, DuplicateValue, EmailAlreadyRegistered, NotAuthenticated
@@ -251,7 +252,7 @@ def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
     try:
         state.users.add(user)
     except Exception as error:
-        if isinstance(error, (DuplicateValue, *UNAVAILABLE)):
+        if isinstance(error, (DuplicateValue, ProgrammingError, *UNAVAILABLE)):
             raise
         state.users.report_refused_placeholder(error)
         return False

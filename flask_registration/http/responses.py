@@ -13,17 +13,17 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 from marshmallow.exceptions import SCHEMA
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import ProgrammingError, StatementError
 from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
 from werkzeug.http import parse_set_header
 from werkzeug.utils import import_string
 
-from ..errors import APIError, DatabaseUnavailable
+from ..errors import APIError, DatabaseOutdated, DatabaseUnavailable
 from ..i18n.languages import Language, Languages, load_language, shipped
 from ..security_log import DATABASE_UNAVAILABLE, record
 from ..settings import Settings, not_empty, setting
 from ..state import current_registration
-from ..users.transaction import UNAVAILABLE, unavailable
+from ..users.transaction import UNAVAILABLE, is_outdated, unavailable
 
 #: The media type of problem details (RFC 9457).
 PROBLEM = "application/problem+json"
@@ -148,9 +148,12 @@ def handle_errors(
     def handle_database_error(error: Exception) -> ResponseReturnValue:
         reported = error if isinstance(error, DatabaseUnavailable) else unavailable(error)
         cause = reported.__cause__ or error
-        current_app.logger.error("The database is not available.", exc_info=cause)
+        current_app.logger.error(_describe(reported, cause), exc_info=cause)
         record(DATABASE_UNAVAILABLE, error=type(cause).__name__)
         return respond(reported)
+
+    def handle_statement(error: ProgrammingError) -> ResponseReturnValue:
+        return handle_database_error(error) if is_outdated(error) else hide_parameters(error)
 
     def hide_parameters(error: StatementError) -> NoReturn:
         error.hide_parameters = True  # Flask logs it, and it may contain a password hash
@@ -164,6 +167,7 @@ def handle_errors(
     blueprint.register_error_handler(DatabaseUnavailable, handle_database_error)
     for failure in UNAVAILABLE:  # from outside our views, for example an application's decorator
         blueprint.register_error_handler(failure, handle_database_error)
+    blueprint.register_error_handler(ProgrammingError, handle_statement)
     blueprint.register_error_handler(StatementError, hide_parameters)
     return respond
 
@@ -186,6 +190,17 @@ def handle_unknown_paths(
             return None
         is_page = request.accept_mimetypes.best_match(["application/json", "text/html"])
         return None if is_page == "text/html" else respond(error)
+
+
+def _describe(error: DatabaseUnavailable, cause: BaseException) -> str:
+    """Return what the log says about an error of the database."""
+    if not isinstance(error, DatabaseOutdated):
+        return "The database is not available."
+    missing = str(getattr(cause, "orig", cause)).splitlines()[0]
+    return (
+        f"The database lacks a column or a table: {missing}. "
+        "Run your migrations; `flask registration check --database` lists what is missing."
+    )
 
 
 def report_error(error: Exception) -> ErrorReport:
