@@ -716,7 +716,7 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
     [
         pytest.param(sqlite3.OperationalError("disk I/O error"), 503, id="is out of reach"),
         pytest.param(
-            sqlite3.ProgrammingError("it has no such column"), 500, id="is not as the model has it"
+            sqlite3.ProgrammingError("it has no such column"), 503, id="is not as the model has it"
         ),
     ],
     anew=True,

@@ -45,6 +45,9 @@ TWO_SENTENCES = Message("{first} {second}", code="too-guessable")
 #: password repeats itself (7 ms for a hundred times "a"). Further characters weaken no password.
 STRENGTH_MAX_LENGTH = 64
 
+#: The maximum number of kinds of hashes that a refused login takes into account.
+MAX_KINDS = 20
+
 #: The highest score of zxcvbn.
 STRONGEST = 4
 
@@ -157,6 +160,9 @@ class Passwords:
         self._hash = password_hash(settings.password_hasher)
         self._limit = ConcurrencyLimit(settings.password_hash_concurrency)
         common_passwords()
+        self._own_kind: str | None = None
+        self._is_searched = False
+        self._examples: dict[str, str] = {}
         zxcvbn("a")  # load its dictionaries before the first request (10 ms); "" would not do that
 
     def check(self, password: str, user_inputs: Sequence[str]) -> None:
@@ -190,8 +196,56 @@ class Passwords:
                 # An account without a password has another text in place of a hash, such as "!".
                 with suppress(UnknownHashError, ValueError, OverflowError):
                     return self._hash.verify_and_update(password, stored)
-            self._hash.hash(password)
+            self._make(password)
             return False, None
+
+    def equalize(
+        self, password: str, stored: str | None, find_other: Callable[[Sequence[str]], str | None]
+    ) -> None:
+        """Do the work that a refused login with another kind of hash takes.
+
+        Hashes of another application take longer, or less long, than new ones. While such hashes
+        exist, a refused login verifies one of each kind, whichever kind the account has.
+
+        :param stored: the hash that was verified; None for an unknown account.
+        :param find_other: returns a stored hash that begins with none of these strings, if there is
+            one. It is called in the first refused login of the process.
+        """
+        try:
+            password = normalize(password)
+        except ValidationError:
+            return
+        if not self._is_searched:
+            self._is_searched = True
+            excluded = [self._own_kind or hash_kind(self.hash("an example"))]
+            while len(excluded) < MAX_KINDS and (other := find_other(excluded)):
+                self._learn(other)
+                excluded.append(hash_kind(other) or other[:1])
+        kind = self._learn(stored) if stored else self._own_kind
+        with self._limit.acquire():
+            for other, example in list(self._examples.items()):
+                if other != kind:
+                    with suppress(UnknownHashError, ValueError, OverflowError):
+                        self._hash.verify(password, example)
+            if kind != self._own_kind:
+                self._hash.hash(password)
+
+    def _make(self, password: str) -> str:
+        made = self._hash.hash(password)
+        self._own_kind = hash_kind(made)
+        return made
+
+    def _learn(self, stored: str) -> str | None:
+        """Return the kind of a hash, and keep an example of each kind but the hasher's own.
+
+        A text that is no hash, such as ``"!"``, takes as long as a new hash.
+        """
+        kind = hash_kind(stored)
+        is_known = any(hasher.identify(stored) for hasher in self._hash.hashers)
+        if kind == self._own_kind or not is_known:
+            return self._own_kind
+        self._examples.setdefault(kind, stored)
+        return kind
 
     def hash(self, password: str) -> str:
         """Return the hash of a password.
@@ -202,10 +256,17 @@ class Passwords:
         password = normalize(password)
         with self._limit.acquire():
             try:
-                return self._hash.hash(password)
+                return self._make(password)
             except ValueError:
                 message = Message("This password is too long.", code="too-long")
                 raise ValidationError(message, "password") from None
+
+
+def hash_kind(stored: str) -> str:
+    """Return the beginning of a hash that names its algorithm and parameters, without the salt."""
+    parts = stored.split("$")
+    is_bcrypt = len(parts) == 4 and parts[1].startswith("2")  # one part is salt and digest
+    return "$".join(parts[: -1 if is_bcrypt else -2])
 
 
 def normalize(password: str) -> str:

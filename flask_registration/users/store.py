@@ -388,6 +388,14 @@ class UserStore(NormalForms):
         users: Sequence[User] = found.unique().scalars().all()  # a collection may load with them
         return users
 
+    def other_hash(self, beginnings: Sequence[str]) -> str | None:
+        """Return a password hash that begins with none of these strings, if there is one."""
+        stored = getattr(self.fields.model, self.fields.password)
+        others = [~stored.startswith(each, autoescape=True) for each in beginnings]
+        statement = select(stored).where(stored != "", *others).limit(1)
+        found: str | None = self._db.session.scalars(statement).first()
+        return found
+
     def unverified(self, before: datetime) -> Sequence[str]:
         """Return the verification ids of unverified, unused accounts from before this time.
 
