@@ -238,6 +238,17 @@ class DatabaseUnavailable(APIError):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
+class TooBusy(APIError):
+    """Too many requests wait for the password hasher."""
+
+    status = 503
+    code = "too-busy"
+    text: ClassVar[str] = Message(
+        "The service is temporarily unavailable. Please try again in a few seconds."
+    )
+    headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
 class DatabaseOutdated(DatabaseUnavailable):
     """The database lacks a column or a table of a model. Another try does not help."""
 

@@ -10,7 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from werkzeug.security import check_password_hash
 from zxcvbn_rs_py import zxcvbn
 
+from ..errors import TooBusy
 from ..i18n.messages import Message, plural
 from ..settings import Settings, setting
 
@@ -142,6 +143,12 @@ class PasswordSettings(Settings):
         "hasher's memory (19 MiB by default). Other requests wait. `None` removes the limit.",
         minimum=1,
     )
+    password_hash_queue: int | None = setting(
+        64,
+        "The maximum number of requests of a process that wait for the hasher. Further ones "
+        "return 503. Set fewer than the threads of a process, so that other routes respond. "
+        "`None` removes the limit.",
+    )
 
 
 #: What is stored in place of a hash after an undo of an e-mail change. No password matches it.
@@ -158,12 +165,22 @@ class Passwords:
         self._settings = settings
         self._site = list(site)
         self._hash = password_hash(settings.password_hasher)
-        self._limit = ConcurrencyLimit(settings.password_hash_concurrency)
+        self._limit = ConcurrencyLimit(
+            settings.password_hash_concurrency, settings.password_hash_queue
+        )
         common_passwords()
         self._own_kind: str | None = None
         self._is_searched = False
         self._examples: dict[str, str] = {}
         zxcvbn("a")  # load its dictionaries before the first request (10 ms); "" would not do that
+
+    def check_queue(self) -> None:
+        """Check that a password can be hashed soon.
+
+        :raises TooBusy: too many requests wait for the hasher.
+        """
+        if self._limit.is_full:
+            raise TooBusy
 
     def check(self, password: str, user_inputs: Sequence[str]) -> None:
         """Check a new password with all validators.
@@ -361,35 +378,65 @@ def _text(value: str | bytes) -> str:
 
 
 class ConcurrencyLimit:
-    """Limits the number of threads of a process that work at the same time.
-
-    The others wait. They cannot be too many: the server limits the threads of a process.
+    """Limits the number of threads of a process that work at the same time, and that wait.
 
     :param number: the maximum number of threads; None for no limit.
+    :param waiting: the maximum number of further threads; None for no limit.
     """
 
-    def __init__(self, number: int | None) -> None:
+    def __init__(self, number: int | None, waiting: int | None = None) -> None:
         self._number = number
+        self._most = None if number is None or waiting is None else number + waiting
         self._local = threading.local()
-        self._free: dict[int, threading.Semaphore] = {}
+        self._queues: dict[int, _Queue] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether one more thread could not wait."""
+        if self._number is None or getattr(self._local, "is_counted", False):
+            return False
+        return self._most is not None and self._queue(self._number).threads >= self._most
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Wait until a thread may work, and count it within the block. Nested blocks count once."""
+        """Wait until a thread may work, and count it within the block. Nested blocks count once.
+
+        :raises TooBusy: too many threads wait.
+        """
         if self._number is None or getattr(self._local, "is_counted", False):
             yield
             return
-        with self._semaphore(self._number):
-            self._local.is_counted = True
-            try:
-                yield
-            finally:
-                self._local.is_counted = False
+        queue = self._queue(self._number)
+        with queue.lock:
+            if self.is_full:
+                raise TooBusy
+            queue.threads += 1
+        try:
+            with queue.semaphore:
+                self._local.is_counted = True
+                try:
+                    yield
+                finally:
+                    self._local.is_counted = False
+        finally:
+            with queue.lock:
+                queue.threads -= 1
 
-    def _semaphore(self, number: int) -> threading.Semaphore:
-        """Return the semaphore of this process.
+    def _queue(self, number: int) -> _Queue:
+        """Return the queue of this process.
 
-        In a forked process, the threads that would release the parent's semaphore do not exist.
+        In a forked process, the threads that would leave the parent's queue do not exist.
         """
-        semaphore = threading.BoundedSemaphore(number)
-        return self._free.setdefault(os.getpid(), semaphore)
+        return self._queues.setdefault(os.getpid(), _Queue(threading.BoundedSemaphore(number)))
+
+
+@dataclass(eq=False)
+class _Queue:
+    """The threads of a process that work or wait.
+
+    :ivar threads: their number.
+    """
+
+    semaphore: threading.Semaphore
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    threads: int = 0

@@ -281,6 +281,9 @@ class Action(Generic[S]):
         self._function = app.ensure_sync(endpoint.view)
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
         self.schema = schema_of(state, endpoint.request) if endpoint.request else None
+        # A schema of the application may have other names.
+        names = self.schema.fields if self.schema else ()
+        self.hashes = any("password" in field for field in names)
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
         """Count the request, verify its link, load its body, and call the endpoint's function.
@@ -301,6 +304,8 @@ class Action(Generic[S]):
             raise EndpointDisabled
         if has_request_context():
             state.throttles.check_client(name)
+            if self.hashes:  # before the body is read
+                state.passwords.check_queue()
         is_counted = False
 
         def count(names: Callable[[], Iterable[str]], user_id: str | None = None) -> None:
