@@ -239,13 +239,13 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         return change_email(state, user, seen, email, is_verified=False)
     duplicate = state.users.find_duplicate(user, {field: email})
     owner = duplicate.owner if duplicate else None
-    is_taken = duplicate is not None and not (owner and accounts.is_unused(state, owner))
-    state.record(EMAIL_CHANGE_REQUEST, user, taken=is_taken)
+    is_duplicate = duplicate is not None and not (owner and accounts.is_unused(state, owner))
+    state.record(EMAIL_CHANGE_REQUEST, user, taken=is_duplicate)
     # Both for an address in use, too: neither the time nor the notice must reveal it.
     login = request_state().login_digest
     is_notified = seen.email and seen.is_verified
     notices = [state.mail(email_change_requested_email, user)] if is_notified else []
-    if is_taken:
+    if is_duplicate:
         state.commit(*notices, state.mail(email_change_taken_email, owner))
     else:
         mail = state.mail(email_change_email, user, to=email, email=email, login=login)

@@ -225,8 +225,9 @@ class NormalForms:
         email, value = self.fields.email, values.get(field)
         if value is None or field == email or email not in self.fields.login:
             return False
-        address = self.lookup(email, str(value))
-        return address is not None and address[1] != own_email
+        with suppress(ValueError):
+            return email_key(str(value), **self._email_options) != own_email
+        return False
 
     def is_same(self, name: str, stored: Any, key: Any) -> bool:
         """Return whether a column's value, which the database found by a key, equals the key.
