@@ -210,6 +210,9 @@ REQUIRED = ["This field is required."]
             {"login": "alice", "password": ""}, {"password": None}, id="an empty password"
         ),
         pytest.param(
+            {"login": "alice", "password": True}, {"password": None}, id="a password that is true"
+        ),
+        pytest.param(
             {"login": "alice", "password": "x" * 257},
             {"password": None},
             id="a password that is too long",
