@@ -14,13 +14,11 @@ from typing import Any
 from flask import current_app
 from sqlalchemy.orm.attributes import set_committed_value
 
+from ..auth.passwords import REVOKED
 from ..state import RegistrationState
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
 from .accounts import delete_pending
-
-#: No password has this hash.
-NO_PASSWORD = "!"  # noqa: S105 -- no password
 
 
 def former_names(
@@ -45,7 +43,7 @@ def reserve(state: RegistrationState, user: User, former: Mapping[str, Any]) -> 
     if not former:
         return
     try:
-        holder = state.users.create(former, password_hash=NO_PASSWORD, verified=False)
+        holder = state.users.create(former, password_hash=REVOKED, verified=False)
         # Past the validators of the model, which may know the addresses of one company only.
         set_committed_value(holder, state.fields.email or "", _address(state, user))
         state.users.add(holder, savepoint=True)
