@@ -17,7 +17,7 @@ from .checks import Finding
 from .errors import ConfigurationError
 from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
-from .http.flow import Flow, mount
+from .http.flow import Flow
 from .http.responses import (
     HTTPSettings,
     LanguageSettings,
@@ -26,6 +26,7 @@ from .http.responses import (
     handle_unknown_paths,
     load_languages,
 )
+from .http.routes import mount
 from .i18n.languages import Languages
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher

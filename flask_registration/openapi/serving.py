@@ -26,8 +26,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from ..checks import Finding
-from ..http.flow import add_rule, refuse_other_methods
 from ..http.responses import HTTPSettings
+from ..http.routes import add_rule, refuse_other_methods
 from ..settings import Settings, setting
 from ..state import Extra, RegistrationState, Setup, current_registration
 
