@@ -63,8 +63,7 @@ def conflicts(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             "registration.E048",
             "Registration",
-            "is initialized twice for one application. An application has one user model, and each "
-            "endpoint once.",
+            "is initialized twice for one application. An application has one user model.",
             "Call init_app once. For a second user model, create a second Flask application and "
             "mount it with werkzeug.middleware.dispatcher.DispatcherMiddleware.",
         )
