@@ -89,6 +89,7 @@ def name_key(typed: str) -> str:
 
 def address_key(typed: str) -> str | None:
     """The address that is stored; None for what is none."""
+    typed = typed.strip()
     return typed.lower() if typed.isascii() and " " not in typed else None
 
 
