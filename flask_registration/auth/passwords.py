@@ -232,12 +232,7 @@ class Passwords:
             password = normalize(password)
         except ValidationError:
             return
-        if not self._is_searched:
-            self._is_searched = True
-            excluded = [self._own_kind or hash_kind(self.hash("an example"))]
-            while len(excluded) < MAX_KINDS and (other := find_other(excluded)):
-                self._learn(other)
-                excluded.append(hash_kind(other) or other[:1])
+        self.find_kinds(find_other)
         kind = self._learn(stored) if stored else self._own_kind
         with self._limit.acquire():
             for other, example in list(self._examples.items()):
@@ -246,6 +241,16 @@ class Passwords:
                         self._hash.verify(password, example)
             if kind != self._own_kind:
                 self._hash.hash(password)
+
+    def find_kinds(self, find_other: Callable[[Sequence[str]], str | None]) -> None:
+        """Find the kinds of the stored hashes, once in a process; see :meth:`equalize`."""
+        if self._is_searched:
+            return
+        self._is_searched = True
+        excluded = [self._own_kind or hash_kind(self.hash("an example"))]
+        while len(excluded) < MAX_KINDS and (other := find_other(excluded)):
+            self._learn(other)
+            excluded.append(hash_kind(other) or other[:1])
 
     def _make(self, password: str) -> str:
         made = self._hash.hash(password)

@@ -107,7 +107,8 @@ class UserStore(NormalForms):
         own_key = None if changes is None else getattr(user, self.fields.pk)
         crossing = instance_dict(user) if changes is None else changes
         duplicate = self._duplicates.find(keys, values, own_key)
-        return duplicate or find_crossed(self, crossing, own_key)
+        crossed = find_crossed(self, crossing, own_key)  # always: the time must not reveal it
+        return duplicate or crossed
 
     def _keyed(
         self, user: User, changes: Mapping[str, Any] | None = None
