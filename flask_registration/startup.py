@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 from flask.sessions import SecureCookieSessionInterface
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column
 from werkzeug.test import EnvironBuilder
 from werkzeug.utils import import_string
@@ -101,6 +102,14 @@ def application(setup: Setup) -> Iterator[Finding]:
             "Flask-SQLAlchemy",
             "is not initialized. Accounts are stored with it.",
             "Call db.init_app(app) before registration.init_app(app).",
+        )
+    elif not isinstance(app.extensions["sqlalchemy"], SQLAlchemy):
+        yield Finding(
+            "registration.E051",
+            "Flask-SQLAlchemy",
+            "is missing: another extension is registered as 'sqlalchemy'. "
+            "Accounts are stored with Flask-SQLAlchemy.",
+            "Use db = SQLAlchemy(), with SQLAlchemy from flask_sqlalchemy.",
         )
     if not any(flow.sends_mail(setup.group(flow.group)) for flow in setup.flows):
         return

@@ -1259,3 +1259,14 @@ def test_a_value_of_the_right_type_that_cannot_work_is_a_problem(
     found = problems({f"REGISTRATION_{name}": value for name, value in settings.items()})
     assert list(found) == [f"REGISTRATION_{key}"]
     assert says in found[f"REGISTRATION_{key}"]
+
+
+def test_another_extension_in_place_of_flask_sqlalchemy_is_a_problem() -> None:
+    app = Flask("tests.site")
+    app.config.update(CONFIG)
+    app.extensions["sqlalchemy"] = object()
+    Mail(app)
+    with pytest.raises(ConfigurationError) as refused:
+        Registration(user_model=define_user(SQLAlchemy())).init_app(app)
+    (problem,) = refused.value.problems
+    assert problem.setting == "Flask-SQLAlchemy"
