@@ -118,11 +118,12 @@ def _short_hash(engine: Engine, fields: UserFields, length: int) -> Iterator[Fin
     stored = inspect(engine).get_columns(column.table.name, schema=column.table.schema)
     types = [column.type, *(each["type"] for each in stored if each["name"] == column.name)]
     limits = [limit for each in types if (limit := getattr(each, "length", None))]
-    if limits and min(limits) < length:
+    maximum = min(limits, default=length)
+    if maximum < length:
         yield Finding(
-            "registration.W024",
+            "registration.W026",
             f"{column.table.name}.{column.name}",
-            f"has at most {min(limits)} characters, and a new password hash has {length}. "
+            f"has at most {maximum} characters, and a new password hash has {length}. "
             "Passwords cannot be set, and older hashes cannot be upgraded.",
             "Declare it with String(255), and write a migration.",
         )
