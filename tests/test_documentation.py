@@ -349,7 +349,7 @@ def test_the_language_of_a_user_and_other_words(run: RunPage) -> None:
 def test_customizing_the_mail(run: RunPage) -> None:
     page = run("docs/customizing.md")
     _, (mail,) = register(page.create_app(REGISTRATION_VERIFICATION_URL_BUILDER=page.as_path))
-    assert re.search(r"https://example\.com/verify-registration/1/\d+/[\w.-]+\s", mail.body or "")
+    assert re.search(r"https://example\.com/verify-registration/\d+/1/[\w.-]+\s", mail.body or "")
     context = page.with_help(
         None, "a@b.example", {"verification_url": "x"}, notification_type=1, notification_method=1
     )
@@ -504,7 +504,8 @@ def test_pages_behind_the_links(run: RunPage) -> None:
     assert {row[0] for row in rows} >= {path.partition("?")[0]}
     for asked, form in rows:
         assert f'action="{form}"' in client.get(asked).text
-    assert len(rows) == len(verification_redirects.flow.endpoints) / 2
+    pages = [each for each in verification_redirects.flow.endpoints if each.path.endswith("/")]
+    assert len(rows) == len(pages) / 2
     form = dict(rows)[path.partition("?")[0]]
     reply = client.post(form, data=parameters(url), headers={"Origin": "https://elsewhere.example"})
     assert reply.status_code == 400
