@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from flask import Blueprint, Flask, Response, current_app, has_request_context, request
 from flask.typing import ResponseReturnValue
+from marshmallow import Schema
 from werkzeug.exceptions import MethodNotAllowed
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
@@ -246,13 +247,14 @@ class Action(Generic[S]):
         self, app: Flask, state: RegistrationState, endpoint: Endpoint[S], settings: S
     ) -> None:
         self.endpoint = endpoint
-        self.name = endpoint.name
+        self.name: str = endpoint.name
         self._is_enabled = endpoint.enabled(settings)
         self._state = state
         self._settings = settings
         self._function = app.ensure_sync(endpoint.view)
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
-        self.schema = schema_of(state, endpoint.request) if endpoint.request else None
+        factory = endpoint.request
+        self.schema: Schema | None = schema_of(state, factory) if factory else None
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
         """Count the request, verify its link, load its body, and call the endpoint's function.
