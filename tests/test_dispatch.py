@@ -278,7 +278,10 @@ def test_a_forked_worker_sends_by_threads_of_its_own(tmp_path: Any) -> None:
         import warnings
 
         warnings.simplefilter("ignore", DeprecationWarning)  # fork() with threads
+        sent = threading.Event()
+        email_dispatched.connect(lambda *_, **__: sent.set(), site.app, weak=False)
         site.register("parent")
+        assert sent.wait(20)  # a thread that renders holds locks, which the child would inherit
         with site.app.app_context():
             site.db.engine.dispose()
         child = os.fork()

@@ -119,7 +119,7 @@ class SessionManager:
 
     def __post_init__(self, app: Flask) -> None:
         """Prepare an application."""
-        self.model = self.users.fields.model
+        self.model: type[Any] = self.users.fields.model
         add_user_methods(self.model, self.users)
         if not hasattr(app, "login_manager"):
             flask_login.LoginManager(app)

@@ -19,6 +19,7 @@ from ..http.flow import EndpointLink, Flow
 from ..http.schemas import new_password_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
+from ..mail.message import Email
 from ..security_log import PASSWORD_RESET_REQUEST
 from ..settings import Settings, setting
 from ..signals import user_activated, user_reset_password
@@ -117,7 +118,7 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
     }
 
 
-reset_email = flow.email(
+reset_email: Email = flow.email(
     "reset_password",
     to="the account's e-mail address",
     when="the user asks for a new password",

@@ -14,7 +14,7 @@ from flask import (
     has_request_context,
 )
 from flask.typing import ResponseReturnValue
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..errors import (
@@ -261,16 +261,17 @@ class Action(Generic[S]):
         self, app: Flask, state: RegistrationState, endpoint: Endpoint[S], settings: S
     ) -> None:
         self.endpoint = endpoint
-        self.name = endpoint.name
+        self.name: str = endpoint.name
         self._is_enabled = endpoint.enabled(settings)
         self._state = state
         self._settings = settings
         self._function = app.ensure_sync(endpoint.view)
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
-        self.schema = schema_of(state, endpoint.request) if endpoint.request else None
+        factory = endpoint.request
+        self.schema: Schema | None = schema_of(state, factory) if factory else None
         # A schema of the application may have other names.
         names = self.schema.fields if self.schema else ()
-        self.hashes = any("password" in field for field in names)
+        self.hashes: bool = any("password" in field for field in names)
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
         """Count the request, verify its link, load its body, and call the endpoint's function.

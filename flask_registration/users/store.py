@@ -37,8 +37,7 @@ PLACEHOLDER_DOMAIN = ".invalid"
 CONFLICT = Message("These values conflict with existing data.", code="conflict")
 UNSTORABLE = Message("One of these values cannot be stored.", code="unstorable")
 
-#: A row that a CHECK constraint refuses, which the drivers of MariaDB and MySQL report like a
-#: database that is not available.
+#: What MariaDB and MySQL report like a failure of theirs: a CHECK constraint refuses a row.
 CHECK_VIOLATED = (4025, 3819)
 
 
@@ -151,10 +150,7 @@ class UserStore(NormalForms):
             )
 
     def _begin(self) -> None:
-        """Open the transaction that SQLite's driver opens too late.
-
-        Releasing a savepoint outside of a transaction commits.
-        """
+        """Open the transaction: SQLite commits when a savepoint outside of one is released."""
         connection = self._db.session.connection()
         driver: Any = connection.connection.dbapi_connection
         if connection.dialect.name == "sqlite" and not getattr(driver, "in_transaction", True):
