@@ -157,7 +157,6 @@ def _change(
         if state.users.change(user, seen, changes, expecting=expected):
             state.sessions.end_logins(user)
             return True
-        state.users.rollback()
     raise AdministrationError("Other requests are changing this account. Try again.")
 
 

@@ -19,7 +19,8 @@ def to_markdown(document: Mapping[str, Any]) -> str:
         found: Mapping[str, Any] = document["components"][kind][name]
         return found
 
-    # Markdown is not escaped as HTML, and the description is the application's own.
-    environment = Environment(loader=PackageLoader(__package__, ""))  # noqa: S701
+    # The description is the application's own.
+    loader = PackageLoader(__package__, "")
+    environment = Environment(loader=loader)  # noqa: S701 -- Markdown is not escaped as HTML
     environment.filters["resolve"] = resolve
     return environment.get_template("endpoints.md").render(document).lstrip()
