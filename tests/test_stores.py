@@ -571,6 +571,18 @@ def test_a_flood_of_names_makes_no_room_for_another_guess(amount: int) -> None:
 
 
 @pytest.mark.usefixtures("small_memory")
+def test_names_that_came_first_make_no_room_for_another_guess_either() -> None:
+    counters, limit = MemoryCounters(), RateLimitItemPerMinute(10)
+    for number in range(MemoryCounters.CAPACITY - 1):
+        assert counters.hit(limit, f"earlier {number}") is None
+    for _ in range(9):
+        assert counters.hit(limit, "alice") is None
+    assert counters.hit(limit, "later") is None  # one counter too many
+    assert counters.hit(limit, "alice") is None
+    assert counters.hit(limit, "alice") == 60
+
+
+@pytest.mark.usefixtures("small_memory")
 def test_of_limits_that_are_used_up_alike_the_oldest_stay() -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
     assert counters.hit(limit, "alice") is None
