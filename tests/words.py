@@ -34,7 +34,6 @@ EXCEPTIONS = [
     "docs/endpoints.md",
     "docs/errors.md",
     "docs/events.md",
-    "docs/examples.md",
     "docs/from-django-rest-registration.md",
     "docs/from-flask-security.md",
     "docs/frontend.md",
