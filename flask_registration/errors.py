@@ -72,6 +72,14 @@ class EndpointDisabled(APIError):
     text: ClassVar[str] = Message("This is switched off here.")
 
 
+class SentFromOtherSite(APIError):
+    """The browser says that another site sent the request, which it could do in the user's name."""
+
+    status = 403
+    code = "forbidden"
+    text: ClassVar[str] = Message("This form was sent from another site.")
+
+
 class LinkRefused(APIError):
     """A link that is not valid.
 
@@ -101,14 +109,17 @@ class LinkExpired(LinkRefused):
 
 
 class LoginInvalid(APIError):
-    """An unknown or suspended account, or a wrong password: the same error for all."""
+    """An unknown, pending or suspended account, or a wrong password: the same error for all."""
 
     code = "login-invalid"
     text: ClassVar[str] = Message("Incorrect username, e-mail address or password.")
 
 
 class NotVerified(APIError):
-    """The right password of an account whose e-mail address is not verified yet."""
+    """The right password of an account whose e-mail address is not verified yet.
+
+    A client of ``/login/`` receives it only without ``PREVENT_ENUMERATION``.
+    """
 
     code = "not-verified"
     text: ClassVar[str] = Message(
@@ -225,6 +236,27 @@ class DatabaseUnavailable(APIError):
         "The service is temporarily unavailable. Please try again in a few seconds."
     )
     headers: Mapping[str, str] = {"Retry-After": "5"}
+
+
+class TooBusy(APIError):
+    """Too many requests wait for the password hasher."""
+
+    status = 503
+    code = "too-busy"
+    text: ClassVar[str] = Message(
+        "The service is temporarily unavailable. Please try again in a few seconds."
+    )
+    headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+class DatabaseOutdated(DatabaseUnavailable):
+    """The database lacks a column or a table of a model. Another try does not help."""
+
+    text: ClassVar[str] = Message(
+        "The server encountered an internal error and was unable to complete your request. "
+        "Either the server is overloaded or there is an error in the application."
+    )
+    headers: Mapping[str, str] = {}
 
 
 DUPLICATES = {

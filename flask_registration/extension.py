@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from email.utils import formataddr
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -18,19 +17,22 @@ from .checks import Finding
 from .errors import ConfigurationError
 from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
-from .http.flow import Flow, mount
+from .http.flow import Flow
 from .http.responses import (
     HTTPSettings,
     LanguageSettings,
     add_response_headers,
     handle_errors,
+    handle_unknown_paths,
     load_languages,
 )
+from .http.routes import mount
 from .i18n.languages import Languages
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
 from .mail.limits import Cooldown
-from .mail.message import Mail
+from .mail.message import Mail, format_sender
+from .mail.rendering import FOLDER, Templates
 from .settings import Settings, read
 from .signals import mail_failed
 from .startup import CheckSettings, run_checks
@@ -103,13 +105,16 @@ class Registration:
         state = _build(setup, cast(UserFields, setup.fields))
         web = state.group(HTTPSettings)
         blueprint = Blueprint(
-            "registration", __name__, url_prefix=web.url_prefix, template_folder="templates"
+            "registration", __name__, url_prefix=web.url_prefix, template_folder=str(FOLDER)
         )
         mount(setup.flows, blueprint, app, state)
         for package in setup.packages:
             package.mount(blueprint, app, state)
-        handle_errors(blueprint, web, PROBLEM_DETAILS)
-        add_response_headers(blueprint, state.languages)
+        respond = handle_errors(blueprint, web, PROBLEM_DETAILS)
+        add_headers = add_response_headers(blueprint, state.languages)
+        handle_unknown_paths(
+            app, web.url_prefix, lambda error: add_headers(app.make_response(respond(error)))
+        )
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a broken connection must not cost a response that is ready.
         app.teardown_appcontext(lambda error: state.finish())
@@ -158,7 +163,12 @@ def _read(app: Flask, models: Mapping[str, Any], given: Sequence[Flow[Any]]) -> 
         flows=flows,
         known_flows=known,
         throttles=make_throttles(
-            app, cast(ThrottleSettings, settings[ThrottleSettings]), known, findings
+            app,
+            cast(ThrottleSettings, settings[ThrottleSettings]),
+            known,
+            findings,
+            login_fields=len(fields.login) if fields else 1,
+            keys=signing_keys,
         ),
         findings=findings,
     )
@@ -187,7 +197,8 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     languages = Languages(
         {name: each for name, each in offered.items() if each}, chosen.locale_selector
     )
-    users = UserStore(db, fields, test_environment=app.testing)
+    email_options = group(UserSettings).email_validator_options
+    users = UserStore(db, fields, {"test_environment": app.testing, **email_options})
 
     def signal_failed_mail(mail: Mail, error: BaseException) -> None:
         try:
@@ -201,7 +212,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         "session": app.permanent_session_lifetime,
         "token": login.auth_token_period,
     }
-    logins = LoginStore(db, model, users, periods) if model else None
+    logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
     tokens = _make_tokens(login, users, logins)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(
@@ -223,9 +234,10 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         ),
         composer=Composer(
             mails,
-            formataddr(sender) if isinstance(sender, tuple) else sender or "",
+            format_sender(sender or ""),
             site_name,
             languages,
+            Templates(app),
         ),
         mailer=mailer,
         dispatcher=make_dispatcher(app, mailer, setup.dispatchers),

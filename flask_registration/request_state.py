@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import g
+from flask import g, has_request_context, request
+
+#: An IPv4 address with a port, or an IPv6 address in brackets, as some proxies write them.
+WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]]*)](?::[0-9]+)?")
 
 
 @dataclass(kw_only=True)
@@ -14,7 +19,9 @@ class RequestState:
     """What the layers note about a request. Outside a request, it is of the application context.
 
     :ivar token: the valid token that the client sent, if its user is the current user.
+    :ivar login_digest: the digest of the login model's row of the current session or token.
     :ivar kept_session: the content of the session before a login or logout, until the commit.
+    :ivar renews_session: whether the session gets a new id at the end of the request.
     :ivar opens_session: whether a login of ours is under way, which commits.
     :ivar last_use: the id of the login model's row that the client used, and when.
     :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
@@ -23,7 +30,9 @@ class RequestState:
     """
 
     token: str | None = None
+    login_digest: str | None = None
     kept_session: dict[str, Any] | None = None
+    renews_session: bool = False
     opens_session: bool = False
     last_use: tuple[Any, datetime] | None = None
     is_committed: bool = False
@@ -37,9 +46,27 @@ def request_state() -> RequestState:
     return state
 
 
+def client_address() -> str | None:
+    """Return the IP address of the client, without a port and without a zone of IPv6.
+
+    Return any other ``remote_addr`` unchanged, for example that of a Unix socket, and None outside
+    a request.
+    """
+    address = request.remote_addr if has_request_context() else None
+    match = WITH_PORT.fullmatch(address or "")
+    bare = (match[1] or match[2]) if match else address
+    bare = (bare or "").partition("%")[0]
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return address
+    return bare
+
+
 def begin_request() -> None:
     """Forget what an earlier request noted in the same application context, as in a test.
 
-    The token stays, since Flask-Login keeps the user that it belongs to.
+    The token and the login stay, since Flask-Login keeps the user that they belong to.
     """
-    g._registration = RequestState(token=request_state().token)
+    earlier = request_state()
+    g._registration = RequestState(token=earlier.token, login_digest=earlier.login_digest)

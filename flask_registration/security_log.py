@@ -11,6 +11,8 @@ from typing import Any
 import click
 from flask import has_request_context, request
 
+from .request_state import client_address
+
 #: Silent until the application configures logging. The root logger's handlers get its records too.
 logger: logging.Logger = logging.getLogger("flask_registration.events")
 _silence = logging.NullHandler()
@@ -86,7 +88,7 @@ SESSION_REFUSED = Event(
     "a session cookie was no longer valid; browsers keep old ones, so this alone is no alarm",
     {
         "reason": "`suspended`, `stamp` (a new password, a new e-mail address, or a logout "
-        "everywhere), or `revoked`"
+        "everywhere), `expired`, or `revoked` (with a login model, also expired)"
     },
 )
 TOKEN_REFUSED = Event(
@@ -143,6 +145,12 @@ THROTTLE_STORE_DOWN = Event(
     {"error": "the exception's class"},
     level=logging.WARNING,
 )
+MAIL_DROPPED = Event(
+    "excess_mail_limit_exceeded",
+    "an e-mail was dropped, since its recipient received another one of its kind shortly before; "
+    "also if there is no account to send one to",
+    {"template": "the kind of e-mail"},
+)
 MAIL_FAILED = Event(
     "sys_mail_failed",
     "an e-mail could not be sent",
@@ -173,7 +181,7 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
     The message is one line of JSON in ASCII. The record has the same values as attributes:
 
     - ``event`` and ``user_id``.
-    - ``client``: the IP address of Flask's ``request.remote_addr``.
+    - ``client``: the IP address of Flask's ``request.remote_addr``, without a port.
     - ``method`` and ``endpoint`` of the request.
     - ``command``, for example ``flask registration suspend``. The line contains it only if set.
     - ``details``.
@@ -190,7 +198,7 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
     attributes = {
         "event": event.name,
         "user_id": None if user_id is None else _clean(str(user_id)),
-        "client": _clean(current_request and current_request.remote_addr),
+        "client": _clean(client_address()),
         "method": _clean(current_request and current_request.method),
         # Not the path or the query: those of the application may be secrets.
         "endpoint": _clean(current_request and current_request.endpoint),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from difflib import get_close_matches
 from typing import Any
 
 import jinja2
+from flask.sessions import SecureCookieSessionInterface
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column
+from werkzeug.test import EnvironBuilder
 from werkzeug.utils import import_string
 
 from .auth.sessions import LoginSettings
@@ -19,9 +23,17 @@ from .flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
 from .http.responses import LanguageSettings, load_languages
 from .i18n.languages import shipped
 from .mail.composer import MailSettings, parse_templates
+from .mail.message import check_mailbox, format_sender
 from .settings import PREFIX, Settings, invalid, keys, setting
 from .state import Check, Setup
-from .users.fields import DEFAULT_STAMP, UserFields, UserSettings, model_columns
+from .users.fields import (
+    DEFAULT_ACTIVE,
+    DEFAULT_STAMP,
+    UserFields,
+    UserSettings,
+    has_own,
+    model_columns,
+)
 
 
 def _check_silenced(ids: Sequence[str]) -> None:
@@ -45,6 +57,35 @@ class CheckSettings(Settings):
 # The application
 
 
+def conflicts(setup: Setup) -> Iterator[Finding]:
+    """Report what an application has that keeps the endpoints from being added or found."""
+    app = setup.app
+    if "registration" in app.extensions:
+        yield Finding(
+            "registration.E048",
+            "Registration",
+            "is initialized twice for one application. An application has one user model.",
+            "Call init_app once. For a second user model, create a second Flask application and "
+            "mount it with werkzeug.middleware.dispatcher.DispatcherMiddleware.",
+        )
+    elif "registration" in app.blueprints:
+        yield Finding(
+            "registration.E049",
+            "The blueprint 'registration'",
+            "exists in the application. The extension adds its endpoints as a blueprint of this "
+            "name.",
+            'Register yours with another name: app.register_blueprint(yours, name="talks").',
+        )
+    if app.url_map.host_matching:
+        yield Finding(
+            "registration.E050",
+            "host_matching",
+            "is on. The endpoints have no host, so every request would return 404.",
+            "Create the application with Flask(..., host_matching=False). To serve several hosts, "
+            "register the extension in a Flask application of its own for one host.",
+        )
+
+
 def application(setup: Setup) -> Iterator[Finding]:
     """Report what an application needs before the extension."""
     app = setup.app
@@ -62,6 +103,14 @@ def application(setup: Setup) -> Iterator[Finding]:
             "is not initialized. Accounts are stored with it.",
             "Call db.init_app(app) before registration.init_app(app).",
         )
+    elif not isinstance(app.extensions["sqlalchemy"], SQLAlchemy):
+        yield Finding(
+            "registration.E051",
+            "Flask-SQLAlchemy",
+            "is missing: another extension is registered as 'sqlalchemy'. "
+            "Accounts are stored with Flask-SQLAlchemy.",
+            "Use db = SQLAlchemy(), with SQLAlchemy from flask_sqlalchemy.",
+        )
     if not any(flow.sends_mail(setup.group(flow.group)) for flow in setup.flows):
         return
     if "mail" not in app.extensions:
@@ -72,6 +121,8 @@ def application(setup: Setup) -> Iterator[Finding]:
             "Call mail.init_app(app) before registration.init_app(app).",
         )
     sender = setup.group(MailSettings).verification_from_email
+    if any(each.subject == "REGISTRATION_VERIFICATION_FROM_EMAIL" for each in setup.findings):
+        return
     if not (sender or app.config.get("MAIL_DEFAULT_SENDER")):
         yield Finding(
             "registration.E007",
@@ -79,6 +130,21 @@ def application(setup: Setup) -> Iterator[Finding]:
             "is not set, and neither is MAIL_DEFAULT_SENDER. An e-mail needs a sender.",
             "Set one to the sender's e-mail address, for example "
             'REGISTRATION_VERIFICATION_FROM_EMAIL = "no-reply@example.com".',
+        )
+    elif not sender:
+        yield from _default_sender(app.config["MAIL_DEFAULT_SENDER"])
+
+
+def _default_sender(sender: Any) -> Iterator[Finding]:
+    try:
+        check_mailbox(format_sender(sender))
+    except (TypeError, ValueError, AttributeError):
+        yield Finding(
+            "registration.E047",
+            "MAIL_DEFAULT_SENDER",
+            f"is {sender!r}, which is not an e-mail address. Mail servers refuse it.",
+            'Set it to an e-mail address, for example "no-reply@example.com", or to a name and an '
+            'e-mail address, for example ("Example", "no-reply@example.com").',
         )
 
 
@@ -104,6 +170,38 @@ def login(setup: Setup) -> Iterator[Finding]:
             "is False, and so is REGISTRATION_LOGIN_RETRIEVE_TOKEN. A login has no effect.",
             "Set REGISTRATION_LOGIN_RETRIEVE_TOKEN = True, or leave "
             "REGISTRATION_LOGIN_AUTHENTICATE_SESSION True.",
+        )
+
+
+def session_interface(setup: Setup) -> Iterator[Finding]:
+    """Report a session interface with which a login is not possible, or not secure."""
+    app, settings = setup.app, setup.group(LoginSettings)
+    interface = app.session_interface
+    if isinstance(interface, SecureCookieSessionInterface):
+        return
+    if not settings.login_authenticate_session:
+        return
+    try:
+        opened = interface.open_session(app, app.request_class(EnvironBuilder().get_environ()))
+    except Exception:  # it needs what only a client sends
+        return
+    name = type(interface).__name__
+    if opened is None or interface.is_null_session(opened):
+        if not settings.login_retrieve_token:
+            yield Finding(
+                "registration.E042",
+                "session_interface",
+                f"is {name}, which opens no session. A login has no effect.",
+                "Set REGISTRATION_LOGIN_RETRIEVE_TOKEN = True, or use sessions.",
+            )
+    elif not (hasattr(interface, "regenerate") or hasattr(opened, "sid")):
+        yield Finding(
+            "registration.E043",
+            "session_interface",
+            f"is {name}, which cannot give a session a new id. "
+            "An attacker who sets the id in a browser would be logged in with its user.",
+            "Add a method regenerate(session), which gives the session a new id and deletes what "
+            "is stored under the old one. If a cookie holds the session, let it do nothing.",
         )
 
 
@@ -193,6 +291,7 @@ def user_model(setup: Setup) -> Iterator[Finding]:
                 "Make one column the primary key, and the others unique together.",
             )
         yield from _missing_columns(model.__name__, columns, settings)
+        yield from _wrong_activity(model, columns, settings)
         if setup.fields:
             yield from _wrong_columns(setup.fields, settings)
 
@@ -227,9 +326,39 @@ def _missing_columns(
                 )
 
 
+def _wrong_activity(
+    model: type[Any], columns: Mapping[str, Column[Any]], settings: UserSettings
+) -> Iterator[Finding]:
+    active, model_name = settings.user_active_field, model.__name__
+    if active != DEFAULT_ACTIVE and not has_own(model, active):
+        available = ", ".join(columns)
+        yield Finding(
+            "registration.E044",
+            "REGISTRATION_USER_ACTIVE_FIELD",
+            f"names {active!r}, which {model_name} does not have. No account is suspended.",
+            f"Add a column or a property, or name one of {available}.",
+        )
+    for name in dict.fromkeys([active, DEFAULT_ACTIVE]):
+        if inspect.isfunction(inspect.getattr_static(model, name, None)):
+            yield Finding(
+                "registration.E045",
+                f"{model_name}.{name}",
+                "is a method, but Flask-Login reads an attribute. No account is suspended.",
+                "Decorate it with @property.",
+            )
+    if active == settings.user_verification_flag_field and active in columns:
+        yield Finding(
+            "registration.E046",
+            "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
+            f"is {active!r}, which is also the column of suspended accounts. "
+            "A link does not verify a suspended account.",
+            "Use two columns: one for the verification, and one for the suspension.",
+        )
+
+
 def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Finding]:
     for name in settings.user_editable_fields or ():
-        if name in fields.system:
+        if name in (*fields.system, fields.verification_id):
             yield Finding(
                 "registration.E018",
                 "REGISTRATION_USER_EDITABLE_FIELDS",
@@ -247,10 +376,9 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
             )
     identifying = [("REGISTRATION_USER_VERIFICATION_ID_FIELD", fields.verification_id)]
     if settings.user_login_fields_unique_check_enabled:
-        for name in fields.login:
-            compared = (name == fields.username and fields.username_key) or name
-            identifying.append(("REGISTRATION_USER_LOGIN_FIELDS", compared))
+        identifying += [("REGISTRATION_USER_LOGIN_FIELDS", name) for name in fields.login]
     for key, name in identifying:
+        name = (name == fields.username and fields.username_key) or name
         if name not in fields.unique:
             column = f"{fields.model.__name__}.{name}"
             yield Finding(
@@ -285,20 +413,31 @@ def unknown_settings(setup: Setup) -> Iterator[Finding]:
                 f"Pass flows=[*DEFAULT_FLOWS, {flow}.flow] to Registration.",
             )
         else:
-            near = get_close_matches(key, sorted(known), n=1, cutoff=0)[0]
+            near = _similar(key, sorted(known))
+            guess = f"Correct the name: did you mean {near}?" if near else "Remove it."
             yield Finding(
                 "registration.E019",
                 key,
                 "is not a setting. It has no effect.",
-                f"Correct the name: did you mean {near}?",
+                f"{guess} `flask registration settings` prints all settings.",
             )
 
 
+def _similar(key: str, known: Sequence[str]) -> str | None:
+    """Return the setting that a key may mean: the same with words in front, or a similar one."""
+    name, names = key.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known]
+    longer = [each for each in names if "_" in name and each.endswith(f"_{name}")]
+    near = sorted(longer, key=len) or get_close_matches(name, names, n=1, cutoff=0.7)
+    return PREFIX + near[0] if near else None
+
+
 CHECKS: tuple[Check, ...] = (
+    conflicts,
     application,
     user_model,
     templates,
     login,
+    session_interface,
     languages,
     packages,
     unknown_settings,

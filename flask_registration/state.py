@@ -18,7 +18,7 @@ from werkzeug.local import LocalProxy
 
 from . import signals
 from .auth.links import Links
-from .auth.passwords import Passwords
+from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager
 from .checks import Finding
@@ -29,7 +29,7 @@ from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Dispatcher, Mailer
 from .mail.message import Email, Mail, new_message_id
 from .request_state import request_state
-from .security_log import REAUTHENTICATION_FAIL, Event, is_recorded, record
+from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
@@ -185,6 +185,7 @@ class RegistrationState:
             message_id=new_message_id(self.composer.sender),
             written_at=time.time(),
             limited=email.limited,
+            notice=email.notice,
             by_application=not is_dropped and email.sender(settings) is not None,
         )
 
@@ -248,10 +249,12 @@ class RegistrationState:
             committed.
         """
         cooldown = self.mailer.cooldown
-        queued = [
-            replace(mail, user_id=None) if mail.limited and not cooldown.admit(mail.to) else mail
-            for mail in mails
-        ]
+        queued = []
+        for mail in mails:
+            if mail.limited and not cooldown.admit(mail.to, mail.kind):
+                record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
+                mail = replace(mail, user_id=None)
+            queued.append(mail)
         try:
             for mail in queued:
                 self.dispatcher.before_commit(mail)
@@ -260,7 +263,7 @@ class RegistrationState:
             self.rollback()
             for mail in queued:
                 if mail.user_id is not None:
-                    cooldown.forget(mail.to)
+                    cooldown.forget(mail.to, mail.kind)
                     if isinstance(error, MailUnavailable):
                         self.mailer.report(mail, error.__cause__ or error)
             raise
@@ -332,15 +335,17 @@ class RegistrationState:
         """Verify that the owner of the account sends this request, not a person at an open session.
 
         :raises marshmallow.ValidationError: the password is wrong.
-        :raises ReauthenticationRequired: there is no password, and the login is not fresh.
+        :raises ReauthenticationRequired: there is no password, and the login is not fresh. After an
+            undo of an e-mail change no login is, until a new password is set.
         """
+        password_hash = self.users.snapshot(user).password_hash
         if password is not None:
-            is_right, _ = self.passwords.verify(password, self.users.snapshot(user).password_hash)
+            is_right, _ = self.passwords.verify(password, password_hash)
             if not is_right:
                 self.record(REAUTHENTICATION_FAIL, user)
                 message = Text("Incorrect password.", code="wrong-password")
                 raise ValidationError(message, "password")
-        elif not self.sessions.is_fresh():
+        elif password_hash == REVOKED or not self.sessions.is_fresh():
             raise ReauthenticationRequired
 
     def check_new_password(self, user: User, password: str) -> str:

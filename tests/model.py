@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 DAY, FRESH = 24 * 3600, 15 * 60
-PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY, "reset_password": DAY}
-PLACEHOLDER = "placeholder"
+PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY}
+PERIODS |= {"reset_password": DAY, "register_email": DAY}
+PLACEHOLDER, REVOKED = "placeholder", "no password"
+RESET_LINKS = ("register_again", "email_change_undone")  # they open where "reset_password" does
 REFUSED, BAD_LINK, STALE = "fields", "signature-invalid", "reauthentication-required"
 
 
@@ -38,7 +40,7 @@ class Thing:
     ) -> None:
         self.kind, self.owner, self.to, self.key, self.born = kind, owner, to, key, born
         self.use, self.row = (
-            "reset_password" if kind == "register_again" else kind,
+            "reset_password" if kind in RESET_LINKS else kind,
             (given, kind == "token"),
         )
 
@@ -74,9 +76,7 @@ class Model:
 
     def is_good(self, by: Thing) -> bool:
         """Whether a session or a token is."""
-        signed = by.key in self.keys[: 1 if by.kind == "remember" else None] or (
-            self.rows and by.kind == "token"
-        )
+        signed = by.key in self.keys or (self.rows and by.kind == "token")
         young = self.now - by.born < PERIODS[by.kind] + (not self.rows) or (
             by.kind == "remember" and not self.rows
         )
@@ -88,8 +88,11 @@ class Model:
         need(password is not None or (by.kind != "remember" and self.now - by.born <= FRESH), STALE)
         need(password in (None, by.owner.password), REFUSED)
 
+    def is_claim(self, one: Account) -> bool:
+        return one.active and not one.verified
+
     def has_expired(self, one: Account) -> bool:
-        return one.active and not one.verified and self.now - one.joined > 7 * DAY
+        return self.is_claim(one) and self.now - one.joined > 7 * DAY
 
     def register(self, name: str, email: Any, password: str) -> None:
         holders = [one for one in self.accounts if one.name == name or one.email == email]
@@ -132,7 +135,9 @@ class Model:
             self.give(account, "password_changed", good=False)
         elif kind in ("register_email", "email_changed"):
             need(link.to != old, BAD_LINK)
-            need(not self.find(email=link.to), "email-already-registered")
+            holder = self.find(email=link.to)
+            need(not holder or self.is_claim(holder), "email-already-registered")
+            self.accounts = [one for one in self.accounts if one is not holder]
             undo = [
                 each
                 for each in self.alive
@@ -144,11 +149,14 @@ class Model:
             self.change(account, "email_changed" if recent else "", email=link.to)
             if kind == "register_email":
                 self.give(account, "email_changed", to=old, good=not recent)
+            else:
+                account.password = REVOKED
+                self.give(account, "email_changed", to=old, good=False)
+                self.give(account, "email_change_undone")
 
     def log_in(self, name: str, password: str, by: Thing | None, *more: str) -> None:
         account = self.find(name=name, password=password, active=True)
-        need(account, "login-invalid")
-        need(account.verified, "not-verified")
+        need(account and account.verified, "login-invalid")
         self.drop(by and self.is_good(by) and by.row)
         self.give(account, "session", "token", *more)
 
@@ -171,13 +179,16 @@ class Model:
     def ask_move(self, by: Thing, email: Any, password: str | None) -> None:
         self.confirm(by, password)
         need(email not in (None, by.owner.email), REFUSED)
-        owner = self.find(email=email)
+        holder = self.find(email=email)
+        owner = None if holder and self.is_claim(holder) else holder
+        self.give(by.owner, "email_change_requested", good=False)
         self.give(
             owner or by.owner,
             "email_change_taken" if owner else "register_email",
             to=email,
             good=not owner,
         )
+        self.news[-1].row = by.row  # the link ends with the login that asked for it
 
     def delete(self, by: Thing, password: str | None) -> None:
         self.confirm(by, password)

@@ -89,7 +89,9 @@ class Site:
     def user(self, **where: Any) -> Any:
         """The one user with these columns, detached; or None."""
         with self.app.app_context():
-            user = self.db.session.scalars(select(self.User).filter_by(**where)).one_or_none()
+            user = (
+                self.db.session.scalars(select(self.User).filter_by(**where)).unique().one_or_none()
+            )
             if user is not None:
                 self.db.session.refresh(user)
                 self.db.session.expunge(user)
@@ -98,7 +100,7 @@ class Site:
     def users(self) -> Sequence[Any]:
         """Every user there is."""
         with self.app.app_context():
-            users = self.db.session.scalars(select(self.User)).all()
+            users = self.db.session.scalars(select(self.User)).unique().all()
             self.db.session.expunge_all()
             return users
 

@@ -28,6 +28,7 @@ class Delivery(NamedTuple):
     content: bytes
     encrypted: bool
     login: str | None
+    greeting: str = ""
 
     @property
     def mail(self) -> EmailMessage:
@@ -57,7 +58,12 @@ class Handler:
         login = session.auth_data.login.decode() if session.auth_data else None
         encrypted = server.transport.get_extra_info("ssl_object") is not None
         delivery = Delivery(
-            envelope.mail_from, envelope.rcpt_tos, envelope.content, encrypted, login
+            envelope.mail_from,
+            envelope.rcpt_tos,
+            envelope.content,
+            encrypted,
+            login,
+            session.host_name,
         )
         answer = await asyncio.to_thread(self._answer, delivery) if self._answer else "250 OK"
         if answer is None or answer.startswith("250"):

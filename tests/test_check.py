@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from flask.cli import ScriptInfo
+from flask_wtf import CSRFProtect
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 from sqlalchemy import Index, String, create_engine, func, text
@@ -313,6 +314,36 @@ def test_it_finds(
     assert list(findings) == [subject]
     assert findings[subject][0] == level
     assert says in findings[subject][1]
+
+
+def test_it_finds_that_csrf_protection_refuses_all_requests(safe_site: NewSite) -> None:
+    site = safe_site()
+    csrf = CSRFProtect(site.app)
+    assert site.post("logout", {}).status_code == 400
+    findings = found(site)
+    assert list(findings) == ["CSRFProtect"]
+    assert 'csrf.exempt(app.blueprints["registration"])' in findings["CSRFProtect"][1]
+    csrf.exempt(site.app.blueprints["registration"])
+    assert site.post("logout", {}).status_code == 401
+    assert found(site) == {}
+
+
+@each_row("setting", ["WTF_CSRF_ENABLED", "WTF_CSRF_CHECK_DEFAULT"])
+def test_csrf_protection_that_is_off_is_not_found(safe_site: NewSite, setting: str) -> None:
+    site = safe_site(config={setting: False})
+    CSRFProtect(site.app)
+    assert found(site) == {}
+
+
+@each_row("variable", ["AWS_LAMBDA_FUNCTION_NAME", "K_SERVICE", "VERCEL"])
+def test_it_finds_a_host_that_stops_the_process_after_the_response(
+    safe_site: NewSite, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "shop")
+    findings = found(safe_site())
+    assert list(findings) == ["REGISTRATION_MAIL_DISPATCHER"]
+    assert "stops the process after the response" in findings["REGISTRATION_MAIL_DISPATCHER"][1]
+    assert found(safe_site(MAIL_DISPATCHER="inline")) == {}
 
 
 @each_row(

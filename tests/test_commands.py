@@ -74,6 +74,12 @@ def run(site: Site, *arguments: str, typed: str | None = None) -> Result:
     return site.app.test_cli_runner().invoke(registration_cli, arguments, input=typed)
 
 
+def test_the_group_can_be_added_to_the_commands_of_the_application(site: Site) -> None:
+    site.app.cli.add_command(registration_cli)
+    result = site.app.test_cli_runner().invoke(args=["registration", "purge"])
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def done(site: Site, *arguments: str, typed: str | None = None) -> str:
     """Run it, which must succeed; what it prints."""
     result = run(site, *arguments, typed=typed)
@@ -525,13 +531,40 @@ def test_reactivate_ends_the_sessions_that_a_suspension_by_sql_left(site: Site) 
     assert not is_in(client)
 
 
-def test_suspend_leaves_the_old_address_its_way_back(site: Site) -> None:
-    member(site)
-    undo = move(site, log_in(site), "new@example.com")
-    done(site, "suspend", "alice")
-    assert site.post("undo-email-change", undo).get_json() == LINK_INVALID
+def _by_sql(site: Site) -> None:
+    with site.app.app_context():
+        site.db.session.execute(update(site.User).values(is_active=False))
+        site.db.session.commit()
     done(site, "reactivate", "alice")
-    assert site.post("undo-email-change", undo).status_code == 200
+
+
+ADMINISTRATION: dict[str, Callable[[Site], Any]] = {
+    "suspend": lambda site: done(site, "suspend", "alice"),
+    "reactivate": _by_sql,
+    "set-password": lambda site: done(
+        site, "set-password", "alice", "--password-stdin", typed=OTHER_PASSWORD
+    ),
+    "is_active": lambda site: site.change(site.user(), is_active=False),
+    "is_verified": lambda site: site.change(site.user(), is_verified=False),
+    "email": lambda site: site.change(site.user(), email="third@example.com"),
+}
+
+
+@pytest.mark.databases
+@each_row("act", ADMINISTRATION.values(), ids=list(ADMINISTRATION))
+def test_what_an_administrator_does_ends_the_link_that_undoes_a_move(
+    database: str, new_site: NewSite, act: Callable[[Site], Any]
+) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    undo = move(site, client, "new@example.com")
+    act(site)
+    site.change(site.user(), is_active=True, is_verified=True)
+    assert not is_in(client)
+    before = row(site)
+    assert site.post("undo-email-change", undo).get_json() == LINK_INVALID
+    assert row(site) == before
 
 
 @each_row("name", ["suspend", "reactivate"])
@@ -622,7 +655,8 @@ def test_no_password_is_taken_as_an_argument_where_everybody_could_read_it(site:
         ]
 
 
-def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(site: Site) -> None:
+def test_set_password_of_a_pending_or_suspended_account_leaves_it_so(new_site: NewSite) -> None:
+    site = new_site(PREVENT_ENUMERATION=False)
     site.register()
     link = site.link()
     site.change(site.user(), is_active=False)

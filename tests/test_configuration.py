@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from flask import Flask
+from flask import Blueprint, Flask
 from flask.cli import ScriptInfo
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
@@ -43,11 +43,12 @@ def configured(
     settings: dict[str, Any] | None = None,
     model: Callable[[SQLAlchemy], Any] = define_user,
     *,
+    app: Flask | None = None,
     with_db: bool = True,
     with_mail: bool = True,
 ) -> Flask:
     """An application with a valid configuration and these keys; ``MISSING`` removes one."""
-    app = Flask("tests.site")
+    app = app or Flask("tests.site")
     config = {**CONFIG, "SQLALCHEMY_DATABASE_URI": "sqlite://", **(settings or {})}
     app.config.update({key: value for key, value in config.items() if value is not MISSING})
     db = SQLAlchemy()
@@ -100,6 +101,8 @@ def test_a_secret_key_that(key: Any) -> None:
             "example.com/verify/", "is not absolute", id="has a host that reads as a path"
         ),
         pytest.param("https:///verify/", "is not absolute", id="has no host"),
+        pytest.param("https:/verify/", "is not absolute", id="has no host and one slash"),
+        pytest.param("myapp:verify", "is not absolute", id="has a scheme and no path"),
         pytest.param("mailto:verify@example.com", "is not absolute", id="is an address"),
         pytest.param("https://example.com/\nverify/", "is not absolute", id="has a line feed"),
         pytest.param("https://example.com/my page/", "is not absolute", id="has a space"),
@@ -118,10 +121,97 @@ def test_a_verification_url_that(url: Any, says: str) -> None:
         pytest.param("https://example.com", id="a bare host"),
         pytest.param("http://127.0.0.1:5000/#/verify", id="a hash router's page"),
         pytest.param("org.example.app://verify", id="a mobile application's own scheme"),
+        pytest.param("org.example.app:/verify", id="a mobile application's own scheme and a path"),
+        pytest.param("myapp:///verify", id="a mobile application's own scheme and no host"),
     ],
 )
 def test_a_verification_url_may_be(url: str) -> None:
     configured({URL: url})
+
+
+@each_row(
+    ("options", "says"),
+    [
+        ({"allow_smtputf8": True}, "allow_quoted_local, globally_deliverable, strict"),
+        ({"check_deliverability": True}, "allow_quoted_local, globally_deliverable, strict"),
+        ({"strict": "no"}, "must have True or False for 'strict'"),
+        (["strict"], "must be a dict"),
+    ],
+)
+def test_email_validator_options_may_not_be(options: Any, says: str) -> None:
+    key = "REGISTRATION_EMAIL_VALIDATOR_OPTIONS"
+    found = problems({key: options})
+    assert list(found) == [key]
+    assert says in found[key]
+
+
+@each_row(
+    "sender",
+    [
+        "Example Shop",
+        "no-reply",
+        "@example.com",
+        "no-reply@",
+        "Example\nBcc: <no-reply@example.com>",
+        "no-reply@example.com, other@example.com",
+        "älice@example.com",
+    ],
+)
+@each_row(
+    "key",
+    [
+        "MAIL_DEFAULT_SENDER",
+        "REGISTRATION_VERIFICATION_FROM_EMAIL",
+        "REGISTRATION_VERIFICATION_REPLY_TO_EMAIL",
+    ],
+)
+def test_a_sender_must_be_an_address(key: str, sender: str) -> None:
+    found = problems({key: sender})
+    assert list(found) == [key]
+    assert "e-mail address, for example" in found[key]
+
+
+@each_row("sender", [("Example", "example.com"), ("Example",), 5, ["a@example.com"]])
+def test_a_default_sender_must_be_an_address_or_a_name_and_an_address(sender: Any) -> None:
+    assert list(problems({"MAIL_DEFAULT_SENDER": sender})) == ["MAIL_DEFAULT_SENDER"]
+
+
+@each_row(
+    "sender",
+    [
+        "no-reply@localhost",
+        "no-reply@corp.local",
+        '"Käse, Ltd" <us@straße.de>',
+        ("Käse, Ltd", "us@straße.de"),
+    ],
+)
+def test_a_sender_may_be(sender: Any) -> None:
+    configured({"MAIL_DEFAULT_SENDER": sender})
+
+
+@each_row("name", ["my host", "host\r\nMAIL FROM", "größe.example.com", ""])
+def test_a_name_for_ehlo_may_not_be(name: str) -> None:
+    assert list(problems({"REGISTRATION_MAIL_EHLO_NAME": name})) == ["REGISTRATION_MAIL_EHLO_NAME"]
+
+
+def test_a_second_registration_in_one_application_is_refused() -> None:
+    found = problems(app=configured(), with_db=False, with_mail=False)
+    assert list(found) == ["Registration"]
+    assert "mount it with" in found["Registration"]
+
+
+def test_a_blueprint_of_the_same_name_is_refused() -> None:
+    app = Flask("tests.site")
+    app.register_blueprint(Blueprint("registration", __name__))
+    found = problems(app=app)
+    assert list(found) == ["The blueprint 'registration'"]
+    assert 'name="talks"' in found["The blueprint 'registration'"]
+
+
+def test_host_matching_is_refused() -> None:
+    found = problems(app=Flask("shop", host_matching=True, static_host="static.example.com"))
+    assert list(found) == ["host_matching"]
+    assert "host_matching=False" in found["host_matching"]
 
 
 def test_a_page_that_has_none_to_stand_beside_is_not_set() -> None:
@@ -402,13 +492,31 @@ def test_auto_login_by_a_link_that_works_again_and_again() -> None:
             "REGISTRATION_REGISTER_SCHEMA_CLASS",
             id="it is django-rest-registration's",
         ),
-        pytest.param("REGISTRATION_Q", "REGISTRATION_", id="it is like no other"),
+        pytest.param(
+            "REGISTRATION_VERIFICATION_URL",
+            "REGISTRATION_REGISTER_VERIFICATION_URL",
+            id="a word in front is missing",
+        ),
+        pytest.param(
+            "REGISTRATION_VERIFICATION_PERIOD",
+            "REGISTRATION_REGISTER_VERIFICATION_PERIOD",
+            id="a word in front of a period is missing",
+        ),
     ],
 )
 def test_an_unknown_setting_is_told_with_the_nearest_one_where(key: str, near: str) -> None:
     found = problems({key: True})
     assert list(found) == [key]
     assert f"did you mean {near}" in found[key]
+
+
+@each_row("name", ["Q", "URL", "CAPTCHA_SITE_KEY", "STRIPE_WEBHOOK_SECRET"])
+def test_an_unknown_setting_that_is_like_no_other_has_no_guess(name: str) -> None:
+    key = f"REGISTRATION_{name}"
+    found = problems({key: True})
+    assert list(found) == [key]
+    assert "did you mean" not in found[key]
+    assert "`flask registration settings` prints all settings" in found[key]
 
 
 def test_a_setting_of_a_flow_that_is_off_is_told_with_the_flow() -> None:
@@ -1151,3 +1259,14 @@ def test_a_value_of_the_right_type_that_cannot_work_is_a_problem(
     found = problems({f"REGISTRATION_{name}": value for name, value in settings.items()})
     assert list(found) == [f"REGISTRATION_{key}"]
     assert says in found[f"REGISTRATION_{key}"]
+
+
+def test_another_extension_in_place_of_flask_sqlalchemy_is_a_problem() -> None:
+    app = Flask("tests.site")
+    app.config.update(CONFIG)
+    app.extensions["sqlalchemy"] = object()
+    Mail(app)
+    with pytest.raises(ConfigurationError) as refused:
+        Registration(user_model=define_user(SQLAlchemy())).init_app(app)
+    (problem,) = refused.value.problems
+    assert problem.setting == "Flask-SQLAlchemy"

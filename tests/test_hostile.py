@@ -18,7 +18,8 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from flask_registration.http.flow import METHODS, Endpoint
+from flask_registration.http.flow import Endpoint
+from flask_registration.http.routes import METHODS
 
 from .conftest import site_maker
 from .people import bearer

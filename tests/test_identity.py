@@ -8,12 +8,11 @@ from typing import Any
 
 import flask_login
 import pytest
-from flask import Flask, Request, render_template_string, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, g, render_template_string, request, session
 from marshmallow import EXCLUDE, Schema, fields, post_load
 from sqlalchemy import create_engine, select, text
 
-from flask_registration import UserMixin, user_logged_in
+from flask_registration import ConfigurationError, UserMixin, actions, user_logged_in
 
 from .conftest import Clock
 from .faults.database import Faults
@@ -374,6 +373,81 @@ def test_what_somebody_planted_in_the_session_is_gone_after_the_login(
     assert found["_registration_login_time"] != 4e9
 
 
+@with_and_without_login_model
+def test_what_is_named_survives_the_login_and_not_another_user_or_a_logout(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model, SESSION_KEEP=["cart", "wishes"])
+    add_planting_pages(site)
+    for name in ("alice", "bob"):
+        account(site, name)
+    client = site.app.test_client()
+
+    def found() -> Any:
+        content = client.get("/look").get_json()
+        assert content.get("_id") != "planted"
+        assert content.get("_registration_login_time") != 4e9
+        return content.get("cart")
+
+    client.post("/plant")
+    log_in(site, client=client)
+    assert found() == "planted"
+    log_in(site, client=client)
+    assert found() == "planted"
+    new = "quite another battery of staples"
+    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
+    assert site.post("change-password", body, client=client).status_code == 200
+    assert found() == "planted"
+    log_in(site, "bob", client=client)
+    assert found() is None
+    client.post("/plant")
+    site.post("logout", {}, client=client)
+    assert client.get("/look").get_json() == {}
+
+
+def test_with_a_loader_of_the_application_too(new_site: NewSite) -> None:
+    site = new_site(SESSION_KEEP=["cart"])
+    site.User.get_id = lambda user: f"user {user.username}"
+
+    @site.app.login_manager.user_loader  # type: ignore[attr-defined,untyped-decorator]
+    def load(identifier: str) -> Any:
+        name = identifier.removeprefix("user ")
+        return site.db.session.scalars(select(site.User).filter_by(username=name)).one()
+
+    add_planting_pages(site)
+    for name in ("alice", "bob"):
+        account(site, name)
+    client = log_in(site)
+    client.post("/plant")
+    log_in(site, client=client)
+    assert client.get("/look").get_json()["cart"] == "planted"
+    log_in(site, "bob", client=client)
+    assert "cart" not in client.get("/look").get_json()
+
+
+def test_a_permanent_session_stays_permanent_over_a_login(site: Site) -> None:
+    @site.app.post("/visit")
+    def visit() -> str:
+        session.permanent = "permanent" in request.args
+        return ""
+
+    account(site)
+    for query, is_permanent in (("", False), ("?permanent", True)):
+        client = site.app.test_client()
+        client.post(f"/visit{query}")
+        log_in(site, client=client)
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert (cookie.expires is not None) is is_permanent
+
+
+@each_row("name", ["_user_id", "_id", "_fresh", "_remember", "_registration_login_time"])
+def test_what_says_who_is_logged_in_cannot_be_kept(new_site: NewSite, name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        new_site(SESSION_KEEP=["cart", name])
+    assert [each.subject for each in caught.value.findings] == ["REGISTRATION_SESSION_KEEP"]
+
+
 def test_what_was_in_the_session_is_gone_after_the_logout(site: Site) -> None:
     add_planting_pages(site)
     account(site)
@@ -425,30 +499,6 @@ def test_a_login_that_fails_leaves_the_session_alone(site: Site) -> None:
     client.post("/plant")
     site.post("login", {"login": "alice", "password": "wrong"}, client=client)
     assert client.get("/look").get_json()["cart"] == "planted"
-
-
-class RegeneratingInterface(SecureCookieSessionInterface):
-    """A server-side session: its data is elsewhere, and its id can be renewed."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-
-    def regenerate(self, session: Any) -> None:
-        self.seen.append(dict(session))
-
-
-def test_a_session_that_the_server_keeps_gets_a_new_id_at_login_and_logout(site: Site) -> None:
-    interface = RegeneratingInterface()
-    site.app.session_interface = interface
-    account(site)
-    client = log_in(site)
-    assert interface.seen == [{}]
-    new = "quite another battery of staples"
-    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
-    assert site.post("change-password", body, client=client).status_code == 200
-    assert interface.seen == [{}, {}]
-    site.post("logout", {}, client=client)
-    assert interface.seen == [{}, {}, {}]
 
 
 # Cookies
@@ -778,6 +828,29 @@ def test_who_came_by_the_applications_own_login_user_has_not_shown_us_a_password
     client.post("/enter")
     reply = site.post("register-email", {"email": "new@example.com"}, client=client)
     assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
+
+
+@each_row("has_loader", [False, True], ids=["without loaders", "with a loader"])
+def test_a_template_knows_the_user_before_the_first_request_with_a_manager_that_comes_late(
+    new_site: NewSite, has_loader: bool
+) -> None:
+    site = new_site()
+    account(site)
+    manager = flask_login.LoginManager(site.app)
+    if has_loader:
+        manager.user_loader(lambda identifier: site.db.session.get(site.User, int(identifier)))
+    template = "{{ current_user.username }}"
+    with site.app.test_request_context():
+        assert render_template_string(template) == ""
+    with site.app.test_request_context():
+        flask_login.login_user(site.db.session.get(site.User, 1))
+        g.pop("_login_user")  # what the next request of the browser would load
+        assert render_template_string(template) == "alice"
+    with site.app.test_request_context():
+        actions.register(
+            username="bob", email="bob@example.com", password=PASSWORD, password_confirm=PASSWORD
+        )
+        assert len(site.outbox) == 1
 
 
 # The application's own LoginManager

@@ -579,3 +579,32 @@ def test_a_region_has_the_catalog_of_its_language(new_site: NewSite) -> None:
     reply = refused(new_site(LANGUAGES=["de_AT"]))
     assert reply.headers["Content-Language"] == "de-AT"
     assert reply.get_json()["detail"] != "Incorrect username, e-mail address or password."
+
+
+@each_row(
+    ("offered", "catalog", "header"),
+    [
+        pytest.param("iw", "iw", "he-IL", id="a catalog of an old code"),
+        pytest.param("no", "no", "nb", id="a catalog of an old code of Norwegian"),
+        pytest.param("he", "iw", "iw", id="a new code with a catalog of the old one"),
+        pytest.param("iw", "he", "he", id="an old code with a catalog of the new one"),
+        pytest.param("nb_NO", "no", "no-NO", id="a region"),
+        pytest.param("zh_CN", "zh_CN", "zh-Hans", id="a region that stands for a script"),
+    ],
+    anew=True,
+)
+def test_old_codes_of_languages_are_found(
+    new_site: NewSite,
+    tmp_path_factory: pytest.TempPathFactory,
+    offered: str,
+    catalog: str,
+    header: str,
+) -> None:
+    folder = tmp_path_factory.mktemp("translations")
+    message = "Incorrect username, e-mail address or password."
+    write_catalog(folder, catalog, {message: "Translated"})
+    site = new_site(LANGUAGES=["en", offered], TRANSLATION_DIRECTORIES=[str(folder)])
+    for each in (header, offered.replace("_", "-")):
+        reply = refused(site, each)
+        assert reply.get_json()["detail"] == "Translated"
+        assert reply.headers["Content-Language"] == offered.replace("_", "-")

@@ -783,7 +783,7 @@ def test_the_request_does_not_say_where_a_mailed_link_leads(
     assert len(site.outbox) == 2
     for number in (0, 1):
         mail = site.read(number)
-        assert "https://example.com/verify-registration/?user_id=" in text_of(mail)
+        assert "https://example.com/verify-registration/?timestamp=" in text_of(mail)
         assert "evil" not in text_of(mail) + html_of(mail) + str(mail.items())
 
 

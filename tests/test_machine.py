@@ -89,6 +89,7 @@ def name_key(typed: str) -> str:
 
 def address_key(typed: str) -> str | None:
     """The address that is stored; None for what is none."""
+    typed = typed.strip()
     return typed.lower() if typed.isascii() and " " not in typed else None
 
 
@@ -99,6 +100,8 @@ def latest(seen: Sequence[T], place: int) -> T:
 
 def typed_password(account: Account, slips: bool) -> str:
     """The account's password, or another."""
+    if account.password not in PASSWORDS:  # an undo has revoked it
+        return PASSWORDS[slips]
     return PASSWORDS[(PASSWORDS.index(account.password) + slips) % len(PASSWORDS)]
 
 
@@ -377,7 +380,7 @@ class Machine(RuleBasedStateMachine):
             account.active = True
         else:
             self.suspended.add(account)
-            self.model.change(account, active=False)
+            self.model.change(account, spared="", active=False)
         self.site.change(self.site.user(username_key=account.name), is_active=active)
 
     @rule(seconds=st.sampled_from([1, 900, 901, DAY - 1, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1]))

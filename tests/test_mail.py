@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
@@ -53,15 +54,79 @@ def test_a_mail_has_a_text_and_an_html_part_that_say_the_same(site: Site) -> Non
 
 
 def test_the_link_in_the_html_part_followed_is_the_link_in_the_text_part(site: Site) -> None:
-    """An unescaped ``&timestamp=`` would arrive as ``×tamp=``."""
     site.register("alice")
     mail = site.read()
     (in_text,) = re.findall(r"^https://\S+$", text_of(mail), re.MULTILINE)
     assert set(links_of(mail)) == {in_text}
-    assert "&timestamp=" in in_text
-    assert "&amp;timestamp=" in html_of(mail)
+    assert "?timestamp=" in in_text
+    assert "&amp;user_id=" in html_of(mail)
     assert set(parameters(in_text)) == {"user_id", "timestamp", "signature"}
     assert site.verify(parameters(in_text)).status_code == 200
+
+
+@each_row(
+    "page",
+    ["https://example.com/verify/", "https://example.com/verify/?lang=de", "myapp://a?b=c#/d?e=f"],
+    anew=True,
+)
+def test_a_link_is_valid_where_text_is_shown_as_html(new_site: NewSite, page: str) -> None:
+    """An ``&timestamp=`` would arrive as ``×tamp=``."""
+    site = new_site(
+        REGISTER_VERIFICATION_URL=page,
+        RESET_PASSWORD_VERIFICATION_URL=page,
+        REGISTER_EMAIL_VERIFICATION_URL=page,
+        UNDO_EMAIL_CHANGE_URL=page,
+    )
+
+    def latest_link() -> dict[str, str]:
+        site.outbox[-1].body = html.unescape(site.outbox[-1].body or "")
+        return site.link()
+
+    site.register("alice")
+    assert site.verify(latest_link()).status_code == 200
+    client = site.app.test_client()
+    site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
+    site.post("register-email", {"email": "new@example.com"}, client=client)
+    assert site.post("verify-email", latest_link()).status_code == 200
+    assert site.post("undo-email-change", latest_link()).status_code == 200
+
+
+@each_row(
+    ("page", "url"),
+    [
+        ("https://example.com/verify", "https://example.com/verify?timestamp="),
+        ("https://example.com/?", "https://example.com/?timestamp="),
+        ("https://example.com/#", "https://example.com/#?timestamp="),
+        ("https://example.com/?a=b#/verify", "https://example.com/?a=b#/verify?timestamp="),
+        ("com.example.app:/verify", "com.example.app:/verify?timestamp="),
+        ("myapp:///verify", "myapp:///verify?timestamp="),
+    ],
+    anew=True,
+)
+def test_the_parameters_of_a_link_follow_its_page(new_site: NewSite, page: str, url: str) -> None:
+    site = new_site(REGISTER_VERIFICATION_URL=page)
+    site.register("alice")
+    assert f"\n{url}" in text_of(site.read())
+
+
+@each_row(
+    ("page", "url"),
+    [
+        ("https://example.com", "https://example.com/reset-password/?"),
+        ("https://example.com/#/verify", "https://example.com/#/reset-password/?"),
+        ("https://example.com:8000/a/verify/?b=c", "https://example.com:8000/a/reset-password/?"),
+        ("com.example.app:/a/verify", "com.example.app:/a/reset-password/?"),
+        ("myapp:///verify/", "myapp:///reset-password/?"),
+        ("myapp://verify", "myapp://verify/reset-password/?"),
+    ],
+    anew=True,
+)
+def test_the_other_pages_are_beside_the_first(new_site: NewSite, page: str, url: str) -> None:
+    site = new_site(REGISTER_VERIFICATION_URL=page)
+    site.register("alice")
+    site.verify()
+    site.post("send-reset-password-link", {"login": "alice"})
+    assert f"\n{url}" in text_of(site.read())
 
 
 def test_a_link_stands_whole_on_a_line_of_its_own_in_the_mail_as_sent(site: Site) -> None:
@@ -72,6 +137,18 @@ def test_a_link_stands_whole_on_a_line_of_its_own_in_the_mail_as_sent(site: Site
     assert longest <= 998  # RFC 5322 section 2.1.1
     mail = BytesParser(policy=policy.default).parsebytes(source)
     assert re.search(r"\n\nhttps://\S+\n\n", text_of(mail))
+
+
+@each_row("name", ["x" * 2000, "ж" * 600, "two words " * 300, "<&" * 400], anew=True)
+def test_no_line_of_a_mail_is_over_998_octets(new_site: NewSite, name: str) -> None:
+    """Mail servers break longer ones (RFC 5322 section 2.1.1)."""
+    site = new_site(SITE_NAME=name, VERIFICATION_FROM_EMAIL="no-reply@example.com")
+    site.register("alice")
+    with site.app.app_context():
+        source = site.outbox[0].as_bytes()
+    assert max(len(line) for line in source.split(b"\n")) <= 998
+    assert " ".join(text_of(site.read()).split()) == " ".join(str(site.outbox[0].body).split())
+    assert html_of(site.read()).rstrip() == str(site.outbox[0].html).rstrip()
 
 
 def test_a_mail_has_the_headers_that_a_mail_should_have(site: Site) -> None:
@@ -429,6 +506,30 @@ def test_a_mail_for_an_international_domain_arrives_at_its_ascii_form(new_site: 
         (delivery,) = server.deliveries
     assert delivery.recipients == ["mike@xn--strae-oqa.de"]
     assert delivery.mail["To"] == "mike@xn--strae-oqa.de"
+
+
+@each_row(
+    ("sender", "name", "greeting"),
+    [
+        ("no-reply@example.com", None, "example.com"),
+        ("Example <no-reply@shop.example.com>", None, "shop.example.com"),
+        (("Example", "no-reply@straße.de"), None, "xn--strae-oqa.de"),
+        ("no-reply@straße.de", None, "xn--strae-oqa.de"),
+        ("no-reply@example.com", "app.example.net", "app.example.net"),
+        ("no-reply@example.com", "[192.0.2.1]", "[192.0.2.1]"),
+    ],
+    anew=True,
+)
+def test_a_mail_server_is_greeted_with(
+    new_site: NewSite, sender: Any, name: str | None, greeting: str
+) -> None:
+    """Not with the name of a container, which is no domain name."""
+    with smtp_server() as server:
+        config = server.config(MAIL_DEFAULT_SENDER=sender)
+        new_site(config=config, MAIL_EHLO_NAME=name).register("alice")
+        (delivery,) = server.deliveries
+    assert delivery.greeting == greeting
+    assert delivery.sender.endswith(f"@{greeting}") == (name is None)
 
 
 def test_a_sender_with_a_name_is_mailed_from_its_address(new_site: NewSite) -> None:

@@ -701,7 +701,6 @@ def test_a_registration_may_give_all_of_that_on_each_database(
 REFUSED = [
     pytest.param("company", "12345678901", id="text that is longer than the column"),
     pytest.param("company", None, id="null where the column is not nullable"),
-    pytest.param("company", 5, id="a number for text"),
     pytest.param("company", ["a"], id="a list for text"),
     pytest.param("company", {"a": 1}, id="an object for text"),
     pytest.param("company", "a\0b", id="a NUL"),
@@ -947,9 +946,6 @@ def test_a_username_may_be(name: str, site: Site) -> None:
         pytest.param("", id="empty"),
         pytest.param(" ", id="a space"),
         pytest.param("al ice", id="with a space"),
-        pytest.param(" alice", id="with a space in front"),
-        pytest.param("alice ", id="with a space behind"),
-        pytest.param("alice\n", id="with a line feed behind"),
         pytest.param("alice@example.com", id="an address"),
         pytest.param("ali\u200bce", id="with a character without width"),
         pytest.param("\u202ealice", id="with a change of direction"),
@@ -968,7 +964,6 @@ def test_a_username_may_be(name: str, site: Site) -> None:
         pytest.param("\ufdfa" * 1000, id="very long in its normal form"),
         pytest.param("e" + "\u0301" * 10_000, id="ten thousand accents"),
         pytest.param("x" * 60_000, id="far too long"),
-        pytest.param(5, id="a number"),
         pytest.param(True, id="true"),
         pytest.param(["alice"], id="a list"),
     ],
@@ -980,10 +975,87 @@ def test_a_username_may_not_be(name: Any, site: Site) -> None:
     assert site.users() == []
 
 
+@each_row(
+    ("sent", "stored"),
+    [
+        pytest.param(" alice", "alice", id="a space in front"),
+        pytest.param("alice ", "alice", id="a space behind"),
+        pytest.param("alice\r\n", "alice", id="a line end behind"),
+        pytest.param("\u00a0alice\u3000", "alice", id="spaces of other scripts"),
+        pytest.param(
+            " " * 1000 + "x" * 150, "x" * 150, id="more spaces than characters are allowed"
+        ),
+        pytest.param(12345678, "12345678", id="a number"),
+        pytest.param(1.5, "1.5", id="a number with a fraction"),
+    ],
+)
+def test_spaces_around_a_username_are_removed_and_a_number_is_its_digits(
+    sent: Any, stored: str, site: Site
+) -> None:
+    """As in django-rest-registration: telephones add spaces, and front ends send numbers."""
+    reply = site.register(sent, email=" alice@example.com\n")
+    assert (reply.status_code, reply.get_json()["username"]) == (201, stored)
+    user = site.users()[0]
+    assert (user.username, user.email) == (stored, "alice@example.com")
+    assert site.verify().status_code == 200
+    for login in (sent, stored):
+        for endpoint in ("login", "send-reset-password-link", "resend-verification"):
+            reply = site.post(endpoint, {"login": login, "password": PASSWORD})
+            assert reply.status_code == 200
+        assert site.post("login", {"username": login, "password": PASSWORD}).status_code == 200
+
+
+def test_spaces_are_removed_at_every_endpoint_and_command(site: Site) -> None:
+    with site.app.app_context():
+        site.registration.create_user(
+            username=" alice ", email=" Alice@example.com ", password=PASSWORD
+        )
+        site.db.session.commit()
+    client = site.app.test_client()
+    body = {"login": " alice", "password": PASSWORD}
+    assert site.post("login", body, client=client).status_code == 200
+    reply = client.patch("/accounts/profile/", json={"username": "alicia\n", "first_name": 7})
+    assert reply.get_json()["username"] == "alicia"
+    assert reply.get_json()["first_name"] == "7"
+    site.outbox.clear()
+    reply = site.post("register-email", {"email": "\tnew@example.com "}, client=client)
+    assert reply.status_code == 200
+    assert site.outbox[0].recipients == ["new@example.com"]
+    reply = site.post("register-email", {"email": "alice@example.com "}, client=client)
+    assert reply.get_json() == {"email": ["This is your e-mail address already."]}
+
+
+def test_a_name_of_spaces_is_blank_in_any_login_field(new_site: NewSite) -> None:
+    model = mixin_and(handle=text_column(unique=True))
+    site = new_site(define=model, USER_LOGIN_FIELDS=["handle", "username"])
+    reply = site.register(" ", handle="\u3000")
+    blank = ["This field may not be blank."]
+    assert reply.get_json() == {"username": blank, "handle": blank}
+    assert site.register("alice", handle=" al ").status_code == 201
+    assert site.users()[0].handle == "al"
+
+
+def test_a_password_is_never_trimmed(site: Site) -> None:
+    site.register("alice", password=f" {PASSWORD} ", password_confirm=f" {PASSWORD} ")
+    site.verify()
+    for password, status in ((PASSWORD, 400), (f" {PASSWORD}", 400), (f" {PASSWORD} ", 200)):
+        assert site.post("login", {"login": "alice", "password": password}).status_code == status
+
+
+def test_spaces_make_no_other_account_for_the_rate_limits(new_site: NewSite) -> None:
+    site = new_site(
+        THROTTLES={"login": {"account": "1/minute"}}, config={"RATELIMIT_ENABLED": True}
+    )
+    for name in ("alice", "no name!"):
+        spellings = (name, f"{name} ", f"\u3000{name}")
+        replies = [site.post("login", {"login": each, "password": "x"}) for each in spellings]
+        assert [reply.status_code for reply in replies] == [400, 429, 429]
+
+
 def test_a_username_follows_the_applications_pattern(new_site: NewSite) -> None:
     site = new_site(USERNAME_PATTERN="[a-z]{3,8}")
     refusal = {"username": ["This username has characters that are not allowed."]}
-    for name in ("al", "alicealice", "Alice", "al1ce", "alice\n"):
+    for name in ("al", "alicealice", "Alice", "al1ce", "ali\nce"):
         assert site.register(name, email="alice@example.com").get_json() == refusal
     assert site.register("alice").status_code == 201
     assert (
@@ -993,13 +1065,19 @@ def test_a_username_follows_the_applications_pattern(new_site: NewSite) -> None:
 
 # Addresses
 
-ALIASES = ["Mike@x.org", "MIKE@X.ORG", "mike@X.org"]
-STRANGERS = [
-    "mıke@x.org",
-    "míke@x.org",
+ALIASES = [
+    "Mike@x.org",
+    "MIKE@X.ORG",
+    "mike@X.org",
     "mike@x.org ",
     " mike@x.org",
     "mike@x.org\n",
+]
+STRANGERS = [
+    "mıke@x.org",
+    "míke@x.org",
+    "mike @x.org",
+    "mike@x.org\n\nmike",
     "mikes@x.org",
     "mike@x.orġ",
 ]
@@ -1015,7 +1093,7 @@ def test_an_alias_of_an_address_is_that_address_and_no_other_is(
     if known == "verified":
         site.verify()
     for number, address in enumerate(ALIASES):
-        clock.advance(61)
+        clock.advance(24 * 3600)  # the notice is sent once a day
         site.outbox.clear()
         assert site.register(f"alias{number}", email=address).status_code == 201
         assert [mail.recipients for mail in site.outbox] == [["mike@x.org"]]
@@ -1059,9 +1137,8 @@ def test_an_address_that_only_the_collation_takes_for_another_gets_no_mail(
     site.post("resend-verification", {"email": "mike@x.org"})
     site.post("resend-verification", {"login": "OWNÉR"})
     assert site.outbox == []
-    reply = site.register("mike", email="mike@x.org")
-    assert (reply.status_code, len(site.outbox)) in ((201, 1), (400, 0))
-    assert len(site.users()) == 1 + len(site.outbox)
+    assert site.register("mike", email="mike@x.org").status_code == 201
+    assert len(accounts(site)) == 1 + len(site.outbox)
     assert all(mail.recipients == ["mike@x.org"] for mail in site.outbox)
 
 
@@ -1077,6 +1154,9 @@ def test_an_address_that_only_the_collation_takes_for_another_gets_no_mail(
         pytest.param("Alice <alice@example.com>", id="with a name in front"),
         pytest.param("alice@example.com\r\nBcc: bob@example.com", id="with a header"),
         pytest.param("alice@exa\u2028mple.com", id="with a line separator"),
+        pytest.param("=?utf-8?q?evil=40example=2Enet=2C?=alice@example.com", id="an encoded word"),
+        pytest.param("=?utf-8?b?ZXZpbEBleGFtcGxlLm5ldCw=?=a@example.com", id="another one"),
+        pytest.param("a=?utf-8?q?=2C@example.com", id="the beginning of an encoded word"),
         pytest.param("alice@exam\u202eple.com", id="with a change of direction"),
         pytest.param("alice@[127.0.0.1]", id="at a number"),
         pytest.param("alice@" + "a." * 130 + "com", id="longer than a mail server takes"),
@@ -1091,6 +1171,55 @@ def test_an_address_may_not_be(address: Any, site: Site) -> None:
     reply = site.register("alice", email=address)
     assert reply.status_code == 400
     assert list(reply.get_json()) == ["email"]
+    assert (site.users(), site.outbox) == ([], [])
+
+
+@each_row(
+    ("options", "address", "stored"),
+    [
+        ({"globally_deliverable": False}, "Bob@Corp.LOCAL", "bob@corp.local"),
+        ({"globally_deliverable": False}, "dan@intranet", "dan@intranet"),
+        ({"globally_deliverable": False}, "dan@localhost", "dan@localhost"),
+        ({"globally_deliverable": False}, "dan@example.com", "dan@example.com"),
+        ({"allow_quoted_local": True}, "Foo..bar@example.com", '"foo..bar"@example.com'),
+        ({"allow_quoted_local": True}, '"foo."@example.com', '"foo."@example.com'),
+        ({"allow_quoted_local": True}, '"foo"@bücher.example.com', "foo@bücher.example.com"),
+    ],
+    anew=True,
+)
+def test_email_validator_options_accept(
+    new_site: NewSite, options: dict[str, bool], address: str, stored: str
+) -> None:
+    site = new_site(
+        EMAIL_VALIDATOR_OPTIONS=options,
+        USER_LOGIN_FIELDS=["username", "email"],
+        config={"TESTING": False, "MAIL_SUPPRESS_SEND": True},
+        MAIL_DISPATCHER="inline",
+    )
+    assert site.register("alice", email=address).status_code == 201
+    assert [user.email for user in site.users()] == [stored]
+    assert site.verify().status_code == 200
+    for login in (address, stored):
+        assert site.post("login", {"login": login, "password": PASSWORD}).status_code == 200
+
+
+@each_row(
+    "address",
+    [
+        pytest.param("a1b2@registration.invalid", id="of the placeholders"),
+        pytest.param("alice@example.onion", id="of another special domain"),
+        pytest.param('"alice, bob"@example.com', id="with a comma in quotes"),
+        pytest.param('"alice@example.net"@example.com', id="with an address in quotes"),
+        pytest.param('"alice bob"@example.com', id="with a space in quotes"),
+        pytest.param('"=?utf-8?q?=2C?="@example.com', id="with an encoded word in quotes"),
+        pytest.param("alice@[127.0.0.1]", id="at a number"),
+        pytest.param("álice@example.com", id="that Flask-Mail cannot send to"),
+    ],
+)
+def test_no_email_validator_option_accepts_an_address(new_site: NewSite, address: str) -> None:
+    options = {"globally_deliverable": False, "allow_quoted_local": True}
+    site = new_site(EMAIL_VALIDATOR_OPTIONS=options)
+    assert list(site.register("alice", email=address).get_json()) == ["email"]
     assert (site.users(), site.outbox) == ([], [])
 
 
@@ -1166,9 +1295,12 @@ def by_unique_index(site: Site, plan: str) -> bool:
     """Whether each table is read by an index."""
     name = site.app.config["SQLALCHEMY_DATABASE_URI"].partition(":")[0]
     if name == "sqlite":
+        plan = plan.replace("SCAN found", "")  # the rows that an index has found, in memory
         return "SEARCH users USING" in plan and "SCAN" not in plan
     if name.startswith("postgresql"):
         return "Index" in plan and "Seq Scan" not in plan
+    # The rows that an index has found, in memory.
+    plan = "\n".join(line for line in plan.splitlines() if "<derived" not in line)
     if (
         "Impossible WHERE noticed after reading const tables" in plan
     ):  # looked in a unique index, and there was none

@@ -323,7 +323,7 @@ def test_the_users_of_flask_security_log_in_with_their_passwords(run: RunPage, u
         user = moved.user(f"{name}@example.com")
         assert user.password_hash.startswith("$argon2id$v=19$m=19456,"), name
         assert moved.reply(f"{name}@example.com", password) == "let in"
-    assert moved.reply("pending@example.com", PASSWORD) == "not-verified"
+    assert moved.reply("pending@example.com", PASSWORD) == "login-invalid"
     assert moved.reply("suspended@example.com", PASSWORD) == "login-invalid"
     assert moved.reply("without@example.com", "!") == "login-invalid"
     fields = {"email": "newcomer@example.com", "password": PASSWORD, "password_confirm": PASSWORD}

@@ -23,7 +23,7 @@ from flask_registration.mail.composer import default_templates
 from flask_registration.mail.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
-from .flows.journeys import OTHER_PASSWORD, log_in, member
+from .flows.journeys import OTHER_PASSWORD, log_in, member, move
 from .flows.test_mails import MAILS, mail_of
 from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, command, finish, letter, letters, send_mail
 from .site import PASSWORD, Site, html_of, links_of, parameters
@@ -161,6 +161,7 @@ OPENED: dict[str, tuple[str, dict[str, str]]] = {
     "register": ("verify-registration", {}),
     "register_again": ("reset-password", {"password": OTHER_PASSWORD}),
     "reset_password": ("reset-password", {"password": OTHER_PASSWORD}),
+    "email_change_undone": ("reset-password", {"password": OTHER_PASSWORD}),
     "register_email": ("verify-email", {}),
     "email_changed": ("undo-email-change", {}),
 }
@@ -249,11 +250,13 @@ def test_an_e_mail_whose_account_has_changed_is_dropped(
     caplog.clear()
     change(site)
     clock.advance(60)
+    has_notice = ask is ask_change and change is not _delete  # it has no link
     with site.hears(mail_failed) as heard:
-        assert send_mail(site) == "Sent 0, failed 0."
-    row = letter(site)
+        assert send_mail(site) == f"Sent {int(has_notice)}, failed 0."
+    row = letters(site)[-1]
     assert (row.state, row.content, row.error, row.due_at) == ("dropped", None, None, None)
-    assert (site.outbox, heard) == ([], [])
+    assert heard == []
+    assert [links_of(site.read(number)) for number in range(len(site.outbox))] == [[]] * has_notice
     assert "could not be sent" not in caplog.text
 
 
@@ -295,6 +298,30 @@ def test_the_notice_of_an_e_mail_change_has_no_link_after_an_administrator_ended
     assert send_mail(site) == "Sent 1, failed 0."
     mail = site.read()
     assert (mail["To"], links_of(mail)) == ("alice@example.com", [])
+
+
+def _new_password(site: Site) -> None:
+    ask_reset(site)
+    link = {**site.link(), "password": OTHER_PASSWORD}
+    assert site.post("reset-password", link).status_code == 200
+
+
+@each_row("change", [_new_address, _new_stamp, _new_password])
+def test_the_mail_about_an_undo_has_no_link_once_the_account_has_changed(
+    new_site: NewSite, clock: Clock, change: Callable[[Site], None]
+) -> None:
+    """Its link would be valid for the account as it is now, in an earlier mailbox."""
+    site = new_site(MAIL_COOLDOWN=0, **OUTBOX)
+    member(site)
+    undo = move(site, log_in(site), "new@example.com")
+    with broken_mail(site):
+        assert site.post("undo-email-change", undo).status_code == 200
+    change(site)
+    site.outbox.clear()
+    clock.advance(60)
+    send_mail(site)
+    found = {mail["To"]: mail for mail in map(site.read, range(len(site.outbox)))}
+    assert links_of(found["alice@example.com"]) == []
 
 
 # The language

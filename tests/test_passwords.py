@@ -19,10 +19,11 @@ from sqlalchemy import event
 from werkzeug.security import generate_password_hash
 from zxcvbn_rs_py import zxcvbn
 
-from flask_registration import BodySchema, mail_failed, user_activated, user_registered
+from flask_registration import BodySchema, actions, mail_failed, user_activated, user_registered
 from flask_registration.auth import passwords
 from flask_registration.auth.passwords import password_hash
 
+from .people import account, log_in
 from .site import CHEAP_HASHER, PASSWORD, Site
 from .tables import each_row
 
@@ -312,6 +313,51 @@ def test_a_password_that_is_easy_to_guess_is_refused_with_advice(
     assert len(message) > 20
 
 
+#: Common passwords that zxcvbn takes for random ones, and others in other capitals.
+COMMON = ["fqrg7cs493", "YUANTUO2012", "pe#5gz29ptzmse", "ohmnamah23", "Password1", "QWERTYuiop"]
+
+
+@each_row("strength", [0, 3, 4])
+def test_a_common_password_is_refused_at_every_strength(new_site: NewSite, strength: int) -> None:
+    site = new_site(PASSWORD_MIN_STRENGTH=strength)
+    for password in COMMON:
+        reply = site.register(password=password)
+        assert (reply.status_code, list(reply.get_json())) == (400, ["password"]), password
+        assert len(reply.get_json()["password"]) == 1
+
+
+@each_row("act", ["change-password", "reset-password", "set_password", "create_user"])
+def test_a_common_password_is_refused_by(site: Site, act: str) -> None:
+    user = account(site)
+    new = {"password": COMMON[0], "password_confirm": COMMON[0]}
+    if act == "change-password":
+        body = {**new, "old_password": PASSWORD}
+        reply = site.post(act, body, client=log_in(site))
+    elif act == "reset-password":
+        site.post("send-reset-password-link", {"login": "alice"})
+        reply = site.post(act, {**site.link(), **new})
+    else:
+        with site.app.app_context():
+            user = site.db.session.get(site.User, user.id)
+            acts: dict[str, Callable[[], Any]] = {
+                "set_password": lambda: actions.set_password(user, COMMON[0]),
+                "create_user": lambda: actions.create_user(username="bob", password=COMMON[0]),
+            }
+            with pytest.raises(ValidationError) as caught:
+                acts[act]()
+        assert caught.value.messages == {"password": ["This is a very common password."]}
+        return
+    told = (reply.status_code, reply.get_json())
+    assert told == (400, {"password": ["This is a very common password."]})
+
+
+def test_a_common_password_is_told_in_the_language_of_the_client(site: Site) -> None:
+    body = {"username": "alice", "email": "a@example.com", "password": COMMON[0]}
+    body["password_confirm"] = COMMON[0]
+    reply = site.post("register", body, headers={"Accept-Language": "de"})
+    assert reply.get_json()["password"] == ["Das ist ein sehr häufiges Passwort."]
+
+
 @each_row(
     ("password", "warning"),
     [
@@ -371,7 +417,7 @@ def test_a_password_is_refused_that_is_made_of_the(
 @each_row(
     ("strength", "password", "accepted"),
     [
-        (0, "password", True),
+        (0, "aaaaaaaaab", True),
         (1, "password", False),
         (3, "zxqvbnwkjh", True),
         (4, "zxqvbnwkjh", False),
@@ -670,7 +716,7 @@ def test_no_password_or_hash_turns_up_in_a_reply_a_log_a_repr_a_signal_or_a_mail
     [
         pytest.param(sqlite3.OperationalError("disk I/O error"), 503, id="is out of reach"),
         pytest.param(
-            sqlite3.ProgrammingError("it has no such column"), 500, id="is not as the model has it"
+            sqlite3.ProgrammingError("it has no such column"), 503, id="is not as the model has it"
         ),
     ],
     anew=True,

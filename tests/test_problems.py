@@ -164,6 +164,7 @@ def test_an_error_with_a_code_says_the_same_in_both_shapes(
 ) -> None:
     site = new_site(
         RESET_PASSWORD_VERIFICATION_ENABLED=False,
+        PREVENT_ENUMERATION=False,
         THROTTLES={"resend_verification": {"client": "2/minute"}},
         config={"RATELIMIT_ENABLED": True},
     )

@@ -173,7 +173,7 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
     # Log in too early, ask for another mail, and confirm the address
     go(page, "Log in")
     enter(page, "Log in", **{login: "alice", "Password": PASSWORD})
-    expect(said(page)).to_contain_text("confirm your e-mail address first")
+    expect(said(page)).to_contain_text("Incorrect username, e-mail address or password.")
     page.get_by_role("link", name="Send the mail again").click()
     enter(page, "Send it again", **{"E-mail address": "alice@example.com"})
     expect(said(page)).to_contain_text("If this account is waiting")
@@ -200,6 +200,8 @@ def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page,
         expect(error(page, "Username")).to_have_text("This field may not be blank.")
         expect(page.get_by_label("First name")).to_have_value("Alice")
         enter(page, "Save", Username="alice.liddell")
+        expect(said(page)).to_have_text("Please enter your password to continue.")
+        enter(page, "Save", **{"Your password": PASSWORD})
         expect(said(page)).to_have_text("Your profile is saved.")
         expect(main).to_contain_text("logged in as alice.liddell")
         expect(page.get_by_label("First name")).to_have_value("Alice")

@@ -102,18 +102,20 @@ def test_processes_count_together(redis_store: Redis, new_site: NewSite) -> None
 def test_the_pause_between_mails_is_theirs_together(
     redis_store: Redis, new_site: NewSite, sqlite_url: str
 ) -> None:
-    """Over all flows; and what proves the address in one process lets the next mail through in the
+    """For each kind; and a link that was used in one process lets the next one through in the
     other."""
     first, second = (
         new_site(sqlite_url, THROTTLES={}, config=redis_store.config()) for _ in range(2)
     )
-    first.register("alice")
-    assert len(first.outbox) == 1
-    for endpoint in ("send-reset-password-link", "resend-verification"):
-        assert second.post(endpoint, {"login": "alice"}).status_code == 200
-    assert second.register("alicia", email="alice@example.com").status_code == 201
+    member(first)
+    first.post("send-reset-password-link", {"login": "alice"})
+    first.register("alicia", email="alice@example.com")
+    link = first.link(-2)
+    second.post("send-reset-password-link", {"login": "alice"})
+    second.register("alicine", email="alice@example.com")
     assert second.outbox == []
-    assert first.verify().status_code == 200
+    body = {**link, "password": "a whole new set of words"}
+    assert first.post("reset-password", body).status_code == 200
     assert second.post("send-reset-password-link", {"login": "alice"}).status_code == 200
     assert len(second.outbox) == 1
 
@@ -549,7 +551,7 @@ def fill(counters: MemoryCounters, limit: RateLimitItem, hits: int = 1) -> None:
 def test_a_flood_of_names_does_not_make_the_memory_grow_without_end() -> None:
     counters = MemoryCounters()
     for minute in range(3):
-        fill(counters, RateLimitItemPerMinute(minute + 1))
+        fill(counters, RateLimitItemPerMinute(minute + 2))
     assert len(counters._windows) <= MemoryCounters.CAPACITY
 
 
@@ -583,12 +585,26 @@ def test_names_that_came_first_make_no_room_for_another_guess_either() -> None:
 
 
 @pytest.mark.usefixtures("small_memory")
-def test_of_limits_that_are_used_up_alike_the_oldest_stay() -> None:
+def test_no_limit_that_is_used_up_is_forgotten_for_others(clock: Clock) -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
-    assert counters.hit(limit, "alice") is None
+    names = [f"name {number}" for number in range(3 * MemoryCounters.CAPACITY)]
+    assert {counters.hit(limit, name) for name in names} == {None}
+    fill(counters, RateLimitItemPerMinute(10), hits=9)
+    assert {counters.hit(limit, name) for name in names} == {60}
+    clock.advance(60)
+    for minute in range(3):
+        fill(counters, RateLimitItemPerMinute(minute + 20))
+    assert len(counters._windows) <= MemoryCounters.CAPACITY, "windows that are over were kept"
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_counters_that_are_used_up_take_no_room_from_the_others(clock: Clock) -> None:
+    counters, limit = MemoryCounters(), RateLimitItemPerMinute(10)
+    for _ in range(9):
+        counters.hit(limit, "alice")
     for number in range(3 * MemoryCounters.CAPACITY):
-        counters.hit(limit, f"other {number}")
-    assert counters.hit(limit, "alice") == 60
+        counters.hit(RateLimitItemPerMinute(1), f"other {number}")
+    assert [counters.hit(limit, "alice") for _ in range(2)] == [None, 60]
 
 
 @pytest.mark.usefixtures("small_memory")

@@ -144,6 +144,11 @@ def test_of_several_limits_each_holds(new_site: NewSite, clock: Clock) -> None:
         pytest.param("::ffff:192.0.2.1", "::ffff:192.0.2.2", False, id="two mapped IPv4 addresses"),
         pytest.param("fe80::1%eth0", "fe80::2%eth0", True, id="two addresses with a zone"),
         pytest.param("", "192.0.2.1", False, id="a socket without an address"),
+        pytest.param("192.0.2.1:50001", "192.0.2.1:50002", True, id="two ports"),
+        pytest.param("192.0.2.1:50001", "192.0.2.1", True, id="an address with a port and without"),
+        pytest.param("192.0.2.1:50001", "192.0.2.2:50001", False, id="one port of two addresses"),
+        pytest.param("[2001:db8::1]:5", "2001:db8::2", True, id="IPv6 with a port and without"),
+        pytest.param("[fe80::1%eth0]:5", "fe80::2", True, id="IPv6 with a zone and a port"),
     ],
 )
 def test_what_is_one_client(address: str, other: str, same: bool, new_site: NewSite) -> None:
@@ -267,7 +272,7 @@ def test_every_spelling_of_a_name_counts_as_one(
 def test_every_spelling_of_an_address_counts_as_one(
     spelling: str, exists: bool, new_site: NewSite
 ) -> None:
-    site = limited(new_site, {"login": {"account": "2/minute"}}, **by_email_too())
+    site = limited(new_site, {"login": {"account": "4/minute"}}, **by_email_too())
     if exists:
         member(site)
     assert not refused(guess(site, {"email": spelling}))
@@ -306,7 +311,7 @@ def test_what_the_database_makes_us_do_again_counts_once(
 
 
 def test_a_login_counts_as_no_guess(new_site: NewSite) -> None:
-    site = limited(new_site, {"login": {"account": "2/minute;100/hour"}}, **by_email_too())
+    site = limited(new_site, {"login": {"account": "4/minute;100/hour"}}, **by_email_too())
     member(site)
     for _ in range(3):
         assert not refused(guess(site))
@@ -314,6 +319,33 @@ def test_a_login_counts_as_no_guess(new_site: NewSite) -> None:
         log_in(site)
     for name in ("alice", "alice@example.com"):
         assert [refused(guess(site, name)) for _ in range(3)] == [False, False, True]
+
+
+@each_row(
+    ("limit", "guesses"),
+    [
+        ("10/minute", 10),
+        ("3/minute", 2),
+        pytest.param("1/minute", 2, id="each field has one guess at least"),
+    ],
+)
+@each_row("exists", [True, False], ids=["an account", "no account"])
+def test_a_second_login_field_gives_no_more_guesses(
+    new_site: NewSite, limit: str, guesses: int, exists: bool
+) -> None:
+    """And what is refused does not tell whether the name and the address are one account's."""
+    site = limited(new_site, {"login": {"account": limit}}, **by_email_too())
+    if exists:
+        member(site)
+    replies = [
+        guess(site, name)
+        for name in ("alice", "alice@example.com", "ALICE@example.com")
+        for _ in range(10)
+    ]
+    assert [refused(reply) for reply in replies].count(False) == guesses
+    first = [refused(reply) for reply in replies[:10]]
+    second = [refused(reply) for reply in replies[10:20]]
+    assert first == second
 
 
 def test_one_s_own_login_does_not_clear_the_counter_of_whom_it_names_as_well(
@@ -363,6 +395,126 @@ def test_nobody_can_lock_the_owner_out(new_site: NewSite) -> None:
     assert site.post("reset-password", {**site.link(), "password": password}).status_code == 200
     log_in(site, "alice", password)
     log_in(site, "alice@example.com", password)
+
+
+# Known devices
+
+ONE = {"login": {"account": "1/minute"}}
+
+
+def device_of(client: FlaskClient) -> str | None:
+    cookie = client.get_cookie("registration_device")
+    return cookie.value if cookie else None
+
+
+def try_login(site: Site, client: FlaskClient, name: str = "alice", password: str = "") -> int:
+    body = {"login": name, "password": password or PASSWORD}
+    return site.post("login", body, client=client).status_code
+
+
+def test_a_browser_that_was_logged_in_has_a_limit_of_its_own(new_site: NewSite) -> None:
+    site = limited(new_site, ONE, **by_email_too())
+    member(site)
+    browser, other = log_in(site), site.app.test_client()
+    for name in ("alice", "alice@example.com"):
+        while not refused(guess(site, name)):
+            pass
+        assert try_login(site, other, name) == 429
+        assert try_login(site, browser, name) == 200
+        assert refused(guess(site, name)), "a login gave room for a guess"
+        assert try_login(site, browser, name, "wrong") == 400
+        assert try_login(site, browser, name) == 429, "a known browser guesses without a limit"
+
+
+def test_a_reset_makes_its_browser_known(new_site: NewSite, clock: Clock) -> None:
+    site = limited(new_site, ONE)
+    member(site)
+    browser = site.app.test_client()
+    site.post("send-reset-password-link", {"login": "alice"})
+    password = "a whole new set of words 42"
+    body = {**site.link(), "password": password}
+    assert site.post("reset-password", body, client=browser).status_code == 200
+    while not refused(guess(site)):
+        pass
+    assert try_login(site, browser, password=password) == 200
+
+
+def test_a_device_is_known_for_the_accounts_that_logged_in_there_only(new_site: NewSite) -> None:
+    site = limited(new_site, ONE)
+    for name in ("alice", "bob", "carol"):
+        member(site, name)
+    browser = log_in(site, "bob")
+    assert try_login(site, browser, "carol") == 200
+    for name in ("alice", "bob", "carol"):
+        while not refused(guess(site, name)):
+            pass
+    assert [try_login(site, browser, name) for name in ("alice", "bob", "carol")] == [429, 200, 200]
+
+
+def test_a_cookie_that_was_not_signed_here_makes_no_device_known(new_site: NewSite) -> None:
+    site, elsewhere = (
+        limited(new_site, ONE),
+        limited(new_site, ONE, config={"SECRET_KEY": "x" * 32}),
+    )
+    for each in (site, elsewhere):
+        member(each)
+    good = device_of(log_in(site)) or ""
+    foreign = device_of(log_in(elsewhere)) or ""
+    while not refused(guess(site)):
+        pass
+    for cookie in (foreign, good[:-1], good.replace(".", "", 1), "", "x", "\u20ac", good * 9):
+        client = site.app.test_client()
+        client.set_cookie("registration_device", cookie)
+        assert try_login(site, client) == 429, cookie[:50]
+    client.set_cookie("registration_device", good)
+    assert try_login(site, client) == 200
+
+
+def test_a_device_is_known_after_a_change_of_the_key_and_until_its_time_is_over(
+    new_site: NewSite, clock: Clock
+) -> None:
+    site = limited(new_site, ONE, KNOWN_DEVICE_PERIOD=3600)
+    member(site)
+    browser = log_in(site)
+    old = site.app.config["SECRET_KEY"]
+    site.app.config.update(SECRET_KEY="y" * 32, SECRET_KEY_FALLBACKS=[old])
+    for seconds, status in ((3600, 200), (3600, 200), (3601, 429)):
+        clock.advance(seconds)
+        while not refused(guess(site)):
+            pass
+        assert try_login(site, browser) == status, seconds
+
+
+@each_row(
+    "settings",
+    [
+        pytest.param({"KNOWN_DEVICE_PERIOD": 0}, id="by setting"),
+        pytest.param(
+            {"THROTTLES": {"login": {"client": "9/minute"}}}, id="no limit to be kept from"
+        ),
+    ],
+)
+def test_no_cookie_is_set_without_need(settings: dict[str, Any], new_site: NewSite) -> None:
+    site = limited(new_site, settings.pop("THROTTLES", ONE), **settings)
+    member(site)
+    assert device_of(log_in(site)) is None
+
+
+def test_the_cookie_of_a_device_has_the_attributes_of_the_session(new_site: NewSite) -> None:
+    site = limited(new_site, ONE, config={"SESSION_COOKIE_SECURE": True})
+    member(site)
+    reply = site.post("login", {"login": "alice", "password": PASSWORD})
+    (cookie,) = [each for each in reply.headers.getlist("Set-Cookie") if "device" in each]
+    for attribute in ("HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age=31536000"):
+        assert attribute in cookie.split("; ")
+    assert "alice" not in cookie
+
+
+def test_a_refused_login_makes_no_device_known(new_site: NewSite) -> None:
+    site = limited(new_site, {"login": {"account": "9/minute"}})
+    member(site)
+    for reply in (guess(site), guess(site, "nobody")):
+        assert "Set-Cookie" not in reply.headers
 
 
 # Who is logged in

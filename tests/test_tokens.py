@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token
+from flask_login import current_user, login_required
 
 from flask_registration import current_registration
 
@@ -28,6 +29,7 @@ from .people import (
 )
 from .site import PASSWORD, Site
 from .tables import each_row
+from .test_identity import is_fresh
 
 NewSite = Callable[..., Site]
 LoginModel = Callable[[Any], type[Any]] | None
@@ -35,6 +37,49 @@ LoginModel = Callable[[Any], type[Any]] | None
 TOKENS = {"LOGIN_RETRIEVE_TOKEN": True}
 NEW_PASSWORD = "quite another battery of staples"
 CHANGE = {"old_password": PASSWORD, "password": NEW_PASSWORD, "password_confirm": NEW_PASSWORD}
+
+
+# Renewed by a view of the application
+
+
+def add_renewal(site: Site, **options: Any) -> Callable[[str], str]:
+    """Add a view that provides a token for a token. Return the function that calls it."""
+
+    @site.app.post("/renew-token")
+    @login_required  # type: ignore[untyped-decorator]  # Flask-Login ships no types
+    def renew_token() -> dict[str, str]:
+        token = current_registration.tokens.provide_token(current_user, **options)
+        current_registration.commit()
+        return {"token": token}
+
+    def renew(token: str) -> str:
+        reply = site.app.test_client().post("/renew-token", headers=bearer(token))
+        return str(reply.get_json()["token"])
+
+    return renew
+
+
+@with_and_without_login_model
+def test_a_token_that_a_view_renews_is_not_fresh(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model, **TOKENS)
+    renew = add_renewal(site)
+    account(site)
+    token = token_of(site)
+    new = renew(token)
+    assert accepts(site, new)
+    assert [is_fresh(site, headers=bearer(each)) for each in (token, new)] == [True, False]
+
+
+@with_and_without_login_model
+def test_a_view_that_has_seen_a_credential_provides_a_fresh_token(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model, **TOKENS)
+    renew = add_renewal(site, fresh=True)
+    account(site)
+    assert is_fresh(site, headers=bearer(renew(token_of(site))))
 
 
 # In the header, and nowhere else

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,69 @@ def test_no_turns_at_all_are_a_problem(new_site: NewSite) -> None:
     setting = "REGISTRATION_PASSWORD_HASH_CONCURRENCY"
     assert problem.setting == setting
     assert problem.text.startswith("is 0, but must be at least 1.")
+
+
+# Requests that wait [P10]
+
+
+class Blocked(Argon2Hasher):
+    """Hashes nothing until it may."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.may, self.started = threading.Event(), threading.Semaphore(0)
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.started.release()
+        self.may.wait(30)
+        return super().hash(password, salt=salt)
+
+
+class Unread(BytesIO):
+    """A body that must not be read."""
+
+    def read(self, *_: Any) -> bytes:
+        raise AssertionError
+
+
+def test_more_requests_than_may_wait_are_refused_before_their_body_is_read(
+    sqlite_url: str, new_site: NewSite
+) -> None:
+    hasher = Blocked()
+    site = new_site(
+        sqlite_url,
+        config=AT_ONCE,
+        PASSWORD_HASHER=hasher,
+        PASSWORD_HASH_CONCURRENCY=1,
+        PASSWORD_HASH_QUEUE=2,
+    )
+    passwords = site.app.extensions["registration"].passwords
+    ask = {"login": "nobody", "password": PASSWORD}
+    replies: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: replies.append(site.post("login", ask))) for _ in range(3)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        assert hasher.started.acquire(timeout=10)
+        deadline = time.monotonic() + 10
+        while not passwords._limit.is_full and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for endpoint in ("login", "register", "reset-password"):
+            reply = site.app.test_client().post(
+                f"/accounts/{endpoint}/",
+                content_type="application/json",
+                input_stream=Unread(),
+                content_length=100,
+            )
+            assert (reply.status_code, reply.get_json()["code"]) == (503, "too-busy"), endpoint
+            assert int(reply.headers["Retry-After"]) > 0
+        assert site.post("send-reset-password-link", {"login": "nobody"}).status_code == 200
+        assert site.app.test_client().get("/accounts/profile/").status_code == 401
+    finally:
+        hasher.may.set()
+        for thread in threads:
+            thread.join()
+    assert [reply.status_code for reply in replies] == [400, 400, 400]
+    assert site.post("login", ask).status_code == 400

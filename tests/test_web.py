@@ -7,8 +7,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, abort, request
 from flask.typing import ResponseReturnValue
+
+from flask_registration import DEFAULT_FLOWS
+from flask_registration.flows import verification_redirects
 
 from .site import PASSWORD, Site
 from .tables import each_row
@@ -28,6 +31,15 @@ JSON = json.dumps(GOOD).encode()
 #: An exception that nobody expected fails the test, rather than being answered by a 500.
 OPEN = {"PROPAGATE_EXCEPTIONS": True}
 
+
+PAGES = {
+    f"{name}_VERIFICATION_URL": f"http://localhost/accounts/{path}/"
+    for name, path in (
+        ("REGISTER", "verify-registration"),
+        ("REGISTER_EMAIL", "verify-email"),
+        ("RESET_PASSWORD", "reset-password"),
+    )
+}
 
 # How large a body may be
 
@@ -170,7 +182,8 @@ def test_the_applications_other_routes_keep_their_error_pages_and_headers(
     client = site.app.test_client()
     replies = [
         (404, client.get("/no/such/page")),
-        (404, client.get("/accounts/no-such-page/")),
+        (404, client.get("/accounts-of-others/")),
+        (404, client.get("/accounts/no-such-page/", headers={"Accept": "text/html,*/*;q=0.8"})),
         (405, client.get("/else/")),
         (415, client.post("/else/", data="x")),
         (400, client.post("/else/", data="{", content_type="application/json")),
@@ -183,6 +196,33 @@ def test_the_applications_other_routes_keep_their_error_pages_and_headers(
         assert "X-Content-Type-Options" not in reply.headers
     other = client.post("/else/", data=b'"' + b"x" * 2**17 + b'"', content_type="application/json")
     assert other.status_code == 200  # our limit is not theirs
+
+
+@each_row("path", ["/accounts/no-such-page/", "/accounts/login/x", "/accounts/", "/accounts"])
+def test_an_unknown_path_under_the_prefix_is_404_as_json(site: Site, path: str) -> None:
+    client = site.app.test_client()
+    for reply in (client.get(path), client.post(path, json={}, headers={"Accept": "*/*"})):
+        check_reply(reply)
+        assert (reply.status_code, reply.get_json()["code"]) == (404, "not-found")
+    reply = client.get(path, headers={"Accept": "application/problem+json"})
+    assert (reply.status_code, reply.mimetype) == (404, "application/problem+json")
+
+
+def test_routes_of_the_application_under_the_prefix_are_its_own(site: Site) -> None:
+    site.app.add_url_rule("/accounts/avatar/", "avatar", lambda: "avatar")
+    site.app.add_url_rule("/accounts/<path:name>/x", "x", lambda name: abort(404))
+    client = site.app.test_client()
+    assert client.get("/accounts/avatar/").text == "avatar"
+    assert client.get("/accounts/avatar").status_code == 308
+    for status, reply in (
+        (405, client.post("/accounts/avatar/")),
+        (404, client.get("/accounts/a/x")),
+    ):
+        assert (reply.status_code, reply.mimetype) == (status, "text/html")
+
+
+def test_an_application_whose_paths_are_all_ours_keeps_its_404(new_site: NewSite) -> None:
+    assert new_site(URL_PREFIX="/").app.test_client().get("/nowhere").mimetype == "text/html"
 
 
 def test_the_applications_own_error_pages_are_not_ours_and_ours_are_not_theirs(site: Site) -> None:
@@ -220,3 +260,110 @@ def test_every_reply_varies_with_the_cookie_whatever_else_it_varies_with(new_sit
     assert (reply.status_code, reply.vary.as_set()) == (200, {"accept-language", "cookie"})
     assert site.register().vary.as_set() == {"cookie"}
     assert site.register().vary.as_set() == {"accept", "cookie"}  # the name is taken
+
+
+# Bodies without a length, and what reads them first
+
+
+def chunked(site: Site, path: str, body: bytes, **kwargs: Any) -> Any:
+    """Send a body as a server does that has received it in chunks."""
+    environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    client = kwargs.pop("client", None) or site.app.test_client()
+    return client.open(path, input_stream=io.BytesIO(body), environ_overrides=environ, **kwargs)
+
+
+def test_a_chunked_body_of_delete_is_a_body(site: Site) -> None:
+    site.register()
+    site.verify()
+    client = site.app.test_client()
+    site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
+    for body, content_type, status in (
+        (b'{"password": "wrong"}', "application/json", 400),
+        (b'{"password": "wrong"}', "text/plain", 415),
+        (b"password=wrong", "application/x-www-form-urlencoded", 415),
+        (b'{"password": ', "application/json", 400),
+        (b"", "application/json", 400),
+        (b" " * 2**20, "application/json", 413),
+    ):
+        reply = chunked(
+            site,
+            "/accounts/profile/",
+            body,
+            client=client,
+            method="DELETE",
+            content_type=content_type,
+        )
+        assert (reply.status_code, len(site.users())) == (status, 1), body[:30]
+    right = json.dumps({"password": PASSWORD}).encode()
+    options = {"method": "DELETE", "content_type": "application/json"}
+    reply = chunked(site, "/accounts/profile/", right, client=client, **options)
+    assert (reply.status_code, site.users()) == (204, [])
+
+
+def test_a_body_of_delete_that_only_ends_is_a_body(site: Site) -> None:
+    """HTTP/2 has neither a length nor a transfer encoding."""
+    site.register()
+    site.verify()
+    client = site.app.test_client()
+    site.post("login", {"login": "alice", "password": PASSWORD}, client=client)
+    reply = client.delete(
+        "/accounts/profile/",
+        input_stream=io.BytesIO(b'{"password": "wrong"}'),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert (reply.status_code, len(site.users())) == (400, 1)
+
+
+class Unread(io.BytesIO):
+    """A body of which a test knows how much was read."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(b"a" * size)
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def test_no_endpoint_reads_a_body_beyond_the_limit(new_site: NewSite) -> None:
+    site = new_site(flows=[*DEFAULT_FLOWS, verification_redirects.flow], **PAGES)
+    site.app.before_request(lambda: request.form and None)  # as CSRF protection does
+    for path in ("/accounts/reset-password/confirm/", "/accounts/register/"):
+        for content_type in (FORM, "application/json", "multipart/form-data; boundary=x"):
+            body = Unread(2**22)
+            reply = site.app.test_client().post(
+                path,
+                input_stream=body,
+                content_type=content_type,
+                environ_overrides={"wsgi.input_terminated": True},
+            )
+            assert reply.status_code in (400, 413, 415), (path, content_type)
+            assert body.tell() <= 2**18, (path, content_type)
+
+
+def test_a_page_counts_a_client_before_it_reads_the_form(new_site: NewSite) -> None:
+    site = new_site(
+        flows=[*DEFAULT_FLOWS, verification_redirects.flow],
+        THROTTLES={"reset_password": {"client": "1/minute"}},
+        config={"RATELIMIT_ENABLED": True},
+        **PAGES,
+    )
+    replies = []
+    for _ in range(2):
+        body = Unread(100)
+        reply = site.app.test_client().post(
+            "/accounts/reset-password/confirm/",
+            input_stream=body,
+            content_type=FORM,
+            environ_overrides={"wsgi.input_terminated": True},
+        )
+        replies.append((reply.status_code, body.tell()))
+    assert [status for status, _ in replies] == [400, 429]
+    assert replies[1][1] == 0, "the form of a throttled client was read"
+
+
+def test_the_limit_is_for_the_accounts_and_not_for_the_rest_of_the_application(site: Site) -> None:
+    site.app.add_url_rule(
+        "/upload", "upload", lambda: str(len(request.get_data())), methods=["POST"]
+    )
+    assert site.app.test_client().post("/upload", data=b" " * 2**20).text == str(2**20)

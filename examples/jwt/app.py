@@ -48,7 +48,7 @@ class Revoked(db.Model):  # type: ignore[name-defined,misc]
 class JWTs:
     """What ``REGISTRATION_AUTH_TOKEN_MANAGER_CLASS`` provides."""
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         token: str = create_access_token(
             str(user.id), fresh=fresh, additional_claims={"stamp": digest_of_stamp(user)}
         )

@@ -14,8 +14,9 @@ from ..security_log import USER_REACTIVATED, USER_SUSPENDED
 from ..settings import PREFIX
 from ..signals import user_activated, user_registered, user_reset_password
 from ..state import RegistrationState, current_registration
+from ..users.fields import UserSettings
 from ..users.mixins import utc_now
-from ..users.stamps import UserSnapshot, next_stamp
+from ..users.stamps import UserSnapshot, new_stamp
 from ..users.store import User
 from .endpoints import retried
 
@@ -67,15 +68,15 @@ def verify(user: User) -> bool:
 
     if not _change(state, user, changes, is_verified=False):
         return False
-    email = state.users.snapshot(user).email
-    if email:
-        state.mailer.cooldown.forget(email)
     state.commit(signal=user_activated, user=user)
     return True
 
 
 def suspend(user: User) -> bool:
-    """Suspend an account and end its sessions, tokens and links. Return False if it was suspended.
+    """Suspend an account. Return False if it was suspended.
+
+    All its sessions, tokens and links end, also the link that undoes an e-mail change: an attacker
+    may have it.
 
     :raises AdministrationError: the model has no column for it.
     """
@@ -94,14 +95,17 @@ def reactivate(user: User) -> bool:
 def _set_active(user: User, *, active: bool) -> bool:
     state = current_registration
     if state.fields.active is None:
-        text = f"{_model(state)} has no column is_active, so no account can be suspended."
+        name = state.group(UserSettings).user_active_field
+        text = f"{_model(state)} has no column {name}, so no account can be suspended."
+        if state.fields.activity:
+            text = f"{_model(state)}.{name} is no column. Change the columns that it depends on."
         raise AdministrationError(text)
 
     def changes(seen: UserSnapshot) -> dict[str, Any] | None:
-        if seen.is_active == active:
+        if state.users.is_flagged_active(user) == active:
             return None
         # SQL of the application may have suspended it without a new stamp: end its sessions now.
-        return {"is_active": active, "security_stamp": next_stamp(seen.security_stamp)}
+        return {"is_active": active, "security_stamp": new_stamp()}
 
     if not _change(state, user, changes):
         return False
@@ -122,8 +126,7 @@ def set_password(user: User, password: str) -> None:
     password_hash = state.check_new_password(user, password)
 
     def changes(seen: UserSnapshot) -> dict[str, Any]:
-        stamp = next_stamp(seen.security_stamp)
-        return {"password_hash": password_hash, "security_stamp": stamp}
+        return {"password_hash": password_hash, "security_stamp": new_stamp()}
 
     _change(state, user, changes)
     names = login_names(state, user)
@@ -153,7 +156,7 @@ def _change(
         changes = make(seen)
         if changes is None:
             return False
-        expected = {"is_active": seen.is_active, **expecting}
+        expected = {"is_active": state.users.is_flagged_active(user), **expecting}
         if state.users.change(user, seen, changes, expecting=expected):
             state.sessions.end_logins(user)
             return True

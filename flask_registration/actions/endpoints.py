@@ -108,7 +108,8 @@ def login(*, password: str, remember: bool = False, **names: Any) -> dict[str, A
 
     :param names: ``login`` or a login field; other fields for a schema of your own.
     :raises LoginInvalid: an unknown or suspended account, or a wrong password.
-    :raises NotVerified: the e-mail address is not verified yet.
+    :raises NotVerified: the e-mail address is not verified yet, and ``PREVENT_ENUMERATION`` is off;
+        otherwise ``LoginInvalid``.
     """
     kept = {"remember": True} if remember else {}  # a schema of your own may not have the field
     return _run("login", {"password": password, **kept, **names})
@@ -122,7 +123,8 @@ def log_in(user: User, *, remember: bool = False) -> dict[str, Any]:
 
     :param remember: keep the session when the browser is closed.
     :raises LoginInvalid: the account is suspended, or was changed at the same moment.
-    :raises NotVerified: the e-mail address is not verified yet.
+    :raises NotVerified: the e-mail address is not verified yet. Do not show this to a client that
+        has only shown the password: the client that registered chose it.
     """
     try:
         return login_flow.log_in(current_registration, user, remember=remember)

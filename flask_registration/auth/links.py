@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class SignedLink(NamedTuple):
     timestamp: str
     signature: str
     email: str | None = None
+
+    @property
+    def note(self) -> str:
+        """Return what the signer has noted in a link that was verified."""
+        return ".".join(self.signature.split(".")[2:])
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,15 @@ class OpenedLink(NamedTuple):
 
 
 def build_verification_url(link: VerificationLink) -> str:
-    """Append the parameters of a link to its page as a query string.
+    """Return the URL of the page with the parameters of a link at the start of its query string.
 
     They follow a ``#`` too: there a single-page application with a hash router reads them.
     """
-    separator = "&" if "?" in link.base_url else "?"
-    return f"{link.base_url}{separator}{urlencode(link.params)}"
+    page, mark, fragment = link.base_url.partition("#")
+    start, place = (page + mark, fragment) if mark else ("", page)
+    path, _, others = place.partition("?")
+    query = urlencode(link.params) + (f"&{others}" if others else "")
+    return f"{start}{path}?{query}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +143,11 @@ def sibling_url(url: str, name: str) -> str:
     """
     if not url:
         return ""
-    start, _, path = url.partition("?")[0].partition("://")
-    folder = path.rstrip("/").rpartition("/")[0] or path.rstrip("/")
-    return f"{start}://{folder}/{name}"
+    page = url.partition("?")[0]
+    site = re.match(r"([^/:]+:)?(//[^/]*)?", page)
+    start = site[0] if site else ""
+    folder = page[len(start) :].rstrip("/").rpartition("/")[0]
+    return f"{start}{folder}/{name}"
 
 
 def check_page(
@@ -193,30 +204,46 @@ class Links:
     users: UserStore
     build_url: Callable[[VerificationLink], str] = build_verification_url
 
-    def url(self, purpose: Purpose, user: User, page: str, email: str | None = None) -> str:
+    def url(
+        self, purpose: Purpose, user: User, page: str, email: str | None = None, *, note: str = ""
+    ) -> str:
         """Sign a link and return its URL, as the application's builder makes it.
 
         :param page: the URL of the page that the link leads to.
         :param email: another e-mail address that the link is about.
+        :param note: see :meth:`sign`.
         """
-        return self.build_url(self.sign(purpose, user, page, email))
+        return self.build_url(self.sign(purpose, user, page, email, note=note))
 
     def sign(
-        self, purpose: Purpose, user: User, base_url: str, email: str | None = None
+        self,
+        purpose: Purpose,
+        user: User,
+        base_url: str,
+        email: str | None = None,
+        *,
+        note: str = "",
     ) -> VerificationLink:
         """Sign a link for this user as the account is now.
 
         :param email: another e-mail address that the link is about.
+        :param note: a text for :attr:`SignedLink.note`, which is signed, too, and not secret.
         """
         user_id, timestamp = self.users.identifier(user), str(int(time.time()))
         link = SignedLink(user_id, timestamp, "", email)
         bound = self._signer(purpose, STATE).get_signature(
             _bound_payload(purpose, self.users.snapshot(user), link)
         )
-        signature = bound.decode()
+        signature = ".".join([bound.decode(), *([note] if note else [])])
         outer = self._signer(purpose).get_signature(_payload(link, signature)).decode()
-        about = {"user_id": user_id} if email is None else {"user_id": user_id, "email": email}
-        params = {**about, "timestamp": timestamp, "signature": f"{outer}.{signature}"}
+        about = {} if email is None else {"email": email}
+        # The timestamp comes first: where text is shown as HTML, "&timestamp" becomes "×tamp".
+        params = {
+            "timestamp": timestamp,
+            "user_id": user_id,
+            **about,
+            "signature": f"{outer}.{signature}",
+        }
         return VerificationLink(base_url, params)
 
     def open(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
@@ -227,15 +254,15 @@ class Links:
             or from the future: the same error for all. A forged link causes no query.
         :raises LinkExpired: it was valid, and is older than ``max_age``.
         """
-        outer, _, bound = link.signature.partition(".")
-        is_signed = self._signer(purpose).verify_signature(_payload(link, bound), outer.encode())
+        outer, _, signed = link.signature.partition(".")
+        is_signed = self._signer(purpose).verify_signature(_payload(link, signed), outer.encode())
         if not (is_signed and is_canonical(outer)):
             raise LinkInvalid
         user = self.users.get(link.user_id)
         if user is None:
             raise LinkInvalid
         snapshot = self.users.snapshot(user)
-        payload = _bound_payload(purpose, snapshot, link)
+        payload, bound = _bound_payload(purpose, snapshot, link), signed.partition(".")[0]
         is_current = self._signer(purpose, STATE).verify_signature(payload, bound.encode())
         if not (is_current and snapshot.is_active):
             raise LinkInvalid(user_id=link.user_id)
@@ -251,8 +278,8 @@ class Links:
         )
 
 
-def _payload(link: SignedLink, bound: str) -> bytes:
-    return json.dumps([link.user_id, link.email, link.timestamp, bound]).encode()
+def _payload(link: SignedLink, signed: str) -> bytes:
+    return json.dumps([link.user_id, link.email, link.timestamp, signed]).encode()
 
 
 def _bound_payload(purpose: Purpose, snapshot: UserSnapshot, link: SignedLink) -> bytes:
@@ -283,6 +310,12 @@ def check_age(link: SignedLink, max_age: timedelta) -> None:
 
 
 def is_absolute_url(url: str) -> bool:
-    """Return whether a URL has a scheme, which may be a mobile application's, and a host."""
+    """Return whether a URL has a scheme and a host.
+
+    The scheme of a mobile application needs no host: ``com.example.app:/verify`` (RFC 8252,
+    7.1).
+    """
     parts = urlsplit(url)
-    return bool(parts.scheme and parts.netloc) and url.isprintable() and " " not in url
+    is_app = parts.scheme not in ("", "http", "https") and parts.path.startswith("/")
+    has_host = bool(parts.scheme and parts.netloc)
+    return (has_host or is_app) and url.isprintable() and " " not in url

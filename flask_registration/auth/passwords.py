@@ -10,8 +10,10 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from marshmallow import ValidationError
@@ -21,6 +23,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from werkzeug.security import check_password_hash
 from zxcvbn_rs_py import zxcvbn
 
+from ..errors import TooBusy
 from ..i18n.messages import Message, plural
 from ..settings import Settings, setting
 
@@ -34,12 +37,17 @@ TOO_LONG = plural(
     code="too-long",
 )
 
+COMMON = Message("This is a very common password.", code="too-guessable")
+
 #: Languages without a space between sentences have another translation.
 TWO_SENTENCES = Message("{first} {second}", code="too-guessable")
 
 #: The part of a password that zxcvbn rates. Its time grows with the square of the length if a
 #: password repeats itself (7 ms for a hundred times "a"). Further characters weaken no password.
 STRENGTH_MAX_LENGTH = 64
+
+#: The maximum number of kinds of hashes that a refused login takes into account.
+MAX_KINDS = 20
 
 #: The highest score of zxcvbn.
 STRONGEST = 4
@@ -64,13 +72,18 @@ def long_enough(password: str, *, settings: PasswordSettings, **_: Any) -> None:
 def strong_enough(
     password: str, *, user_inputs: Sequence[str], settings: PasswordSettings, **_: Any
 ) -> None:
-    """Check the strength of a password with zxcvbn, which knows the user's own data.
+    """Check that a password is not a common one, and its strength with zxcvbn.
 
-    :raises marshmallow.ValidationError: with zxcvbn's advice.
+    zxcvbn knows the user's own data. It does not know some of the most common passwords, which look
+    random (OWASP ASVS 5.0, 6.2.4).
+
+    :raises marshmallow.ValidationError: with advice.
     """
     inputs = [text[:STRENGTH_MAX_LENGTH] for text in user_inputs if text]
     estimate = zxcvbn(password[:STRENGTH_MAX_LENGTH], inputs)
     if int(estimate.score) >= settings.password_min_strength:
+        if password.casefold() in common_passwords():
+            raise ValidationError(COMMON)
         return
     advice = Message("This password is too easy to guess.", code="too-guessable")
     if estimate.feedback:
@@ -85,6 +98,13 @@ def _check_hasher(hasher: Any) -> None:
     methods = [getattr(hasher, name, None) for name in ("hash", "verify")]
     if not all(map(callable, methods)):
         raise ValueError("must be a pwdlib hasher or a pwdlib.PasswordHash")
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Return the most common passwords of at least eight characters, without capitals."""
+    text = Path(__file__).with_name("common_passwords.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("# "))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +125,9 @@ class PasswordSettings(Settings):
         maximum=PASSWORD_MAX_LENGTH,
     )
     password_min_strength: int = setting(
-        3, "The minimum zxcvbn score of a password, 0 to 4.", maximum=STRONGEST
+        3,
+        "The minimum zxcvbn score of a password, 0 to 4. Common passwords are always refused.",
+        maximum=STRONGEST,
     )
     password_hasher: Any = setting(
         None,
@@ -121,6 +143,16 @@ class PasswordSettings(Settings):
         "hasher's memory (19 MiB by default). Other requests wait. `None` removes the limit.",
         minimum=1,
     )
+    password_hash_queue: int | None = setting(
+        64,
+        "The maximum number of requests of a process that wait for the hasher. Further ones "
+        "return 503. Set fewer than the threads of a process, so that other routes respond. "
+        "`None` removes the limit.",
+    )
+
+
+#: What is stored in place of a hash after an undo of an e-mail change. No password matches it.
+REVOKED = "!revoked"
 
 
 class Passwords:
@@ -133,8 +165,22 @@ class Passwords:
         self._settings = settings
         self._site = list(site)
         self._hash = password_hash(settings.password_hasher)
-        self._limit = ConcurrencyLimit(settings.password_hash_concurrency)
+        self._limit = ConcurrencyLimit(
+            settings.password_hash_concurrency, settings.password_hash_queue
+        )
+        common_passwords()
+        self._own_kind: str | None = None
+        self._is_searched = False
+        self._examples: dict[str, str] = {}
         zxcvbn("a")  # load its dictionaries before the first request (10 ms); "" would not do that
+
+    def check_queue(self) -> None:
+        """Check that a password can be hashed soon.
+
+        :raises TooBusy: too many requests wait for the hasher.
+        """
+        if self._limit.is_full:
+            raise TooBusy
 
     def check(self, password: str, user_inputs: Sequence[str]) -> None:
         """Check a new password with all validators.
@@ -167,8 +213,61 @@ class Passwords:
                 # An account without a password has another text in place of a hash, such as "!".
                 with suppress(UnknownHashError, ValueError, OverflowError):
                     return self._hash.verify_and_update(password, stored)
-            self._hash.hash(password)
+            self._make(password)
             return False, None
+
+    def equalize(
+        self, password: str, stored: str | None, find_other: Callable[[Sequence[str]], str | None]
+    ) -> None:
+        """Do the work that a refused login with another kind of hash takes.
+
+        Hashes of another application take longer, or less long, than new ones. While such hashes
+        exist, a refused login verifies one of each kind, whichever kind the account has.
+
+        :param stored: the hash that was verified; None for an unknown account.
+        :param find_other: returns a stored hash that begins with none of these strings, if there is
+            one. It is called in the first refused login of the process.
+        """
+        try:
+            password = normalize(password)
+        except ValidationError:
+            return
+        self.find_kinds(find_other)
+        kind = self._learn(stored) if stored else self._own_kind
+        with self._limit.acquire():
+            for other, example in list(self._examples.items()):
+                if other != kind:
+                    with suppress(UnknownHashError, ValueError, OverflowError):
+                        self._hash.verify(password, example)
+            if kind != self._own_kind:
+                self._hash.hash(password)
+
+    def find_kinds(self, find_other: Callable[[Sequence[str]], str | None]) -> None:
+        """Find the kinds of the stored hashes, once in a process; see :meth:`equalize`."""
+        if self._is_searched:
+            return
+        self._is_searched = True
+        excluded = [self._own_kind or hash_kind(self.hash("an example"))]
+        while len(excluded) < MAX_KINDS and (other := find_other(excluded)):
+            self._learn(other)
+            excluded.append(hash_kind(other) or other[:1])
+
+    def _make(self, password: str) -> str:
+        made = self._hash.hash(password)
+        self._own_kind = hash_kind(made)
+        return made
+
+    def _learn(self, stored: str) -> str | None:
+        """Return the kind of a hash, and keep an example of each kind but the hasher's own.
+
+        A text that is no hash, such as ``"!"``, takes as long as a new hash.
+        """
+        kind = hash_kind(stored)
+        is_known = any(hasher.identify(stored) for hasher in self._hash.hashers)
+        if kind == self._own_kind or not is_known:
+            return self._own_kind
+        self._examples.setdefault(kind, stored)
+        return kind
 
     def hash(self, password: str) -> str:
         """Return the hash of a password.
@@ -179,10 +278,17 @@ class Passwords:
         password = normalize(password)
         with self._limit.acquire():
             try:
-                return self._hash.hash(password)
+                return self._make(password)
             except ValueError:
                 message = Message("This password is too long.", code="too-long")
                 raise ValidationError(message, "password") from None
+
+
+def hash_kind(stored: str) -> str:
+    """Return the beginning of a hash that names its algorithm and parameters, without the salt."""
+    parts = stored.split("$")
+    is_bcrypt = len(parts) == 4 and parts[1].startswith("2")  # one part is salt and digest
+    return "$".join(parts[: -1 if is_bcrypt else -2])
 
 
 def normalize(password: str) -> str:
@@ -277,35 +383,65 @@ def _text(value: str | bytes) -> str:
 
 
 class ConcurrencyLimit:
-    """Limits the number of threads of a process that work at the same time.
-
-    The others wait. They cannot be too many: the server limits the threads of a process.
+    """Limits the number of threads of a process that work at the same time, and that wait.
 
     :param number: the maximum number of threads; None for no limit.
+    :param waiting: the maximum number of further threads; None for no limit.
     """
 
-    def __init__(self, number: int | None) -> None:
+    def __init__(self, number: int | None, waiting: int | None = None) -> None:
         self._number = number
+        self._most = None if number is None or waiting is None else number + waiting
         self._local = threading.local()
-        self._free: dict[int, threading.Semaphore] = {}
+        self._queues: dict[int, _Queue] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether one more thread could not wait."""
+        if self._number is None or getattr(self._local, "is_counted", False):
+            return False
+        return self._most is not None and self._queue(self._number).threads >= self._most
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Wait until a thread may work, and count it within the block. Nested blocks count once."""
+        """Wait until a thread may work, and count it within the block. Nested blocks count once.
+
+        :raises TooBusy: too many threads wait.
+        """
         if self._number is None or getattr(self._local, "is_counted", False):
             yield
             return
-        with self._semaphore(self._number):
-            self._local.is_counted = True
-            try:
-                yield
-            finally:
-                self._local.is_counted = False
+        queue = self._queue(self._number)
+        with queue.lock:
+            if self.is_full:
+                raise TooBusy
+            queue.threads += 1
+        try:
+            with queue.semaphore:
+                self._local.is_counted = True
+                try:
+                    yield
+                finally:
+                    self._local.is_counted = False
+        finally:
+            with queue.lock:
+                queue.threads -= 1
 
-    def _semaphore(self, number: int) -> threading.Semaphore:
-        """Return the semaphore of this process.
+    def _queue(self, number: int) -> _Queue:
+        """Return the queue of this process.
 
-        In a forked process, the threads that would release the parent's semaphore do not exist.
+        In a forked process, the threads that would leave the parent's queue do not exist.
         """
-        semaphore = threading.BoundedSemaphore(number)
-        return self._free.setdefault(os.getpid(), semaphore)
+        return self._queues.setdefault(os.getpid(), _Queue(threading.BoundedSemaphore(number)))
+
+
+@dataclass(eq=False)
+class _Queue:
+    """The threads of a process that work or wait.
+
+    :ivar threads: their number.
+    """
+
+    semaphore: threading.Semaphore
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    threads: int = 0

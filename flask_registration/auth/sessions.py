@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import flask_login
-from flask import Flask, Request, current_app, g, request, request_started, session
-from werkzeug.datastructures import ImmutableMultiDict
+from flask import (
+    Flask,
+    Request,
+    appcontext_pushed,
+    current_app,
+    g,
+    request,
+    request_started,
+    session,
+)
+from flask_login.config import SESSION_KEYS
 
 from ..errors import NotAuthenticated
 from ..request_state import begin_request, request_state
@@ -19,17 +28,33 @@ from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
 from ..settings import Settings, setting
 from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
-from .tokens import DatedTokenManager, LoginStore, TokenManager
+from .loaders import Loader, OwnLoader, add_user_methods
+from .request_session import (
+    check_remember_cookie,
+    forget_session,
+    has_session,
+    is_remembered,
+    remember_cookie_name,
+    renew_session_id,
+    session_secret,
+)
+from .tokens import DatedTokenManager, LoginStore, TokenManager, use_precision
 
 #: Flask-Login's session id as we write it: the user's id, a digest of the security stamp, and the
-#: secret of a row or nothing.
-SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w-]{43}|)", re.DOTALL)
+#: secret of a row or, without rows, the times of the login and of the last use.
+SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w.-]*)", re.DOTALL)
 
-#: A ``user_loader`` or a ``request_loader`` of the application.
-OwnLoader: TypeAlias = Callable[[Any], Any]
+#: In seconds since the epoch.
+TIMES = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 
 #: The key of the session with the time of the last login with a password.
 LOGIN_TIME = "_registration_login_time"
+
+
+def _check_kept_keys(names: Sequence[str]) -> None:
+    for name in names:
+        if name.startswith("_registration") or name in SESSION_KEYS - {"next"}:
+            raise ValueError(f"must not name {name!r}, which says who is logged in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +72,18 @@ class LoginSettings(Settings):
         default_text="rows of the login model if there is one, else signed tokens",
     )
     auth_token_period: timedelta = setting(timedelta(days=14), "How long a token is valid.")
+    session_idle_period: timedelta | None = setting(
+        None,
+        "How long a session may be unused before it ends, exact to a minute. It also applies to "
+        "tokens of the login model, not to signed ones. None sets no limit.",
+        minimum=timedelta(minutes=1),
+    )
+    session_keep: tuple[str, ...] = setting(
+        (),
+        "Keys of the session whose values survive a login, for example a cart. "
+        "Everything else is dropped. Those of another user are dropped, too.",
+        validate=_check_kept_keys,
+    )
     reauthentication_period: timedelta = setting(
         timedelta(minutes=15),
         "How long after a login with a password the user can change the e-mail address "
@@ -87,6 +124,8 @@ class SessionManager:
         if not hasattr(app, "login_manager"):
             flask_login.LoginManager(app)
         self.wrap_loaders(app)
+        # Outside a request, as in a test request context, a template may ask for the user.
+        appcontext_pushed.connect(self._begin_context, app)
         request_started.connect(self._begin_request, app)
         flask_login.user_logged_in.connect(self._bind_session, app)
 
@@ -118,7 +157,8 @@ class SessionManager:
         if state.kept_session is not None:
             session.clear()
             session.update(state.kept_session)
-        state.token = state.last_use = state.kept_session = None
+            state.renews_session = False
+        state.token = state.login_digest = state.last_use = state.kept_session = None
         g.pop("_login_user", None)
 
     def is_fresh(self) -> bool:
@@ -139,7 +179,7 @@ class SessionManager:
 
         :param fresh: whether the client has just shown the password.
         """
-        if self.settings.login_authenticate_session:
+        if self.settings.login_authenticate_session and has_session():
             secret = session_secret()
             if self.logins and secret:  # it is replaced: a copy of its cookie must become invalid
                 self.logins.drop(secret)
@@ -172,6 +212,8 @@ class SessionManager:
         """
         if request_state().token is not None:
             return {"token": self.provide_token(user, fresh=fresh)}
+        if not has_session():  # a loader of the application found the user
+            return {}
         self._open_session(
             user,
             remember=flask_login.login_remembered(),
@@ -217,6 +259,7 @@ class SessionManager:
 
         :param login_time: when the client showed the password, in seconds since the epoch.
         """
+        kept, is_permanent = self._kept_data(user), session.permanent
         forget_session()
         state = request_state()
         state.opens_session = True
@@ -231,6 +274,20 @@ class SessionManager:
             session["_remember"] = "clear"  # it is of another user, or older
         if login_time is not None:
             session[LOGIN_TIME] = login_time
+        session.update(kept)
+        if is_permanent:
+            session.permanent = True
+
+    def _kept_data(self, user: User) -> dict[str, Any]:
+        """Return the data of the session that survives a login of this user."""
+        names = self.settings.session_keep
+        session_id = session.get("_user_id")
+        if names and session_id is not None:
+            match = SESSION_ID.fullmatch(session_id)
+            owner = match[1] if match else session_id
+            if owner not in (self.users.identifier(user), user.get_id()):
+                return {}
+        return {name: session[name] for name in names if name in session}
 
     # What Flask and Flask-Login call
 
@@ -246,24 +303,33 @@ class SessionManager:
             manager.user_loader(load_user)
         return load_user
 
+    def _begin_context(self, sender: Flask, **_: Any) -> None:
+        """Wrap the loaders of a ``LoginManager`` that was set up after the extension."""
+        self.wrap_loaders(sender)
+
     def _begin_request(self, sender: Flask, **_: Any) -> None:
         """Prepare a request, before any function of the application asks for the current user."""
         begin_request()
-        drop_unreadable_cookie()
+        check_remember_cookie()
         self.wrap_loaders(sender)
 
     def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
         """Add the stamp's digest and the secret of a row to the id of a new session."""
         session.pop(LOGIN_TIME, None)  # of an earlier login: a view of the application may keep it
+        if not request_state().opens_session:  # a view of the application opens it
+            renew_session_id()
         if not isinstance(user, self.model):  # the application may log in others as well
             return
-        secret = ""
+        now = int(time.time())
+        secret_or_times = f"{now}.{now}"
         if self.logins:  # views of the application do not commit the row
-            secret = self.logins.begin(user, "session", commit=not request_state().opens_session)
+            secret_or_times = self.logins.begin(
+                user, "session", commit=not request_state().opens_session
+            )
         has_loader = self.wrap_loaders(sender).own is not None
         identifier = session["_user_id"] if has_loader else self.users.identifier(user)
         digest = stamp_digest(self.users.snapshot(user))
-        session["_user_id"] = "~".join([identifier, digest, secret])
+        session["_user_id"] = "~".join([identifier, digest, secret_or_times])
 
     def load_user(self, session_id: str, own: OwnLoader | None) -> User | None:
         """Return the user of a session, unless it has ended.
@@ -271,7 +337,7 @@ class SessionManager:
         :param own: the application's ``user_loader``.
         """
         match = SESSION_ID.fullmatch(session_id)
-        identifier, digest, secret = match.groups() if match else (session_id, "", "")
+        identifier, digest, secret_or_times = match.groups() if match else (session_id, "", "")
         load = own or self.users.get
         user = load(identifier)
         if user is None or not isinstance(user, self.model):
@@ -281,12 +347,37 @@ class SessionManager:
             reason = "suspended"
         elif digest != stamp_digest(seen):
             reason = "stamp"
-        elif self.logins and not self.logins.is_valid(user, secret):
+        elif self.logins and not self.logins.is_valid(user, secret_or_times):
             reason = "revoked"
+        elif not self.logins and not self._is_in_time(session_id, secret_or_times):
+            reason = "expired"
         else:
             return user
         record(SESSION_REFUSED, user_id=self.users.identifier(user), reason=reason)
         return None
+
+    def _is_in_time(self, session_id: str, times: str) -> bool:
+        """Return whether a session without a row has not expired, and note its use.
+
+        A remembered session lasts as long as any other. The times are in the remember-me cookie,
+        too, which is sent again with them.
+        """
+        match = TIMES.fullmatch(times)
+        if match is None:
+            return False
+        now, started, used = time.time(), int(match[1]), int(match[2])
+        if now - started >= current_app.permanent_session_lifetime.total_seconds():
+            return False
+        idle = self.settings.session_idle_period
+        if idle is None:
+            return True
+        if now - used >= idle.total_seconds():
+            return False
+        if now - used >= use_precision(idle).total_seconds():
+            session["_user_id"] = session_id.removesuffix(times) + f"{started}.{int(now)}"
+            if is_remembered(session_id):
+                session["_remember"] = "set"
+        return True
 
     def load_by_request(self, request: Request, own: OwnLoader | None) -> User | None:
         """Return the user of the token in ``Authorization: Bearer`` or ``Token``.
@@ -306,60 +397,3 @@ class SessionManager:
         if token and other is None:
             record(TOKEN_REFUSED, user_id=None if user is None else self.users.identifier(user))
         return other
-
-
-@dataclass(frozen=True)
-class Loader:
-    """A loader of Flask-Login that calls the session manager of the current application.
-
-    :ivar own: the application's own loader, which the session manager calls.
-    """
-
-    own: OwnLoader | None
-    current: Callable[[], SessionManager]
-    load: Callable[[SessionManager, Any, OwnLoader | None], User | None]
-
-    def __call__(self, key: Any) -> User | None:
-        return self.load(self.current(), key, self.own)
-
-
-def add_user_methods(model: type[Any], users: UserStore) -> None:
-    """Add the attributes that Flask-Login needs to a model that has none of its own."""
-    if not hasattr(model, "get_id"):
-        model.get_id = lambda user: users.identifier(user)
-    for name in ("is_active", "is_authenticated", "is_anonymous"):
-        if not hasattr(model, name):
-            setattr(model, name, getattr(flask_login.UserMixin, name))
-
-
-# The session and the token of a request
-
-
-def session_secret() -> str | None:
-    """Return the secret of the session's row, if there is one."""
-    return str(session.get("_user_id", "")).rpartition("~")[2] or None
-
-
-def drop_unreadable_cookie() -> None:
-    """Drop a remember-me cookie whose signature is not ASCII: Flask-Login raises an error."""
-    name = remember_cookie_name()
-    if not request.cookies.get(name, "").rpartition("|")[2].isascii():
-        kept = request.cookies.to_dict()
-        del kept[name]
-        request.cookies = ImmutableMultiDict(kept)
-
-
-def remember_cookie_name() -> str:
-    """Return the name of Flask-Login's remember-me cookie."""
-    return str(current_app.config.get("REMEMBER_COOKIE_NAME", flask_login.COOKIE_NAME))
-
-
-def forget_session() -> None:
-    """Drop everything in the session. A session kept by the server gets a new id."""
-    state = request_state()
-    if state.kept_session is None:
-        state.kept_session = dict(session)
-    session.clear()
-    interface: Any = current_app.session_interface
-    if hasattr(interface, "regenerate"):
-        interface.regenerate(session)

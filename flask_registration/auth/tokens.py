@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ..errors import NotAuthenticated
 from ..i18n.languages import current_request
-from ..request_state import request_state
+from ..request_state import client_address, request_state
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
@@ -31,6 +31,11 @@ Kind = Literal["session", "token"]
 
 #: The precision of the time of the last use. It is not written more often.
 LAST_USE_PRECISION = timedelta(minutes=1)
+
+
+def use_precision(idle: timedelta | None) -> timedelta:
+    """Return how exact the time of the last use is, for an idle period."""
+    return LAST_USE_PRECISION if idle is None else min(LAST_USE_PRECISION, idle / 4)
 
 
 class LoginMixin:
@@ -60,12 +65,14 @@ class LoginStore:
     The table alone lets no one log in.
 
     :ivar periods: how long a login session of each kind is valid.
+    :ivar idle: how long one may be unused, or None.
     """
 
     db: SQLAlchemy
     model: type[Any]
     users: UserStore
     periods: Mapping[Kind, timedelta]
+    idle: timedelta | None = None
 
     @property
     def columns(self) -> Mapping[str, Column[Any]]:
@@ -90,7 +97,7 @@ class LoginStore:
             created_at=now,
             expires_at=now + self.periods[kind],
             last_used_at=now,
-            ip_address=current and _printable(current.remote_addr, 45),
+            ip_address=current and _printable(client_address(), 45),
             user_agent=current and _printable(current.user_agent.string, 255),
         )
         if commit:
@@ -101,6 +108,8 @@ class LoginStore:
         else:
             self.db.session.add(login)
             self.db.session.flush()
+        if kind == "session":
+            request_state().login_digest = _digest(secret)
         return secret
 
     def drop(self, secret: str) -> None:
@@ -112,7 +121,10 @@ class LoginStore:
         return self._check(self._find(secret), user, "session")
 
     def _check(self, login: Any, user: User | None, kind: Kind) -> bool:
-        """Return whether this is a valid login session of this user and kind, and note its use."""
+        """Return whether this is a valid login session of this user and kind, and note its use.
+
+        It is then the login session of the request.
+        """
         now = utc_now()
         is_valid = (
             login is not None
@@ -122,9 +134,15 @@ class LoginStore:
             and as_utc(login.expires_at) > now
             and login.stamp_mark == stamp_digest(self.users.snapshot(user))
         )
-        if is_valid and now - as_utc(login.last_used_at) >= LAST_USE_PRECISION:
+        if not is_valid:
+            return False
+        unused = now - as_utc(login.last_used_at)
+        if self.idle is not None and unused >= self.idle:
+            return False
+        request_state().login_digest = login.digest
+        if unused >= use_precision(self.idle):
             request_state().last_use = (login.id, now)
-        return is_valid
+        return True
 
     def age(self, secret: str) -> float | None:
         """Return the seconds since the client showed the password for this login session, if so."""
@@ -135,12 +153,21 @@ class LoginStore:
 
     def of(self, user: User) -> Sequence[Any]:
         """Return the user's valid login sessions, the last used one first."""
+        now = utc_now()
         valid = select(self.model).where(
             self._is_of(user),
-            self.model.expires_at > utc_now(),
+            self.model.expires_at > now,
             self.model.stamp_mark == stamp_digest(self.users.snapshot(user)),
         )
+        if self.idle is not None:
+            valid = valid.where(self.model.last_used_at > now - self.idle)
         return self.db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
+
+    def exists(self, user: User, digest: str) -> bool:
+        """Return whether this user has a login session with this digest, which is valid now."""
+        conditions = (self.model.digest == digest, self.model.expires_at > utc_now())
+        found = select(self.model.id).where(self._is_of(user), *conditions)
+        return self.db.session.scalar(found) is not None
 
     def has_secret(self, login: Any, secret: str | None) -> bool:
         """Return whether a login session is the one with this secret."""
@@ -169,7 +196,7 @@ class LoginStore:
 
     # The manager of tokens
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         """Store a token, and return it."""
         return self.begin(user, "token", fresh=fresh)
 
@@ -244,7 +271,7 @@ class DatedTokenManager(TokenManager, Protocol):
     For a while, its tokens need no re-authentication.
     """
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         """Return a new token for this user.
 
         :param fresh: whether the client has just shown the password.
@@ -268,7 +295,7 @@ class SignedTokenManager:
     users: UserStore
     period: timedelta
 
-    def provide_token(self, user: User, *, fresh: bool = True) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False) -> str:
         """Return a signed token."""
         digest = stamp_digest(self.users.snapshot(user))
         return self._serializer().dumps([self.users.identifier(user), digest, fresh])

@@ -233,8 +233,7 @@ def suspend_command(context: click.Context, login: str | None, identifier: str |
     """Suspend an account.
 
     LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
-    account become invalid permanently. Only the link that undoes an e-mail change works again after
-    the account is reactivated. The user is not notified.
+    account become invalid permanently. The user is not notified.
     """
     on_account(context, login, identifier, actions.suspend, "Suspended", "is already suspended")
 
@@ -246,7 +245,7 @@ def reactivate_command(context: click.Context, login: str | None, identifier: st
     """Reactivate a suspended account.
 
     LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
-    sessions, tokens and links stay invalid, except the link that undoes an e-mail change.
+    sessions, tokens and links stay invalid.
     """
     on_account(context, login, identifier, actions.reactivate, "Reactivated", "is not suspended")
 
@@ -262,8 +261,8 @@ def set_password_command(
 
     LOGIN is the login or the e-mail address of the user. The command prompts for the password twice
     and does not show it. The password must pass the password policy. All sessions, tokens and links
-    of the account become invalid, except the link that undoes an e-mail change. The user is
-    notified by e-mail. A suspended account stays suspended, and a pending one pending.
+    of the account become invalid. The user is notified by e-mail. A suspended account stays
+    suspended, and a pending one pending.
     """
     state = enter(context)
     user = find_account(state, login, identifier)

@@ -6,20 +6,34 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import jinja2
 from flask import Flask
 from flask_mail import Message
-from sqlalchemy import Boolean, Column, Date, DateTime, Integer, String, Uuid
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    Interval,
+    Numeric,
+    String,
+    Time,
+    Uuid,
+)
 
 from ..auth.links import Links, LinkSettings
 from ..http.responses import HTTPSettings
 from ..mail.message import Email
+from ..mail.rendering import OWN
 from ..state import RegistrationState
-from ..users.fields import UserFields, has_default
+from ..users.fields import UserFields
 from ..users.identifiers import parse_identifier
 from ..users.mixins import utc_now
 from ..users.store import User
@@ -107,8 +121,6 @@ def _file_name(example: Example) -> str:
 def _index(
     app: Flask, state: RegistrationState, found: Sequence[Example], others: Sequence[str]
 ) -> str:
-    loader = jinja2.PackageLoader("flask_registration")
-    environment = jinja2.Environment(loader=loader, autoescape=True)
     mails = [
         {
             "name": _file_name(each),
@@ -122,7 +134,7 @@ def _index(
         for each in found
     ]
     about: dict[str, Any] = {"mark": MARK, "site_name": state.composer.site_name, "app": app.name}
-    template = environment.get_template("registration/page/mails.html")
+    template = OWN.get_template("registration/page/mails.html")
     return template.render(**about, mails=mails, others=others)
 
 
@@ -175,7 +187,8 @@ def example_user(state: RegistrationState) -> User:
         name: _example_value(fields, name, column)
         for name, column in fields.columns.items()
         if name not in internal
-        and (name in fields.listed or name == fields.active or not has_default(column))
+        and (name in fields.listed or name == fields.active or column.default is None)
+        and not (column.foreign_keys or column.computed)
     }
     built = state.users.build({name: value for name, value in values.items() if value is not None})
     user = state.users.create(built, password_hash="!", verified=True)  # noqa: S106 -- no hash
@@ -192,13 +205,15 @@ def _example_value(fields: UserFields, name: str, column: Column[Any]) -> Any:
     if isinstance(kind, String):
         text = NAMES.get(name, NAMES["username"] if name in fields.login else "Example")
         return getattr(kind, "enums", [text])[0][: kind.length]
-    if column.nullable:
-        return None
     samples: list[tuple[type[Any], Callable[[], Any]]] = [
         (Boolean, lambda: False),
         (Integer, lambda: 1),
+        (Float, lambda: 1.0),
+        (Numeric, lambda: Decimal(1)),
         (DateTime, utc_now),
         (Date, lambda: utc_now().date()),
+        (Time, lambda: utc_now().time()),
+        (Interval, lambda: timedelta(days=1)),
         (Uuid, lambda: parse_identifier("0" * 32, column)),
     ]
     return next((make() for sample, make in samples if isinstance(kind, sample)), None)

@@ -25,7 +25,10 @@ def tables(setup: Setup) -> Iterator[Finding]:
         try:
             found = [each for table in inspect(model).tables for each in _missing(engine, table)]
             if not found and model is state.fields.model:
-                found = list(_upper_case(session, engine, state.fields))
+                found = [
+                    *_upper_case(session, engine, state.fields),
+                    *_short_hash(engine, state.fields, len(state.passwords.hash("an example"))),
+                ]
         except SQLAlchemyError as failure:
             reason = describe(getattr(failure, "orig", None) or failure)
             url = engine.url.render_as_string()
@@ -104,3 +107,23 @@ def describe(failure: BaseException) -> str:
     text = words.decode("ascii", "replace") if isinstance(words, bytes) else str(words)
     printable = "".join(letter if letter.isprintable() else " " for letter in text[:300])
     return f"{type(failure).__name__}: {' '.join(printable.split()).rstrip('.?!')}"
+
+
+def _short_hash(engine: Engine, fields: UserFields, length: int) -> Iterator[Finding]:
+    """Report a column that is too short for new password hashes.
+
+    :param length: that of a new hash.
+    """
+    column = fields.columns[fields.password]
+    stored = inspect(engine).get_columns(column.table.name, schema=column.table.schema)
+    types = [column.type, *(each["type"] for each in stored if each["name"] == column.name)]
+    limits = [limit for each in types if (limit := getattr(each, "length", None))]
+    maximum = min(limits, default=length)
+    if maximum < length:
+        yield Finding(
+            "registration.W026",
+            f"{column.table.name}.{column.name}",
+            f"has at most {maximum} characters, and a new password hash has {length}. "
+            "Passwords cannot be set, and older hashes cannot be upgraded.",
+            "Declare it with String(255), and write a migration.",
+        )

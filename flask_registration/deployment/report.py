@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import smtplib
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from ..i18n.messages import duration
 from ..mail.composer import MailSettings
 from ..mail.dispatch import TimedConnection
 from ..settings import PREFIX
-from ..startup import CheckSettings
+from ..startup import CheckSettings, session_interface
 from ..state import Check, Setup, current_registration
+from ..users.identifiers import ignores_case
 from . import database
 from .database import describe
 
@@ -36,6 +38,16 @@ MIN_STRENGTH = 3
 #: OWASP Password Storage Cheat Sheet: the least memory in KiB, and the least memory times passes,
 #: of its argon2id settings.
 ARGON2_MEMORY, ARGON2_WORK = 7168, 35840
+
+
+#: Environment variables of hosts that may stop a process after the response.
+FREEZING_HOSTS = {
+    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
+    "FUNCTION_TARGET": "Google Cloud Functions",
+    "K_SERVICE": "Google Cloud Run",
+    "VERCEL": "Vercel",
+}
 
 
 # The surroundings
@@ -180,7 +192,37 @@ def is_local(host: str | None) -> bool:
         return name == "localhost" or name.endswith(".localhost")
 
 
+def csrf(setup: Setup) -> Iterator[Finding]:
+    """Report that Flask-WTF refuses all requests, which have no CSRF token."""
+    protect, config = setup.app.extensions.get("csrf"), setup.app.config
+    is_on = config.get("WTF_CSRF_ENABLED", True) and config.get("WTF_CSRF_CHECK_DEFAULT", True)
+    exempt = getattr(protect, "_exempt_blueprints", ["registration"])
+    names = [getattr(each, "name", each) for each in exempt]  # a name in old versions
+    if protect and is_on and "registration" not in names:
+        yield Finding(
+            "registration.W024",
+            "CSRFProtect",
+            "applies to the endpoints. They accept JSON only and need no token, so every request "
+            "would return 400.",
+            'Exempt them after init_app: csrf.exempt(app.blueprints["registration"]).',
+        )
+
+
 # E-mail
+
+
+def frozen_process(setup: Setup) -> Iterator[Finding]:
+    """Report a host that stops the process after the response."""
+    host = next((name for key, name in FREEZING_HOSTS.items() if os.environ.get(key)), None)
+    if host and setup.group(MailSettings).mail_dispatcher == "background":
+        yield Finding(
+            "registration.W025",
+            "REGISTRATION_MAIL_DISPATCHER",
+            f'is "background", and {host} stops the process after the response. E-mails that '
+            "were not sent by then wait for the next request, or are lost.",
+            'Set REGISTRATION_MAIL_DISPATCHER = "inline", or "outbox" with a scheduled '
+            "`flask registration send-mail`.",
+        )
 
 
 def sending(setup: Setup) -> Iterator[Finding]:
@@ -230,9 +272,9 @@ def server(setup: Setup) -> Iterator[Finding]:
     mail, settings = setup.app.extensions.get("mail"), setup.group(MailSettings)
     if mail is None:
         return
-    timeout, verify_tls = settings.mail_timeout.total_seconds(), settings.mail_verify_tls
+    sender = current_registration.composer.sender
     try:
-        with TimedConnection(mail, timeout=timeout, verify_tls=verify_tls).configure_host() as host:
+        with TimedConnection(mail, settings, sender).configure_host() as host:
             host.ehlo_or_helo_if_needed()
     except (OSError, smtplib.SMTPException) as failure:
         reason = describe(failure)
@@ -273,7 +315,7 @@ def passwords(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             "registration.W020",
             "REGISTRATION_PASSWORD_MIN_STRENGTH",
-            f"is {strength}. Passwords of the usual lists are accepted.",
+            f"is {strength}. Passwords that are guessed fast are accepted.",
             "Set REGISTRATION_PASSWORD_MIN_STRENGTH = 3.",
         )
 
@@ -301,12 +343,10 @@ def usernames(setup: Setup) -> Iterator[Finding]:
     if not name or name not in fields.login or fields.username_key:
         return
     column = fields.columns[name]
-    collation = str(getattr(column.type, "collation", None) or type(column.type).__name__).lower()
-    ignores_case = collation.endswith(("_ci", "nocase", "citext"))
     indexes = [index for index in column.table.indexes if index.unique]
     expressions = [str(each).lower() for index in indexes for each in index.expressions]
     has_index = any("lower(" in text and column.name in text for text in expressions)
-    if not ignores_case and not has_index:
+    if not ignores_case(column) and not has_index:
         yield Finding(
             "registration.W022",
             f"{fields.model.__name__}.{name}",
@@ -332,7 +372,10 @@ CHECKS: tuple[Check, ...] = (
     secret_keys,
     plain_links,
     cookies,
+    session_interface,  # it may be set after init_app
     throttles,
+    csrf,
+    frozen_process,
     sending,
     cooldown,
     passwords,

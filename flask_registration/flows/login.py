@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flask import current_app
 from marshmallow import Schema, ValidationError, fields
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..auth.tokens import SignedTokenManager
 from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
@@ -20,8 +22,9 @@ from ..settings import Settings, setting
 from ..signals import user_logged_in, user_logged_out, user_login_failed
 from ..state import RegistrationState
 from ..users.mixins import utc_now
-from ..users.stamps import next_stamp
+from ..users.stamps import UserSnapshot, next_stamp
 from ..users.store import User
+from ..users.transaction import is_serialization_failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +68,15 @@ def login_schema(state: RegistrationState) -> Schema:
     errors=[LoginInvalid, NotVerified],
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
     account=account_names,
+    split_limit=True,
 )
 def login(data: dict[str, Any]) -> dict[str, Any]:
     """Log in with a login field and the password.
 
     :raises LoginInvalid: an unknown or suspended account, or a wrong password: the same error for
         all, after the same work.
-    :raises NotVerified: the right password, but the e-mail address is not verified yet.
+    :raises NotVerified: the right password, but the e-mail address is not verified yet; only
+        without ``PREVENT_ENUMERATION``, else ``LoginInvalid``.
     """
     state, user = flow.state, None
     try:
@@ -84,7 +89,8 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
         raise LoginInvalid from None
     except NotVerified:
         _record_failed_login(state, user, data, "pending")
-        raise
+        pending_login_error = state.provided("pending_login_error") or LoginInvalid
+        raise pending_login_error() from None
 
 
 def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str,
         raise UserNotFound(user=user, reason="changed")
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
     response = state.log_in(user, fresh=True, signal=user_logged_in, remember=remember)
-    state.throttles.clear_account("login", names)
+    state.throttles.remember_device("login", names)
     return response
 
 
@@ -114,14 +120,43 @@ def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:
     password = data.get("password") or ""
     user = next(iter(find_users(state, data)), None)
     seen = None if user is None else state.users.snapshot(user)
-    is_right, new_hash = state.passwords.verify(password, seen.password_hash if seen else None)
+    stored = seen.password_hash if seen else None
+    is_right, new_hash = state.passwords.verify(password, stored)
+    is_usable = seen is not None and seen.is_verified and seen.is_active
+    if not (is_right and is_usable):  # refused, here or later
+        state.passwords.equalize(password, stored, state.users.other_hash)
     if user is None or seen is None or not is_right:
         raise UserNotFound(user=user)
-    if new_hash and seen.is_verified and seen.is_active:
+    if new_hash and is_usable:
+        upgrade_hash(state, user, seen, new_hash)
+    return user
+
+
+def upgrade_hash(state: RegistrationState, user: User, seen: UserSnapshot, new_hash: str) -> None:
+    """Store a better hash of the same password. A database that refuses it prevents no login.
+
+    :raises UserNotFound: the account changed at the same moment.
+    """
+    name = state.fields.password
+    limit = getattr(state.fields.columns[name].type, "length", None)
+    try:
+        if limit is not None and len(new_hash) > limit:  # some databases would cut it
+            raise ValidationError(f"It has {len(new_hash)} characters.")
         if not state.users.change(user, seen, {"password_hash": new_hash}):
             raise UserNotFound(user=user, reason="changed")
+    except (ValidationError, SQLAlchemyError) as error:
+        if isinstance(error, SQLAlchemyError) and is_serialization_failure(error):
+            raise
+        current_app.logger.warning(
+            "The upgraded password hash of account %s does not fit into the column %s, or the "
+            "model or the database refuses it (%s). The earlier hash stays. "
+            "`flask registration check --database` checks the column.",
+            state.users.identifier(user),
+            name,
+            type(error).__name__,
+        )
+    else:
         state.record(HASH_UPGRADED, user)
-    return user
 
 
 def _record_failed_login(
@@ -156,6 +191,7 @@ class LogoutSchema(BodySchema):
 @flow.post(
     "/logout/",
     request=LogoutSchema,
+    body_optional=True,
     response=SuccessSchema,
     message=Message("Logout successful"),
     login_required=True,

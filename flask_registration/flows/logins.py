@@ -6,7 +6,7 @@ from typing import Any, cast, get_args
 
 from marshmallow import Schema, fields, validate
 
-from ..auth.sessions import session_secret
+from ..auth.request_session import session_secret
 from ..auth.tokens import Kind, LoginStore
 from ..errors import LoginNotFound
 from ..http.flow import Flow

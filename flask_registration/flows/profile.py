@@ -8,10 +8,17 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from ..auth.sessions import forget_session
-from ..errors import AccountInUse, NotAuthenticated, ReauthenticationRequired
+from ..auth.request_session import forget_session
+from ..errors import (
+    AccountInUse,
+    DuplicateValue,
+    MailUnavailable,
+    NotAuthenticated,
+    ReauthenticationRequired,
+)
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
+from ..http.reservations import former_names, release
 from ..http.schemas import password_field, profile_schema
 from ..i18n.languages import current_request
 from ..security_log import USER_UPDATED
@@ -51,10 +58,43 @@ def full_schema(state: RegistrationState) -> Schema:
     return (state.group(ProfileSettings).profile_schema_class or profile_schema(state.fields))()
 
 
-def partial_schema(state: RegistrationState) -> Schema:
-    """Return the same schema for changes of some fields."""
-    schema = state.group(ProfileSettings).profile_schema_class or profile_schema(state.fields)
-    return schema(partial=True)
+def full_change_schema(state: RegistrationState) -> Schema:
+    """Return the schema of a change of all fields."""
+    return change_schema_class(state)()
+
+
+def partial_change_schema(state: RegistrationState) -> Schema:
+    """Return the schema of a change of some fields."""
+    return change_schema_class(state)(partial=True)
+
+
+def change_schema_class(state: RegistrationState) -> type[Schema]:
+    """Return the application's schema, or the profile's with the password for a login field."""
+    own = state.group(ProfileSettings).profile_schema_class
+    made = own or profile_schema(state.fields)
+    if own or set(state.fields.login).isdisjoint(state.fields.editable):
+        return made
+    return made.from_dict({"password": password_field(required=False)}, name="ProfileChange")
+
+
+def _may_notify(state: RegistrationState) -> bool:
+    has_email = state.fields.email is not None
+    return has_email and not set(state.fields.login).isdisjoint(state.fields.editable)
+
+
+# E-mail
+
+
+@flow.email(
+    "login_changed",
+    to="the account's e-mail address",
+    when="a login field was changed in the profile",
+    enabled=_may_notify,
+    limited=False,
+)
+def login_changed_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    return {}
 
 
 # Read
@@ -73,8 +113,9 @@ def profile(user: User) -> dict[str, Any]:
 @flow.endpoint(
     "/profile/",
     methods=["PUT", "POST"],
-    request=full_schema,
+    request=full_change_schema,
     response=full_schema,
+    errors=[ReauthenticationRequired, MailUnavailable],
     login_required=True,
     throttles=CHANGES,
 )
@@ -86,8 +127,9 @@ def replace_profile(user: User, data: dict[str, Any]) -> dict[str, Any]:
 @flow.endpoint(
     "/profile/",
     methods=["PATCH"],
-    request=partial_schema,
+    request=partial_change_schema,
     response=full_schema,
+    errors=[ReauthenticationRequired, MailUnavailable],
     login_required=True,
     throttles=CHANGES,
 )
@@ -99,22 +141,53 @@ def update_profile(user: User, data: dict[str, Any]) -> dict[str, Any]:
 def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any]) -> dict[str, Any]:
     """Write the changed fields and no others. Return the profile.
 
-    The e-mail address does not change here; see ``register-email``.
+    The e-mail address does not change here; see ``register-email``. A login field is changed with
+    the password or a fresh login only, and the account's e-mail address is notified.
 
-    :raises marshmallow.ValidationError: a field is invalid or a duplicate.
+    :raises marshmallow.ValidationError: a field is invalid or a duplicate, or the password is
+        wrong.
+    :raises ReauthenticationRequired: a login field changes, there is no password, and the login is
+        not fresh.
     :raises NotAuthenticated: the account was suspended or its sessions ended at the same moment.
     """
     fixed = {state.fields.email, *state.fields.system}
     names = [name for name in data if name in state.fields.columns and name not in fixed]
-    values = state.users.build({name: data[name] for name in names})
+    names = [name for name in names if data[name] != getattr(user, name)]  # no rule for old values
+    seen = state.users.snapshot(user)
+    values = state.users.build({name: data[name] for name in names}, own_email=seen.email)
     changes = {name: value for name, value in values.items() if getattr(user, name) != value}
-    if not state.users.change(user, state.users.snapshot(user), {}, columns=changes):
+    notices = []
+    if not changes.keys().isdisjoint(state.fields.login):
+        reauthenticate(state, user, data.get("password"))
+        notices = [state.mail(login_changed_email, user)] if seen.email else []
+    former = former_names(state, user, changes)
+    try:
+        is_as_seen = state.users.change(user, seen, {}, columns=changes)
+    except DuplicateValue as duplicate:
+        if not release(state, user, duplicate.holders):
+            raise
+        is_as_seen = state.users.change(user, seen, {}, columns=changes)
+    if not is_as_seen:
         raise NotAuthenticated
+    reserve_names = state.provided("reserve_names")
+    if reserve_names:  # only where a reservation expires
+        reserve_names(state, user, former)
     shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
-    state.commit()
+    state.commit(*notices)
     if changes:
         state.record(USER_UPDATED, user, fields=[name for name in changes if name in data])
     return shown
+
+
+def reauthenticate(state: RegistrationState, user: User, password: str | None) -> None:
+    """Verify that the user is there. Wrong passwords count as in ``change-password``.
+
+    The limits of a profile allow too many changes for guesses.
+    """
+    if password is not None:
+        user_id = state.users.identifier(user)
+        state.throttles.check_account("change_password", lambda: [user_id], user_id=user_id)
+    state.reauthenticate(user, password)
 
 
 # Delete

@@ -17,6 +17,7 @@ from ..errors import (
     DuplicateValue,
     LinkInvalid,
     MailUnavailable,
+    NotVerified,
     UserWithoutEmailNonverifiable,
 )
 from ..http.accounts import (
@@ -28,6 +29,7 @@ from ..http.accounts import (
 )
 from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
 from ..http.flow import EndpointLink, Flow
+from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -85,7 +87,8 @@ class RegisterSettings(Settings):
     prevent_enumeration: bool = setting(
         True,
         "If true, a registration with an e-mail address in use returns the same response "
-        "as any other, and the owner of the address receives an e-mail.",
+        "as any other, the owner of the address receives an e-mail, "
+        "and a login to an unverified account returns `login-invalid`.",
     )
 
 
@@ -119,6 +122,22 @@ def expired_before(settings: RegisterSettings, grace: timedelta = timedelta(0)) 
     :param grace: for how long it must have been expired.
     """
     return utc_now() - settings.register_verification_period - grace
+
+
+@flow.provides("pending_login_error", enabled=lambda settings: not settings.prevent_enumeration)
+def pending_login_error() -> NotVerified:
+    """Return the error of a login to a pending account with the right password.
+
+    The client that registered chose the password. With ``PREVENT_ENUMERATION`` it must not learn
+    that the registration made an account of the address.
+    """
+    return NotVerified()
+
+
+@flow.provides("reserve_names", enabled=_is_verifying)
+def reserve_names(state: RegistrationState, user: User, former: Mapping[str, Any]) -> None:
+    """Keep the former login names of an account from others, until a registration would expire."""
+    reserve(state, user, former)
 
 
 # E-mails
@@ -164,18 +183,21 @@ def register_again_email(state: RegistrationState, user: User) -> dict[str, Any]
     to="the owner of the e-mail address",
     when="someone registers with it although it is verified, or the account is suspended",
     enabled=_hides_duplicates,
+    notice=True,
 )
 def email_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
     """Return the template variables."""
     return {}
 
 
-def duplicate_mail(state: RegistrationState, owner: User) -> Mail:
+def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:
     """Return the e-mail to the owner of an e-mail address that is registered again.
 
-    The password of a pending account may be another person's, so the owner may choose a new one.
+    It is dropped without an owner: the application may hide the row from its queries. The password
+    of a pending account may be another person's, so the owner may choose a new one.
     """
-    can_choose = state.provided("reset_link") and state.users.snapshot(owner).is_pending
+    is_pending = owner is not None and state.users.snapshot(owner).is_pending
+    can_choose = state.provided("reset_link") and is_pending
     return state.mail(register_again_email if can_choose else email_taken_email, owner)
 
 
@@ -225,15 +247,17 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
     response: dict[str, Any] | None = schema.dump(user) if hide_email else None
     before = expired_before(settings) if verification else None
     try:
-        displaced, owner = add_account(state, user, expired_before=before, hide_email=hide_email)
-    except DuplicateValue as duplicate:
-        state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
-        others = [name for name in duplicate.fields if name != state.fields.email]
-        raise DuplicateValue(others) if hide_email and others else duplicate from None
+        displaced, duplicate = add_account(
+            state, user, expired_before=before, hide_email=hide_email
+        )
+    except DuplicateValue as error:
+        state.record(REGISTRATION_TAKEN, error.owner, fields=error.fields)
+        others = [name for name in error.fields if name != state.fields.email]
+        raise DuplicateValue(others) if hide_email and others else error from None
     response = response or schema.dump(user)
-    if owner is not None:
-        state.record(REGISTRATION_TAKEN, owner, fields=[state.fields.email])
-        state.commit(duplicate_mail(state, owner), deleted=displaced)
+    if duplicate is not None:
+        state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
+        state.commit(duplicate_mail(state, duplicate.owner), deleted=displaced)
     else:
         mails = [state.mail(verification_email, user)] if verification else []
         state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
@@ -279,7 +303,7 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         return {}  # two requests used it at the same time
     state.sessions.end_logins(user)
     if seen.email:
-        state.mailer.cooldown.forget(seen.email)
+        state.mailer.cooldown.forget(seen.email, verification_email.name)
     if auto_login:
         login = state.log_in(user, fresh=False, signal=user_activated)
         state.announce(user_logged_in, user=user)

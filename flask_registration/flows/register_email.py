@@ -12,18 +12,20 @@ from marshmallow import Schema, ValidationError, fields
 from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import (
-    DuplicateValue,
     EmailAlreadyRegistered,
     LinkInvalid,
     MailUnavailable,
     NotAuthenticated,
     ReauthenticationRequired,
 )
+from ..http import accounts
 from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
+from ..mail.message import Mail
+from ..request_state import request_state
 from ..security_log import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
 from ..settings import Settings, setting
 from ..signals import user_changed_email
@@ -57,7 +59,7 @@ class RegisterEmailSettings(Settings):
         default_text="the extension's own",
     )
     register_email_verification_period: timedelta = setting(
-        timedelta(days=7), "How long a link is valid."
+        timedelta(days=1), "How long a link is valid."
     )
     register_email_verification_email_templates: Mapping[str, str] = setting(
         default_templates("register_email"),
@@ -92,22 +94,40 @@ def _verifies(state: RegistrationState) -> bool:
     sender=lambda settings: settings.register_email_verification_email_sender,
     example={"email": "alice@new.example.com", "to": "alice@new.example.com"},
 )
-def email_change_email(state: RegistrationState, user: User, email: str) -> dict[str, Any]:
-    """Return the template variables."""
+def email_change_email(
+    state: RegistrationState, user: User, email: str, login: str | None = None
+) -> dict[str, Any]:
+    """Return the template variables.
+
+    :param login: the digest of the login that asked for the change, which the link ends with.
+    """
     page = state.pages["register_email_verification_url"]
     period = state.group(RegisterEmailSettings).register_email_verification_period
     return {
-        "verification_url": state.links.url(CHANGE_EMAIL, user, page, email),
+        "verification_url": state.links.url(CHANGE_EMAIL, user, page, email, note=login or ""),
         "valid_for": duration(period),
         "email": email,
     }
 
 
 @flow.email(
+    "email_change_requested",
+    to="the account's e-mail address",
+    when="the user asks to change the e-mail address",
+    enabled=_verifies,
+    limited=False,
+)
+def email_change_requested_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    return {}
+
+
+@flow.email(
     "email_change_taken",
     to="the owner of the e-mail address",
     when="another user asks to change to it",
-    enabled=lambda state: _verifies(state) and state.fields.email in state.fields.unique,
+    enabled=lambda state: _verifies(state) and state.fields.is_email_unique,
+    notice=True,
 )
 def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
     """Return the template variables."""
@@ -117,7 +137,7 @@ def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, 
 @flow.email(
     "email_changed",
     to="the old e-mail address",
-    when="the e-mail address was changed",
+    when="the e-mail address was changed, or a change was undone",
     limited=False,
     example={"old": "alice@old.example.com", "can_undo": True, "to": "alice@old.example.com"},
 )
@@ -139,13 +159,26 @@ def email_changed_email(
     return {"verification_url": None}
 
 
+@flow.provides("email_change_notice")
+def email_change_notice(
+    state: RegistrationState, user: User, old: str, stamp: str | None = None
+) -> Mail:
+    """Return the notice to an e-mail address that the account no longer has.
+
+    :param stamp: the security stamp after a change that this address can undo.
+    """
+    changed_at = SecurityStamp.parse(stamp).email_changed_at
+    about = {"old": old, "can_undo": stamp is not None, "changed_at": changed_at}
+    return state.mail(email_changed_email, user, to=old, **about)
+
+
 # Ask for an e-mail change
 
 
 class RegisterEmailSchema(BodySchema):
     """The new e-mail address, and the password unless the login is fresh."""
 
-    email: Text = Text(required=True, metadata={"format": "email"})
+    email: Text = Text(required=True, trim=True, metadata={"format": "email"})
     password: fields.Field[Any] = password_field(required=False)
 
 
@@ -183,6 +216,8 @@ def email_change_message(settings: RegisterEmailSettings) -> str:
 def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Ask for an e-mail change. The response does not reveal whether the address is in use.
 
+    The current address receives a notice. With a login model, the request ends with the login.
+
     :raises marshmallow.ValidationError: the e-mail address is invalid, or the password is wrong.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises EmailAlreadyRegistered: it is in use; only without verification, else its owner is
@@ -201,13 +236,20 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         message = Message("This is your e-mail address already.", code="unchanged")
         raise ValidationError(message, "email")
     if not flow.settings.register_email_verification_enabled:
-        return change_email(state, user, seen, email)
-    owners = state.users.find(field, email) if field in state.fields.unique else []
-    state.record(EMAIL_CHANGE_REQUEST, user, taken=bool(owners))
-    if owners:
-        state.commit(state.mail(email_change_taken_email, owners[0]))
+        return change_email(state, user, seen, email, is_verified=False)
+    duplicate = state.users.find_duplicate(user, {field: email})
+    owner = duplicate.owner if duplicate else None
+    is_duplicate = duplicate is not None and not (owner and accounts.is_unused(state, owner))
+    state.record(EMAIL_CHANGE_REQUEST, user, taken=is_duplicate)
+    # Both for an address in use, too: neither the time nor the notice must reveal it.
+    login = request_state().login_digest
+    is_notified = seen.email and seen.is_verified
+    notices = [state.mail(email_change_requested_email, user)] if is_notified else []
+    if is_duplicate:
+        state.commit(*notices, state.mail(email_change_taken_email, owner))
     else:
-        state.commit(state.mail(email_change_email, user, to=email, email=email))
+        mail = state.mail(email_change_email, user, to=email, email=email, login=login)
+        state.commit(*notices, mail)
     return {}
 
 
@@ -230,48 +272,43 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
 def verify_email(link: OpenedLink) -> dict[str, Any]:
     """Change the e-mail address with the parameters of the link that the new address received.
 
-    :raises LinkInvalid: the account is pending, or changed at the same moment.
-    :raises EmailAlreadyRegistered: another account has the e-mail address by now.
+    :raises LinkInvalid: the account is pending, or changed at the same moment, or the login that
+        asked for the change has ended.
+    :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
     state = flow.state
     user, seen, params = link
-    if not seen.is_verified:
+    login = params.note
+    has_ended = bool(login and state.logins and not state.logins.exists(user, login))
+    if has_ended or not seen.is_verified:
         raise LinkInvalid(user_id=params.user_id)
     email = params.email or ""
-    state.mailer.cooldown.forget(email)
+    state.mailer.cooldown.forget(email, email_change_email.name)
     try:
-        return change_email(state, user, seen, email)
+        return change_email(state, user, seen, email, is_verified=True)
     except NotAuthenticated:  # the account changed, for example by another use of this link
         raise LinkInvalid(user_id=params.user_id) from None
 
 
 def change_email(
-    state: RegistrationState, user: User, seen: UserSnapshot, email: str
+    state: RegistrationState, user: User, seen: UserSnapshot, email: str, *, is_verified: bool
 ) -> dict[str, Any]:
     """Write the new e-mail address, end every other login, and notify the old address.
 
+    :param is_verified: whether the client has verified the new address.
     :raises EmailAlreadyRegistered: another account has it.
     :raises NotAuthenticated: the account is not as it was seen.
     """
     current_user = state.sessions.user_or_none()
     new_stamp_for_undo = state.provided("email_change_stamp")
     stamp = new_stamp_for_undo(state, seen) if new_stamp_for_undo else None
-    can_undo = stamp is not None
     changes = {"email": email, "security_stamp": stamp or next_stamp(seen.security_stamp)}
-    try:
-        if not state.users.change(user, seen, changes):
-            raise NotAuthenticated
-    except DuplicateValue:
-        raise EmailAlreadyRegistered from None
+    displaced = accounts.change_email(state, user, seen, changes, is_verified=is_verified)
     state.sessions.end_logins(user)
-    notices = []
-    if seen.email:
-        changed_at = SecurityStamp.parse(stamp).email_changed_at if stamp else None
-        about = {"old": seen.email, "can_undo": can_undo, "changed_at": changed_at}
-        notices.append(state.mail(email_changed_email, user, to=seen.email, **about))
+    notices = [email_change_notice(state, user, seen.email, stamp)] if seen.email else []
     login = state.sessions.renew(user, fresh=False) if current_user is user else {}
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
-    state.commit(*notices, signal=user_changed_email, user=user, **addresses)
+    state.commit(*notices, deleted=displaced, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     return login
 

@@ -55,7 +55,9 @@ class ResetPasswordSettings(Settings):
         default_text="by the login fields",
     )
     send_reset_password_link_schema_use_email: bool = setting(
-        False, "Whether the default schema and finder accept `email` too."
+        False,
+        "Whether the default schema and finder must accept `email`: it is then a configuration "
+        "error if e-mail addresses are not unique. Unique ones are accepted in any case.",
     )
     reset_password_fail_when_user_not_found: bool = setting(
         False,
@@ -134,8 +136,8 @@ def request_schema(state: RegistrationState) -> Schema:
     settings = state.group(ResetPasswordSettings)
     if settings.send_reset_password_link_schema_class:
         return settings.send_reset_password_link_schema_class()
-    with_email = settings.send_reset_password_link_schema_use_email
-    return account_schema(state, with_email=with_email)
+    # A user whose login name was changed by another person still knows the e-mail address.
+    return account_schema(state, with_email=state.fields.email in state.fields.unique)
 
 
 def sent_message(settings: ResetPasswordSettings) -> str:
@@ -216,11 +218,12 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
     if not state.replace_password(user, seen, data["password"], **changes):
         raise LinkInvalid(user_id=params.user_id)
     if seen.email:
-        state.mailer.cooldown.forget(seen.email)
+        state.mailer.cooldown.forget(seen.email, reset_email.name)
     names = login_names(state, user)
     notices = state.password_notice(user)
     state.commit(*notices, signal=user_reset_password, user=user)
     state.throttles.clear_account("login", names)
+    state.throttles.remember_device("login", names)
     if not seen.is_verified:
         state.announce(user_activated, user=user)
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.passwords import REVOKED
 from ..checks import Finding
-from ..errors import DuplicateValue, EmailAlreadyRegistered, LinkInvalid
+from ..errors import EmailAlreadyRegistered, LinkInvalid, MailUnavailable, NotAuthenticated
+from ..http.accounts import change_email
 from ..http.bodies import SuccessSchema
-from ..http.flow import EndpointLink, Flow
+from ..http.flow import EndpointLink, Flow, always
 from ..i18n.messages import Message, duration
 from ..security_log import EMAIL_CHANGE_UNDONE
 from ..settings import Settings, setting
@@ -23,6 +25,7 @@ from ..users.stamps import (
     changed_email_within,
     new_stamp,
     stamp_after_email_change,
+    stamp_digest,
 )
 from ..users.store import User
 
@@ -43,7 +46,7 @@ class UndoEmailChangeSettings(Settings):
 
 
 flow: Flow[UndoEmailChangeSettings] = Flow(
-    "undo_email_change", UndoEmailChangeSettings, needs_email=True
+    "undo_email_change", UndoEmailChangeSettings, sends_mail=always, needs_email=True
 )
 
 #: Bound to nothing that an attacker with the account can change: no new stamp ends it but that of
@@ -76,6 +79,32 @@ def undo_link(state: RegistrationState, user: User, old: str) -> dict[str, Any]:
     return {"verification_url": url, "valid_for": duration(period)}
 
 
+@flow.email(
+    "email_change_undone",
+    to="the old e-mail address, which the account has again",
+    when="an e-mail change was undone",
+    limited=False,
+)
+def email_change_undone_email(
+    state: RegistrationState, user: User, account: str | None = None
+) -> dict[str, Any]:
+    """Return the template variables, with a link to choose a new password.
+
+    :param account: what :func:`account_mark` returned after the undo. If it returns something else
+        when the e-mail is sent, the account may have another e-mail address.
+    """
+    reset_link = state.provided("reset_link")
+    is_current = account in (None, account_mark(state, user))
+    link: dict[str, Any] = reset_link(state, user) if reset_link and is_current else {}
+    return {"verification_url": None, **link}
+
+
+def account_mark(state: RegistrationState, user: User) -> str:
+    """Return a text that differs after every change of the e-mail address or the stamp."""
+    seen = state.users.snapshot(user)
+    return f"{stamp_digest(seen)} {seen.email}"
+
+
 @flow.post(
     "/undo-email-change/",
     link=EndpointLink(
@@ -85,26 +114,37 @@ def undo_link(state: RegistrationState, user: User, old: str) -> dict[str, Any]:
     ),
     response=SuccessSchema,
     message=Message("Email change undone"),
-    errors=[EmailAlreadyRegistered],
+    errors=[EmailAlreadyRegistered, MailUnavailable],
     throttles={"client": "60/minute"},
 )
 def undo_email_change(link: OpenedLink) -> None:
     """Undo an e-mail change, with the parameters of the link that the old address received.
 
+    The password may be an attacker's, so it is revoked. The old address receives a link to choose a
+    new one, and the other address receives a notice.
+
     :raises LinkInvalid: the account has that address, or changed at the same moment.
-    :raises EmailAlreadyRegistered: another account has that address by now.
+    :raises EmailAlreadyRegistered: another verified account has that address by now.
     """
     state = flow.state
     user, seen, params = link
-    changes = {"email": params.email, "security_stamp": new_stamp()}
+    changes = {
+        "email": params.email,
+        "password_hash": REVOKED,
+        "security_stamp": new_stamp(),
+    }
+    if seen.email == params.email:
+        raise LinkInvalid(user_id=params.user_id)
     try:
-        if seen.email == params.email or not state.users.change(user, seen, changes):
-            raise LinkInvalid(user_id=params.user_id)
-    except DuplicateValue:
-        raise EmailAlreadyRegistered from None
+        displaced = change_email(state, user, seen, changes, is_verified=True)
+    except NotAuthenticated:
+        raise LinkInvalid(user_id=params.user_id) from None
     state.sessions.end_logins(user)
+    notice = state.provided("email_change_notice")
+    mails = [notice(state, user, seen.email)] if notice and seen.email else []
+    mails.append(state.mail(email_change_undone_email, user, account=account_mark(state, user)))
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": params.email}
-    state.commit(signal=user_changed_email, user=user, **addresses)
+    state.commit(*mails, deleted=displaced, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGE_UNDONE, user)
 
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Response, make_response, redirect, render_template, request, url_for
+from flask import Response, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from ..auth.links import is_absolute_url
-from ..errors import APIError, EndpointDisabled
+from ..errors import APIError, EndpointDisabled, SentFromOtherSite
+from ..http.bodies import check_confirmation, is_from_another_site
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
+from ..mail.rendering import FOLDER
 from ..settings import Settings, setting
 
 
@@ -124,6 +125,15 @@ for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHAN
     declare(_page)
 
 
+@flow.get("/pages.css")
+def stylesheet_view() -> Response:
+    """Return the stylesheet of the pages. A strict content security policy allows no inline one."""
+    text = (FOLDER / "registration" / "page" / "confirm.css").read_text("utf-8")
+    response = Response(text, mimetype="text/css")
+    response.cache_control.max_age = 3600
+    return response
+
+
 def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
     """Show a page with the parameters of the link in its form.
 
@@ -151,14 +161,9 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if request.method == "GET":  # the URL of a form that was sent before, without its link
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
     if is_from_another_site():
-        text = Message("This form was sent from another site.")
-        return render(page, title=FAILED, text=text, status=400)
-    body = request.form.to_dict()
-    if body.get("password") != body.get("password_confirm"):  # the endpoint may not compare them
-        message = Message("The two passwords do not match.", code="mismatch")
-        return show(page, {"password_confirm": [message]})
+        return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
     try:
-        action.run(lambda: body)
+        action.run(read_form)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
         if errors.keys() & page.passwords.keys():
@@ -179,6 +184,17 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     return render(page, title=FAILED, text=failure, status=400)
 
 
+def read_form() -> dict[str, Any]:
+    """Return the fields of the form, after the client was counted.
+
+    :raises marshmallow.ValidationError: the two passwords differ; the endpoint may not compare
+        them.
+    """
+    body = request.form.to_dict()
+    check_confirmation({"password_confirm": None, **body})
+    return body
+
+
 def action_of(page: Page) -> Action[Any]:
     """Return what the JSON endpoint of a page does.
 
@@ -190,18 +206,6 @@ def action_of(page: Page) -> Action[Any]:
     return action
 
 
-def is_from_another_site() -> bool:
-    """Return whether the browser says that another site sent this form: it could log a user in.
-
-    ``Sec-Fetch-Site`` decides if it is present, as with HTTPS: it does not depend on the host that
-    a proxy passes on.
-    """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc != request.host
-
-
 def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Response:
     """Render a page. Its URL contains a secret, so other sites do not receive it."""
     shown = {
@@ -211,7 +215,7 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
         "passwords": page.passwords,
         **context,
     }
-    html = render_template(
+    html = flow.state.composer.renderer.html(
         "registration/page/confirm.html",
         **{name: translate(value) if name in LOCALIZED else value for name, value in shown.items()},
         language=flow.state.languages.for_response(),
@@ -220,7 +224,9 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
     response = make_response(html, status)
     # With "no-referrer" our own form has no Origin.
     response.headers["Referrer-Policy"] = "same-origin"
+    # Our page has no inline style, but the application's page may have some.
     response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
+        "base-uri 'none'"
     )
     return response

@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, fields
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.attributes import set_committed_value
 
-from ..errors import AccountInUse, DuplicateValue
+from ..errors import AccountInUse, DuplicateValue, EmailAlreadyRegistered, NotAuthenticated
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc
+from ..users.stamps import UserSnapshot
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
 from .bodies import REQUIRED, AlternativesSchema, Text, check_confirmation
@@ -30,7 +32,7 @@ def account_schema(
     :param others: more fields.
     """
     names = dict.fromkeys(["login", *state.fields.login, *(["email"] if with_email else [])])
-    declared: dict[str, Any] = {name: Text() for name in names}
+    declared: dict[str, Any] = {name: Text(trim=True) for name in names}
     schema: Any = AlternativesSchema.from_dict({**declared, **others}, name="Account")()
     schema.alternatives = list(names)
     return cast(Schema, schema)
@@ -46,9 +48,13 @@ def find_users(state: RegistrationState, data: Mapping[str, str]) -> list[User]:
 
 
 def _named(state: RegistrationState, data: Mapping[str, Any]) -> dict[tuple[str, Any], None]:
-    """Return the fields by which a request body may name an account, with their values."""
+    """Return the fields by which a request body may name an account, with their values.
+
+    The e-mail address comes first: a username from before the extension may look like one.
+    """
     fields = state.fields
-    named = [(name, data["login"]) for name in fields.login if "login" in data]
+    ways = sorted(fields.login, key=lambda name: name != fields.email)
+    named = [(name, data["login"]) for name in ways if "login" in data]
     named += [(name, data[name]) for name in fields.login if name in data]
     if fields.email and "email" in data:
         named.append((fields.email, data["email"]))
@@ -67,7 +73,7 @@ def account_names(state: RegistrationState, data: Any) -> list[str]:
         return []
     named = [(name, str(value)) for name, value in _named(state, data)]
     found = [key for name, value in named if (key := state.users.lookup(name, value))]
-    keys = found or [("", value) for _, value in named]
+    keys = found or [("", value.strip()) for _, value in named]
     return list(dict.fromkeys(f"{name}={value}" for name, value in keys))
 
 
@@ -121,6 +127,43 @@ def create_user(
     return user
 
 
+# Change the e-mail address
+
+
+def change_email(
+    state: RegistrationState,
+    user: User,
+    seen: UserSnapshot,
+    changes: Mapping[str, Any],
+    *,
+    is_verified: bool,
+) -> list[User]:
+    """Write an e-mail address and other values, without committing.
+
+    A link that verifies a mailbox counts more than a registration that merely claims the address.
+    Such registrations are deleted; return them.
+
+    :param is_verified: whether the client has verified the e-mail address.
+    :raises NotAuthenticated: the account is not as it was seen.
+    :raises EmailAlreadyRegistered: another account has the e-mail address.
+    """
+    displaced: list[User] = []
+    try:
+        is_as_seen = state.users.change(user, seen, changes)
+    except DuplicateValue as duplicate:
+        displaced = [each for each in duplicate.holders if is_verified and is_unused(state, each)]
+        if not (displaced and all(delete_pending(state, each) for each in displaced)):
+            state.users.rollback()
+            raise EmailAlreadyRegistered from None
+        try:
+            is_as_seen = state.users.change(user, seen, changes)
+        except DuplicateValue:  # a verified account has it, or a parallel registration
+            raise EmailAlreadyRegistered from None
+    if not is_as_seen:
+        raise NotAuthenticated
+    return displaced
+
+
 # Expired registrations
 
 
@@ -130,13 +173,13 @@ def add_account(
     *,
     expired_before: datetime | None,
     hide_email: bool = False,
-) -> tuple[list[User], User | None]:
+) -> tuple[list[User], DuplicateValue | None]:
     """Store an account without committing.
 
-    Return the expired registrations that it displaces, and the owner of its e-mail address, if it
-    is in use. With ``hide_email`` such an account is stored with a placeholder address, so that it
-    takes the same statements as any other. Nothing can verify it; it reserves the username until it
-    expires.
+    Return the expired registrations that it displaces, and the error about its e-mail address, if
+    that is in use. With ``hide_email`` such an account is stored with a placeholder address, so
+    that it takes the same statements as any other. Nothing can verify it; it reserves the username
+    until it expires.
 
     :param expired_before: unverified registrations before this time have expired; None if none
         expires.
@@ -144,12 +187,12 @@ def add_account(
     """
     # Look first: a statement that fails takes another time.
     duplicate = state.users.find_duplicate(user) if hide_email else None
-    displaced, owner = _displace_expired(state, user, duplicate, expired_before, hide_email)
+    displaced, duplicate = _displace_expired(state, user, duplicate, expired_before, hide_email)
     try:
-        return _store(state, user, displaced, owner)
+        return _store(state, user, displaced, duplicate)
     except DuplicateValue as current:  # of a parallel request, or without a look
-        displaced, owner = _displace_expired(state, user, current, expired_before, hide_email)
-        return _store(state, user, displaced, owner)
+        displaced, duplicate = _displace_expired(state, user, current, expired_before, hide_email)
+        return _store(state, user, displaced, duplicate)
 
 
 def _displace_expired(
@@ -158,10 +201,10 @@ def _displace_expired(
     duplicate: DuplicateValue | None,
     expired_before: datetime | None,
     hide_email: bool,
-) -> tuple[list[User], User | None]:
+) -> tuple[list[User], DuplicateValue | None]:
     """Delete the expired registrations that have a new account's values.
 
-    Return them, and the owner of its e-mail address, if that is the one value in use.
+    Return them, and the error about its e-mail address, if that is the one value in use.
 
     :raises DuplicateValue: another account has one of the other values.
     """
@@ -170,32 +213,32 @@ def _displace_expired(
         holders = duplicate.holders
         displaced = [each for each in holders if has_expired(state, each, expired_before)]
     if displaced:
-        if not all(_delete_pending(state, each) for each in displaced):
+        if not all(delete_pending(state, each) for each in displaced):
             state.users.rollback()  # one was verified meanwhile, or other rows refer to it
             displaced = []
         duplicate = state.users.find_duplicate(user)
     if duplicate is None:
         return displaced, None
-    if hide_email and duplicate.owner and duplicate.fields == (state.fields.email,):
-        return displaced, duplicate.owner
+    if hide_email and duplicate.fields == (state.fields.email,):
+        return displaced, duplicate
     state.users.rollback()
     raise duplicate
 
 
 def _store(
-    state: RegistrationState, user: User, displaced: list[User], owner: User | None
-) -> tuple[list[User], User | None]:
-    """Store an account, with a placeholder if its e-mail address has an owner.
+    state: RegistrationState, user: User, displaced: list[User], duplicate: DuplicateValue | None
+) -> tuple[list[User], DuplicateValue | None]:
+    """Store an account, with a placeholder if its e-mail address is in use.
 
-    Return the registrations to announce as deleted, and the owner.
+    Return the registrations to announce as deleted, and the error about the address.
 
     :raises DuplicateValue: another account has one of the unique values.
     """
-    if owner is None:
+    if duplicate is None:
         state.users.add(user)
     elif not _add_with_placeholder(state, user):
         displaced = []
-    return [each for each in displaced if not is_placeholder(state, each)], owner
+    return [each for each in displaced if not is_placeholder(state, each)], duplicate
 
 
 def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
@@ -209,7 +252,7 @@ def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
     try:
         state.users.add(user)
     except Exception as error:
-        if isinstance(error, (DuplicateValue, *UNAVAILABLE)):
+        if isinstance(error, (DuplicateValue, ProgrammingError, *UNAVAILABLE)):
             raise
         state.users.report_refused_placeholder(error)
         return False
@@ -221,12 +264,15 @@ def is_placeholder(state: RegistrationState, user: User) -> bool:
     return (state.users.snapshot(user).email or "").endswith(PLACEHOLDER_DOMAIN)
 
 
+def is_unused(state: RegistrationState, user: User) -> bool:
+    """Return whether an account merely claims its e-mail address: never verified or used."""
+    return state.users.snapshot(user).is_pending and getattr(user, "last_login", None) is None
+
+
 def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
     """Return whether an account was registered before that time, and never verified or used."""
     joined = getattr(user, state.fields.joined) if state.fields.joined else None
-    is_unused = getattr(user, "last_login", None) is None
-    is_pending = state.users.snapshot(user).is_pending
-    return is_pending and is_unused and joined is not None and as_utc(joined) < before
+    return is_unused(state, user) and joined is not None and as_utc(joined) < before
 
 
 def remove_expired(state: RegistrationState, identifier: str, before: datetime) -> bool:
@@ -237,7 +283,7 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
     """
     user = state.users.get(identifier)
     is_due = user is not None and has_expired(state, user, before)
-    if not (is_due and _delete_pending(state, user)):
+    if not (is_due and delete_pending(state, user)):
         state.users.rollback()
         return False
     state.users.commit()
@@ -246,7 +292,11 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
     return True
 
 
-def _delete_pending(state: RegistrationState, user: User) -> bool:
+def delete_pending(state: RegistrationState, user: User) -> bool:
+    """Delete an account that was never verified or used, without committing.
+
+    Return False if it was verified at the same moment, or if other rows refer to it.
+    """
     # Writing the flag locks the row: a later verification waits, and an earlier one wins.
     expected = {"is_verified": False, "last_login": None}
     seen = state.users.snapshot(user)

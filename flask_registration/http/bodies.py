@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 from marshmallow import (
     EXCLUDE,
@@ -22,7 +23,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from ..auth.links import SignedLink
 from ..auth.sessions import LoginSettings
-from ..errors import LinkInvalid
+from ..errors import LinkInvalid, SentFromOtherSite
 from ..i18n.languages import current_request
 from ..i18n.messages import Message
 from ..state import RegistrationState
@@ -68,9 +69,25 @@ class SuccessSchema(Schema):
 
 
 class Text(fields.String):
-    """A string of a request body."""
+    """A string of a request body. A number is its digits, as in Django REST framework.
+
+    :ivar trim: whether spaces and line ends around it are removed.
+    """
 
     default_error_messages: Messages = MESSAGES
+
+    def __init__(self, *, trim: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.trim = trim
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                value = str(value)
+            except ValueError:  # more digits than Python converts
+                raise self.make_error("invalid") from None
+        text: str = super()._deserialize(value, *args, **kwargs)
+        return text.strip() if self.trim else text
 
 
 class AlternativesSchema(BodySchema):
@@ -80,7 +97,9 @@ class AlternativesSchema(BodySchema):
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _has_alternative(self, data: Any, original: dict[str, Any], **kwargs: Any) -> None:
-        if original.keys().isdisjoint(self.alternatives):
+        fields = (self.fields.get(name) for name in self.alternatives)
+        keys = {field.data_key for field in fields if field and field.data_key}
+        if original.keys().isdisjoint(keys.union(self.alternatives)):
             raise ValidationError(REQUIRED, self.alternatives[0])
 
 
@@ -192,6 +211,17 @@ def renewal_response(state: RegistrationState) -> Schema:
     return SuccessSchema.from_dict({"token": fields.String()}, name="Renewed")()
 
 
+def limit_body(max_length: int) -> None:
+    """Set the maximum length of the request body, before anything reads it.
+
+    :param max_length: in bytes. A stricter limit of the application stays.
+    """
+    current = current_request()
+    limit = current.max_content_length
+    # One more: Werkzeug cuts off a body without a length at the limit, and raises no error.
+    current.max_content_length = max_length + 1 if limit is None else min(limit, max_length + 1)
+
+
 def read_body(max_length: int) -> dict[str, Any]:
     """Return the request body, a JSON object with its media type.
 
@@ -202,15 +232,14 @@ def read_body(max_length: int) -> dict[str, Any]:
     :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
     """
     current = current_request()  # a proxy looks it up each time
-    if current.method == "DELETE" and not current.content_length:  # which no form can send
+    data = current.get_data()
+    if len(data) > max_length:
+        raise RequestEntityTooLarge
+    has_body = data or current.content_length or "Transfer-Encoding" in current.headers
+    if current.method == "DELETE" and not has_body:  # which no form can send
         return {}
     if not current.is_json:
         raise UnsupportedMediaType(NOT_JSON)
-    limit = current.max_content_length
-    current.max_content_length = max_length if limit is None else min(limit, max_length)
-    data = current.get_data()
-    if len(data) > max_length:  # it was read before the limit was set
-        raise RequestEntityTooLarge
     try:
         body = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -219,6 +248,34 @@ def read_body(max_length: int) -> dict[str, Any]:
         message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
         raise ValidationError(message)
     return body
+
+
+def read_optional_body(max_length: int) -> dict[str, Any]:
+    """Return the request body, or an empty one if the request has none.
+
+    A form of another site can send that, so the browser must not say that it did.
+
+    :raises SentFromOtherSite: it does say so.
+    """
+    current = current_request()
+    if current.content_length or "Transfer-Encoding" in current.headers:
+        return read_body(max_length)
+    if is_from_another_site():
+        raise SentFromOtherSite
+    return {}
+
+
+def is_from_another_site() -> bool:
+    """Return whether the browser says that another site sent this request.
+
+    ``Sec-Fetch-Site`` decides if it is present, as with HTTPS: it does not depend on the host that
+    a proxy passes on.
+    """
+    current = current_request()
+    site, origin = current.headers.get("Sec-Fetch-Site"), current.headers.get("Origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and urlsplit(origin).netloc != current.host
 
 
 def load(schema: Schema, body: dict[str, Any]) -> Any:
@@ -232,8 +289,27 @@ def load(schema: Schema, body: dict[str, Any]) -> Any:
     try:
         return schema.load(body)
     except ValidationError as error:
-        error.kwargs["schema"] = schema  # the pointers of problem details depend on it
+        name_by_data_key(error, schema)
         raise
+
+
+def name_by_data_key(error: ValidationError, schema: Schema) -> None:
+    """Give the fields of an error the names that they have in the request body.
+
+    marshmallow uses the ``data_key`` of a field for its own errors, but not for those of a function
+    that knows the field by its name or its attribute.
+    """
+    error.kwargs["schema"] = schema  # the pointers of problem details depend on it
+    names: dict[Any, str] = {}
+    for name, field in schema.fields.items():
+        names |= dict.fromkeys((name, field.attribute), field.data_key or name)
+    keys = set(names.values())
+    found = error.messages
+    messages: dict[str, Any] = {}
+    for name, each in (found if isinstance(found, dict) else {error.field_name: found}).items():
+        key = name if name in keys else names.get(name, name)
+        messages[key] = [*messages[key], *each] if key in messages else each
+    error.messages = messages
 
 
 def _refuse_characters(schema: Schema, body: dict[str, Any], unsafe: Iterable[str]) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any, Generic, TypeVar
 
-from flask import Blueprint, Flask, Response, current_app, has_request_context, request
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    has_request_context,
+)
 from flask.typing import ResponseReturnValue
-from marshmallow import Schema
-from werkzeug.exceptions import MethodNotAllowed
+from marshmallow import Schema, ValidationError
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..errors import (
@@ -22,6 +24,7 @@ from ..errors import (
     LinkInvalid,
     LinkRefused,
     NotAuthenticated,
+    SentFromOtherSite,
     Throttled,
 )
 from ..mail.message import Email
@@ -29,19 +32,22 @@ from ..security_log import LINK_REFUSED, record
 from ..settings import Settings
 from ..state import Check, RegistrationState
 from ..users.transaction import with_retries
-from .bodies import EmailLinkSchema, LinkSchema, SchemaFactory, load, read_body, schema_of
-from .responses import HTTPSettings, success
+from .bodies import (
+    EmailLinkSchema,
+    LinkSchema,
+    SchemaFactory,
+    load,
+    name_by_data_key,
+    schema_of,
+)
+from .responses import success
 
 S = TypeVar("S", bound=Settings)
 F = TypeVar("F", bound=Callable[..., Any])
-View = Callable[..., ResponseReturnValue]
 Condition = Callable[[Any], bool]
 
 #: The errors that an endpoint may return; in a mapping, each with a condition on the settings.
 Errors = Sequence[type[APIError]] | Mapping[type[APIError], Condition]
-
-#: The methods of RFC 9110 and RFC 5789. A method without an endpoint returns 405.
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
 def always(settings: Settings) -> bool:
@@ -85,6 +91,8 @@ class Endpoint(Generic[S]):
         :class:`OpenedLink`.
     :ivar request: the schema of the request body, or a function that makes it of the state, once.
         The view receives what it loads.
+    :ivar body_optional: take a request without a body for an empty object, unless another site
+        sends it.
     :ivar response: the schema of the response, or a function that makes it; for the API
         description.
     :ivar message: the text of the response, or a function that returns it for the settings. The
@@ -98,6 +106,9 @@ class Endpoint(Generic[S]):
     :ivar throttles: default rate limits: ``client``, ``account`` or both.
     :ivar account: ``account(state, data)`` returns names of the account that the request is about,
         in normal form, without looking it up. With ``login_required`` it is the current user.
+    :ivar split_limit: whether an account has several names, one for each login field. Each name
+        then has its share of the limit for an account. (A counter for the account itself would
+        reveal which names belong together.)
     """
 
     path: str
@@ -105,6 +116,7 @@ class Endpoint(Generic[S]):
     view: Callable[..., Any]
     link: EndpointLink[S] | None = None
     request: SchemaFactory | None = None
+    body_optional: bool = False
     response: SchemaFactory | None = None
     message: str | Callable[[S], str] | None = None
     status: int = 200
@@ -113,6 +125,7 @@ class Endpoint(Generic[S]):
     login_required: bool = False
     throttles: Mapping[str, str] = field(default_factory=dict)
     account: Callable[..., Iterable[str]] | None = None
+    split_limit: bool = False
 
     @property
     def name(self) -> str:
@@ -124,6 +137,7 @@ class Endpoint(Generic[S]):
         """Return the errors that it may return, each with a condition on the settings."""
         shared: list[type[APIError]] = [NotAuthenticated] if self.login_required else []
         shared += [LinkInvalid, LinkExpired] if self.link else []
+        shared += [SentFromOtherSite] if self.body_optional else []
         shared += [Throttled] if self.throttles else []
         errors = self.errors
         own = errors if isinstance(errors, Mapping) else dict.fromkeys(errors, always)
@@ -255,6 +269,9 @@ class Action(Generic[S]):
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
         factory = endpoint.request
         self.schema: Schema | None = schema_of(state, factory) if factory else None
+        # A schema of the application may have other names.
+        names = self.schema.fields if self.schema else ()
+        self.hashes: bool = any("password" in field for field in names)
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
         """Count the request, verify its link, load its body, and call the endpoint's function.
@@ -275,6 +292,8 @@ class Action(Generic[S]):
             raise EndpointDisabled
         if has_request_context():
             state.throttles.check_client(name)
+            if self.hashes:  # before the body is read
+                state.passwords.check_queue()
         is_counted = False
 
         def count(names: Callable[[], Iterable[str]], user_id: str | None = None) -> None:
@@ -299,7 +318,12 @@ class Action(Generic[S]):
                 count(lambda: [user_id], user_id)
             elif account:
                 count(lambda: account(state, *arguments))
-            return self._function(*arguments, **values)
+            try:
+                return self._function(*arguments, **values)
+            except ValidationError as error:
+                if self.schema:
+                    name_by_data_key(error, self.schema)
+                raise
 
         try:
             return with_retries(work, state.rollback)
@@ -320,65 +344,3 @@ class Action(Generic[S]):
         if result is None:
             return Response(status=status)
         return (result, status) if isinstance(result, dict | list) else result
-
-
-def mount(
-    flows: Sequence[Flow[Any]], blueprint: Blueprint, app: Flask, state: RegistrationState
-) -> None:
-    """Add every endpoint of the flows to the blueprint, with and without the trailing slash."""
-    settings = state.group(HTTPSettings)
-    decorators = settings.not_authenticated_decorators
-    methods: dict[str, set[str]] = {}
-    for flow in flows:
-        for endpoint in flow.endpoints:
-            action = Action(app, state, endpoint, state.group(flow.group))
-            state.actions[endpoint.name] = action
-            view = _view(action, settings.max_content_length)
-            for decorator in () if endpoint.login_required else reversed(decorators):
-                view = decorator(view)
-            add_rule(blueprint, endpoint.path, endpoint.name, view, endpoint.methods)
-            methods.setdefault(endpoint.path, set()).update(endpoint.methods)
-    for path, allowed in methods.items():
-        refuse_other_methods(blueprint, path, allowed)
-
-
-def refuse_other_methods(blueprint: Blueprint, path: str, allowed: set[str]) -> None:
-    """Return 405 as JSON for all other methods of a path, and respond to OPTIONS."""
-    allowed |= {"OPTIONS", *(["HEAD"] if "GET" in allowed else ())}
-    name = re.sub(r"\W", "_", f"other_methods_of{path}")
-    others = [method for method in METHODS if method not in allowed - {"OPTIONS"}]
-    add_rule(blueprint, path, name, _other_methods(sorted(allowed)), others)
-
-
-def add_rule(
-    blueprint: Blueprint, path: str, name: str, view: View, methods: Sequence[str]
-) -> None:
-    """Add a view at a path, with and without the trailing slash."""
-    blueprint.add_url_rule(
-        path, name, view, methods=methods, strict_slashes=False, provide_automatic_options=False
-    )
-
-
-def _view(action: Action[Any], max_length: int) -> View:
-    read = partial(read_body, max_length)
-
-    def view(**values: Any) -> ResponseReturnValue:
-        return action.respond(action.run(read, **values))
-
-    view.__name__ = action.name
-    view.__doc__ = action.endpoint.view.__doc__
-    return view
-
-
-def _other_methods(allowed: list[str]) -> View:
-    """Return a view for other methods: 405 as JSON, and the response to OPTIONS.
-
-    Flask detects a wrong method before our error handlers.
-    """
-
-    def handle(**values: Any) -> ResponseReturnValue:
-        if request.method != "OPTIONS":
-            raise MethodNotAllowed(allowed)
-        return Response(headers={"Allow": ", ".join(allowed)})
-
-    return handle

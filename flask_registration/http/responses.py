@@ -13,17 +13,17 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 from marshmallow.exceptions import SCHEMA
-from sqlalchemy.exc import StatementError
-from werkzeug.exceptions import HTTPException, default_exceptions
+from sqlalchemy.exc import ProgrammingError, StatementError
+from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
 from werkzeug.http import parse_set_header
 from werkzeug.utils import import_string
 
-from ..errors import APIError, DatabaseUnavailable
+from ..errors import APIError, DatabaseOutdated, DatabaseUnavailable
 from ..i18n.languages import Language, Languages, load_language, shipped
 from ..security_log import DATABASE_UNAVAILABLE, record
 from ..settings import Settings, not_empty, setting
 from ..state import current_registration
-from ..users.transaction import UNAVAILABLE, unavailable
+from ..users.transaction import UNAVAILABLE, is_outdated, unavailable
 
 #: The media type of problem details (RFC 9457).
 PROBLEM = "application/problem+json"
@@ -127,8 +127,12 @@ class ErrorReport(NamedTuple):
     schema: Schema | None = None
 
 
-def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details: str) -> None:
+def handle_errors(
+    blueprint: Blueprint, settings: HTTPSettings, problem_details: str
+) -> Callable[[Exception], ResponseReturnValue]:
     """Return the errors of our endpoints as JSON; the application's other routes keep their own.
+
+    Return the function that makes such a response.
 
     :param problem_details: the import string of the function that makes problem details.
     """
@@ -144,9 +148,12 @@ def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details:
     def handle_database_error(error: Exception) -> ResponseReturnValue:
         reported = error if isinstance(error, DatabaseUnavailable) else unavailable(error)
         cause = reported.__cause__ or error
-        current_app.logger.error("The database is not available.", exc_info=cause)
+        current_app.logger.error(_describe(reported, cause), exc_info=cause)
         record(DATABASE_UNAVAILABLE, error=type(cause).__name__)
         return respond(reported)
+
+    def handle_statement(error: ProgrammingError) -> ResponseReturnValue:
+        return handle_database_error(error) if is_outdated(error) else hide_parameters(error)
 
     def hide_parameters(error: StatementError) -> NoReturn:
         error.hide_parameters = True  # Flask logs it, and it may contain a password hash
@@ -160,7 +167,40 @@ def handle_errors(blueprint: Blueprint, settings: HTTPSettings, problem_details:
     blueprint.register_error_handler(DatabaseUnavailable, handle_database_error)
     for failure in UNAVAILABLE:  # from outside our views, for example an application's decorator
         blueprint.register_error_handler(failure, handle_database_error)
+    blueprint.register_error_handler(ProgrammingError, handle_statement)
     blueprint.register_error_handler(StatementError, hide_parameters)
+    return respond
+
+
+def handle_unknown_paths(
+    app: Flask, prefix: str, respond: Callable[[Exception], ResponseReturnValue]
+) -> None:
+    """Return 404 as JSON for a path under the prefix that has no route, except for a browser.
+
+    No handler of a blueprint sees such an error, and one of the application would see all errors.
+    """
+    start = prefix.rstrip("/") + "/"
+    if start == "/":  # all paths are the application's
+        return
+
+    @app.before_request
+    def refuse_unknown_path() -> ResponseReturnValue | None:
+        error = request.routing_exception
+        if not isinstance(error, NotFound) or not f"{request.path}/".startswith(start):
+            return None
+        is_page = request.accept_mimetypes.best_match(["application/json", "text/html"])
+        return None if is_page == "text/html" else respond(error)
+
+
+def _describe(error: DatabaseUnavailable, cause: BaseException) -> str:
+    """Return what the log says about an error of the database."""
+    if not isinstance(error, DatabaseOutdated):
+        return "The database is not available."
+    missing = str(getattr(cause, "orig", cause)).splitlines()[0]
+    return (
+        f"The database lacks a column or a table: {missing}. "
+        "Run your migrations; `flask registration check --database` lists what is missing."
+    )
 
 
 def report_error(error: Exception) -> ErrorReport:
@@ -220,8 +260,13 @@ def collect_messages(messages: dict[str, Any]) -> Iterator[None]:
 # Headers
 
 
-def add_response_headers(blueprint: Blueprint, languages: Languages) -> None:
-    """Add the common headers to every response of our endpoints, errors included."""
+def add_response_headers(
+    blueprint: Blueprint, languages: Languages
+) -> Callable[[Response], Response]:
+    """Add the common headers to every response of our endpoints, errors included.
+
+    Return the function that adds them.
+    """
 
     @blueprint.after_request
     def add_headers(response: Any) -> Any:
@@ -237,3 +282,6 @@ def add_response_headers(blueprint: Blueprint, languages: Languages) -> None:
             response.headers.setdefault(name, value)
         response.headers["Vary"] = vary.to_header()
         return response
+
+    add: Callable[[Response], Response] = add_headers
+    return add

@@ -58,9 +58,9 @@ PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
     Date: fields.Date,
     Integer: fields.Integer,
     SmallInteger: fields.Integer,
-    String: fields.String,
-    Text: fields.String,
-    Unicode: fields.String,
+    String: TextField,
+    Text: TextField,
+    Unicode: TextField,
     Uuid: fields.UUID,
 }
 
@@ -141,6 +141,8 @@ def _field(user: UserFields, name: str) -> fields.Field[Any]:
     """Return the field for a column, with the limits of the databases."""
     column = user.columns[name]
     field = column_field(column)
+    if isinstance(field, TextField):
+        field.trim = name in (*user.login, user.email, user.username)
     if name in (*user.login, user.email):
         field.validators.insert(0, not_blank)
     if name == user.email:

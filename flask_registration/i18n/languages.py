@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
-from functools import lru_cache
-from gettext import NullTranslations, find, translation
+from functools import cache, lru_cache
+from gettext import GNUTranslations, NullTranslations, find
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,19 @@ DOMAIN = "flask_registration"
 #: The language of the messages in the code, which needs no catalog.
 SOURCE = "en"
 
-RIGHT_TO_LEFT = ("ar", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi")
+RIGHT_TO_LEFT = ("ar", "ckb", "dv", "fa", "he", "iw", "ji", "ps", "sd", "ug", "ur", "yi")
+
+#: Languages with an old code that catalogs and clients still use, by the new one (ISO 639).
+OLD_CODES = {
+    "he": "iw",
+    "id": "in",
+    "yi": "ji",
+    "jv": "jw",
+    "ro": "mo",
+    "nb": "no",
+    "fil": "tl",
+}
+NEW_CODES = {old: new for new, old in OLD_CODES.items()}
 
 #: The languages without a space between sentences.
 SPACELESS = ("ja", "zh")
@@ -91,10 +104,29 @@ def load_language(code: str, directories: Iterable[Path]) -> Language | None:
     :param directories: where the application's own catalogs can be.
     """
     catalog = NullTranslations()
-    folders = [each for each in (*directories, TRANSLATIONS) if find(DOMAIN, each, [code])]
-    for folder in folders:
-        catalog.add_fallback(translation(DOMAIN, folder, [code]))
-    return Language(code.replace("_", "-"), catalog) if folders or code == SOURCE else None
+    paths = list(filter(None, (_find(each, code) for each in (*directories, TRANSLATIONS))))
+    for path in paths:
+        catalog.add_fallback(copy(_load(path)))
+    return Language(code.replace("_", "-"), catalog) if paths or code == SOURCE else None
+
+
+def _find(folder: Path, code: str) -> str | None:
+    """Return the path of a catalog.
+
+    gettext replaces an old code by the new one, so it does not find a folder with the old one.
+    """
+    language = code.partition("_")[0]
+    other = OLD_CODES.get(language) or NEW_CODES.get(language)
+    codes = [code, language, *([code.replace(language, other, 1), other] if other else [])]
+    paths = [Path(folder, each, "LC_MESSAGES", f"{DOMAIN}.mo") for each in codes]
+    found = next((str(path) for path in paths if path.exists()), None)
+    return found or find(DOMAIN, folder, [code])
+
+
+@cache
+def _load(path: str) -> GNUTranslations:
+    with open(path, "rb") as file:
+        return GNUTranslations(file)
 
 
 #: The maximum length of the header, and the number of headers in the cache: clients send anything.
@@ -102,15 +134,15 @@ def load_language(code: str, directories: Iterable[Path]) -> Language | None:
 HEADER_MAX_LENGTH = 255
 HEADERS_KEPT = 256
 
-#: Tags of regions that stand for a script (RFC 5646), and an old tag of Indonesian.
+#: Tags of regions that stand for a script (RFC 5646), and old codes.
 ALIASES = {
+    **NEW_CODES,
     "zh-cn": "zh-hans",
     "zh-sg": "zh-hans",
     "zh-my": "zh-hans",
     "zh-tw": "zh-hant",
     "zh-hk": "zh-hant",
     "zh-mo": "zh-hant",
-    "in": "id",
 }
 
 
@@ -121,10 +153,13 @@ class Languages:
         self, offered: Mapping[str, Language], selector: Callable[..., Any] | None
     ) -> None:
         self._selector = selector
-        self._offered = {language.tag.lower(): language for language in offered.values()}
+        self._offered: dict[str, Language] = {}
+        for language in offered.values():
+            tag = language.tag.lower()
+            self._offered.setdefault(ALIASES.get(tag, tag), language)
         self.default: Language = next(iter(offered.values()))
         for language in offered.values():  # "pt" finds Brazilian Portuguese if there is no other
-            self._offered.setdefault(language.primary, language)
+            self._offered.setdefault(ALIASES.get(language.primary, language.primary), language)
         self.tags: list[str] = [language.tag for language in offered.values()]
         self.is_one: bool = len(offered) == 1
         self._by_header = lru_cache(maxsize=HEADERS_KEPT)(self._negotiate)

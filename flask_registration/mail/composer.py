@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from email.charset import QP, Charset
+from typing import Any, Literal, cast
 
-from flask import current_app, render_template
+from flask import current_app
 from flask_mail import Message as MailMessage
 
 from ..i18n.languages import Languages, current_request, force_babel_locale
@@ -15,7 +17,23 @@ from ..i18n.messages import Message
 from ..settings import Settings, setting
 from ..users.identifiers import recipient_address
 from ..users.store import User
-from .message import Email, Mail, RenderedMail, TemplateTranslator, html_to_text, wrap_lines
+from .message import (
+    Email,
+    Mail,
+    RenderedMail,
+    TemplateTranslator,
+    check_mailbox,
+    html_to_text,
+    wrap_lines,
+)
+from .rendering import Templates
+
+#: The maximum length of a line of an e-mail in octets (RFC 5322, 2.1.1).
+LINE_LIMIT = 998
+
+#: UTF-8 in the transfer encoding that breaks long lines.
+QUOTED_PRINTABLE = Charset("utf-8")
+QUOTED_PRINTABLE.body_encoding = QP
 
 
 def default_templates(name: str) -> dict[str, str]:
@@ -44,15 +62,23 @@ def build_context(
     return {"user": user, "email": user_address, **data}
 
 
+def _check_host(name: str) -> None:
+    if not re.fullmatch(r"[\w.-]+|\[[\w.:]+\]", name, re.ASCII):
+        raise ValueError('must be a domain name, for example "app.example.com"')
+
+
 @dataclass(frozen=True, kw_only=True)
 class MailSettings(Settings):
     """What all e-mails have in common."""
 
     verification_from_email: str | None = setting(
-        None, "The sender's e-mail address.", default_text="MAIL_DEFAULT_SENDER"
+        None,
+        "The sender's e-mail address.",
+        default_text="MAIL_DEFAULT_SENDER",
+        validate=check_mailbox,
     )
     verification_reply_to_email: str | None = setting(
-        None, "The e-mail address of the `Reply-To` header."
+        None, "The e-mail address of the `Reply-To` header.", validate=check_mailbox
     )
     verification_email_html_to_text_converter: Callable[[str], str] = setting(
         html_to_text,
@@ -94,8 +120,8 @@ class MailSettings(Settings):
     mail_threads: int = setting(
         8,
         "The maximum number of e-mails that a process sends at the same time, each with a "
-        "connection to the mail server. 32 e-mails can wait for each. If the queue is full, the "
-        "request sends its own e-mail after the response.",
+        "connection to the mail server. 32 e-mails can wait for each. An e-mail beyond "
+        "that has failed: `mail_failed` is sent, and the user can ask for another one.",
         minimum=1,
     )
     mail_timeout: timedelta = setting(
@@ -106,11 +132,19 @@ class MailSettings(Settings):
     mail_verify_tls: bool = setting(
         True, "Whether the mail server must have a certificate for its name."
     )
+    mail_ehlo_name: str | None = setting(
+        None,
+        "The name of this host in the SMTP command `EHLO`. Some mail servers require that it is "
+        "a domain name of this host.",
+        default_text="the domain of the sender",
+        validate=_check_host,
+    )
     mail_cooldown: timedelta = setting(
         timedelta(minutes=1),
-        "Minimum time between two e-mails to the same e-mail address. Further e-mails in that time "
-        "are dropped silently. Security notices are not limited. All processes count together if "
-        "rate limits have a storage.",
+        "Minimum time between two e-mails of one kind to the same e-mail address. Further e-mails "
+        "in that time are dropped silently. A notice that an e-mail address is in use is sent at "
+        "most once a day. Security notices are not limited. All processes count together if rate "
+        "limits have a storage. 0 for no limit.",
     )
 
 
@@ -126,6 +160,7 @@ class Composer:
     sender: str
     site_name: str
     languages: Languages
+    renderer: Templates
 
     def templates(self, email: Email, settings: Settings, user: User | None) -> dict[str, Any]:
         """Return the templates of an e-mail, as the application's selector chooses them.
@@ -180,6 +215,9 @@ class Composer:
             extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no autoresponders
         )
         message.msgId = mail.message_id
+        bodies = (message.body or "", message.html or "")
+        if any(len(line.encode()) > LINE_LIMIT for text in bodies for line in text.split("\n")):
+            message.charset = cast(str, QUOTED_PRINTABLE)
         return message
 
     def render(
@@ -187,12 +225,12 @@ class Composer:
     ) -> RenderedMail:
         """Render with Flask. HTML alone is converted to text as well."""
         subject, text_name, html_name = parse_templates(template_config)
-        html = render_template(html_name, **context) if html_name else None
+        html = self.renderer.html(html_name, **context) if html_name else None
         if text_name:
-            text = render_template(text_name, **context)
+            text = self.renderer.text(text_name, **context)
         else:
             text = self.settings.verification_email_html_to_text_converter(html or "")
-        return RenderedMail(render_template(subject, **context), text, html)
+        return RenderedMail(self.renderer.text(subject, **context), text, html)
 
 
 def _kind(name: str) -> dict[str, str]:

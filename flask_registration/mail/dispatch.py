@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from queue import Full
 from typing import Any
 
 from flask import (
@@ -28,7 +29,7 @@ from ..settings import Settings, setting
 from ..users.transaction import UNAVAILABLE, mark_committed
 from .composer import MailSettings
 from .limits import Cooldown
-from .message import Mail
+from .message import Mail, sender_domain
 
 #: The maximum number of e-mails that wait, for each thread of the pool. Servers give a process
 #: about 30 seconds to end; a thread sends as many in that time to a mail server that takes a second
@@ -87,19 +88,20 @@ def _status_codes(error: BaseException) -> list[int]:
 class TimedConnection(Connection):
     """Flask-Mail's connection with a timeout, which checks the server's certificate.
 
-    :param timeout: seconds, for connecting and for each response.
+    :param sender: the sender of the e-mails; its domain is the default name in EHLO.
     """
 
-    def __init__(self, mail: Any, *, timeout: float, verify_tls: bool) -> None:
+    def __init__(self, mail: Any, settings: MailSettings, sender: str) -> None:
         super().__init__(mail)
-        self._timeout = timeout
-        self._verify_tls = verify_tls
+        self._timeout = settings.mail_timeout.total_seconds()
+        self._verify_tls = settings.mail_verify_tls
+        self._name = settings.mail_ehlo_name or sender_domain(sender) or None
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
         """Connect to the mail server and log in."""
         mail = self.mail
         host: smtplib.SMTP | smtplib.SMTP_SSL
-        server = (mail.server, mail.port or 0)
+        server = (mail.server, mail.port or 0, self._name)
         if mail.use_ssl:
             host = smtplib.SMTP_SSL(*server, timeout=self._timeout, context=self._tls())
         else:
@@ -158,12 +160,8 @@ class Mailer:
 
     def transmit(self, message: Message) -> None:
         """Send a message of Flask-Mail."""
-        connection = TimedConnection(
-            self.app.extensions["mail"],
-            timeout=self.settings.mail_timeout.total_seconds(),
-            verify_tls=self.settings.mail_verify_tls,
-        )
-        with connection:
+        mail, sender = self.app.extensions["mail"], str(message.sender)
+        with TimedConnection(mail, self.settings, sender) as connection:
             connection.send(message)
 
     def send_safely(self, work: Callable[[Mail], object], mail: Mail) -> None:
@@ -176,9 +174,9 @@ class Mailer:
     def report(self, mail: Mail, error: BaseException) -> None:
         """Log a failure and send ``mail_failed``.
 
-        The next e-mail to this address is allowed at once.
+        The next e-mail of its kind to this address is allowed at once.
         """
-        self.cooldown.forget(mail.to)
+        self.cooldown.forget(mail.to, mail.kind)
         self.app.logger.error("An e-mail (%s) could not be sent.", mail.template, exc_info=error)
         name = type(error).__name__
         record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=name)
@@ -221,7 +219,7 @@ class Dispatcher:
             self.deliver(mail)
         else:
             deliver = self._in_context(mail)
-            after_response(lambda: self._run(deliver))
+            after_response(lambda: self._run(mail, deliver))
 
     def deliver(self, mail: Mail) -> None:
         """Send an e-mail now. Does not raise."""
@@ -237,7 +235,7 @@ class Dispatcher:
 
         return deliver
 
-    def _run(self, deliver: Callable[[], None]) -> None:
+    def _run(self, mail: Mail, deliver: Callable[[], None]) -> None:
         deliver()
 
 
@@ -266,7 +264,8 @@ class InlineDispatcher(Dispatcher):
 class BackgroundDispatcher(Dispatcher):
     """Renders and sends after the response, by a small pool of threads.
 
-    Python drains the pool at exit.
+    Python drains the pool at exit. If its queue is full, an e-mail has failed. No request sends it:
+    clients that cause many e-mails would hold the threads of the server.
     """
 
     def __init__(self, app: Flask, mailer: Mailer) -> None:
@@ -279,20 +278,30 @@ class BackgroundDispatcher(Dispatcher):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="registration-mail")
         self._free = threading.BoundedSemaphore(MAILS_PER_THREAD * threads)
 
-    def _run(self, deliver: Callable[[], None]) -> None:
-        if not self._submit(deliver):
+    def _run(self, mail: Mail, deliver: Callable[[], None]) -> None:
+        try:
+            is_queued = self._submit(deliver)
+        except RuntimeError:  # the interpreter exits
             deliver()
+            return
+        if not is_queued and mail.user_id is not None:
+            with self._app.app_context():
+                self._mailer.report(mail, Full("The queue of e-mails is full."))
 
     def _submit(self, deliver: Callable[[], None]) -> bool:
+        """Queue an e-mail. Return False if the queue is full.
+
+        :raises RuntimeError: the interpreter exits.
+        """
         if self._process != os.getpid():  # a forked worker has no threads of its parent
             self._start_pool()
         if not self._free.acquire(blocking=False):
             return False
         try:
             future = self._pool.submit(deliver)
-        except RuntimeError:  # the interpreter exits
+        except RuntimeError:
             self._free.release()
-            return False
+            raise
         future.add_done_callback(lambda _: self._free.release())
         return True
 

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email.utils import make_msgid, parseaddr
+from email.utils import formataddr, getaddresses, make_msgid, parseaddr
 from functools import lru_cache
 from html.parser import HTMLParser
 from textwrap import TextWrapper
@@ -19,6 +19,8 @@ from markupsafe import Markup, escape
 from ..i18n.languages import Language
 from ..i18n.messages import CATALOG_ERRORS
 from ..settings import Settings
+from ..users.identifiers import is_mailbox, recipient_address
+from .limits import NOTICE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Email:
     :ivar templates: returns the templates from the settings.
     :ivar sender: returns the application's own sender from the settings, if there is one.
     :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` limits it.
+    :ivar notice: whether it has no link. All limited notices count together, and an address
+        receives at most one a day.
     :ivar example: the data of ``flask registration preview-mail``; ``to`` is the recipient.
     """
 
@@ -46,6 +50,7 @@ class Email:
     templates: Callable[[Any], Mapping[str, str]] | None = None
     sender: Callable[[Any], Callable[..., None] | None] = lambda settings: None
     limited: bool = True
+    notice: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,6 +75,7 @@ class Mail:
     :ivar locale: the locale that the application chose, for Flask-Babel.
     :ivar message_id: the same at every try, so that a recipient can detect duplicates.
     :ivar written_at: seconds since the epoch.
+    :ivar notice: whether it has no link.
     :ivar by_application: whether a function of the application sends it.
     """
 
@@ -84,12 +90,42 @@ class Mail:
     message_id: str
     written_at: float
     limited: bool = True
+    notice: bool = False
     by_application: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return what it counts as: e-mails of one kind limit each other."""
+        return NOTICE if self.notice else self.template
 
 
 def new_message_id(sender: str) -> str:
     """Return an id in the domain of the sender, or of this host, without a DNS query."""
-    return make_msgid(domain=parseaddr(sender)[1].partition("@")[2] or socket.gethostname())
+    return make_msgid(domain=sender_domain(sender) or socket.gethostname())
+
+
+def sender_domain(sender: str) -> str:
+    """Return the domain of a sender in ASCII; empty if it has none."""
+    return recipient_address(parseaddr(sender)[1]).rpartition("@")[2]
+
+
+def check_mailbox(text: str) -> None:
+    """Refuse what is not an e-mail address, with or without a name.
+
+    :raises ValueError: with the end of a sentence that begins with "is 'x', but".
+    """
+    addresses = [address for _, address in getaddresses([text])]
+    if text and not (text.isprintable() and list(map(is_mailbox, addresses)) == [True]):
+        example = '"no-reply@example.com" or "Example <no-reply@example.com>"'
+        raise ValueError(f"must be an e-mail address, for example {example}")
+
+
+def format_sender(sender: str | tuple[str, str]) -> str:
+    """Return a sender of Flask-Mail's configuration, which may be a name and an address."""
+    name, address = parseaddr(sender) if isinstance(sender, str) else sender
+    if isinstance(sender, str) and address.isascii():
+        return sender
+    return formataddr((name, recipient_address(address)))
 
 
 #: The maximum length of a line (RFC 5322 section 2.1.1).

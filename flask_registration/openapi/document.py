@@ -20,7 +20,7 @@ from werkzeug.exceptions import (
 )
 
 from ..auth.sessions import LoginSettings
-from ..errors import APIError, DatabaseUnavailable, MailUnavailable, Throttled
+from ..errors import APIError, DatabaseUnavailable, MailUnavailable, Throttled, TooBusy
 from ..http.bodies import INVALID_JSON, NOT_JSON, schema_of
 from ..http.flow import Endpoint, Flow
 from ..http.responses import (
@@ -131,7 +131,7 @@ def operation(
     requests = [schema_of(state, each) for each in (link, endpoint.request) if each]
     if requests:
         content = bodies.request(endpoint.name, requests)
-        is_required = method != "delete"
+        is_required = method != "delete" and not endpoint.body_optional
         body = {"required": is_required, "content": {"application/json": content}}
         described["requestBody"] = body
     response: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
@@ -275,6 +275,8 @@ def _errors(
             yield error
     if state.throttles.limits(endpoint.name):
         yield Throttled
+    if state.actions[endpoint.name].hashes:
+        yield TooBusy
     yield DatabaseUnavailable
 
 

@@ -19,7 +19,6 @@ from flask import (
     Flask,
     Response,
     make_response,
-    render_template,
     request,
     send_from_directory,
 )
@@ -27,8 +26,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from ..checks import Finding
-from ..http.flow import add_rule, refuse_other_methods
 from ..http.responses import HTTPSettings
+from ..http.routes import add_rule, refuse_other_methods
 from ..settings import Settings, setting
 from ..state import Extra, RegistrationState, Setup, current_registration
 
@@ -159,8 +158,8 @@ def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
 
 def openapi_page() -> ResponseReturnValue:
     """Return the page. Its script loads the description."""
-    site_name = current_registration.composer.site_name
-    page = render_template("registration/page/openapi.html", site_name=site_name)
+    composer = current_registration.composer
+    page = composer.renderer.html("registration/page/openapi.html", site_name=composer.site_name)
     response = make_response(page)
     response.headers["Content-Security-Policy"] = POLICY
     return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -324,8 +325,9 @@ class OutboxDispatcher(BackgroundDispatcher):
         if not mail.by_application:
             self._sender.store.add(mail)
 
-    def _run(self, deliver: Callable[[], None]) -> None:
-        self._submit(deliver)
+    def _run(self, mail: Mail, deliver: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the interpreter exits, and the row stays
+            self._submit(deliver)
 
     def deliver(self, mail: Mail) -> None:
         """Send a queued e-mail, and one that was due before."""

@@ -41,12 +41,15 @@ class MemoryCounters:
     thread holds it. It also starts a thread for each hit, and has no maximum size. (Its next
     version corrects only the start of that thread: https://github.com/alisaifee/limits/pull/352.)
     It is no base class here: a storage does not know the limits, so not which counters to keep.
+
+    :cvar CAPACITY: the maximum number of counters in addition to the exhausted ones.
     """
 
     CAPACITY = 50_000
 
     def __init__(self) -> None:
         self._windows: dict[tuple[str, int, int], tuple[float, int]] = {}
+        self._exhausted = 0  # at the last cleanup
         self._lock = threading.Lock()
 
     def hit(self, limit: RateLimitItem, key: str) -> float | None:
@@ -64,7 +67,7 @@ class MemoryCounters:
             if count >= limit.amount:
                 return end - now
             self._windows[window] = end, count + 1
-            if len(self._windows) > self.CAPACITY:
+            if len(self._windows) > self.CAPACITY + self._exhausted:
                 self._drop_least_used(now)
             return None
 
@@ -74,13 +77,17 @@ class MemoryCounters:
             self._windows.pop((key, limit.amount, limit.get_expiry()), None)
 
     def _drop_least_used(self, now: float) -> None:
-        """Keep the half of the counters that are nearest to their limits, of equal ones the oldest.
+        """Keep the exhausted counters, and of the others those that are nearest to their limits.
 
-        So an attacker cannot clear a counter by a flood of new ones.
+        So an attacker cannot clear a counter by a flood of new ones. Of equal ones the oldest stay.
         """
-        active = [window for window, (end, _) in self._windows.items() if end > now]
-        active.sort(key=lambda window: self._windows[window][1] / window[1], reverse=True)
-        self._windows = {window: self._windows[window] for window in active[: self.CAPACITY // 2]}
+        used = {
+            window: count / window[1] for window, (end, count) in self._windows.items() if end > now
+        }
+        nearest = sorted(used, key=lambda window: used[window], reverse=True)
+        self._exhausted = sum(share >= 1 for share in used.values())
+        kept = nearest[: self._exhausted + self.CAPACITY // 2]
+        self._windows = {window: self._windows[window] for window in kept}
 
 
 @dataclass(eq=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
@@ -14,9 +15,11 @@ from limits import RateLimitItem, parse_many
 
 from ..checks import Finding
 from ..errors import Throttled
+from ..request_state import client_address
 from ..security_log import THROTTLED, record
 from ..settings import PREFIX, Settings, setting
 from .counters import Counters, make_counters
+from .devices import Devices
 
 SETTING = PREFIX + "THROTTLES"
 
@@ -32,6 +35,11 @@ class ThrottleSettings(Settings):
         "None for an endpoint removes its limits. False removes all limits.",
         default_text="the limits on the page Throttling; none with `TESTING`",
     )
+    known_device_period: timedelta = setting(
+        timedelta(days=365),
+        "How long a browser in which a user has logged in has its own limit for that account, "
+        "by a signed cookie, so that guesses of others do not lock the user out. 0 for no cookie.",
+    )
 
 
 @dataclass(eq=False)
@@ -39,11 +47,15 @@ class Throttles:
     """Refuses requests over the limits of the endpoints.
 
     :ivar configured: the limits by endpoint and kind, ``"client"`` or ``"account"``.
+    :ivar shares: how many names of an account share its limit, by endpoint; else one has it.
+    :ivar devices: the browsers that have a limit of their own for an account.
     :ivar reason: a sentence that says why no limit is ever active, if there is one.
     """
 
     counters: Counters
     configured: Mapping[str, Mapping[str, str]]
+    shares: Mapping[str, int]
+    devices: Devices
     reason: str | None
     has_warned: bool = False
 
@@ -63,12 +75,14 @@ class Throttles:
 
         :raises Throttled: the client sent too many requests.
         """
-        self._count(endpoint, "client", lambda: [client_name(request.remote_addr)])
+        self._count(endpoint, "client", lambda: [client_name(client_address())])
 
     def check_account(
         self, endpoint: str, names: Callable[[], Iterable[str]], *, user_id: str | None = None
     ) -> None:
         """Count a request about an account, before it is looked up, whether or not it exists.
+
+        In a browser in which the account has logged in before, it has another counter.
 
         :param names: returns names of the account in normal form.
         :param user_id: the verification id of the current user, for the security log.
@@ -77,11 +91,34 @@ class Throttles:
         self._count(endpoint, "account", names, user_id=user_id)
 
     def clear_account(self, endpoint: str, names: Iterable[str]) -> None:
-        """Reset the counters of an account after its owner has logged in."""
-        text = self.limits(endpoint).get("account")
-        if text:
-            for name in names:
-                self.counters.clear(f"{endpoint}/account", name, parse(text))
+        """Reset the counters of an account, for all clients that are not known devices."""
+        limits = self._parsed(endpoint, "account")
+        for name in names:
+            self.counters.clear(f"{endpoint}/account", name, limits)
+
+    def remember_device(self, endpoint: str, names: Sequence[str]) -> None:
+        """Give this browser a counter of its own, after the owner of an account has logged in.
+
+        Reset the counter that was in use: in a known device its own, and no counter of others.
+        Without a limit, no cookie is set.
+        """
+        limits = self._parsed(endpoint, "account")
+        if not limits:
+            return
+        for name in names:
+            self.counters.clear(*self._counter(f"{endpoint}/account", name), limits)
+        self.devices.remember(names)
+
+    def _counter(self, scope: str, name: str) -> tuple[str, str]:
+        """Return the scope and the name of a counter: a known device has its own."""
+        device = self.devices.find(name) if scope.endswith("/account") else None
+        return (f"{scope}/device", f"{device} {name}") if device else (scope, name)
+
+    def _parsed(self, endpoint: str, kind: str) -> list[RateLimitItem]:
+        """Return the limits of one name, which may be a share."""
+        text = self.limits(endpoint).get(kind)
+        share = self.shares.get(endpoint, 1) if kind == "account" else 1
+        return parse(text, share) if text else []
 
     def _count(
         self,
@@ -91,14 +128,15 @@ class Throttles:
         *,
         user_id: str | None = None,
     ) -> None:
-        text = self.limits(endpoint).get(kind)
-        if not text:
+        limits = self._parsed(endpoint, kind)
+        if not limits:
             return
         for name in names():
-            wait = self.counters.hit(f"{endpoint}/{kind}", name, parse(text))
+            wait = self.counters.hit(*self._counter(f"{endpoint}/{kind}", name), limits)
             if wait is not None:
                 if kind == "client":
                     self._warn_about_proxy()
+                text = self.limits(endpoint)[kind]
                 record(THROTTLED, user_id=user_id, scope=kind, limit=text)
                 raise Throttled(wait)
 
@@ -128,24 +166,34 @@ def client_name(address: str | None) -> str:
 
 
 @cache
-def parse(text: str) -> list[RateLimitItem]:
+def parse(text: str, share: int = 1) -> list[RateLimitItem]:
     """Parse limits in the notation of Flask-Limiter, the shortest time first.
 
+    :param share: divide each limit by this number. It allows at least one request.
     :raises ValueError: it is not in that notation.
     """
-    return sorted(parse_many(text), key=lambda limit: limit.get_expiry())
+    limits = sorted(parse_many(text), key=lambda limit: limit.get_expiry())
+    return [type(limit)(max(1, limit.amount // share), limit.multiples) for limit in limits]
 
 
 # Set up
 
 
 def make_throttles(
-    app: Flask, settings: ThrottleSettings, flows: Iterable[Any], found: list[Finding]
+    app: Flask,
+    settings: ThrottleSettings,
+    flows: Iterable[Any],
+    found: list[Finding],
+    *,
+    login_fields: int,
+    keys: Callable[[], Sequence[bytes]],
 ) -> Throttles:
     """Make the rate limits of an application.
 
     :param flows: the flows, each a ``Flow``, whose endpoints the setting may name.
     :param found: receives the findings.
+    :param login_fields: how many login fields an account has.
+    :param keys: returns the application's keys, oldest first.
     """
     chosen = settings.throttles
     counters = make_counters(app, found, in_tests=chosen is not None)
@@ -157,7 +205,10 @@ def make_throttles(
         reason = "RATELIMIT_ENABLED is False."
     elif not any(limits.values()):
         reason = f"{SETTING} leaves no limit."
-    return Throttles(counters, limits, reason)
+    endpoints = [endpoint for flow in flows for endpoint in flow.endpoints]
+    shares = {each.name: login_fields for each in endpoints if each.split_limit}
+    devices = Devices(keys, settings.known_device_period)
+    return Throttles(counters, limits, shares, devices, reason)
 
 
 def _read_limits(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import flask_login
 from sqlalchemy import Column, DateTime, UniqueConstraint
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Mapper
 
 from ..i18n.messages import Message
 from ..settings import Settings, not_empty, setting
+from .identifiers import EMAIL_OPTIONS, NOT_ALLOWED
 from .mixins import EmailUserMixin
+from .stamps import UserSnapshot
+from .unique_keys import unique_keys
 
 #: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
 USERNAME_PATTERN = r"[\w.+-]+"
@@ -25,6 +29,8 @@ USERNAME_PATTERN = r"[\w.+-]+"
 class UserFields:
     """The names of a model's columns; ``None`` if the model has no such column.
 
+    :ivar activity: attributes that are all true unless the account is suspended. Some may be no
+        columns, but properties or hybrids.
     :ivar public: shown in the profile and set at registration, as ``login`` and ``email`` are.
     :ivar changeable: columns that the user may change.
     :ivar hidden: columns that clients neither see nor set, even if another list names them.
@@ -40,6 +46,7 @@ class UserFields:
     password: str
     verified: str | None
     active: str | None
+    activity: tuple[str, ...]
     stamp: str | None
     login: tuple[str, ...]
     public: tuple[str, ...]
@@ -95,13 +102,31 @@ class UserFields:
     @cached_property
     def editable(self) -> tuple[str, ...]:
         """Return the columns that the user may change."""
-        fixed = {*self.system, *self.hidden, self.email}
+        fixed = {*self.system, *self.hidden, self.email, self.verification_id}
         return tuple(name for name in self.changeable if name not in fixed)
 
     @cached_property
     def unique(self) -> tuple[str, ...]:
-        """Return the columns that are unique, each on its own."""
-        return tuple(name for name, column in self.columns.items() if is_unique(column))
+        """Return the columns that are unique, each on its own and in all rows.
+
+        A column of which a function is unique, such as ``lower(email)``, is unique as well.
+        """
+        keys = unique_keys(self.columns)
+        alone = {key.columns for key in keys if key.where is None}
+        return tuple(name for name in self.columns if (name,) in alone)
+
+    @cached_property
+    def is_email_unique(self) -> bool:
+        """Return whether a constraint or an index is about the e-mail address, among others."""
+        return any(self.email in key.columns for key in unique_keys(self.columns))
+
+    @cached_property
+    def deferred(self) -> tuple[str, ...]:
+        """Return the columns that do not load with the model, although requests use them."""
+        compared = self.named(dict.fromkeys(UserSnapshot._fields))
+        used = {*self.listed, *compared, self.verification_id, self.joined}
+        attributes = sqlalchemy_inspect(self.model).column_attrs
+        return tuple(each.key for each in attributes if each.deferred and each.key in used)
 
     @cached_property
     def personal(self) -> tuple[str, ...]:
@@ -147,7 +172,7 @@ class UserFields:
         """Return the message for a username with characters that are not allowed."""
         if self.username_pattern == USERNAME_PATTERN:
             return Message("Usernames may contain only letters, digits and . + - _")
-        return Message("This username has characters that are not allowed.")
+        return NOT_ALLOWED
 
     @property
     def required_without_default(self) -> list[str]:
@@ -171,6 +196,15 @@ def has_default(column: Column[Any]) -> bool:
     )
 
 
+def takes_context(default: Callable[..., Any]) -> bool:
+    """Return whether a default is a function of the statement that inserts a row."""
+    try:
+        parameters = inspect.signature(default).parameters  # SQLAlchemy wraps one without any
+    except ValueError:  # a built-in one, such as ``dict``
+        return False
+    return any(each.default is each.empty for each in parameters.values())
+
+
 def is_unique(column: Column[Any]) -> bool:
     """Return whether a constraint or an index on this column alone makes it unique in all rows."""
     table = column.table
@@ -185,6 +219,7 @@ def _is_partial(index: Any) -> bool:
 
 
 DEFAULT_STAMP = "security_stamp"
+DEFAULT_ACTIVE = "is_active"
 
 
 def _check_pattern(pattern: str) -> None:
@@ -192,6 +227,14 @@ def _check_pattern(pattern: str) -> None:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(f"is not a valid regular expression: {error}") from None
+
+
+def _check_email_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in EMAIL_OPTIONS:
+            raise ValueError(f"may only have the keys {', '.join(EMAIL_OPTIONS)}")
+        if not isinstance(value, bool):
+            raise ValueError(f"must have True or False for {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +276,12 @@ class UserSettings(Settings):
     user_verification_flag_field: str = setting(
         "is_verified", "The column that stores whether the e-mail address is verified."
     )
+    user_active_field: str = setting(
+        DEFAULT_ACTIVE,
+        "The column, property or hybrid that is false if the account is suspended. An account with "
+        "a false `is_active` of the model, which Flask-Login reads, is suspended too. A model "
+        "without them has only active users.",
+    )
     user_security_stamp_field: str = setting(
         DEFAULT_STAMP,
         "The column of random text that invalidates sessions, tokens and links when it changes. "
@@ -243,6 +292,13 @@ class UserSettings(Settings):
         "The regular expression that a whole username must match in its NFKC form.",
         validate=_check_pattern,
     )
+    email_validator_options: Mapping[str, Any] = setting(
+        {},
+        "Options of email-validator for every e-mail address. `globally_deliverable=False` accepts "
+        "those of an intranet (`.local`, `localhost`, names without a dot), "
+        "`allow_quoted_local=True` those with dots next to each other.",
+        validate=_check_email_options,
+    )
 
 
 def model_columns(model: Any) -> dict[str, Column[Any]] | None:
@@ -251,6 +307,13 @@ def model_columns(model: Any) -> dict[str, Column[Any]] | None:
     if not isinstance(mapper, Mapper):
         return None
     return {name: each for name, each in mapper.columns.items() if isinstance(each, Column)}
+
+
+def has_own(model: type[Any], name: str) -> bool:
+    """Return whether a model has an attribute that it does not inherit from Flask-Login."""
+    inherited = inspect.getattr_static(flask_login.UserMixin, name, None)
+    found = inspect.getattr_static(model, name, None)
+    return found is not None and found is not inherited
 
 
 def resolve(model: Any, settings: UserSettings) -> UserFields | None:
@@ -287,7 +350,12 @@ def resolve(model: Any, settings: UserSettings) -> UserFields | None:
         username_key=may("username_key"),
         password=password,
         verified=may(settings.user_verification_flag_field),
-        active=may("is_active"),
+        active=may(settings.user_active_field),
+        activity=tuple(
+            name
+            for name in dict.fromkeys([settings.user_active_field, DEFAULT_ACTIVE])
+            if has_own(model, name)
+        ),
         stamp=may(settings.user_security_stamp_field),
         login=login,
         public=all_of(public),

@@ -6,7 +6,8 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError
@@ -20,13 +21,28 @@ if TYPE_CHECKING:
 #: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 EMAIL_MAX_LENGTH = 254
 
+#: How an encoded word begins (RFC 2047). E-mail programs decode it in a header, and may read
+#: several recipients in it.
+ENCODED_WORD = "=?"
+
+#: A local part that is quoted for its dots only. Other quoted characters can mislead parsers.
+DOTS_IN_QUOTES = re.compile(r'"[^\s"(),:;<>@\[\\\]]+"@')
+
+QUOTE = '"'
+
+#: The options of email-validator that an application may set.
+EMAIL_OPTIONS = ("allow_quoted_local", "globally_deliverable", "strict", "test_environment")
+
 INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
+#: Also the message for a username that the application's own pattern refuses.
+NOT_ALLOWED = Message("This username has characters that are not allowed.")
 
-def email_key(address: str, *, test_environment: bool) -> str:
+
+def email_key(address: str, **options: bool) -> str:
     """Return an e-mail address as it is stored and looked up: normalized, in lower case.
 
-    :param test_environment: whether the reserved domain ``test`` (RFC 2606) is valid.
+    :param options: of email-validator, as :data:`EMAIL_OPTIONS` allows them.
     :raises ValueError: with a message for the user.
     """
     if len(address) > EMAIL_MAX_LENGTH:
@@ -39,15 +55,44 @@ def email_key(address: str, *, test_environment: bool) -> str:
             )
         )
     try:
-        valid = validate_email(
-            address,
-            check_deliverability=False,
-            allow_smtputf8=False,
-            test_environment=test_environment,
-        )
+        normalized = _normalize_email(address, options)
     except EmailNotValidError as error:
         raise ValueError(Message(str(error), otherwise=INVALID_ADDRESS)) from None
-    return valid.normalized.lower()
+    is_safe = DOTS_IN_QUOTES.match(normalized) or not normalized.startswith('"')
+    if ENCODED_WORD in normalized or not is_safe:
+        raise ValueError(INVALID_ADDRESS)
+    return normalized.lower()
+
+
+def _normalize_email(address: str, options: Mapping[str, bool]) -> str:
+    """Normalize an e-mail address; email-validator lacks two of the cases.
+
+    With ``allow_quoted_local``, the quotes around a local part with dots can be omitted: older
+    addresses are written so. With ``globally_deliverable=False``, the domains of an intranet are
+    valid, which email-validator always refuses.
+    """
+    options = {"allow_smtputf8": False, "check_deliverability": False, **options}
+    local, at, domain = address.rpartition("@")
+    if options.get("allow_quoted_local") and re.search(r"^\.|\.\.|\.$", local):
+        address = f'"{local.strip(QUOTE)}"{at}{domain}'
+    intranet = None
+    if options.get("globally_deliverable") is False:
+        intranet = re.search(r"(?<=[@.])(local|localhost)$", address, re.IGNORECASE)
+    if intranet:
+        address = address[: intranet.start()] + "test"
+        options["test_environment"] = True
+    normalized: str = validate_email(address, **cast(dict[str, Any], options)).normalized
+    return normalized.removesuffix("test") + intranet[0] if intranet else normalized
+
+
+def is_mailbox(address: str) -> bool:
+    """Return whether some mail server can have this address."""
+    every = {"globally_deliverable": False, "test_environment": True, "allow_quoted_local": True}
+    try:
+        email_key(address, **every)
+    except ValueError:
+        return False
+    return True
 
 
 def recipient_address(address: str) -> str:
@@ -58,7 +103,8 @@ def recipient_address(address: str) -> str:
     if address.isascii():
         return address
     try:
-        valid = validate_email(address, test_environment=True)  # without a DNS query
+        # Without a DNS query.
+        valid = validate_email(address, test_environment=True, allow_quoted_local=True)
     except EmailNotValidError:
         return address
     return valid.ascii_email or address
@@ -79,7 +125,7 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
 
     (A database raises an error for a number out of its range, and some for NUL.)
     """
-    if len(text) > 255 or "\0" in text:
+    if len(text) > 255 or not is_storable(text):
         return None
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)
@@ -94,6 +140,17 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
     return text
 
 
+def ignores_case(column: Column[Any]) -> bool:
+    """Return whether the model declares that the database compares a column without case."""
+    collation = getattr(column.type, "collation", None) or type(column.type).__name__
+    return str(collation).lower().endswith(("_ci", "nocase", "citext"))
+
+
+def is_storable(text: str) -> bool:
+    """Return whether a database can compare a text: it has no NUL and no half of a surrogate."""
+    return not re.search("[\0\ud800-\udfff]", text)
+
+
 def integer_bits(kind: Integer) -> int:
     """Return the bits that an integer column has on every database, without the sign."""
     return 63 if isinstance(kind, BigInteger) else 15 if isinstance(kind, SmallInteger) else 31
@@ -102,26 +159,38 @@ def integer_bits(kind: Integer) -> int:
 class NormalForms:
     """Normal forms of the values of one model.
 
-    :param test_environment: whether e-mail addresses of the reserved domain ``test`` are valid.
+    :param email_options: options of email-validator.
     """
 
-    def __init__(self, fields: UserFields, *, test_environment: bool) -> None:
+    def __init__(self, fields: UserFields, email_options: Mapping[str, bool]) -> None:
         self.fields = fields
-        self._test_environment = test_environment
+        self._email_options = email_options
         self._username = re.compile(fields.username_pattern)
 
-    def build(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def build(self, values: Mapping[str, Any], *, own_email: str | None = None) -> dict[str, Any]:
         """Return values as they are stored: usernames and e-mail addresses in normal form.
 
+        Spaces around login fields and e-mail addresses are removed. If users log in with e-mail
+        addresses, another login field takes no address but their own.
+        Any other one is refused whether or not an account has it, which reveals none.
+
+        :param own_email: the account's e-mail address, unless it is among the values.
         :raises marshmallow.ValidationError: with a message for each invalid field.
         """
         built, errors = dict(values), {}
+        for name in self.fields.login:
+            if isinstance(built.get(name), str):
+                built[name] = built[name].strip()
         for field in (self.fields.username, self.fields.email):
             if field and built.get(field) is not None:
                 try:
                     built[field] = self._stored(field, built[field])
                 except ValueError as error:
                     errors[field] = [error.args[0]]  # a message that can be translated
+        own_email = built.get(self.fields.email or "", own_email)
+        for name in self.fields.login:
+            if name not in errors and self._is_foreign_address(name, built, own_email):
+                errors[name] = [NOT_ALLOWED]
         if errors:
             raise ValidationError(errors)
         username = built.get(self.fields.username or "")
@@ -132,21 +201,51 @@ class NormalForms:
     def lookup(self, field: str, value: str) -> tuple[str, Any] | None:
         """Return the column in which to look up a field's value, and its normal form.
 
-        Return None for a value that no user can have.
+        Return None for a value that no row can have. The rules for new values do not apply: rows
+        may be older.
         """
-        is_normalized = field in (self.fields.username, self.fields.email)
-        try:
-            normal = self._stored(field, value) if is_normalized else value
-        except ValueError:
+        fields, value = self.fields, value.strip()
+        if len(value) > 255:  # first: normalizing takes quadratic time
             return None
-        if field == self.fields.username and self.fields.username_key:
-            return self.fields.username_key, username_key(normal)
-        stored = parse_identifier(normal, self.fields.columns[field])
+        if field == fields.username and fields.username_key:
+            return (fields.username_key, username_key(value)) if is_storable(value) else None
+        normal = value
+        if field == fields.username:
+            normal = nfkc(value)
+        elif field == fields.email:
+            with suppress(ValueError):
+                normal = email_key(value, **self._email_options)
+            normal = normal.lower()
+        stored = parse_identifier(normal, fields.columns[field])
         return None if stored is None else (field, stored)
 
+    def _is_foreign_address(
+        self, field: str, values: Mapping[str, Any], own_email: str | None
+    ) -> bool:
+        email, value = self.fields.email, values.get(field)
+        if value is None or field == email or email not in self.fields.login:
+            return False
+        with suppress(ValueError):
+            return email_key(str(value), **self._email_options) != own_email
+        return False
+
+    def is_same(self, name: str, stored: Any, key: Any) -> bool:
+        """Return whether a column's value, which the database found by a key, equals the key.
+
+        A collation may find ``míke`` for ``mike``. Only a difference in case is none: in an e-mail
+        address, and in a column that the model declares to ignore case.
+        """
+        if not (isinstance(stored, str) and isinstance(key, str)):
+            return True  # only strings have a collation, and a type may convert one to an object
+        if name == self.fields.email:
+            return stored.lower() == key.lower()
+        is_folded = ignores_case(self.fields.columns[name])
+        return stored == key or (is_folded and username_key(stored) == username_key(key))
+
     def _stored(self, field: str, value: str) -> str:
+        value = value.strip()
         if field == self.fields.email:
-            return email_key(value, test_environment=self._test_environment)
+            return email_key(value, **self._email_options)
         limit = self.fields.username_max_length
         if len(value) > limit or len(nfkc(value)) > limit:
             raise ValueError(

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, DateTime, Integer, String, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .identifiers import EMAIL_MAX_LENGTH, username_key
-from .stamps import new_stamp, next_stamp
+from .stamps import new_stamp
 
 USERNAME_MAX_LENGTH = 150
 
@@ -82,14 +82,17 @@ class UserMixin(EmailUserMixin):
     username_key: Mapped[str] = mapped_column(exact_string(USERNAME_KEY_MAX_LENGTH), unique=True)
 
 
-def _lower_case(user: EmailUserMixin, email: str | None, *_: Any) -> str | None:
-    return email and email.lower()  # a subclass may allow users without one
+def _keep_email(user: EmailUserMixin, email: str | None, *_: Any) -> str | None:
+    email = email and email.lower()  # a subclass may allow users without one
+    if user.email and user.email != email:
+        user.security_stamp = new_stamp()  # an administrator has changed it
+    return email
 
 
 def _renew_stamp(user: EmailUserMixin, value: bool, _: Any, initiator: Any) -> bool:
     # Setting the flag again later restores no session and no link.
     if getattr(user, initiator.key) and not value:
-        user.security_stamp = next_stamp(user.security_stamp)
+        user.security_stamp = new_stamp()
     return value
 
 
@@ -100,7 +103,7 @@ def _keep_key(user: Any, username: str | None, *_: Any) -> str | None:
 
 
 RULES: dict[str, Callable[..., Any]] = {
-    "email": _lower_case,
+    "email": _keep_email,
     "is_active": _renew_stamp,
     "is_verified": _renew_stamp,
     "username": _keep_key,

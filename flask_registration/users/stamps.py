@@ -67,7 +67,10 @@ def stamp_digest(snapshot: UserSnapshot) -> str:
 
 
 def new_stamp() -> str:
-    """Return a stamp that also ends the link that undoes an e-mail change."""
+    """Return a stamp that also ends the link that undoes an e-mail change.
+
+    Use it for what an administrator does: an attacker may have that link.
+    """
     return str(SecurityStamp(_token()))
 
 

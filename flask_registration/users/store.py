@@ -11,18 +11,22 @@ from typing import Any, TypeAlias
 from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
-from sqlalchemy import Select, Update, bindparam, or_, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy import select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from ..errors import AccountInUse, DuplicateValue
 from ..i18n.messages import Message
 from ..request_state import request_state
-from .fields import UserFields
-from .identifiers import NormalForms, parse_identifier
+from .crossing import find_crossed
+from .duplicates import Duplicates
+from .fields import UserFields, takes_context
+from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin
 from .stamps import UserSnapshot, new_stamp
+from .statements import guarded_update, select_users
+from .unique_keys import UniqueKey
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
 User: TypeAlias = Any
@@ -46,21 +50,22 @@ class UserStore(NormalForms):
     events and version counter. A ``ValueError`` of a validator is a validation error of its field,
     and that of an event one of the whole request body.
 
-    :param test_environment: whether e-mail addresses of the reserved domain ``test`` are valid.
+    :param options: options of email-validator.
     """
 
-    def __init__(self, db: SQLAlchemy, fields: UserFields, *, test_environment: bool) -> None:
-        super().__init__(fields, test_environment=test_environment)
+    def __init__(self, db: SQLAlchemy, fields: UserFields, options: Mapping[str, bool]) -> None:
+        super().__init__(fields, options)
         self._db = db
         self._is_placeholder_refused = False
         # Building a statement takes longer than running it.
-        self._select = cache(partial(_select, fields.model))
-        self._guarded_update = cache(partial(_guarded_update, fields))
+        self._duplicates = Duplicates(db, fields)
+        self._select = cache(partial(select_users, fields))
+        self._guarded_update = cache(partial(guarded_update, fields))
 
     # Writing
 
     def create(self, values: Mapping[str, Any], *, password_hash: str, verified: bool) -> User:
-        """Return a user that is not stored yet, with the defaults of all columns.
+        """Return a user that is not stored yet, with the defaults that need no row.
 
         :raises marshmallow.ValidationError: a validator of the model refuses a value.
         """
@@ -84,13 +89,34 @@ class UserStore(NormalForms):
             default: Any = column.default
             if name in present or default is None:
                 continue
-            if default.is_scalar or default.is_callable:
-                setattr(user, name, default.arg(None) if default.is_callable else default.arg)
+            if default.is_scalar:
+                setattr(user, name, default.arg)
+            elif default.is_callable and not takes_context(default.arg):
+                setattr(user, name, default.arg(None))
         return user
 
-    def find_duplicate(self, user: User) -> DuplicateValue | None:
-        """Return the error that adding a user would raise now, else None."""
-        return self._duplicate(self._unique_values(user))
+    def find_duplicate(
+        self, user: User, changes: Mapping[str, Any] | None = None
+    ) -> DuplicateValue | None:
+        """Return the error that adding or changing a user would raise now, else None.
+
+        :param changes: new values by the names of columns; without them, the user is new.
+        """
+        keys, values = self._keyed(user, changes)
+        own_key = None if changes is None else getattr(user, self.fields.pk)
+        crossing = instance_dict(user) if changes is None else changes
+        duplicate = self._duplicates.find(keys, values, own_key)
+        crossed = find_crossed(self, crossing, own_key)  # always: the time must not reveal it
+        return duplicate or crossed
+
+    def _keyed(
+        self, user: User, changes: Mapping[str, Any] | None = None
+    ) -> tuple[list[UniqueKey], dict[str, Any]]:
+        """Return the unique keys that a write is about, and the values that they compare."""
+        keys = self._duplicates.keys(changes)
+        names = dict.fromkeys(name for key in keys for name in key.named)
+        new = changes or {}
+        return keys, {name: new[name] if name in new else getattr(user, name) for name in names}
 
     def add(self, user: User, *, savepoint: bool = False) -> None:
         """Store a new user, without committing.
@@ -100,7 +126,8 @@ class UserStore(NormalForms):
         :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
         session = self._db.session
-        with self._writing(self._unique_values(user), savepoint=savepoint):
+        with self._writing(*self._keyed(user), savepoint=savepoint):
+            self._refuse_crossed(instance_dict(user))
             if savepoint:
                 self._begin()
                 with session.begin_nested():
@@ -121,11 +148,6 @@ class UserStore(NormalForms):
                 type(error).__name__,
                 error,
             )
-
-    def _unique_values(self, user: User) -> dict[str, Any]:
-        fields = self.fields
-        names = [name for name in fields.unique if name != fields.pk or name in fields.login]
-        return {name: value for name in names if (value := getattr(user, name)) is not None}
 
     def _begin(self) -> None:
         """Open the transaction: SQLite commits when a savepoint outside of one is released."""
@@ -159,12 +181,14 @@ class UserStore(NormalForms):
             return True
         expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp}
         expected |= expecting or {}
+        may_be_suspended = "is_active" in (expecting or {})
         if self.fields.stamp is None:
             expected["password_hash"] = expected.pop("security_stamp")  # used in its place
         key = getattr(user, self.fields.pk)
-        unique = {name: new[name] for name in self.fields.unique if name in new}
+        keys, values = self._keyed(user, new)
         expected = self.fields.named(expected)
-        with self._writing(unique, key), self._db.session.no_autoflush:
+        with self._writing(keys, values, key), self._db.session.no_autoflush:
+            self._refuse_crossed(new, key)
             if self._has_rules(user, new):
                 self._assign(user, new)
                 is_as_seen = self._update(key, {}, expected)
@@ -175,9 +199,31 @@ class UserStore(NormalForms):
                 if is_as_seen:
                     for name, value in new.items():
                         set_committed_value(user, name, value)
+            if is_as_seen and not may_be_suspended:
+                is_as_seen = self._is_still_active(user)
         if not is_as_seen:
             self.rollback()
         return is_as_seen
+
+    def _is_still_active(self, user: User) -> bool:
+        """Return whether attributes that are no columns say that an account is not suspended.
+
+        The UPDATE cannot compare them. It has locked the row, so they are read again.
+        """
+        others = [name for name in self.fields.activity if name != self.fields.active]
+        if others and user in self._db.session:
+            self._db.session.expire(user)
+        return all(getattr(user, name) for name in others)
+
+    def is_flagged_active(self, user: User) -> bool | None:
+        """Return the value of the column that suspends an account, or None without a column."""
+        active = self.fields.active
+        return bool(getattr(user, active)) if active else None
+
+    def _refuse_crossed(self, values: Mapping[str, Any], own_key: Any = None) -> None:
+        duplicate = find_crossed(self, values, own_key)
+        if duplicate:
+            raise duplicate
 
     def _assign(self, user: User, values: Mapping[str, Any]) -> None:
         """Set attributes, which runs the validators of the model.
@@ -230,7 +276,7 @@ class UserStore(NormalForms):
 
         :raises AccountInUse: other rows refer to this one.
         """
-        with self._writing({}):
+        with self._writing():
             try:
                 self._db.session.delete(user)
                 self._db.session.flush()
@@ -239,11 +285,17 @@ class UserStore(NormalForms):
 
     @contextmanager
     def _writing(
-        self, unique: Mapping[str, Any], own_key: Any = None, *, savepoint: bool = False
+        self,
+        keys: Sequence[UniqueKey] = (),
+        values: Mapping[str, Any] = {},
+        own_key: Any = None,
+        *,
+        savepoint: bool = False,
     ) -> Iterator[None]:
         """Roll back what fails, and raise the error that says what is wrong.
 
-        :param unique: the new values of unique columns.
+        :param keys: the unique keys that the write is about.
+        :param values: the values that they compare.
         """
         try:
             yield
@@ -252,25 +304,12 @@ class UserStore(NormalForms):
                 self.rollback()
             if isinstance(error, ValueError):
                 raise ValidationError(str(error)) from None
-            if isinstance(error, DataError):
+            if isinstance(error, DataError) or _is_inconvertible(error):
                 raise ValidationError(UNSTORABLE) from None
             if isinstance(error, IntegrityError) or _violates_check(error):
-                raise self._duplicate(unique, own_key) or ValidationError(CONFLICT) from None
+                duplicate = self._duplicates.find(keys, values, own_key, is_refused=True)
+                raise duplicate or ValidationError(CONFLICT) from None
             raise
-
-    def _duplicate(self, values: Mapping[str, Any], own_key: Any = None) -> DuplicateValue | None:
-        """Return the error about those values that other users have, if there are any."""
-        fields = self.fields
-        found = self._rows(values).all() if values else []
-        others = [row for row in found if getattr(row[0], fields.pk) != own_key]
-        if not others:
-            return None
-        names = [name for i, name in enumerate(values, 1) if any(row[i] for row in others)]
-        holders = [row[0] for row in others]
-        email = fields.email if fields.email in values else None
-        owners = [user for user in holders if email and getattr(user, email) == values[email]]
-        names = [fields.client_name(name) for name in names]
-        return DuplicateValue(names, next(iter(owners), None), holders)
 
     def commit(self) -> None:
         """Commit."""
@@ -314,27 +353,45 @@ class UserStore(NormalForms):
         if isinstance(identifier, bool) or not isinstance(identifier, str | int):
             return None
         text = str(identifier)
-        value = parse_identifier(text, self.fields.columns[self.fields.verification_id])
-        if value is None:
-            return None
-        users = self._rows({self.fields.verification_id: value}).scalars()
+        users = self.find(self.fields.verification_id, text)
         return next((user for user in users if self.identifier(user) == text), None)
 
     def find(self, field: str, value: str) -> Sequence[User]:
-        """Return the users whose field has exactly this value, in its normal form."""
+        """Return the users whose field has this value, as it is or in its normal form.
+
+        The user who has it as it is comes first. A row may be older than the rule for new values,
+        and a column may ignore case.
+        """
         lookup = self.lookup(field, value)
         if lookup is None:
             return []
         name, key = lookup
-        return [user for user in self._rows({name: key}).scalars() if getattr(user, name) == key]
+        is_kept = name == field and isinstance(key, str)
+        users = self._rows(name, key, value if is_kept else key)
+        found = [user for user in users if self.is_same(name, getattr(user, name), key)]
+        return sorted(found, key=lambda user: bool(getattr(user, name) != value))
 
-    def _rows(self, values: Mapping[str, Any]) -> Any:
-        """Find at most ten users for each value. A row has the user, and which values match."""
-        statement = self._select(tuple(values))
+    def _rows(self, name: str, key: Any, other: Any) -> Sequence[User]:
+        """Return at most ten users with one of these values in a column."""
+        statement = self._select(name)
         if request_state().is_retry:
             statement = statement.with_for_update(of=self.fields.model)
-        sought = {f"_sought_{name}": value for name, value in values.items()}
-        return self._db.session.execute(statement, sought)
+        try:
+            found = self._db.session.execute(statement, {"_key": key, "_other": other})
+        except StatementError as error:
+            if isinstance(error, DBAPIError):
+                raise
+            return []  # the column's type cannot convert the value, so no row has it
+        users: Sequence[User] = found.unique().scalars().all()  # a collection may load with them
+        return users
+
+    def other_hash(self, beginnings: Sequence[str]) -> str | None:
+        """Return a password hash that begins with none of these strings, if there is one."""
+        stored = getattr(self.fields.model, self.fields.password)
+        others = [~stored.startswith(each, autoescape=True) for each in beginnings]
+        statement = select(stored).where(stored != "", *others).limit(1)
+        found: str | None = self._db.session.scalars(statement).first()
+        return found
 
     def unverified(self, before: datetime) -> Sequence[str]:
         """Return the verification ids of unverified, unused accounts from before this time.
@@ -367,7 +424,7 @@ class UserStore(NormalForms):
             email=getattr(user, fields.email) if fields.email else None,
             password_hash=password_hash,
             is_verified=bool(getattr(user, fields.verified)) if fields.verified else True,
-            is_active=bool(getattr(user, fields.active)) if fields.active else True,
+            is_active=all(getattr(user, name) for name in fields.activity),
             security_stamp=getattr(user, fields.stamp) if fields.stamp else password_hash,
         )
 
@@ -378,21 +435,9 @@ class UserStore(NormalForms):
         return [*strings, *(text.partition("@")[0] for text in strings if "@" in text)]
 
 
-def _select(model: type[Any], names: tuple[str, ...]) -> Select[Any]:
-    equal = [getattr(model, name) == bindparam(f"_sought_{name}") for name in names]
-    return select(model, *equal).where(or_(*equal)).limit(10 * len(names))
-
-
-def _guarded_update(
-    fields: UserFields, columns: tuple[str, ...], expected: tuple[str, ...]
-) -> Update:
-    # Of the table: SQLAlchemy makes an UPDATE of the model anew at each use.
-    of = sqlalchemy_inspect(fields.model).columns
-    key, unchanged = of[fields.pk], of[fields.password]
-    is_same = [of[name].is_not_distinct_from(bindparam(f"_old_{name}")) for name in expected]
-    new: dict[Any, Any] = {of[name]: bindparam(f"_new_{name}") for name in columns}
-    statement = update(key.table).where(key == bindparam("_key"), *is_same)
-    return statement.values(new or {unchanged: unchanged})
+def _is_inconvertible(error: Exception) -> bool:
+    """Return whether a column's type, perhaps of the application, could not convert a value."""
+    return isinstance(error, StatementError) and isinstance(error.orig, ValueError | TypeError)
 
 
 def _violates_check(error: Exception) -> bool:

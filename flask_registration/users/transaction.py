@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,13 +15,14 @@ from sqlalchemy.exc import (
     InternalError,
     OperationalError,
     PendingRollbackError,
+    ProgrammingError,
     SQLAlchemyError,
     StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseOutdated, DatabaseUnavailable
 from ..request_state import request_state
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
     :param reset: rolls back and restores everything as it was before the work; called after each
         failure.
     :raises DatabaseUnavailable: the database is unavailable, or there were too many conflicts.
+    :raises DatabaseOutdated: the database lacks a column or a table.
     """
     state = request_state()
     state.is_committed = state.is_retry = False
@@ -57,6 +60,11 @@ def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
     while True:
         try:
             return work()
+        except ProgrammingError as error:
+            reset()
+            if not is_outdated(error):
+                raise
+            raise unavailable(error) from error
         except UNAVAILABLE as error:
             reset()
             is_final = attempt == RETRIES or state.is_committed
@@ -79,7 +87,21 @@ def unavailable(error: BaseException) -> DatabaseUnavailable:
     """
     if isinstance(error, StatementError):
         error.hide_parameters = True
-    return DatabaseUnavailable()
+    return DatabaseOutdated() if is_outdated(error) else DatabaseUnavailable()
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Return whether a column or a table of a model is missing in the database.
+
+    SQLSTATE 42703 and 42P01 (PostgreSQL); 1054 and 1146 (MySQL and MariaDB). SQLite has no code.
+    """
+    original = error.orig if isinstance(error, DBAPIError) else None
+    arguments = getattr(original, "args", None) or (None,)
+    return (
+        getattr(original, "sqlstate", None) in ("42703", "42P01")
+        or arguments[0] in (1054, 1146)
+        or bool(re.search("no such (column|table)|has no column named", str(arguments[0])))
+    )
 
 
 def is_serialization_failure(error: SQLAlchemyError) -> bool:

@@ -74,7 +74,7 @@ def test_a_whole_life(
         )
         assert (reply.status_code, reply.get_json()["username"]) == (201, "alice")
         reply = site.post("login", {"login": "alice", "password": PASSWORD}, client=laptop)
-        assert (reply.status_code, reply.get_json()["code"]) == (400, "not-verified")
+        assert (reply.status_code, reply.get_json()["code"]) == (400, "login-invalid")
         reply = site.post("verify-registration", site.link(), client=laptop)
         assert (reply.status_code, reply.get_json()) == (
             200,
@@ -153,6 +153,7 @@ def test_a_whole_life(
     assert mails(site) == [
         ("alice@example.com", "Confirm your e-mail address for example.com"),
         ("alice@example.com", "Your password for example.com was changed"),
+        ("alice@example.com", "Someone asked to change your e-mail address for example.com"),
         ("new@example.com", "Confirm your new e-mail address for example.com"),
         ("alice@example.com", "Your e-mail address for example.com was changed"),
         ("new@example.com", "Choose a new password for example.com"),

@@ -216,7 +216,29 @@ def test_an_odd_address_does_no_harm(alone: Site, address: str) -> None:
     )
     assert reply.status_code == 200
     (row,) = logins(alone)
-    assert row.ip_address in (None, address[:45])
+    assert row.ip_address in (None, address.partition("%")[0])
+
+
+@each_row(
+    ("address", "shown"),
+    [
+        ("203.0.113.7:50001", "203.0.113.7"),
+        ("[2001:db8::7]:50001", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("[fe80::7%eth0]:50001", "fe80::7"),
+        ("fe80::7%eth0", "fe80::7"),
+    ],
+)
+def test_a_port_or_a_zone_is_no_part_of_the_address(
+    alone: Site, security_log: list[Any], address: str, shown: str
+) -> None:
+    """Some proxies add the port to ``X-Forwarded-For``, and ``ProxyFix`` keeps it."""
+    alone.post(
+        "login", {"login": "alice", "password": PASSWORD}, environ_base={"REMOTE_ADDR": address}
+    )
+    (row,) = logins(alone)
+    assert row.ip_address == shown
+    assert {entry.client for entry in security_log} == {shown}
 
 
 def test_a_forged_header_is_not_taken_for_the_address(alone: Site) -> None:

@@ -198,7 +198,7 @@ WRITES: dict[str, tuple[Callable[[Site], Callable[[], Any]], list[set[str]]]] = 
     "a new password": (password_change, [{"password_hash", "security_stamp"}]),
     "a reset": (reset, [{"password_hash", "security_stamp"}]),
     "an e-mail change": (email_change, [{"email", "security_stamp"}]),
-    "an undo": (undo, [{"email", "security_stamp"}]),
+    "an undo": (undo, [{"email", "password_hash", "security_stamp"}]),
     "a logout everywhere": (logout_everywhere, [{"security_stamp"}]),
     "a suspension": (
         lambda site: partial(run, site, "suspend", "alice"),

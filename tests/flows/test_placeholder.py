@@ -149,7 +149,10 @@ def test_of_parallel_registrations_of_one_address_one_gets_it(
     assert {user.username for user in site.users()} == names
     (owner,) = accounts(site)
     assert [each["user"].username for each in heard] == [owner.username]
-    assert [mail.recipients for mail in site.outbox] == [[OWNER]]
+    # One link that verifies, and one to choose another password.
+    sent = mails(site)
+    assert {to for to, _ in sent} == {OWNER}
+    assert len(sent) == len({subject for _, subject in sent}) == 2
     forget_mails(site)
     site.post("resend-verification", {"email": OWNER})
     assert site.verify().status_code == 200
@@ -195,6 +198,43 @@ def test_a_login_with_the_chosen_password_answers_as_that_of_any_pending_account
     assert login("stranger").status_code == 400
     reply = login("stranger", OTHER_PASSWORD)  # the owner's
     assert (reply.status_code, reply.get_json()) == (400, LOGIN_INVALID)
+
+
+NEXT: dict[str, Any] = {
+    "a login by name": ("login", {"login": "{name}", "password": OTHER_PASSWORD}),
+    "a login by e-mail address": ("login", {"login": "{email}", "password": OTHER_PASSWORD}),
+    "the same registration": ("register", {"username": "{name}", "email": "{email}"}),
+    "the name again": ("register", {"username": "{name}", "email": "other@example.com"}),
+    "the address again": ("register", {"username": "{name}2", "email": "{email}"}),
+    "a verification e-mail by name": ("resend-verification", {"login": "{name}"}),
+    "a verification e-mail by address": ("resend-verification", {"email": "{email}"}),
+    "a reset by name": ("send-reset-password-link", {"login": "{name}"}),
+    "a reset by address": ("send-reset-password-link", {"login": "{email}"}),
+}
+
+
+@pytest.mark.databases
+@each_row("owner", [{}, {"verified": False}, {"is_active": False}], ids=str)
+def test_no_second_request_tells_whether_the_address_was_in_use(
+    database: str, new_site: NewSite, owner: dict[str, bool]
+) -> None:
+    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, USER_LOGIN_FIELDS=["username", "email"])
+    member(site, "owner", **owner)
+    for what, (endpoint, body) in NEXT.items():
+        number = list(NEXT).index(what)
+
+        def ask(name: str, email: str, endpoint: str = endpoint, body: Any = body) -> Any:
+            password = {"password": OTHER_PASSWORD, "password_confirm": OTHER_PASSWORD}
+            assert site.register(name, email=email, **password).status_code == 201
+            forget_mails(site)
+            values = {key: value.format(name=name, email=email) for key, value in body.items()}
+            return site.post(endpoint, {**password, **values} if endpoint == "register" else values)
+
+        requests = {
+            "free": partial(ask, f"first{number}", f"free{number}@example.com"),
+            "in use": partial(ask, f"second{number}", OWNER),
+        }
+        compare(site.app, requests, statements=True)
 
 
 # Nothing comes of it

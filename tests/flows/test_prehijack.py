@@ -241,6 +241,14 @@ def ask_to_move(site: Site, client: FlaskClient, email: str) -> dict[str, str]:
     return site.link()
 
 
+def test_no_change_that_a_pending_account_asks_for_mails_the_unproven_address(
+    new_site: NewSite,
+) -> None:
+    site = squatted(new_site)
+    ask_to_move(site, walk_in(site), THIEF)
+    assert [mail.recipients for mail in site.outbox] == [[THIEF]]
+
+
 @each_proof
 def test_no_undoing_outlives_the_proof(new_site: NewSite, prove: Any) -> None:
     """Without verification, an attacker may have changed an address to the owner's."""

@@ -13,12 +13,14 @@ from flask_registration import UserMixin, user_changed_email, user_deleted
 
 from ..conftest import Clock
 from ..people import define_login_with_foreign_key, logins
-from ..site import PASSWORD, Site, whole
+from ..site import PASSWORD, Site, mixin_and, text_column, whole
 from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
+    DAYS,
     LINK_INVALID,
     NOT_AUTHENTICATED,
+    OTHER_PASSWORD,
     REAUTHENTICATE,
     NewSite,
     ask_move,
@@ -27,11 +29,13 @@ from .journeys import (
     changed,
     is_in,
     log_in,
+    mails,
     member,
     move,
     row,
     token_of,
 )
+from .test_placeholder import purge
 
 PROFILE = "/accounts/profile/"
 
@@ -260,7 +264,10 @@ def test_ones_own_name_may_change_its_case(database: str, new_site: NewSite) -> 
 
 
 @pytest.mark.databases
-def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSite) -> None:
+def test_a_new_name_logs_in_and_keeps_the_old_one_for_a_while(
+    database: str, new_site: NewSite, clock: Clock
+) -> None:
+    """Else someone who changed the name of a stolen account could take the old one at once."""
     site = new_site(database)
     user = member(site)
     client = log_in(site)
@@ -269,7 +276,136 @@ def test_a_new_name_logs_in_and_frees_the_old_one(database: str, new_site: NewSi
     assert site.user(id=user.id).username_key == "alïce"
     assert is_in(log_in(site, "ALÏCE"))
     assert site.post("login", {"login": "alice", "password": PASSWORD}).status_code == 400
+    taken = {"username": ["This username is already in use."]}
+    assert site.register("Alice", email="other@example.com").get_json() == taken
+    member(site, "mallory")
+    other = log_in(site, "mallory")
+    assert other.patch(PROFILE, json={"username": "alice"}).get_json() == taken
+    site.outbox.clear()
+    for endpoint in ("send-reset-password-link", "resend-verification"):
+        assert site.post(endpoint, {"login": "alice"}).status_code == 200
+    assert site.outbox == []
+    clock.advance(7 * DAYS + 1)
     assert site.register("alice", email="other@example.com").status_code == 201
+
+
+@pytest.mark.databases
+def test_the_old_name_is_free_for_its_own_user(database: str, new_site: NewSite) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+    for name in ("alicia", "alice", "ALICE", "alicia", "bob", "alice"):
+        assert client.patch(PROFILE, json={"username": name}).status_code == 200, name
+        assert site.post("login", {"login": name, "password": PASSWORD}).status_code == 200
+    names = sorted(user.username for user in site.users())
+    assert names == ["alice", "alicia", "bob"]
+
+
+def test_a_reservation_is_no_account(site: Site, clock: Clock) -> None:
+    member(site)
+    with site.hears(user_deleted) as heard:
+        assert log_in(site).patch(PROFILE, json={"username": "alicia"}).status_code == 200
+        clock.advance(30 * DAYS)
+        assert purge(site) == "1 unverified registration removed"
+    assert [user.username for user in site.users()] == ["alicia"]
+    assert heard == []
+
+
+def test_a_model_that_needs_other_values_has_no_reservations(new_site: NewSite) -> None:
+    model = mixin_and(company=text_column(nullable=False))
+    site = new_site(define=model, USER_PUBLIC_FIELDS=["company"])
+    member(site, company="Acme")
+    assert log_in(site).patch(PROFILE, json={"username": "alicia"}).status_code == 200
+    assert [user.username for user in site.users()] == ["alicia"]
+
+
+@each_row("method", ["PUT", "POST", "PATCH"])
+def test_a_login_field_changes_with_the_password_or_a_fresh_login_only(
+    site: Site, clock: Clock, method: str
+) -> None:
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    wrong = {"password": ["Incorrect password."]}
+    for password, status, body in ((None, 401, REAUTHENTICATE), ("wrong", 400, wrong)):
+        sent = {"username": "mallory", **({"password": password} if password else {})}
+        reply = client.open(PROFILE, method=method, json=sent)
+        assert (reply.status_code, reply.get_json()) == (status, body)
+    assert [user.username for user in site.users()] == ["alice"]
+    assert site.outbox == []
+    sent = {"username": "alicia", "password": PASSWORD}
+    reply = client.open(PROFILE, method=method, json=sent)
+    assert (reply.status_code, reply.get_json()["username"]) == (200, "alicia")
+    assert "password" not in reply.get_json()
+    assert mails(site) == [("alice@example.com", "Your login name for example.com was changed")]
+    fresh = log_in(site, "alicia")
+    assert fresh.open(PROFILE, method=method, json={"username": "alice"}).status_code == 200
+
+
+@each_row("method", ["PUT", "POST", "PATCH"])
+def test_other_fields_need_no_password_and_cause_no_e_mail(
+    site: Site, clock: Clock, method: str
+) -> None:
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    sent = {"username": "alice", "first_name": "Alice"}
+    assert client.open(PROFILE, method=method, json=sent).status_code == 200
+    assert site.outbox == []
+
+
+def test_any_login_field_is_one(new_site: NewSite, clock: Clock) -> None:
+    settings = {"USER_LOGIN_FIELDS": ["username", "badge"], "USER_PUBLIC_FIELDS": ["badge"]}
+    site = new_site(define=mixin_and(badge=text_column(unique=True, nullable=True)), **settings)
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    assert client.patch(PROFILE, json={"badge": "7"}).status_code == 401
+    reply = client.patch(PROFILE, json={"badge": "7", "password": PASSWORD})
+    assert reply.status_code == 200
+
+
+def test_a_stolen_session_guesses_no_more_passwords_here_than_elsewhere(
+    new_site: NewSite, clock: Clock
+) -> None:
+    site = new_site(THROTTLES={}, config={"RATELIMIT_ENABLED": True})
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    body = {"username": "mallory", "password": "wrong"}
+    statuses = [client.patch(PROFILE, json=body).status_code for _ in range(12)]
+    assert statuses == [400] * 10 + [429] * 2
+    passwords = {"old_password": PASSWORD, "password": OTHER_PASSWORD}
+    passwords["password_confirm"] = OTHER_PASSWORD
+    assert site.post("change-password", passwords, client=client).status_code == 429
+
+
+class OwnNames(Schema):
+    username = fields.String()
+    password = fields.String(load_only=True)
+
+
+def test_an_own_schema_may_have_the_password(new_site: NewSite, clock: Clock) -> None:
+    site = new_site(PROFILE_SCHEMA_CLASS=f"{__name__}.OwnNames")
+    member(site)
+    client = log_in(site)
+    clock.advance(15 * 60 + 1)
+    assert client.patch(PROFILE, json={"username": "alicia"}).status_code == 401
+    reply = client.patch(PROFILE, json={"username": "alicia", "password": PASSWORD})
+    assert (reply.status_code, reply.get_json()) == (200, {"username": "alicia"})
+
+
+def test_after_a_change_by_another_the_owner_resets_by_the_address(
+    site: Site, clock: Clock
+) -> None:
+    """The owner does not know the new name."""
+    member(site)
+    client = log_in(site)
+    assert client.patch(PROFILE, json={"username": "mallory"}).status_code == 200
+    site.outbox.clear()
+    reply = site.post("send-reset-password-link", {"email": "alice@example.com"})
+    assert reply.status_code == 200
+    assert mails(site) == [("alice@example.com", "Choose a new password for example.com")]
 
 
 @each_row("method", ["PUT", "POST", "PATCH"])

@@ -39,6 +39,8 @@ def peopled(database: str, new_site: NewSite, how: str) -> Site:
         user = account(site, name, verified=name != "pending")
         if name == "banned":
             site.change(user, is_active=False)
+    # The first refused login of a process looks for hashes of other kinds.
+    site.post("login", {"login": "nobody", "password": PASSWORD})
     return site
 
 
@@ -63,7 +65,7 @@ def test_a_login_that_is_refused_takes_at_most_one_and_the_same_for_a_known_and_
     assert len(found[0]) <= 1
     with peopled.statements() as statements:
         assert peopled.post("login", {"login": "a b", "password": PASSWORD}).status_code == 400
-    assert statements == []
+    assert kinds(statements) == found[0]  # a row may be older than the rule for new names
 
 
 def test_the_login_of_a_suspended_account_takes_no_more_than_another_with_a_wrong_password(

@@ -56,7 +56,7 @@ def test_the_password_is_not_in_the_database_but_its_hash_is(
     site.register()
     assert PASSWORD not in str(vars(site.user(username="alice")))
     assert site.user(username="alice").password_hash.startswith("$argon2id$")
-    assert "https://example.com/verify-registration/?user_id=" in text_of(site.read())
+    assert "https://example.com/verify-registration/?timestamp=" in text_of(site.read())
 
 
 # Register
@@ -144,9 +144,6 @@ def test_an_async_receiver_is_run(site: Site) -> None:
         pytest.param({"username": "a b"}, {"username"}, id="a name with a space"),
         pytest.param({"username": "a@b"}, {"username"}, id="a name that poses as an address"),
         pytest.param({"username": "x" * 151}, {"username"}, id="a name that is too long"),
-        pytest.param(
-            {"username": 7}, {"username": ["Not a valid string."]}, id="a name that is a number"
-        ),
         pytest.param({"email": "nobody"}, {"email"}, id="an address without an at"),
         pytest.param(
             {"email": "a@b\r\nBcc: c@example.com"}, {"email"}, id="an address with a second line"
@@ -339,18 +336,15 @@ def test_a_lax_collation_finds_nobody_whose_name_or_address_is_another(
     assert len(site.outbox) == 2
 
 
-def test_an_address_that_a_lax_collation_takes_for_anothers_is_refused_and_the_other_gets_no_mail(
+def test_an_address_that_a_lax_collation_takes_for_anothers_is_as_any_and_the_other_gets_no_mail(
     mariadb_url: str, new_site: NewSite, clock: Clock
 ) -> None:
     site = new_site(mariadb_url, define=define_user_with_the_default_collation)
     site.register("mike", email="mike@example.com")
     clock.advance(60)
     reply = site.register("mallory", email="mike@exämple.com")
-    assert (reply.status_code, reply.get_json()) == (
-        400,
-        {"email": ["This e-mail address is already in use."]},
-    )
-    assert (len(site.outbox), len(site.users())) == (1, 1)
+    assert (reply.status_code, reply.get_json()["email"]) == (201, "mike@exämple.com")
+    assert (len(site.outbox), len(accounts(site))) == (1, 1)
 
 
 class CountingHasher(Argon2Hasher):
@@ -467,11 +461,12 @@ def test_without_prevent_enumeration_a_taken_address_is_refused_and_nobody_is_to
     assert site.register("stranger").get_json()["id"] == site.user(username="stranger").id
 
 
-def test_the_owner_of_a_taken_address_is_told_once_a_minute_at_most(
+def test_the_owner_of_a_taken_address_is_told_once_a_day_at_most(
     new_site: NewSite, clock: Clock
 ) -> None:
     site, _ = owner_of_an_address(new_site, owned=True)
-    for number, (seconds, mails) in enumerate([(0, 1), (59, 1), (1, 2), (0, 2)]):
+    day = 24 * 3600
+    for number, (seconds, mails) in enumerate([(0, 1), (day - 1, 1), (1, 2), (0, 2)]):
         clock.advance(seconds)
         assert site.register(f"stranger{number}", email="owner@example.com").status_code == 201
         assert len(site.outbox) == mails
@@ -669,13 +664,11 @@ def test_a_link_dies_when_the_address_has_changed_since(
     assert not site.user(username="alice").is_verified
 
 
-def test_a_link_lives_again_when_the_old_address_is_back(site: Site) -> None:
+def test_a_link_stays_dead_when_the_old_address_is_back(site: Site) -> None:
     site.register("alice")
     site.change(site.user(username="alice"), email="else@example.com")
     site.change(site.user(username="alice"), email="alice@example.com")
-    assert (
-        site.verify().status_code == 200
-    )  # it proves that very address, and nothing else was changed
+    assert site.verify().get_json() == LINK_INVALID
 
 
 def test_a_link_dies_with_the_security_stamp(site: Site) -> None:
@@ -889,9 +882,7 @@ def crowd(database: str, new_site: NewSite, clock: Clock) -> Site:
         pytest.param(
             {"email": "pendíng@example.com"}, 0, id="an address that only a lax collation finds"
         ),
-        pytest.param(
-            {"login": "pending "}, 0, id="a name with a space that a padding collation ignores"
-        ),
+        pytest.param({"login": "pending "}, 1, id="a name with a space behind it"),
         pytest.param({"login": ""}, 0, id="an empty name"),
     ],
 )
@@ -971,7 +962,7 @@ def test_one_address_waits_and_another_does_not(site: Site, clock: Clock) -> Non
             {"user": "alice"}, {"login": ["This field is required."]}, id="another field only"
         ),
         pytest.param({"login": None}, {"login": ["This field may not be null."]}, id="null"),
-        pytest.param({"login": 7}, {"login": ["Not a valid string."]}, id="a number"),
+        pytest.param({"login": True}, {"login": ["Not a valid string."]}, id="true"),
         pytest.param({"email": ["a@example.com"]}, {"email": ["Not a valid string."]}, id="a list"),
         pytest.param(
             [], {"non_field_errors": ["Invalid data. Expected a JSON object."]}, id="no object"

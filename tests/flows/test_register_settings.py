@@ -278,10 +278,10 @@ def test_without_verification_a_taken_address_is_refused(new_site: NewSite) -> N
 @each_row(
     ("url", "start"),
     [
-        ("https://example.com/verify/", "https://example.com/verify/?user_id="),
+        ("https://example.com/verify/", "https://example.com/verify/?timestamp="),
         ("https://example.com/verify?lang=de", "https://example.com/verify?lang=de&user_id="),
-        ("https://example.com/#/verify", "https://example.com/#/verify?user_id="),
-        ("myapp://verify/registration", "myapp://verify/registration?user_id="),
+        ("https://example.com/#/verify", "https://example.com/#/verify?timestamp="),
+        ("myapp://verify/registration", "myapp://verify/registration?timestamp="),
     ],
 )
 def test_register_verification_url_gets_the_parameters_appended(
@@ -540,7 +540,9 @@ def test_verification_template_renderer_makes_subject_text_and_html(
     site = new_site(VERIFICATION_TEMPLATE_RENDERER=given(spelled, render_own))
     site.register("alice")
     assert site.read()["Subject"] == "Rendered"
-    assert text_of(site.read()).startswith("Text https://example.com/verify-registration/?user_id=")
+    assert text_of(site.read()).startswith(
+        "Text https://example.com/verify-registration/?timestamp="
+    )
     assert html_of(site.read()).strip() == "<b>HTML</b>"
     (call,) = calls
     assert call["config"]["subject"] == "registration/register/subject.txt"

@@ -83,8 +83,9 @@ def test_what_is_taken_is_told_with_its_owner_and_without_what_was_typed(
 
 
 def test_whoever_asks_for_a_mail_is_recorded_whether_or_not_there_is_such_an_account(
-    site: Site, security_log: Log
+    new_site: NewSite, security_log: Log
 ) -> None:
+    site = new_site(MAIL_COOLDOWN=0)
     member(site, verified=False)
     for endpoint, name in (
         ("resend-verification", "verification_request"),
@@ -315,6 +316,21 @@ def test_a_mail_that_is_lost_is_told_without_its_address(
     site.register()
     lost = named("sys_mail_failed", template="register", error="OSError")
     assert events(security_log) == [named("user_created"), lost]
+
+
+def test_a_mail_that_a_limit_drops_is_told_for_any_account(
+    new_site: NewSite, security_log: Log
+) -> None:
+    site = new_site(MAIL_COOLDOWN=60)
+    member(site)
+    site.post("send-reset-password-link", {"login": "alice"})
+    for login in ("alice", "bob", "bob"):
+        site.post("send-reset-password-link", {"login": login})
+    dropped = [each for each in events(security_log) if each["event"].startswith("excess")]
+    assert [(each["event"], each["user_id"], each["template"]) for each in dropped] == [
+        ("excess_mail_limit_exceeded", "1", "reset_password"),
+        ("excess_mail_limit_exceeded", None, "reset_password"),
+    ]
 
 
 def test_a_database_that_is_gone_is_told(site: Site, security_log: Log) -> None:

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from flask_registration import DEFAULT_FLOWS, user_changed_email
+from flask_registration import (
+    DEFAULT_FLOWS,
+    current_registration,
+    user_changed_email,
+    user_deleted,
+)
 
 from ..conftest import Clock
+from ..outboxes import define_outbox
 from ..site import PASSWORD, Site, links_of, own_model, text_of, whole
 from ..tables import each_row
 from .journeys import (
@@ -22,6 +28,7 @@ from .journeys import (
     LINK_EXPIRED,
     LINK_INVALID,
     OTHER_PASSWORD,
+    REAUTHENTICATE,
     THREADS,
     NewSite,
     ask_move,
@@ -29,8 +36,11 @@ from .journeys import (
     at_once,
     changed,
     forged,
+    has_password,
     is_in,
+    link_in,
     log_in,
+    mails,
     member,
     move,
     row,
@@ -57,16 +67,84 @@ def test_the_old_address_takes_the_change_back_and_every_session_ends(
     assert (reply.status_code, reply.get_json()) == (200, EMAIL_UNDONE)
     after = row(site, username="alice")
     assert (changed(before, after), after["email"]) == (
-        {"email", "security_stamp"},
+        {"email", "password_hash", "security_stamp"},
         "alice@example.com",
     )
+    assert not has_password(site, PASSWORD)
     assert [(each["user"].email, each["old_email"], each["new_email"]) for each in heard] == [
         ("alice@example.com", "new@example.com", "alice@example.com")
     ]
     assert (is_in(client), is_in(site.app.test_client(), token)) == (False, False)
     assert whole(undo_move(site, link)) == forged(site, "undo-email-change")
     assert row(site, username="alice") == after
-    assert site.outbox == []  # nobody but the owner knows
+    assert mails(site) == [
+        ("new@example.com", "Your e-mail address for example.com was changed"),
+        ("alice@example.com", "The change of your e-mail address for example.com was undone"),
+    ]
+
+
+@pytest.mark.databases
+@each_row("outbox", [{}, {"outbox_model": define_outbox, "MAIL_DISPATCHER": "outbox"}], ids=str)
+def test_the_mail_about_it_has_a_link_that_sets_a_password(
+    database: str, new_site: NewSite, outbox: dict[str, Any]
+) -> None:
+    site = new_site(database, **outbox)
+    member(site)
+    thief = Thief(site)
+    link = thief.take()
+    thief.do("reset")
+    site.outbox.clear()
+    assert undo_move(site, link).get_json() == EMAIL_UNDONE
+    notice, confirmation = site.read(0), site.read(1)
+    assert links_of(notice) == []
+    assert "alice@example.com" not in str(notice), "the other address does not learn this one"
+    assert not has_password(site, thief.password)
+    reset = {**link_in(confirmation), "password": OTHER_PASSWORD}
+    assert site.post("reset-password", reset).status_code == 200
+    assert has_password(site, OTHER_PASSWORD)
+    assert site.post("reset-password", reset).get_json() == LINK_INVALID
+
+
+def set_a_password(site: Site) -> None:
+    link = {**ask_reset(site), "password": OTHER_PASSWORD}
+    assert site.post("reset-password", link).status_code == 200
+
+
+def test_without_resets_the_mail_has_no_link_and_the_password_ends(new_site: NewSite) -> None:
+    site = new_site(RESET_PASSWORD_VERIFICATION_ENABLED=False)
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    site.outbox.clear()
+    assert undo_move(site, link).get_json() == EMAIL_UNDONE
+    assert links_of(site.read()) == []
+    assert "contact example.com support immediately" in text_of(site.read())
+    assert not has_password(site, PASSWORD)
+
+
+def by_directory(data: Any, **_: Any) -> Any:
+    """Log in by a password that another server checks."""
+    found = current_registration.users.find("username", data["login"])
+    return found[0]
+
+
+def test_no_change_begins_before_a_new_password_is_set(new_site: NewSite) -> None:
+    site = new_site(LOGIN_AUTHENTICATOR=by_directory)
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    site.outbox.clear()
+    assert undo_move(site, link).get_json() == EMAIL_UNDONE
+    reset = site.link()
+    client = log_in(site)
+    for body in ({}, {"password": PASSWORD}, {"password": "!revoked"}):
+        reply = site.post("register-email", {"email": "x@example.com", **body}, client=client)
+        assert reply.status_code in (400, 401), body
+        reply = client.delete("/accounts/profile/", json=body)
+        assert reply.status_code in (400, 401), body
+    assert site.post("register-email", {"email": "x@example.com"}, client=client).get_json() == (
+        REAUTHENTICATE
+    )
+    site.post("reset-password", {**reset, "password": OTHER_PASSWORD})
+    assert ask_move(site, log_in(site), "x@example.com")
 
 
 @pytest.mark.databases
@@ -201,7 +279,8 @@ def test_the_owner_may_move_again_after_an_undoing_and_undo_that_too(
     member(site)
     first = move(site, log_in(site), "new@example.com")
     assert undo_move(site, first).get_json() == EMAIL_UNDONE
-    second = move(site, log_in(site), "new@example.com")
+    set_a_password(site)
+    second = move(site, log_in(site, password=OTHER_PASSWORD), "new@example.com")
     assert undo_move(site, first).get_json() == LINK_INVALID
     assert undo_move(site, second).get_json() == EMAIL_UNDONE
 
@@ -231,6 +310,27 @@ def test_an_old_address_that_somebody_else_has_by_now_stays_theirs(
     assert is_in(client)
     site.change(eve, email="eve@example.com")
     assert undo_move(site, link).get_json() == EMAIL_UNDONE
+
+
+@pytest.mark.databases
+def test_a_registration_with_the_old_address_does_not_block_the_undo(
+    database: str, new_site: NewSite
+) -> None:
+    site = new_site(database)
+    member(site)
+    link = move(site, log_in(site), "new@example.com")
+    for name in ("eve", "mallory"):  # the second one has a placeholder address
+        assert site.register(name, email="alice@example.com").status_code == 201
+    claim = site.link()
+    with site.hears(user_deleted, user_changed_email) as heard:
+        assert undo_move(site, link).get_json() == EMAIL_UNDONE
+    assert [(each["signal"], each["user"].username) for each in heard] == [
+        ("user-deleted", "eve"),
+        ("user-changed-email", "alice"),
+    ]
+    assert site.user(email="alice@example.com").username == "alice"
+    assert site.user(username="eve") is None
+    assert site.verify(claim).get_json() == LINK_INVALID
 
 
 def test_a_model_without_a_stamp_moves_and_is_told_but_has_nothing_to_undo_it_with(

@@ -45,6 +45,7 @@ URLS = {
     for end in ("SUCCESS", "FAILURE")
 }
 ENDPOINTS = ["verify-registration", "verify-email", "reset-password"]
+STYLESHEET = '<link rel="stylesheet" href="/accounts/pages.css" referrerpolicy="no-referrer">'
 each_page = each_row("endpoint", ENDPOINTS)
 
 
@@ -160,7 +161,8 @@ def test_a_page_keeps_its_secret_and_runs_no_script(pages: Site, endpoint: str) 
     assert reply.headers["Cache-Control"] == "no-store"
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
     form = Form(reply.get_data(as_text=True))
-    assert not form.tags & {"script", "img", "link", "iframe", "a"}
+    assert not form.tags & {"script", "img", "iframe", "a"}
+    assert re.findall(r"<link[^>]*>", reply.text) == [STYLESHEET]
     assert "Set-Cookie" not in reply.headers
 
 
@@ -558,3 +560,16 @@ def test_the_page_of_a_flow_that_the_application_left_out_is_not_there(
         client.post(f"/accounts/{name}/confirm/", data={"user_id": "1"}),
     ):
         assert (reply.status_code, reply.get_json()["code"]) == (404, "not-found")
+
+
+@each_page
+def test_a_page_needs_no_inline_style_or_script(new_site: NewSite, endpoint: str) -> None:
+    """A policy of the application, such as Flask-Talisman's default one, forbids them."""
+    client = new_site(flows=FLOWS, **PAGES).app.test_client()
+    page = client.get(f"/accounts/{endpoint}/?user_id=1&timestamp=1&signature=x")
+    assert not re.search(r"<style|\sstyle=|<script|\son\w+=", page.text)
+    stylesheet = client.get("/accounts/pages.css")
+    assert (stylesheet.status_code, stylesheet.mimetype) == (200, "text/css")
+    assert "main {" in stylesheet.text
+    assert "max-age" in stylesheet.headers["Cache-Control"]
+    assert "style-src 'self'" in page.headers["Content-Security-Policy"]

@@ -1,0 +1,33 @@
+"""The statements that find and change users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, Update, bindparam, or_, select, update
+from sqlalchemy import inspect as sqlalchemy_inspect
+from sqlalchemy.orm import undefer
+
+from .fields import UserFields
+
+
+def select_users(fields: UserFields, name: str) -> Select[Any]:
+    """Return the SELECT of the users with one of two values in a column."""
+    attribute = getattr(fields.model, name)
+    sought = or_(attribute == bindparam("_key"), attribute == bindparam("_other"))
+    # A column that loads at its first use would cost a query that an unknown account does not.
+    options = [undefer(getattr(fields.model, each)) for each in fields.deferred]
+    return select(fields.model).where(sought).options(*options).limit(10)
+
+
+def guarded_update(
+    fields: UserFields, columns: tuple[str, ...], expected: tuple[str, ...]
+) -> Update:
+    """Return the UPDATE of a user whose columns have the expected values."""
+    # Of the table: SQLAlchemy makes an UPDATE of the model anew at each use.
+    of = sqlalchemy_inspect(fields.model).columns
+    key, unchanged = of[fields.pk], of[fields.password]
+    is_same = [of[name].is_not_distinct_from(bindparam(f"_old_{name}")) for name in expected]
+    new: dict[Any, Any] = {of[name]: bindparam(f"_new_{name}") for name in columns}
+    statement = update(key.table).where(key == bindparam("_key"), *is_same)
+    return statement.values(new or {unchanged: unchanged})
