@@ -531,6 +531,13 @@ def test_reactivate_ends_the_sessions_that_a_suspension_by_sql_left(site: Site) 
     assert not is_in(client)
 
 
+def test_reactivate_works_under_its_earlier_name_which_the_help_does_not_list(site: Site) -> None:
+    member(site, is_active=False)
+    assert done(site, "resume", "alice") == "Reactivated alice (id 1)."
+    listed = done(site, "--help")
+    assert "reactivate" in listed and "resume" not in listed
+
+
 def _by_sql(site: Site) -> None:
     with site.app.app_context():
         site.db.session.execute(update(site.User).values(is_active=False))

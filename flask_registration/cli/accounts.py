@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -248,6 +249,12 @@ def reactivate_command(context: click.Context, login: str | None, identifier: st
     sessions, tokens and links stay invalid.
     """
     on_account(context, login, identifier, actions.reactivate, "Reactivated", "is not suspended")
+
+
+# Its earlier name, which scripts may use. The help does not list it.
+_earlier_name = copy(reactivate_command)
+_earlier_name.hidden = True
+registration_cli.add_command(_earlier_name, "resume")
 
 
 @registration_cli.command("set-password")
