@@ -255,16 +255,18 @@ class RegistrationState:
                 record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
                 mail = replace(mail, user_id=None)
             queued.append(mail)
+        unsent = list(queued)
         try:
             for mail in queued:
                 self.dispatcher.before_commit(mail)
+                unsent.remove(mail)
             self.users.commit()
         except Exception as error:
             self.rollback()
             for mail in queued:
                 if mail.user_id is not None:
                     cooldown.forget(mail.to, mail.kind)
-                    if isinstance(error, MailUnavailable):
+                    if isinstance(error, MailUnavailable) and mail in unsent:
                         self.mailer.report(mail, error.__cause__ or error)
             raise
         request = request_state()

@@ -535,7 +535,8 @@ def test_reactivate_works_under_its_earlier_name_which_the_help_does_not_list(si
     member(site, is_active=False)
     assert done(site, "resume", "alice") == "Reactivated alice (id 1)."
     listed = done(site, "--help")
-    assert "reactivate" in listed and "resume" not in listed
+    assert "reactivate" in listed
+    assert "resume" not in listed
 
 
 def _by_sql(site: Site) -> None:

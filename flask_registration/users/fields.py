@@ -62,6 +62,23 @@ class UserFields:
         return "date_joined" if is_time else None
 
     @cached_property
+    def table(self) -> Any:
+        """Return the table with the password hash; a subclass may have columns in several ones."""
+        return self.columns[self.password].table
+
+    @cached_property
+    def table_key(self) -> Any:
+        """Return the column of the primary key in :attr:`table`."""
+        same = sqlalchemy_inspect(self.model).attrs[self.pk].columns
+        return next((each for each in same if each.table is self.table), None)
+
+    @cached_property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Return the columns that a change compares, but that are in another table."""
+        compared = self.named(dict.fromkeys([*UserSnapshot._fields, "last_login"]))
+        return tuple(name for name in compared if self.columns[name].table is not self.table)
+
+    @cached_property
     def system(self) -> frozenset[str]:
         """Return the columns that no request body sets."""
         named = (
@@ -183,8 +200,9 @@ class UserFields:
         return [
             name
             for name, column in self.columns.items()
-            if not (column.nullable or has_default(column) or name in provided)
-            and not any(column is each for each in automatic)
+            if not (column.nullable or name in provided or any(column is each for each in automatic))
+            # The key of a subclass with a table of its own has the value of its base's key.
+            and not any(has_default(each) for each in mapper.attrs[name].columns)
         ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
-from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import undefer
 
 from .fields import UserFields
@@ -25,9 +24,8 @@ def guarded_update(
 ) -> Update:
     """Return the UPDATE of a user whose columns have the expected values."""
     # Of the table: SQLAlchemy makes an UPDATE of the model anew at each use.
-    of = sqlalchemy_inspect(fields.model).columns
-    key, unchanged = of[fields.pk], of[fields.password]
+    of, key, unchanged = fields.columns, fields.table_key, fields.columns[fields.password]
     is_same = [of[name].is_not_distinct_from(bindparam(f"_old_{name}")) for name in expected]
     new: dict[Any, Any] = {of[name]: bindparam(f"_new_{name}") for name in columns}
-    statement = update(key.table).where(key == bindparam("_key"), *is_same)
+    statement = update(fields.table).where(key == bindparam("_key"), *is_same)
     return statement.values(new or {unchanged: unchanged})

@@ -257,7 +257,10 @@ class UserStore(NormalForms):
         )
         if mapper.version_id_col is not None or any(listeners):
             return True
-        if any(each.onupdate or each.server_onupdate for each in self.fields.columns.values()):
+        columns = self.fields.columns
+        if any(each.onupdate or each.server_onupdate for each in columns.values()):
+            return True
+        if any(columns[name].table is not self.fields.table for name in names):
             return True
         of_mixin = RULES if isinstance(user, EmailUserMixin) else {}
         model = mapper.class_  # the user may be a proxy, such as current_user

@@ -213,6 +213,7 @@ MAILED = [
     "reset-password",
     "register-email",
     "verify-email",
+    "undo-email-change",
 ]
 
 
