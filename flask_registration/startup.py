@@ -357,12 +357,13 @@ def _wrong_activity(
 
 
 def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Finding]:
+    model_name, table = fields.model.__name__, fields.table.name
     for name in fields.elsewhere:
         yield Finding(
             "registration.E052",
-            f"{fields.model.__name__}.{name}",
-            f"is not in the table {fields.table.name!r}, which has the password hash. "
-            "One UPDATE must compare and write both.",
+            f"{model_name}.{name}",
+            f"is not in the table {table!r}, which has the password hash. "
+            "One UPDATE must compare both.",
             "Declare the columns of the account in one class: the base or the subclass.",
         )
     for name in settings.user_editable_fields or ():

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from .conftest import Clock
 from .flows.journeys import accounts
-from .site import Site, text_of
+from .site import Site
 from .tables import each_row
 
 pytestmark = pytest.mark.databases

@@ -91,6 +91,7 @@ IDS = {
     "registration.E049": "The blueprint 'registration'",
     "registration.E050": "host_matching",
     "registration.E051": "Flask-SQLAlchemy",
+    "registration.E052": "{model_name}.{name}",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

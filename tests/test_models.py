@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from flask_registration import EmailUserMixin, UserMixin
+from flask_registration import ConfigurationError, EmailUserMixin, UserMixin
 
 from .conftest import Clock
 from .flows.journeys import accounts
@@ -132,28 +132,23 @@ def define_subclass(db: SQLAlchemy) -> Any:
 
 
 def define_joined(db: SQLAlchemy, *, in_base: bool) -> Any:
-    """Return a subclass with a table of its own. It has the columns of the mixin, or its base has."""
-    mixin, plain = (UserMixin, db.Model), (db.Model,)
-    bases: Any = mixin if in_base else plain
+    """Return a subclass with a table of its own. It has the columns of the account, or its base."""
+    of_base: Any = (UserMixin, db.Model) if in_base else (db.Model,)
     kind = mapped_column(String(10))
-    base: Any = type(
-        "Person",
-        bases,
-        {
-            "__tablename__": "people",
-            "__annotations__": {},
-            "id": mapped_column(Integer, primary_key=True),
-            "kind": kind,
-            "__mapper_args__": {"polymorphic_on": kind, "polymorphic_identity": "person"},
-        },
-    )
-    body = {
+    columns: dict[str, Any] = {
+        "__tablename__": "people",
+        "id": mapped_column(Integer, primary_key=True),
+        "kind": kind,
+        "__mapper_args__": {"polymorphic_on": kind, "polymorphic_identity": "person"},
+    }
+    base: Any = type("Person", of_base, columns)
+    columns = {
         "__tablename__": "users",
         "id": mapped_column(ForeignKey("people.id"), primary_key=True),
         "room": mapped_column(String(10)),
         "__mapper_args__": {"polymorphic_identity": "user"},
     }
-    return type("User", (base,) if in_base else (UserMixin, base), body)
+    return type("User", (base,) if in_base else (UserMixin, base), columns)
 
 
 KINDS = {
@@ -1570,3 +1565,29 @@ def test_an_application_that_stores_an_address_itself_stores_it_in_lower_case(si
         row.username = "BOB"
         site.db.session.commit()
     assert site.users()[0].username_key == "bob"
+
+
+def test_an_account_whose_columns_are_in_two_tables_is_refused_at_the_start(
+    new_site: NewSite,
+) -> None:
+    """One statement must compare and write them."""
+
+    def define_split(db: SQLAlchemy) -> Any:
+        class Person(db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
+            __tablename__ = "people"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            email: Mapped[str] = mapped_column(String(254), unique=True)
+
+        class User(Person):
+            __tablename__ = "users"
+            id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+            username: Mapped[str] = mapped_column(String(30), unique=True)
+            password_hash: Mapped[str] = mapped_column(String(255))
+            is_verified: Mapped[bool] = mapped_column(default=False)
+
+        return User
+
+    with pytest.raises(ConfigurationError) as refused:
+        new_site(define=define_split)
+    assert "User.email is not in the table 'users'" in str(refused.value)
+    assert "[registration.E052]" in str(refused.value)

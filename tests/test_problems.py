@@ -297,7 +297,7 @@ FIELDS: list[tuple[str, Any, dict[str, list[str]]]] = [
     ("register", [], {"#": ["not-an-object"]}),
     ("register", {**NAMES, "username": None}, {"#/username": ["null"]}),
     ("register", {**NAMES, "username": ""}, {"#/username": ["blank"]}),
-    ("register", {**NAMES, "username": 5}, {"#/username": ["invalid"]}),
+    ("register", {**NAMES, "username": [5]}, {"#/username": ["invalid"]}),
     ("register", {**NAMES, "username": "a b"}, {"#/username": ["invalid"]}),
     ("register", {**NAMES, "username": "b" * 1000}, {"#/username": ["too-long"]}),
     ("register", {**NAMES, "username": "\u0132" * 150}, {"#/username": ["too-long"]}),

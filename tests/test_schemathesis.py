@@ -113,7 +113,7 @@ def configured(site: Site, name: str = "sessions") -> Any:
 
 def is_read_too(document: dict[str, Any], case: Any) -> bool:
     """Whether a body is right but for booleans and whole numbers that are spelt as marshmallow
-    reads them, too."""
+    reads them, too, and for numbers in place of text."""
     operation = document["paths"][case.operation.path][case.operation.method.lower()]
     content = resolve(document, operation.get("requestBody", {})).get("content", {})
     if not content or case.media_type not in content:
@@ -136,6 +136,8 @@ def as_read(document: dict[str, Any], schema: Any, value: Any) -> Any:
         return [as_read(document, schema.get("items", {}), each) for each in value]
     if "boolean" in kinds and str(value).lower() in BOOLEANS:
         return str(value).lower() in ("true", "on", "yes", "y", "t", "1")
+    if "string" in kinds and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
     if "integer" in kinds and isinstance(value, str | float):
         try:
             return int(value)

@@ -186,7 +186,7 @@ def test_a_member_comes_in_by_the_pages_of_the_deployed_club(club: Club, browser
         form.locator("[name=password]").fill(PASSWORD)
         form.locator("button").click()
         page.get_by_text("Hello alice.").wait_for()
-        assert [cookie["secure"] for cookie in visitor.cookies()] == [True]
+        assert [cookie["secure"] for cookie in visitor.cookies()] == [True] * 2, "session, device"
         page.get_by_role("link").click()
         page.get_by_text("alice likes Middlemarch.").wait_for()
         page.go_back()

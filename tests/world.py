@@ -23,7 +23,10 @@ from .site import PASSWORD, Site, define
 
 #: Every flow, those that are not there by default among them.
 FLOWS = (*DEFAULT_FLOWS, verification_redirects.flow)
-ENDPOINTS: dict[str, Endpoint[Any]] = {each.name: each for flow in FLOWS for each in flow.endpoints}
+#: All but the stylesheet of the pages, a file that is the same for everybody.
+ENDPOINTS: dict[str, Endpoint[Any]] = {
+    each.name: each for flow in FLOWS for each in flow.endpoints if each.name != "stylesheet"
+}
 
 #: Those that answer in HTML: the pages behind mailed links.
 PAGES = {each.name for each in verification_redirects.flow.endpoints}

@@ -72,17 +72,16 @@ def account_names(state: RegistrationState, data: Any) -> list[str]:
     if not isinstance(data, Mapping):
         return []
     named = [(name, str(value)) for name, value in _named(state, data)]
-    found = [key for name, value in named if (key := state.users.lookup(name, value))]
-    keys = found or [("", value.strip()) for _, value in named]
-    return list(dict.fromkeys(f"{name}={value}" for name, value in keys))
+    found = [str(key[1]) for name, value in named if (key := state.users.lookup(name, value))]
+    # Without the field: one spelling counts once, whichever field finds the account by it.
+    return list(dict.fromkeys(found or [value.strip() for _, value in named]))
 
 
 def login_names(state: RegistrationState, user: User) -> list[str]:
     """Return the names by which a user logs in."""
-    values = {name: getattr(user, name) for name in state.fields.login}
-    return account_names(
-        state, {name: value for name, value in values.items() if value is not None}
-    )
+    values = [getattr(user, name) for name in state.fields.login]
+    found = [account_names(state, {"login": value}) for value in values if value is not None]
+    return list(dict.fromkeys(name for names in found for name in names))
 
 
 # Create

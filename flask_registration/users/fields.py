@@ -200,7 +200,9 @@ class UserFields:
         return [
             name
             for name, column in self.columns.items()
-            if not (column.nullable or name in provided or any(column is each for each in automatic))
+            if not (
+                column.nullable or name in provided or any(column is each for each in automatic)
+            )
             # The key of a subclass with a table of its own has the value of its base's key.
             and not any(has_default(each) for each in mapper.attrs[name].columns)
         ]

@@ -37,16 +37,17 @@ def unique_keys(
 
     :param dialect: of the database. Without it, an index that is partial on any database is.
     """
-    found = []
+    found: list[UniqueKey] = []
+    order = list(columns)
     for table in dict.fromkeys(column.table for column in columns.values()):
         kinds = (PrimaryKeyConstraint, UniqueConstraint)
         constraints = [each for each in table.constraints if isinstance(each, kinds)]
         indexes = [each for each in table.indexes if each.unique]
         made = [_make_key(each, list(each.columns), columns, dialect) for each in constraints]
         made += [_make_key(each, each.expressions, columns, dialect) for each in indexes]
-        # The order of a set of indexes differs between processes.
-        found += sorted(filter(None, made), key=lambda key: (key.columns, key.expressions))
-    return found
+        found += filter(None, made)
+    # The order of a set of indexes differs between processes.
+    return sorted(found, key=lambda key: ([*map(order.index, key.columns)], key.expressions))
 
 
 def _make_key(

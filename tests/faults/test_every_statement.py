@@ -146,9 +146,7 @@ def test_a_database_that_is_lost_when_a_mail_is_rendered_is_a_mail_that_failed(
 # The mail is a row of the same database
 
 
-def fail_at_every_step_with_an_outbox(
-    site: Site, what: str, clock: Clock
-) -> tuple[int, int, int]:
+def fail_at_every_step_with_an_outbox(site: Site, what: str, clock: Clock) -> tuple[int, int, int]:
     """Fail each step of a request in turn, those of its mails among them; how many were before its
     commit, and after, and how many mails.
 
@@ -195,8 +193,8 @@ def test_with_an_outbox_a_mail_is_a_row_exactly_where_its_cause_was_committed_an
         new_site(database, **OUTBOX, **SETTINGS), what, clock
     )
     assert before >= 3
-    # For each: take the mail, read its user, write that it was sent; two commits. In a request, Flask-Login
-    # offers the templates the current user: a login and a user.
+    # For each: take the mail, read its user, write that it was sent; two commits. In a request,
+    # Flask-Login offers the templates the current user: a login and a user.
     assert after == mails * (7 if what in LOGGED_IN else 5)
 
 

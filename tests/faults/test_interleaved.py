@@ -15,7 +15,6 @@ from werkzeug.test import TestResponse
 from flask_registration import user_deleted
 
 from ..flows.journeys import (
-    EMAIL_TAKEN,
     LINK_INVALID,
     OTHER_PASSWORD,
     NewSite,

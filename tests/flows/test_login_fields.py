@@ -15,7 +15,16 @@ from flask_registration import EmailUserMixin, actions
 from ..conftest import Clock
 from ..site import PASSWORD, Site, define, mixin_and, text_column, whole
 from ..tables import each_row
-from .journeys import DAYS, NewSite, ask_reset, log_in, mails, member
+from .journeys import (
+    DAYS,
+    NewSite,
+    ask_reset,
+    forget_mails,
+    is_placeholder,
+    log_in,
+    mails,
+    member,
+)
 
 #: As the page about django-rest-registration has it, for the usernames of Django.
 WITH_AT = {"USERNAME_PATTERN": r"[\w.@+-]+", "USER_LOGIN_FIELDS": ["username", "email"]}
@@ -140,14 +149,14 @@ def test_no_address_is_the_old_username_of_another(new_site: NewSite) -> None:
     """Carol could not log in with her username any more."""
     site = new_site(**WITH_AT)
     old_names(site)
-    reply = register_as(site, "mallory", email="carol@example.org")
-    assert (reply.status_code, list(reply.get_json())) == (400, ["email"])
-    member(site, "mallory")
-    client = log_in(site, "mallory")
+    forget_mails(site)
+    assert register_as(site, "mallory", email="carol@example.org").status_code == 201
+    assert is_placeholder(site.user(username="mallory").email)
+    member(site, "eve")
+    client = log_in(site, "eve")
     reply = site.post("register-email", {"email": "carol@example.org"}, client=client)
     assert reply.status_code == 200
-    reply = site.post("verify-email", site.link(), client=client)
-    assert reply.get_json()["code"] == "email-already-registered"
+    assert {to for to, _ in mails(site)} == {"eve@example.com"}, "there is no link"
     assert log_in(site, "carol@example.org")
 
 
@@ -205,11 +214,12 @@ def test_an_expired_registration_keeps_no_value_of_another_field(
     assert [user.username for user in site.users()] == ["alice"]
 
 
-def test_one_login_field_costs_no_query_more(site: Site, new_site: NewSite) -> None:
+def test_one_login_field_costs_no_query_and_two_cost_two(site: Site, new_site: NewSite) -> None:
     two = new_site(USER_LOGIN_FIELDS=["username", "email"])
     counts = []
     for each in (site, two):
         with each.statements() as statements:
             each.register()
         counts.append(len(statements))
-    assert counts[0] == counts[1]
+    assert counts[0] <= 3
+    assert counts[1] <= counts[0] + 2

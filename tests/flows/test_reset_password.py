@@ -163,7 +163,9 @@ def test_a_site_may_tell_strangers_who_has_an_account(
     [
         pytest.param({}, {"login": ["This field is required."]}, id="nothing"),
         pytest.param(
-            {"email": "alice@example.com"}, {"login": ["This field is required."]}, id="an address"
+            {"address": "alice@example.com"},
+            {"login": ["This field is required."]},
+            id="another field",
         ),
         pytest.param({"login": None}, {"login": ["This field may not be null."]}, id="null"),
         pytest.param({"login": ["alice"]}, {"login": ["Not a valid string."]}, id="a list"),
@@ -202,11 +204,10 @@ def test_an_account_may_be_named_by_its_address_where_a_setting_says_so(
     assert [message.recipients for message in site.outbox] == [["alice@example.com"]] * reached
 
 
-VARIANTS = ["Mike@Example.com", "MIKE@EXAMPLE.COM"]
+VARIANTS = ["Mike@Example.com", "MIKE@EXAMPLE.COM", "mike@example.com "]
 OTHERS = [
     "mıke@example.com",
     "míke@example.com",
-    "mike@example.com ",
     "mike@example.com\u200b",
     "mike @example.com",
 ]
@@ -231,8 +232,8 @@ def test_mail_goes_to_the_stored_address_and_no_variant_stands_for_it(
 
 
 @pytest.mark.databases
-@each_row("typed", ["MIKE", "ｍｉｋｅ"])
-@each_row("other", ["mıke", "míke", "mike ", "mike%", "mikè"])
+@each_row("typed", ["MIKE", "ｍｉｋｅ", "mike "])
+@each_row("other", ["mıke", "míke", "mi ke", "mike%", "mikè"])
 def test_a_login_is_found_exactly(database: str, new_site: NewSite, typed: str, other: str) -> None:
     site = new_site(database)
     member(site, "mike")
