@@ -72,6 +72,15 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
+def named_tests(text: str) -> list[str]:
+    """The tests that a text names, each of which must exist."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert text.count("`tests/") == len(named), text
+    for path, name in named:
+        assert re.search(rf"^def {name}\(", read(path), re.MULTILINE), (path, name)
+    return [f"{path}::{name}" for path, name in named]
+
+
 RunPage = Callable[[str], Any]
 
 

@@ -50,6 +50,7 @@ from .pages import (
     blocks,
     log_in,
     member,
+    named_tests,
     read,
     register,
     taken_answers_like_free,
@@ -767,10 +768,7 @@ def test_every_claim_about_security_has_a_test() -> None:
     claims = [row for row in rows if row != "claim | test"]
     assert len(claims) > 50
     for row in claims:
-        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
-        assert named, row
-        for path, name in named:
-            assert re.search(rf"^def {name}\(", read(path), re.MULTILINE), row
+        assert named_tests(row), row
 
 
 def test_every_picture_is_there_and_shown() -> None:

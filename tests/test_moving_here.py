@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from flask import Flask
-from flask.testing import FlaskClient
-from flask_mail import Mail
 from sqlalchemy import (
     Boolean,
     Column,
-    Connection,
     DateTime,
     Integer,
     MetaData,
     String,
     Table,
     Text,
-    create_engine,
     func,
     insert,
-    inspect,
     text,
     update,
 )
 
-from flask_registration import Registration
 from flask_registration.cli.base import registration_cli
 
+from .migrations import Moved, connected, emptied, migrate
 from .pages import RunPage, log_in, read, url_in
 from .site import parameters
 
@@ -142,65 +133,11 @@ SINGLE_HASHES = {
 }
 
 
-class Moved:
-    """An application over a database from before."""
-
-    def __init__(self, page: Any, url: str, **config: Any) -> None:
-        self.page = page
-        self.app = Flask(__name__)
-        self.app.config.update(
-            TESTING=True,
-            SECRET_KEY="a secret of this machine",
-            SQLALCHEMY_DATABASE_URI=url,
-            MAIL_DEFAULT_SENDER="no-reply@example.com",
-            REGISTRATION_REGISTER_VERIFICATION_URL="https://example.com/verify-registration/",
-            **config,
-        )
-        page.db.init_app(self.app)
-        Mail(self.app)
-        self.registration = Registration(self.app, user_model=page.User)
-
-    def client(self) -> FlaskClient:
-        return self.app.test_client()
-
-    def user(self, email: str) -> Any:
-        with self.app.app_context():
-            return self.page.db.session.scalars(
-                self.page.db.select(self.page.User).filter_by(email=email)
-            ).one()
-
-    def assert_columns_are_as_declared(self) -> None:
-        """A column without a value must be refused where the model says so."""
-        with self.app.app_context():
-            declared = self.page.User.__table__
-            stored = {
-                column["name"]: column
-                for column in inspect(self.page.db.engine).get_columns(declared.name)
-            }
-            for column in declared.columns:
-                assert stored[column.name]["nullable"] == column.nullable, column.name
-
-    def reply(self, login: str, password: str) -> str:
-        reply = self.client().post("/accounts/login/", json={"login": login, "password": password})
-        return str(reply.get_json().get("code", "let in"))
-
-
 @pytest.fixture
 def url(database: str) -> Iterator[str]:
     """A database of each kind in turn, which is empty again afterwards."""
-    yield database
-    with connected(database) as connection:
-        metadata = MetaData()
-        metadata.reflect(connection)
-        metadata.drop_all(connection)
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Connection]:
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
+    with emptied(database) as empty:
+        yield empty
 
 
 def before_django_left(url: str, rows: list[dict[str, Any]]) -> None:
@@ -216,11 +153,6 @@ def before_flask_security_left(url: str, rows: list[dict[str, Any]]) -> None:
     with connected(url) as connection:
         FLASK_SECURITY_TABLE.create(connection)
         connection.execute(insert(FLASK_SECURITY_TABLE), rows)
-
-
-def migrate(page: Any, url: str) -> None:
-    with connected(url) as connection, Operations.context(MigrationContext.configure(connection)):
-        page.upgrade()
 
 
 def django_user(name: str, password: str, **fields: Any) -> dict[str, Any]:
@@ -249,7 +181,7 @@ def test_the_users_of_django_log_in_with_their_passwords(run: RunPage, url: str)
         django_user("Neither", DJANGO_HASHES["PBKDF2PasswordHasher"], email=""),
     ]
     before_django_left(url, rows)
-    migrate(page, url)
+    migrate(page.upgrade, url)
     moved = Moved(page, url)
     for name in DJANGO_HASHES:
         assert moved.reply(name, PASSWORD + "!") == "login-invalid"
@@ -288,7 +220,7 @@ def test_a_name_with_an_at_sign_from_django_needs_the_setting(run: RunPage, url:
     page = run(DJANGO)
     row = django_user("old@style", DJANGO_HASHES["PBKDF2PasswordHasher"], email="old@example.com")
     before_django_left(url, [row])
-    migrate(page, url)
+    migrate(page.upgrade, url)
     (pattern,) = re.findall(r'`REGISTRATION_USERNAME_PATTERN = r"(.+?)"`', read(DJANGO))
     log_in(Moved(page, url, REGISTRATION_USERNAME_PATTERN=pattern).client(), "old@style", PASSWORD)
 
@@ -313,7 +245,7 @@ def test_the_users_of_flask_security_log_in_with_their_passwords(run: RunPage, u
         flask_security_user("without", None),
     ]
     before_flask_security_left(url, rows)
-    migrate(page, url)
+    migrate(page.upgrade, url)
     moved = Moved(page, url, REGISTRATION_PASSWORD_HASHER=page.hashers(FLASK_SECURITY_SALT))
     with moved.app.app_context():
         page.db.create_all()  # roles, which the old database has as well
@@ -338,7 +270,7 @@ def test_a_session_of_flask_security_is_none_of_ours(run: RunPage, url: str) -> 
     page = run(FLASK_SECURITY)
     row = flask_security_user("alice", FLASK_SECURITY_HASHES["argon2"][0])
     before_flask_security_left(url, [row])
-    migrate(page, url)
+    migrate(page.upgrade, url)
     client = Moved(page, url).client()
     with client.session_transaction() as session:
         session.update(
@@ -357,7 +289,7 @@ def test_without_the_hmac_hashes_need_no_mark_but_where_letters_have_accents(
         for name, made in zip("ab", SINGLE_HASHES[scheme], strict=True)
     ]
     before_flask_security_left(url, rows)
-    migrate(page, url)
+    migrate(page.upgrade, url)
     with connected(url) as connection:
         users = Table("user", MetaData(), autoload_with=connection)
         unmarked = func.substr(users.c.password_hash, len(page.MARK) + 1)

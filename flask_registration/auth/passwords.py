@@ -246,11 +246,15 @@ class Passwords:
         """Find the kinds of the stored hashes, once in a process; see :meth:`equalize`."""
         if self._is_searched:
             return
-        self._is_searched = True
-        excluded = [self._own_kind or hash_kind(self.hash("an example"))]
-        while len(excluded) < MAX_KINDS and (other := find_other(excluded)):
-            self._learn(other)
-            excluded.append(hash_kind(other) or other[:1])
+        self._is_searched = True  # before the search, so that parallel requests do not search, too
+        try:
+            excluded = [self._own_kind or hash_kind(self.hash("an example"))]
+            while len(excluded) < MAX_KINDS and (other := find_other(excluded)):
+                self._learn(other)
+                excluded.append(hash_kind(other) or other[:1])
+        except Exception:  # the database fails, or too many requests wait for the hasher
+            self._is_searched = False
+            raise
 
     def _make(self, password: str) -> str:
         made = self._hash.hash(password)

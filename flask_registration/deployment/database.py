@@ -95,7 +95,7 @@ def _upper_case(session: Any, engine: Engine, fields: UserFields) -> Iterator[Fi
             "registration.W023",
             f"{column.table.name}.{column.name}",
             f"has upper-case addresses (rows: {count}). "
-            "Look-ups are in lower case, so these users cannot log in.",
+            "Other spellings of them are not found, and can be registered by others.",
             f"Write a migration that sets {column.name} to lower({column.name}), after "
             "duplicates are resolved.",
         )

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
 from pwdlib import PasswordHash
 from sqlalchemy import String
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import mapped_column, validates
 from werkzeug.security import generate_password_hash
 
 from flask_registration.auth.passwords import WerkzeugHasher
 from flask_registration.cli.base import registration_cli
+from flask_registration.users.store import UserStore
 
 from ..people import LOGIN_INVALID
 from ..site import PASSWORD, define_user, own_model
@@ -76,6 +79,23 @@ def test_a_refused_login_does_the_same_work_for_every_kind_of_hash(
     work.clear()
     log_in(site, "own")
     assert work == ["own"]
+
+
+def test_a_search_for_kinds_that_fails_is_done_again(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work: list[str] = []
+    hashers: list[Any] = [Counted(kind, work) for kind in ("own", "imported")]
+    site = new_site(PASSWORD_HASHER=PasswordHash(hashers))
+    site.change(member(site), password_hash=f"imported$salt${PASSWORD}")
+    body = {"login": "unknown", "password": PASSWORD}
+    with monkeypatch.context() as patch:
+        lost = OperationalError("SELECT", {}, Exception("the connection is lost"))
+        patch.setattr(UserStore, "other_hash", Mock(side_effect=lost))
+        assert site.post("login", body).status_code == 503
+    work.clear()
+    assert site.post("login", body).status_code == 400
+    assert sorted(work) == ["imported", "own"]
 
 
 def test_a_refused_login_is_one_hash_where_all_are_of_one_kind(new_site: NewSite) -> None:
