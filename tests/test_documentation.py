@@ -598,7 +598,9 @@ def test_every_command_is_documented_with_its_help(site: Site) -> None:
         r"^\| \[`([\w-]+)`\]\(#\1\) \| .* \| `flask registration \1[^`]*` \|$", page, re.MULTILINE
     )
     commands = registration_cli.commands
-    assert [name for name in commands if commands[name].hidden] == []
+    hidden = [name for name in commands if commands[name].hidden]
+    assert hidden == ["resume"]  # the earlier name of reactivate
+    commands = {name: commands[name] for name in commands if name not in hidden}
     assert sorted(listed) == sorted(commands)
     sections = re.findall(r"^## ([\w-]+)\n+```text\n(.*?)```$", page, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in sections] == listed
