@@ -185,17 +185,26 @@ def fail_at_every_step_with_an_outbox(site: Site, what: str, clock: Clock) -> tu
     raise AssertionError("a request that does not come to an end")
 
 
-@each_request_with_a_mail
-def test_with_an_outbox_a_mail_is_a_row_exactly_where_its_cause_was_committed_and_then_it_leaves(
-    what: str, database: str, new_site: NewSite, clock: Clock
-) -> None:
-    before, after, mails = fail_at_every_step_with_an_outbox(
-        new_site(database, **OUTBOX, **SETTINGS), what, clock
-    )
+def check_every_step_with_an_outbox(site: Site, what: str, clock: Clock) -> None:
+    before, after, mails = fail_at_every_step_with_an_outbox(site, what, clock)
     assert before >= 3
     # For each: take the mail, read its user, write that it was sent; two commits. In a request,
     # Flask-Login offers the templates the current user: a login and a user.
     assert after == mails * (7 if what in LOGGED_IN else 5)
+
+
+@each_request_with_a_mail
+def test_with_an_outbox_a_mail_is_a_row_exactly_where_its_cause_was_committed_and_then_it_leaves(
+    what: str, sqlite_url: str, new_site: NewSite, clock: Clock
+) -> None:
+    check_every_step_with_an_outbox(new_site(sqlite_url, **OUTBOX, **SETTINGS), what, clock)
+
+
+@each_row("what", ["register", "undo-email-change"])
+def test_so_it_is_on_a_server(
+    what: str, server_database: str, new_site: NewSite, clock: Clock
+) -> None:
+    check_every_step_with_an_outbox(new_site(server_database, **OUTBOX, **SETTINGS), what, clock)
 
 
 # The database gives way to another transaction
