@@ -145,12 +145,14 @@ def smtp_server(
     users: dict[str, str] | None = None,
     refusal: str | None = None,
     answer: Answer | None = None,
+    smtputf8: bool = True,
 ) -> Iterator[SMTPServer]:
     """A server that takes mail.
 
     :param users: who may log in, with which password; then everybody must.
     :param refusal: what the server says to every recipient.
     :param answer: called in a thread of its own with each mail; makes what the server says to it.
+    :param smtputf8: whether addresses may have letters beyond ASCII before the ``@``.
     """
 
     def authenticate(
@@ -171,6 +173,7 @@ def smtp_server(
         authenticator=authenticate if users else None,
         auth_required=users is not None,
         ident="test",
+        enable_SMTPUTF8=smtputf8,
     )
     controller.start()
     try:

@@ -132,8 +132,8 @@ def test_a_verification_url_may_be(url: str) -> None:
 @each_row(
     ("options", "says"),
     [
-        ({"allow_smtputf8": True}, "allow_quoted_local, globally_deliverable, strict"),
-        ({"check_deliverability": True}, "allow_quoted_local, globally_deliverable, strict"),
+        ({"check_deliverability": True}, "allow_quoted_local, allow_smtputf8, globally_deliver"),
+        ({"allow_display_name": True}, "allow_quoted_local, allow_smtputf8, globally_deliver"),
         ({"strict": "no"}, "must have True or False for 'strict'"),
         (["strict"], "must be a dict"),
     ],

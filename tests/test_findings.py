@@ -118,6 +118,7 @@ IDS = {
     "registration.W024": "CSRFProtect",
     "registration.W025": "REGISTRATION_MAIL_DISPATCHER",
     "registration.W026": "{table}.{column}",
+    "registration.W027": "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.N003": "login_model",

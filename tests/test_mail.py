@@ -17,9 +17,11 @@ from flask_mail import Message
 from sqlalchemy import select
 
 from flask_registration import mail_failed
+from flask_registration.cli.base import registration_cli
 from flask_registration.mail.message import html_to_text
 
 from .conftest import Clock
+from .outboxes import OUTBOX, send_mail
 from .site import PASSWORD, Site, html_of, links_of, parameters, text_of
 from .smtp import (
     Certificate,
@@ -506,6 +508,39 @@ def test_a_mail_for_an_international_domain_arrives_at_its_ascii_form(new_site: 
         (delivery,) = server.deliveries
     assert delivery.recipients == ["mike@xn--strae-oqa.de"]
     assert delivery.mail["To"] == "mike@xn--strae-oqa.de"
+
+
+@each_row("dispatcher", ["background", "inline", "outbox"])
+def test_a_mail_arrives_at_an_address_with_letters_beyond_ascii(
+    dispatcher: str, new_site: NewSite
+) -> None:
+    settings = {"EMAIL_VALIDATOR_OPTIONS": {"allow_smtputf8": True}, "MAIL_DISPATCHER": dispatcher}
+    settings |= OUTBOX if dispatcher == "outbox" else {}
+    with smtp_server() as server:
+        site = new_site(config=server.config(), **settings)
+        assert site.register("mike", email="Jürgen@straße.de").status_code == 201
+        if dispatcher == "outbox":
+            send_mail(site)
+        (delivery,) = server.deliveries
+    assert delivery.recipients == ["jürgen@straße.de"]
+    assert delivery.mail["To"] == "jürgen@straße.de"
+    assert delivery.mail["Subject"] == site.outbox[0].subject
+    assert site.verify().status_code == 200
+
+
+def test_a_server_without_smtputf8_fails_for_such_an_address_and_the_check_says_so(
+    new_site: NewSite,
+) -> None:
+    settings = {"EMAIL_VALIDATOR_OPTIONS": {"allow_smtputf8": True}}
+    with smtp_server(smtputf8=False) as server:
+        site = new_site(config=server.config(), **settings)
+        with site.hears(mail_failed) as heard:
+            assert site.register("mike", email="jürgen@example.com").status_code == 201
+            assert site.register("anna").status_code == 201
+        told = site.app.test_cli_runner().invoke(registration_cli, ["check", "--mail"]).output
+    assert [str(each["error"]) for each in heard] == ["SMTPUTF8 not supported by server"]
+    assert [delivery.recipients for delivery in server.deliveries] == [["anna@example.com"]]
+    assert "registration.W027" in told
 
 
 @each_row(

@@ -1208,6 +1208,8 @@ def test_an_address_may_not_be(address: Any, site: Site) -> None:
         ({"allow_quoted_local": True}, "Foo..bar@example.com", '"foo..bar"@example.com'),
         ({"allow_quoted_local": True}, '"foo."@example.com', '"foo."@example.com'),
         ({"allow_quoted_local": True}, '"foo"@bücher.example.com', "foo@bücher.example.com"),
+        ({"allow_smtputf8": True}, "Álice@bücher.example.com", "álice@bücher.example.com"),
+        ({"allow_smtputf8": True}, "用户@example.com", "用户@example.com"),
     ],
     anew=True,
 )
@@ -1237,7 +1239,7 @@ def test_email_validator_options_accept(
         pytest.param('"alice bob"@example.com', id="with a space in quotes"),
         pytest.param('"=?utf-8?q?=2C?="@example.com', id="with an encoded word in quotes"),
         pytest.param("alice@[127.0.0.1]", id="at a number"),
-        pytest.param("álice@example.com", id="that Flask-Mail cannot send to"),
+        pytest.param("álice@example.com", id="with letters beyond ASCII"),
     ],
 )
 def test_no_email_validator_option_accepts_an_address(new_site: NewSite, address: str) -> None:

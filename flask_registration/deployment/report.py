@@ -19,6 +19,7 @@ from ..mail.dispatch import TimedConnection
 from ..settings import PREFIX
 from ..startup import CheckSettings, session_interface
 from ..state import Check, Setup, current_registration
+from ..users.fields import UserSettings
 from ..users.identifiers import ignores_case
 from . import database
 from .database import describe
@@ -276,6 +277,15 @@ def server(setup: Setup) -> Iterator[Finding]:
     try:
         with TimedConnection(mail, settings, sender).configure_host() as host:
             host.ehlo_or_helo_if_needed()
+            options = setup.group(UserSettings).email_validator_options
+            if options.get("allow_smtputf8") and not host.has_extn("smtputf8"):
+                yield Finding(
+                    "registration.W027",
+                    "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
+                    "allows addresses with letters beyond ASCII, but the mail server does not "
+                    "support SMTPUTF8. Users with such an address receive no e-mail.",
+                    "Remove 'allow_smtputf8', or use another mail server.",
+                )
     except (OSError, smtplib.SMTPException) as failure:
         reason = describe(failure)
         limit = duration(settings.mail_timeout)

@@ -19,6 +19,7 @@ from ..users.identifiers import recipient_address
 from ..users.store import User
 from .message import (
     Email,
+    InternationalMessage,
     Mail,
     RenderedMail,
     TemplateTranslator,
@@ -204,9 +205,11 @@ class Composer:
             }
             render = settings.verification_template_renderer or self.render
             rendered = RenderedMail(*render(mail.templates, context, **kind))
-        message = MailMessage(
+        recipient = recipient_address(mail.to)
+        make_message = MailMessage if recipient.isascii() else InternationalMessage
+        message = make_message(
             subject=" ".join(rendered.subject.split()),
-            recipients=[recipient_address(mail.to)],
+            recipients=[recipient],
             body=rendered.text_body,
             html=rendered.html_body or None,
             sender=self.sender,

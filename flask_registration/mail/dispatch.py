@@ -13,15 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from queue import Full
-from typing import Any
+from typing import Any, cast
 
 from flask import (
     Flask,
     after_this_request,
     copy_current_request_context,
+    current_app,
     has_request_context,
 )
-from flask_mail import Connection, Message
+from flask_mail import Connection, Message, email_dispatched, sanitize_address
 
 from ..errors import MailUnavailable
 from ..security_log import MAIL_FAILED, record
@@ -29,7 +30,7 @@ from ..settings import Settings, setting
 from ..users.transaction import UNAVAILABLE, mark_committed
 from .composer import MailSettings
 from .limits import Cooldown
-from .message import Mail, sender_domain
+from .message import InternationalMessage, Mail, sender_domain
 
 #: The maximum number of e-mails that wait, for each thread of the pool. Servers give a process
 #: about 30 seconds to end; a thread sends as many in that time to a mail server that takes a second
@@ -116,6 +117,16 @@ class TimedConnection(Connection):
             host.close()
             raise
         return host
+
+    def send(self, message: Message, envelope_from: Any = None) -> None:
+        """Send a message."""
+        if self.host is None or not isinstance(message, InternationalMessage):
+            super().send(message, envelope_from)
+            return
+        sender = sanitize_address(message.sender)
+        options = ["SMTPUTF8", "BODY=8BITMIME"]
+        self.host.sendmail(sender, [*map(str, message.recipients)], message.as_bytes(), options)
+        email_dispatched.send(cast(Any, current_app)._get_current_object(), message=message)
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()

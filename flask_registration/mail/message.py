@@ -6,12 +6,14 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.policy import SMTPUTF8
 from email.utils import formataddr, getaddresses, make_msgid, parseaddr
 from functools import lru_cache
 from html.parser import HTMLParser
 from textwrap import TextWrapper
 from typing import Any, NamedTuple
 
+from flask_mail import Message as MailMessage
 from jinja2 import pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup, escape
@@ -97,6 +99,24 @@ class Mail:
     def kind(self) -> str:
         """Return what it counts as: e-mails of one kind limit each other."""
         return NOTICE if self.notice else self.template
+
+
+class InternationalMessage(MailMessage):
+    """An e-mail to an address with letters beyond ASCII before the ``@`` (RFC 6532).
+
+    Flask-Mail cannot write such an address. The mail server must support SMTPUTF8 (RFC 6531).
+    """
+
+    def _message(self) -> Any:
+        recipients: list[Any] = self.recipients
+        self.recipients = []
+        try:
+            message = super()._message()
+        finally:
+            self.recipients = recipients
+        message.replace_header("To", ", ".join(map(str, recipients)))
+        message.policy = SMTPUTF8
+        return message
 
 
 def new_message_id(sender: str) -> str:

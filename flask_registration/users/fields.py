@@ -316,7 +316,8 @@ class UserSettings(Settings):
         {},
         "Options of email-validator for every e-mail address. `globally_deliverable=False` accepts "
         "those of an intranet (`.local`, `localhost`, names without a dot), "
-        "`allow_quoted_local=True` those with dots next to each other.",
+        "`allow_quoted_local=True` those with dots next to each other, and `allow_smtputf8=True` "
+        "those with letters beyond ASCII before the `@`.",
         validate=_check_email_options,
     )
 

@@ -31,7 +31,13 @@ DOTS_IN_QUOTES = re.compile(r'"[^\s"(),:;<>@\[\\\]]+"@')
 QUOTE = '"'
 
 #: The options of email-validator that an application may set.
-EMAIL_OPTIONS = ("allow_quoted_local", "globally_deliverable", "strict", "test_environment")
+EMAIL_OPTIONS = (
+    "allow_quoted_local",
+    "allow_smtputf8",
+    "globally_deliverable",
+    "strict",
+    "test_environment",
+)
 
 INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
