@@ -21,7 +21,7 @@ from zxcvbn_rs_py import zxcvbn
 
 from flask_registration import BodySchema, actions, mail_failed, user_activated, user_registered
 from flask_registration.auth import passwords
-from flask_registration.auth.passwords import password_hash
+from flask_registration.auth.hashers import DjangoHasher, WerkzeugHasher, password_hash
 
 from .people import account, log_in
 from .site import CHEAP_HASHER, PASSWORD, Site
@@ -640,7 +640,7 @@ def test_a_damaged_hash_is_no_ones_password(stored: str) -> None:
 
 
 def test_hashers_of_other_makes_make_none() -> None:
-    for hasher in (passwords.WerkzeugHasher(), passwords.DjangoHasher()):
+    for hasher in (WerkzeugHasher(), DjangoHasher()):
         with pytest.raises(TypeError, match=f"^{type(hasher).__name__} only verifies"):
             hasher.hash(PASSWORD)
         assert hasher.check_needs_rehash("any")

@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 import flask_registration
 from flask_registration import BodySchema, Message
 from flask_registration.errors import DatabaseUnavailable
-from flask_registration.http import bodies
+from flask_registration.http import schema_messages
 
 from .flows.journeys import ask_move
 from .people import account, log_in
@@ -551,6 +551,6 @@ def test_every_code_of_a_field_is_documented_and_no_other() -> None:
     }
     source = "".join(path.read_text("utf-8") for path in root.rglob("*.py"))
     declared = set(re.findall(r'\bcode="([\w-]+)"', source))
-    declared |= {code for names in bodies.VALIDATORS.values() for code in names.values()}
+    declared |= {code for names in schema_messages.VALIDATORS.values() for code in names.values()}
     declared |= {"required", "null", "unknown", "too-large", "wrong-length", "invalid"}
     assert listed == declared

@@ -10,7 +10,8 @@ from flask import Flask
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from ..auth.passwords import PasswordSettings, password_hash
+from ..auth.hashers import password_hash
+from ..auth.passwords import PasswordSettings
 from ..state import RegistrationState
 from ..throttling.counters import MemoryCounters
 from .accounts import Accounts, Clock, Outbox

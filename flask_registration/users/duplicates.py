@@ -1,10 +1,14 @@
-"""Find the accounts that have the values of a new or a changed one."""
+"""Find the accounts that have the values of a new or a changed one.
+
+A user logs in with any login field. So a value of one must not be another account's value of
+another: the look-up would find the wrong account.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Select, and_, bindparam, exists, literal_column, null, or_, select
@@ -15,6 +19,9 @@ from ..errors import DuplicateValue
 from ..request_state import request_state
 from .fields import UserFields, has_default
 from .unique_keys import UniqueKey, unique_keys
+
+if TYPE_CHECKING:
+    from .store import UserStore
 
 #: The maximum number of rows that have values of a new one; each value is unique.
 MAX_HOLDERS = 10
@@ -175,3 +182,40 @@ def _condition(
             is_in = literal_column(key.where, Boolean)
             conditions.append(exists(select(literal_column("1")).select_from(row).where(is_in)))
     return and_(*conditions)
+
+
+# Values of several login fields
+
+
+def find_crossed(
+    users: UserStore, values: Mapping[str, Any], own_key: Any
+) -> DuplicateValue | None:
+    """Return the error about login fields whose value another account has in another field.
+
+    An e-mail address in another field is refused before; see :meth:`NormalForms.build`.
+
+    :param values: new values in normal form; those of other columns are ignored.
+    """
+    fields = users.fields
+
+    def holders(name: str) -> list[Any]:
+        """Return the other accounts that have the value in another field."""
+        others = [each for each in fields.login if each not in (name, fields.email)]
+        spellings = _spellings(fields, name, values)
+        found = [user for each in others for value in spellings for user in users.find(each, value)]
+        foreign = [user for user in found if getattr(user, fields.pk) != own_key]
+        # A duplicate of the field itself is left to the database.
+        return [user for user in foreign if getattr(user, name) != values[name]]
+
+    crossed = {name: found for name in fields.login if (found := holders(name))}
+    everyone = [user for found in crossed.values() for user in found]
+    return DuplicateValue(list(crossed), None, everyone) if crossed else None
+
+
+def _spellings(fields: UserFields, name: str, values: Mapping[str, Any]) -> list[str]:
+    """Return a new value as it was sent, and in the form in which usernames are compared."""
+    sent = values.get(name)
+    if sent is None:
+        return []
+    key = values.get(fields.username_key or "") if name == fields.username else None
+    return list(dict.fromkeys([str(sent), str(key or sent)]))

@@ -19,8 +19,7 @@ from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committ
 from ..errors import AccountInUse, DuplicateValue
 from ..i18n.messages import Message
 from ..request_state import request_state
-from .crossing import find_crossed
-from .duplicates import Duplicates
+from .duplicates import Duplicates, find_crossed
 from .fields import UserFields, takes_context
 from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin

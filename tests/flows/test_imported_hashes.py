@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import mapped_column, validates
 from werkzeug.security import generate_password_hash
 
-from flask_registration.auth.passwords import WerkzeugHasher
+from flask_registration.auth.hashers import WerkzeugHasher
 from flask_registration.cli.base import registration_cli
 from flask_registration.users.store import UserStore
 
