@@ -102,6 +102,7 @@ def test_a_secret_key_that(key: Any) -> None:
         ),
         pytest.param("https:///verify/", "is not absolute", id="has no host"),
         pytest.param("https:/verify/", "is not absolute", id="has no host and one slash"),
+        pytest.param("http:/verify/", "is not absolute", id="has no host, one slash, no TLS"),
         pytest.param("myapp:verify", "is not absolute", id="has a scheme and no path"),
         pytest.param("mailto:verify@example.com", "is not absolute", id="is an address"),
         pytest.param("https://example.com/\nverify/", "is not absolute", id="has a line feed"),
