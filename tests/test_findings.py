@@ -92,6 +92,8 @@ IDS = {
     "registration.E050": "host_matching",
     "registration.E051": "Flask-SQLAlchemy",
     "registration.E052": "{model_name}.{name}",
+    "registration.E053": "{model_name}.{name}",
+    "registration.E054": "{model_name}.{verification_id}",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import re
 import uuid
@@ -17,6 +18,7 @@ import pytest
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy import (
+    BINARY,
     JSON,
     BigInteger,
     Boolean,
@@ -26,10 +28,12 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     Numeric,
     SmallInteger,
     String,
     Text,
+    TypeDecorator,
     Uuid,
     event,
     insert,
@@ -151,8 +155,54 @@ def define_joined(db: SQLAlchemy, *, in_base: bool) -> Any:
     return type("User", (base,) if in_base else (UserMixin, base), columns)
 
 
+class UuidAsBytes(TypeDecorator[uuid.UUID]):
+    """A UUID in a BINARY column."""
+
+    impl, cache_ok = LargeBinary(16).with_variant(BINARY(16), "mysql", "mariadb"), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> bytes | None:
+        return None if value is None else value.bytes
+
+    def process_result_value(self, value: Any, dialect: Any) -> uuid.UUID | None:
+        return None if value is None else uuid.UUID(bytes=value)
+
+
+class HiddenNumber(TypeDecorator[int]):
+    """A number that nobody can guess from the next one."""
+
+    impl, cache_ok = Integer(), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> int | None:
+        return None if value is None else value ^ 0x5555
+
+    def process_result_value(self, value: Any, dialect: Any) -> int | None:
+        return None if value is None else value ^ 0x5555
+
+
+class PrefixedNumber(TypeDecorator[str]):
+    """A number that the application knows as ``usr_1``."""
+
+    impl, cache_ok = Integer(), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> int | None:
+        return None if value is None else int(value.removeprefix("usr_"))
+
+    def process_result_value(self, value: Any, dialect: Any) -> str | None:
+        return None if value is None else f"usr_{value}"
+
+
+def own_key(kind: type[TypeDecorator[Any]], make: Callable[[int], Any]) -> Callable[[Any], Any]:
+    """A model whose key has a type of the application's own."""
+    numbers = itertools.count(1)
+    default: dict[str, Any] = {"primary_key": True, "default": lambda: make(next(numbers))}
+    return own_model(id=lambda: mapped_column(kind, **default))
+
+
 KINDS = {
     "the mixin": Kind(define_user),
+    "a UUID key kept as bytes": Kind(own_key(UuidAsBytes, lambda _: uuid.uuid4())),
+    "a number key that is stored as another one": Kind(own_key(HiddenNumber, int)),
+    "a number key with a prefix": Kind(own_key(PrefixedNumber, "usr_{}".format)),
     "a subclass in one table with others": Kind(define_subclass),
     "a subclass with a table of its own": Kind(partial(define_joined, in_base=False)),
     "a subclass whose base has the account": Kind(partial(define_joined, in_base=True)),
@@ -1591,3 +1641,22 @@ def test_an_account_whose_columns_are_in_two_tables_is_refused_at_the_start(
         new_site(define=define_split)
     assert "User.email is not in the table 'users'" in str(refused.value)
     assert "[registration.E052]" in str(refused.value)
+
+
+@each_row(
+    ("column", "made", "id"),
+    [
+        ("password_hash", lambda: mapped_column(LargeBinary(255)), "E053"),
+        ("security_stamp", lambda: mapped_column(Uuid, default=uuid.uuid4), "E053"),
+        ("security_stamp", lambda: mapped_column(String(16)), "E053"),
+        ("id", lambda: mapped_column(LargeBinary(16), primary_key=True), "E054"),
+    ],
+    ids=["a hash as bytes", "a stamp as a UUID", "a short stamp", "a key as bytes"],
+)
+def test_a_column_that_cannot_have_our_values_is_refused_at_the_start(
+    column: str, made: Callable[[], Any], id: str, new_site: NewSite
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        new_site(define=own_model(**{column: made}))
+    (found,) = [each for each in refused.value.findings if each.id == f"registration.{id}"]
+    assert found.subject == f"User.{column}"

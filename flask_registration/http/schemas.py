@@ -17,6 +17,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    TypeDecorator,
     Unicode,
     Uuid,
 )
@@ -49,6 +50,13 @@ class ZonedDateTime(ModelDateTime):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
         return as_utc(super()._deserialize(value, *args, **kwargs))
+
+
+class OwnKey(fields.Field[Any]):
+    """A primary key of a type of the application: a number, or anything else as text."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return value if value is None or isinstance(value, int) else str(value)
 
 
 #: The fields of the most frequent column types.
@@ -140,6 +148,8 @@ def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
 def _field(user: UserFields, name: str) -> fields.Field[Any]:
     """Return the field for a column, with the limits of the databases."""
     column = user.columns[name]
+    if name == user.pk and name not in user.login and isinstance(column.type, TypeDecorator):
+        return OwnKey(dump_only=True)
     field = column_field(column)
     if isinstance(field, TextField):
         field.trim = name in (*user.login, user.email, user.username)

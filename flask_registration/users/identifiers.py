@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError
-from sqlalchemy import BigInteger, Column, Integer, SmallInteger, Uuid
+from sqlalchemy import BigInteger, Column, Integer, SmallInteger, TypeDecorator, Uuid
+from sqlalchemy.engine.default import DefaultDialect
 
 from ..i18n.messages import Message, plural
 
@@ -127,6 +128,8 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
     """
     if len(text) > 255 or not is_storable(text):
         return None
+    if isinstance(column.type, TypeDecorator):
+        return _parse_own(text, column.type)
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)
         digits = re.fullmatch("-?[0-9]{1,19}", text)
@@ -138,6 +141,19 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
             return None
         return parsed if column.type.as_uuid else str(parsed)
     return text
+
+
+def _parse_own(text: str, kind: TypeDecorator[Any]) -> Any:
+    """Return the text, the UUID or the number that a type of the application can convert."""
+    convert: Any = kind.bind_processor(cast(Any, DefaultDialect)()) or (lambda value: value)
+    bits = integer_bits(kind.impl_instance) if isinstance(kind.impl_instance, Integer) else None
+    for read in (str, uuid.UUID, int):
+        with suppress(Exception):  # it raises what it likes
+            value = read(text)
+            stored = convert(value)
+            if bits is None or (isinstance(stored, int) and abs(stored) < 2**bits):
+                return value
+    return None
 
 
 def ignores_case(column: Column[Any]) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, DateTime, Integer, String, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .identifiers import EMAIL_MAX_LENGTH, username_key
-from .stamps import new_stamp
+from .stamps import STAMP_LENGTH, new_stamp
 
 USERNAME_MAX_LENGTH = 150
 
@@ -70,7 +70,7 @@ class EmailUserMixin(LoginUser):
     last_name: Mapped[str] = mapped_column(String(150), default="")
     is_active: Mapped[bool] = mapped_column(default=True)
     is_verified: Mapped[bool] = mapped_column(default=False)
-    security_stamp: Mapped[str] = mapped_column(String(32), default=new_stamp)
+    security_stamp: Mapped[str] = mapped_column(String(STAMP_LENGTH), default=new_stamp)
     date_joined: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=utc_now)
     last_login: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), default=None)
 

@@ -9,6 +9,9 @@ import time
 from datetime import timedelta
 from typing import NamedTuple
 
+#: The maximum length of a security stamp.
+STAMP_LENGTH = 32
+
 #: How many characters of a token identify an e-mail change. 96 bits are new in each stamp.
 KEPT = 6
 
