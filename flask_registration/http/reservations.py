@@ -68,4 +68,4 @@ def release(state: RegistrationState, user: User, holders: Sequence[User]) -> bo
 def _address(state: RegistrationState, user: User) -> str:
     """Return a placeholder address that tells whose reservation it is."""
     owner = hashlib.sha256(state.users.identifier(user).encode()).hexdigest()[:16]
-    return f"reserved{owner}-{secrets.token_hex(8)}@registration{PLACEHOLDER_DOMAIN}"
+    return f"{owner}-{secrets.token_hex(4)}@registration{PLACEHOLDER_DOMAIN}"
