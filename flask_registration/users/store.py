@@ -23,7 +23,7 @@ from .crossing import find_crossed
 from .duplicates import Duplicates
 from .fields import UserFields, takes_context
 from .identifiers import NormalForms
-from .mixins import RULES, EmailUserMixin
+from .mixins import RULES, EmailUserMixin, add_flag_rules
 from .stamps import UserSnapshot, new_stamp
 from .statements import guarded_update, select_users
 from .unique_keys import UniqueKey
@@ -56,6 +56,10 @@ class UserStore(NormalForms):
     def __init__(self, db: SQLAlchemy, fields: UserFields, options: Mapping[str, bool]) -> None:
         super().__init__(fields, options)
         self._db = db
+        flags = [*filter(None, [fields.active, fields.verified])]
+        add_flag_rules(fields.model, flags)
+        is_mixed = issubclass(fields.model, EmailUserMixin)
+        self._own_rules = {*RULES, *flags} if is_mixed else set[str]()
         self._is_placeholder_refused = False
         # Building a statement takes longer than running it.
         self._duplicates = Duplicates(db, fields)
@@ -262,9 +266,8 @@ class UserStore(NormalForms):
             return True
         if any(columns[name].table is not self.fields.table for name in names):
             return True
-        of_mixin = RULES if isinstance(user, EmailUserMixin) else {}
-        model = mapper.class_  # the user may be a proxy, such as current_user
-        return any(len(getattr(model, name).dispatch.set) > (name in of_mixin) for name in names)
+        model, own = mapper.class_, self._own_rules  # the user may be a proxy, as current_user
+        return any(len(getattr(model, name).dispatch.set) > (name in own) for name in names)
 
     def _update(self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
         """Write a row if it has the expected values. Without columns, lock it until the commit."""
