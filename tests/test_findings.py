@@ -120,6 +120,7 @@ IDS = {
     "registration.W024": "CSRFProtect",
     "registration.W025": "REGISTRATION_MAIL_DISPATCHER",
     "registration.W026": "{table}.{column}",
+    "registration.W027": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.N003": "login_model",
