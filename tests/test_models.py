@@ -1126,6 +1126,56 @@ def test_spaces_make_no_other_account_for_the_rate_limits(new_site: NewSite) -> 
         assert [reply.status_code for reply in replies] == [400, 429, 429]
 
 
+LIVING = [
+    "नमस्ते",
+    "தமிழ்",
+    "สวัสดี",
+    "ភាសាខ្មែរ",
+    "বাংলা",
+    "සිංහල",
+    "မြန်မာ",
+    "മലയാളം",
+    "తెలుగు",
+    "བོད",
+    "ދިވެހި",
+    "ລາວ",
+    "አማርኛ",
+    "العربية",
+    "日本語",
+    "한국어",
+]
+
+
+@each_row("pattern", [None, r"[\w.@+-]+"], ids=["the default pattern", "a pattern of its own"])
+def test_a_name_of_every_living_script_is_a_username(
+    new_site: NewSite, pattern: str | None
+) -> None:
+    """Many scripts write vowels as marks, which are no letters [I11]."""
+    site = new_site(**({"USERNAME_PATTERN": pattern} if pattern else {}))
+    for number, name in enumerate(LIVING):
+        assert site.register(name, email=f"{number}@example.com").status_code == 201, name
+        assert site.user(email=f"{number}@example.com").username == name
+
+
+@each_row("pattern", [None, ".+"], ids=["the default pattern", "a pattern that allows all"])
+def test_a_name_that_cannot_be_told_from_another_or_is_a_path_is_refused(
+    new_site: NewSite, pattern: str | None
+) -> None:
+    """[I11]"""
+    site = new_site(**({"USERNAME_PATTERN": pattern} if pattern else {}))
+    invisible = (
+        "\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u200d\u2060\u3164\ufe0f\ufeff\uffa0\U000e0041"
+    )
+    for name in [*(f"al{each}ice" for each in invisible), "\u3164", ".", "..", "\u2026", "\u2024"]:
+        reply = site.register(name, email="a@example.com")
+        assert (reply.status_code, list(reply.get_json())) == (400, ["username"]), ascii(name)
+
+
+def test_a_mark_makes_no_username(site: Site) -> None:
+    for name in ("\u0301", "\u0301alice", "al/\u0301ice"):
+        assert site.register(name, email="a@example.com").status_code == 400, ascii(name)
+
+
 def test_a_username_follows_the_applications_pattern(new_site: NewSite) -> None:
     site = new_site(USERNAME_PATTERN="[a-z]{3,8}")
     refusal = {"username": ["This username has characters that are not allowed."]}

@@ -21,7 +21,8 @@ from .mixins import EmailUserMixin
 from .stamps import UserSnapshot
 from .unique_keys import unique_keys
 
-#: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
+#: Letters, digits and marks of every script. No ``@``, so that no username looks like an e-mail
+#: address.
 USERNAME_PATTERN = r"[\w.+-]+"
 
 
@@ -312,7 +313,9 @@ class UserSettings(Settings):
     )
     username_pattern: str = setting(
         USERNAME_PATTERN,
-        "The regular expression that a whole username must match in its NFKC form.",
+        "The regular expression that a whole username must match in its NFKC form. `\\w` matches "
+        "the vowel signs and other marks of a script, too. Invisible characters, and names of "
+        "dots only, are always refused.",
         validate=_check_pattern,
     )
     email_validator_options: Mapping[str, Any] = setting(

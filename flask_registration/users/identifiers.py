@@ -40,6 +40,14 @@ INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 NOT_ALLOWED = Message("This username has characters that are not allowed.")
 
 
+#: Characters that no font shows: Unicode's property Default_Ignorable_Code_Point.
+INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+
 def email_key(address: str, **options: bool) -> str:
     """Return an e-mail address as it is stored and looked up: normalized, in lower case.
 
@@ -114,6 +122,13 @@ def recipient_address(address: str) -> str:
 def nfkc(name: str) -> str:
     """Replace the compatibility characters of a username (NFKC): ``ａｌｉｃｅ`` is ``alice``."""
     return unicodedata.normalize("NFKC", name)
+
+
+def without_marks(name: str) -> str:
+    """Remove the marks that follow a character, such as the vowel signs of many scripts."""
+    marks = [unicodedata.category(each) in ("Mn", "Mc") for each in name]
+    kept = [each for each, is_mark in zip(name, marks, strict=True) if not is_mark]
+    return name if marks[:1] == [True] else "".join(kept)
 
 
 def username_key(name: str) -> str:
@@ -272,6 +287,12 @@ class NormalForms:
                     code="too-long",
                 )
             )
-        if not self._username.fullmatch(nfkc(value)):
+        name = nfkc(value)
+        if INVISIBLE.search(value + name) or (name and not name.strip(".")):
+            raise ValueError(NOT_ALLOWED)
+        # The word characters of ``re`` lack the marks of scripts (UAX 31 has them).
+        if r"\w" in self._username.pattern:
+            name = without_marks(name)
+        if not self._username.fullmatch(name):
             raise ValueError(self.fields.username_rule)
         return value if self.fields.username_key else nfkc(value)
