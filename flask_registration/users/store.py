@@ -25,7 +25,7 @@ from .fields import UserFields, takes_context
 from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin, add_flag_rules
 from .stamps import UserSnapshot, new_stamp
-from .statements import guarded_update, select_users
+from .statements import guarded_update, lacks_characters, select_users
 from .unique_keys import UniqueKey
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
@@ -308,10 +308,10 @@ class UserStore(NormalForms):
         except Exception as error:
             if not savepoint:
                 self.rollback()
+            if isinstance(error, DataError | UnicodeError) or _is_inconvertible(error):
+                raise ValidationError(UNSTORABLE) from None
             if isinstance(error, ValueError):
                 raise ValidationError(str(error)) from None
-            if isinstance(error, DataError) or _is_inconvertible(error):
-                raise ValidationError(UNSTORABLE) from None
             if isinstance(error, IntegrityError) or _violates_check(error):
                 duplicate = self._duplicates.find(keys, values, own_key, is_refused=True)
                 raise duplicate or ValidationError(CONFLICT) from None
@@ -384,10 +384,10 @@ class UserStore(NormalForms):
             statement = statement.with_for_update(of=self.fields.model)
         try:
             found = self._db.session.execute(statement, {"_key": key, "_other": other})
-        except StatementError as error:
-            if isinstance(error, DBAPIError):
+        except (StatementError, UnicodeError) as error:
+            if isinstance(error, DBAPIError) and not lacks_characters(error):
                 raise
-            return []  # the column's type cannot convert the value, so no row has it
+            return []  # no row can have the value
         users: Sequence[User] = found.unique().scalars().all()  # a collection may load with them
         return users
 
