@@ -855,6 +855,16 @@ def test_what_a_database_may_refuse_is_stored_or_a_400(
     assert site.register("bob", company="").status_code == 201
 
 
+def test_a_fraction_is_no_integer(new_site: NewSite) -> None:
+    """Else it would be stored as another number."""
+    site = new_site(
+        define=mixin_and(age=lambda: mapped_column(Integer)), USER_PUBLIC_FIELDS=["age"]
+    )
+    for age in (1.5, "1.5", -0.1, True):
+        assert site.register(age=age).get_json() == {"age": ["Not a valid integer."]}, age
+    assert site.register(age=2.0).get_json()["age"] == 2
+
+
 def test_a_number_that_json_has_no_word_for_is_not_stored_in_json(
     database: str, new_site: NewSite
 ) -> None:

@@ -52,6 +52,16 @@ class ZonedDateTime(ModelDateTime):
         return as_utc(super()._deserialize(value, *args, **kwargs))
 
 
+class WholeNumber(fields.Integer):
+    """An integer. A fraction is refused, as in Django REST framework, and not cut off."""
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, float) and not value.is_integer():
+            raise self.make_error("invalid", input=value)
+        whole: int = super()._validated(value)
+        return whole
+
+
 class OwnKey(fields.Field[Any]):
     """A primary key of a type of the application: a number, or anything else as text."""
 
@@ -61,11 +71,11 @@ class OwnKey(fields.Field[Any]):
 
 #: The fields of the most frequent column types.
 PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
-    BigInteger: fields.Integer,
+    BigInteger: WholeNumber,
     Boolean: fields.Boolean,
     Date: fields.Date,
-    Integer: fields.Integer,
-    SmallInteger: fields.Integer,
+    Integer: WholeNumber,
+    SmallInteger: WholeNumber,
     String: TextField,
     Text: TextField,
     Unicode: TextField,
