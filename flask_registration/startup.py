@@ -13,7 +13,8 @@ from typing import Any
 import jinja2
 from flask.sessions import SecureCookieSessionInterface
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Column
+from sqlalchemy import Column, TypeDecorator
+from sqlalchemy.types import TypeEngine
 from werkzeug.test import EnvironBuilder
 from werkzeug.utils import import_string
 
@@ -34,6 +35,7 @@ from .users.fields import (
     has_own,
     model_columns,
 )
+from .users.stamps import STAMP_LENGTH
 
 
 def _check_silenced(ids: Sequence[str]) -> None:
@@ -366,6 +368,7 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
             "One UPDATE must compare both.",
             "Declare the columns of the account in one class: the base or the subclass.",
         )
+    yield from _wrong_types(fields)
     for name in settings.user_editable_fields or ():
         if name in (*fields.system, fields.verification_id):
             yield Finding(
@@ -397,6 +400,38 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
                 "A value must identify one account.",
                 "Declare it with mapped_column(..., unique=True).",
             )
+
+
+def _wrong_types(fields: UserFields) -> Iterator[Finding]:
+    model_name = fields.model.__name__
+    for name in filter(None, [fields.password, fields.stamp, fields.email, fields.username]):
+        kind = fields.columns[name].type
+        length = getattr(kind, "length", None)
+        is_short = name == fields.stamp and length is not None and length < STAMP_LENGTH
+        if is_short or _python_type(kind) not in (str, object):
+            yield Finding(
+                "registration.E053",
+                f"{model_name}.{name}",
+                f"is of the type {kind!r}, which cannot store the text that it must have. "
+                "Every registration would fail.",
+                "Declare it with mapped_column(String(255)).",
+            )
+    verification_id = fields.verification_id
+    if _python_type(fields.columns[verification_id].type) is bytes:
+        yield Finding(
+            "registration.E054",
+            f"{model_name}.{verification_id}",
+            "is of bytes, which links and sessions cannot contain. Every link would be invalid.",
+            "Use the type Uuid, or a TypeDecorator that makes a UUID or a text of the bytes.",
+        )
+
+
+def _python_type(kind: TypeEngine[Any]) -> Any:
+    """Return the type of a column's values; ``object`` if only the application knows it."""
+    try:
+        return object if isinstance(kind, TypeDecorator) else kind.python_type
+    except NotImplementedError:
+        return object
 
 
 # The names of settings

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flask_login
 import pytest
 from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey, Uuid, select
+from sqlalchemy import CHAR, ForeignKey, TypeDecorator, Uuid, select
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.test import TestResponse
 
@@ -52,6 +53,32 @@ def define_login_with_uuid_foreign_key(db: SQLAlchemy) -> type[Any]:
     class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
         __tablename__ = "logins"
         user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+
+    return Login
+
+
+class Guid(TypeDecorator[uuid.UUID]):
+    """A UUID kept as text, by a type of the application."""
+
+    impl, cache_ok = CHAR(32), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        return value and uuid.UUID(str(value)).hex
+
+    def process_result_value(self, value: Any, dialect: Any) -> uuid.UUID | None:
+        return value and uuid.UUID(value)
+
+
+def define_guid_user(db: SQLAlchemy) -> type[Any]:
+    """Users whose key has a type of the application."""
+    key = partial(mapped_column, Guid, primary_key=True, default=uuid.uuid4, sort_order=-1)
+    return define(UserMixin, columns=lambda: {"id": key()})(db)
+
+
+def define_login_with_guid_foreign_key(db: SQLAlchemy) -> type[Any]:
+    class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
+        __tablename__ = "logins"
+        user_id: Mapped[uuid.UUID] = mapped_column(Guid, ForeignKey("users.id"), index=True)
 
     return Login
 

@@ -17,6 +17,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from sqlalchemy import Index, String, create_engine, func, text
 from sqlalchemy.orm import mapped_column
 
+from flask_registration import DEFAULT_FLOWS
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import login
 
@@ -383,6 +384,7 @@ def test_it_finds_a_host_that_stops_the_process_after_the_response(
             {
                 "RESET_PASSWORD_VERIFICATION_ENABLED": False,
                 "RESET_PASSWORD_VERIFICATION_PERIOD": 10**6,
+                "flows": [each for each in DEFAULT_FLOWS if each.name != "undo_email_change"],
             },
             id="resets, where there are none",
         ),
@@ -410,6 +412,13 @@ def test_it_does_not_nag_about(
     assert [
         subject for subject in found(safe_site(config=config, **settings)) if subject != "DEBUG"
     ] == []
+
+
+def test_it_warns_of_an_undo_after_which_no_password_can_be_chosen(safe_site: NewSite) -> None:
+    name = "REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED"
+    level, finding = found(safe_site(RESET_PASSWORD_VERIFICATION_ENABLED=False))[name]
+    assert level == "warning"
+    assert "set-password" in finding
 
 
 def test_an_index_that_ignores_case_will_do(safe_site: NewSite) -> None:

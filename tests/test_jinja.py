@@ -68,8 +68,13 @@ def rendered(site: Site) -> list[str]:
     """Return an e-mail and a page without what differs for each link."""
     site.register("alice")
     (message,) = site.outbox
-    page = site.app.test_client().get("/accounts/verify-registration/?user_id=1&email=%3Cb%3E")
-    texts = [message.subject, message.body, message.html, page.text]
+    client = site.app.test_client()
+    pages = [
+        client.get(f"/accounts/{page}/?user_id=1&email=%3Cb%3E")
+        for page in ("verify-registration", "verify-email", "reset-password", "undo-email-change")
+    ]
+    assert [page.status_code for page in pages] == [200] * 4
+    texts = [message.subject, message.body, message.html, *(page.text for page in pages)]
     return [re.sub(r"signature=[\w.-]+|timestamp=\d+", "", str(text)) for text in texts]
 
 

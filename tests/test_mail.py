@@ -542,7 +542,7 @@ def test_a_server_without_smtputf8_fails_for_such_an_address_and_the_check_says_
         told = site.app.test_cli_runner().invoke(registration_cli, ["check", "--mail"]).output
     assert [str(each["error"]) for each in heard] == ["SMTPUTF8 not supported by server"]
     assert [delivery.recipients for delivery in server.deliveries] == [["anna@example.com"]]
-    assert "registration.W027" in told
+    assert "registration.W028" in told
 
 
 @each_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import re
 import uuid
@@ -17,6 +18,7 @@ import pytest
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy import (
+    BINARY,
     JSON,
     BigInteger,
     Boolean,
@@ -26,10 +28,12 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     Numeric,
     SmallInteger,
     String,
     Text,
+    TypeDecorator,
     Uuid,
     event,
     insert,
@@ -151,8 +155,54 @@ def define_joined(db: SQLAlchemy, *, in_base: bool) -> Any:
     return type("User", (base,) if in_base else (UserMixin, base), columns)
 
 
+class UuidAsBytes(TypeDecorator[uuid.UUID]):
+    """A UUID in a BINARY column."""
+
+    impl, cache_ok = LargeBinary(16).with_variant(BINARY(16), "mysql", "mariadb"), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> bytes | None:
+        return None if value is None else value.bytes
+
+    def process_result_value(self, value: Any, dialect: Any) -> uuid.UUID | None:
+        return None if value is None else uuid.UUID(bytes=value)
+
+
+class HiddenNumber(TypeDecorator[int]):
+    """A number that nobody can guess from the next one."""
+
+    impl, cache_ok = Integer(), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> int | None:
+        return None if value is None else value ^ 0x5555
+
+    def process_result_value(self, value: Any, dialect: Any) -> int | None:
+        return None if value is None else value ^ 0x5555
+
+
+class PrefixedNumber(TypeDecorator[str]):
+    """A number that the application knows as ``usr_1``."""
+
+    impl, cache_ok = Integer(), True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> int | None:
+        return None if value is None else int(value.removeprefix("usr_"))
+
+    def process_result_value(self, value: Any, dialect: Any) -> str | None:
+        return None if value is None else f"usr_{value}"
+
+
+def own_key(kind: type[TypeDecorator[Any]], make: Callable[[int], Any]) -> Callable[[Any], Any]:
+    """A model whose key has a type of the application's own."""
+    numbers = itertools.count(1)
+    default: dict[str, Any] = {"primary_key": True, "default": lambda: make(next(numbers))}
+    return own_model(id=lambda: mapped_column(kind, **default))
+
+
 KINDS = {
     "the mixin": Kind(define_user),
+    "a UUID key kept as bytes": Kind(own_key(UuidAsBytes, lambda _: uuid.uuid4())),
+    "a number key that is stored as another one": Kind(own_key(HiddenNumber, int)),
+    "a number key with a prefix": Kind(own_key(PrefixedNumber, "usr_{}".format)),
     "a subclass in one table with others": Kind(define_subclass),
     "a subclass with a table of its own": Kind(partial(define_joined, in_base=False)),
     "a subclass whose base has the account": Kind(partial(define_joined, in_base=True)),
@@ -805,6 +855,16 @@ def test_what_a_database_may_refuse_is_stored_or_a_400(
     assert site.register("bob", company="").status_code == 201
 
 
+def test_a_fraction_is_no_integer(new_site: NewSite) -> None:
+    """Else it would be stored as another number."""
+    site = new_site(
+        define=mixin_and(age=lambda: mapped_column(Integer)), USER_PUBLIC_FIELDS=["age"]
+    )
+    for age in (1.5, "1.5", -0.1, True):
+        assert site.register(age=age).get_json() == {"age": ["Not a valid integer."]}, age
+    assert site.register(age=2.0).get_json()["age"] == 2
+
+
 def test_a_number_that_json_has_no_word_for_is_not_stored_in_json(
     database: str, new_site: NewSite
 ) -> None:
@@ -1074,6 +1134,56 @@ def test_spaces_make_no_other_account_for_the_rate_limits(new_site: NewSite) -> 
         spellings = (name, f"{name} ", f"\u3000{name}")
         replies = [site.post("login", {"login": each, "password": "x"}) for each in spellings]
         assert [reply.status_code for reply in replies] == [400, 429, 429]
+
+
+LIVING = [
+    "नमस्ते",
+    "தமிழ்",
+    "สวัสดี",
+    "ភាសាខ្មែរ",
+    "বাংলা",
+    "සිංහල",
+    "မြန်မာ",
+    "മലയാളം",
+    "తెలుగు",
+    "བོད",
+    "ދިވެހި",
+    "ລາວ",
+    "አማርኛ",
+    "العربية",
+    "日本語",
+    "한국어",
+]
+
+
+@each_row("pattern", [None, r"[\w.@+-]+"], ids=["the default pattern", "a pattern of its own"])
+def test_a_name_of_every_living_script_is_a_username(
+    new_site: NewSite, pattern: str | None
+) -> None:
+    """Many scripts write vowels as marks, which are no letters [I11]."""
+    site = new_site(**({"USERNAME_PATTERN": pattern} if pattern else {}))
+    for number, name in enumerate(LIVING):
+        assert site.register(name, email=f"{number}@example.com").status_code == 201, name
+        assert site.user(email=f"{number}@example.com").username == name
+
+
+@each_row("pattern", [None, ".+"], ids=["the default pattern", "a pattern that allows all"])
+def test_a_name_that_cannot_be_told_from_another_or_is_a_path_is_refused(
+    new_site: NewSite, pattern: str | None
+) -> None:
+    """[I11]"""
+    site = new_site(**({"USERNAME_PATTERN": pattern} if pattern else {}))
+    invisible = (
+        "\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u200d\u2060\u3164\ufe0f\ufeff\uffa0\U000e0041"
+    )
+    for name in [*(f"al{each}ice" for each in invisible), "\u3164", ".", "..", "\u2026", "\u2024"]:
+        reply = site.register(name, email="a@example.com")
+        assert (reply.status_code, list(reply.get_json())) == (400, ["username"]), ascii(name)
+
+
+def test_a_mark_makes_no_username(site: Site) -> None:
+    for name in ("\u0301", "\u0301alice", "al/\u0301ice"):
+        assert site.register(name, email="a@example.com").status_code == 400, ascii(name)
 
 
 def test_a_username_follows_the_applications_pattern(new_site: NewSite) -> None:
@@ -1593,3 +1703,22 @@ def test_an_account_whose_columns_are_in_two_tables_is_refused_at_the_start(
         new_site(define=define_split)
     assert "User.email is not in the table 'users'" in str(refused.value)
     assert "[registration.E052]" in str(refused.value)
+
+
+@each_row(
+    ("column", "made", "id"),
+    [
+        ("password_hash", lambda: mapped_column(LargeBinary(255)), "E053"),
+        ("security_stamp", lambda: mapped_column(Uuid, default=uuid.uuid4), "E053"),
+        ("security_stamp", lambda: mapped_column(String(16)), "E053"),
+        ("id", lambda: mapped_column(LargeBinary(16), primary_key=True), "E054"),
+    ],
+    ids=["a hash as bytes", "a stamp as a UUID", "a short stamp", "a key as bytes"],
+)
+def test_a_column_that_cannot_have_our_values_is_refused_at_the_start(
+    column: str, made: Callable[[], Any], id: str, new_site: NewSite
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        new_site(define=own_model(**{column: made}))
+    (found,) = [each for each in refused.value.findings if each.id == f"registration.{id}"]
+    assert found.subject == f"User.{column}"

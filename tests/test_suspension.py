@@ -232,6 +232,16 @@ def test_the_commands_suspend_by_a_column_of_another_name(new_site: NewSite) -> 
     assert knows(site, log_in(site))
 
 
+def test_a_flag_of_another_name_that_is_set_again_restores_no_session(new_site: NewSite) -> None:
+    site = new_site(define=by_flag(UserMixin), **ENABLED)
+    user = account(site)
+    client = log_in(site)
+    site.change(user, enabled=False)
+    site.change(user, enabled=True)
+    assert not knows(site, client)
+    assert knows(site, log_in(site))
+
+
 @each_row(
     ("kind", "told"),
     [

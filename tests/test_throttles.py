@@ -439,6 +439,21 @@ def test_a_reset_makes_its_browser_known(new_site: NewSite, clock: Clock) -> Non
     assert try_login(site, browser, password=password) == 200
 
 
+def test_a_browser_in_which_the_login_name_was_changed_stays_known(new_site: NewSite) -> None:
+    site = limited(new_site, ONE, **by_email_too())
+    member(site)
+    browser = log_in(site)
+    reply = browser.patch("/accounts/profile/", json={"username": "alicia"})
+    assert reply.status_code == 200
+    new = "alicia@example.com"
+    site.post("register-email", {"email": new}, client=browser)
+    assert site.post("verify-email", site.link(), client=browser).status_code == 200
+    for name in ("alicia", new):
+        while not refused(guess(site, name)):
+            pass
+        assert try_login(site, browser, name) == 200, name
+
+
 def test_a_device_is_known_for_the_accounts_that_logged_in_there_only(new_site: NewSite) -> None:
     site = limited(new_site, ONE)
     for name in ("alice", "bob", "carol"):

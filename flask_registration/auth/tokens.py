@@ -129,7 +129,7 @@ class LoginStore:
         is_valid = (
             login is not None
             and user is not None
-            and login.user_id == self._key(user)
+            and str(login.user_id) == self.users.identifier(user)
             and login.kind == kind
             and as_utc(login.expires_at) > now
             and login.stamp_mark == stamp_digest(self.users.snapshot(user))

@@ -280,7 +280,7 @@ def server(setup: Setup) -> Iterator[Finding]:
             options = setup.group(UserSettings).email_validator_options
             if options.get("allow_smtputf8") and not host.has_extn("smtputf8"):
                 yield Finding(
-                    "registration.W027",
+                    "registration.W028",
                     "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
                     "allows addresses with letters beyond ASCII, but the mail server does not "
                     "support SMTPUTF8. Users with such an address receive no e-mail.",

@@ -16,6 +16,7 @@ from ..errors import (
     NotAuthenticated,
     ReauthenticationRequired,
 )
+from ..http.accounts import login_names
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
 from ..http.reservations import former_names, release
@@ -157,7 +158,8 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     values = state.users.build({name: data[name] for name in names}, own_email=seen.email)
     changes = {name: value for name, value in values.items() if getattr(user, name) != value}
     notices = []
-    if not changes.keys().isdisjoint(state.fields.login):
+    renames = not changes.keys().isdisjoint(state.fields.login)
+    if renames:
         reauthenticate(state, user, data.get("password"))
         notices = [state.mail(login_changed_email, user)] if seen.email else []
     former = former_names(state, user, changes)
@@ -173,7 +175,10 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     if reserve_names:  # only where a reservation expires
         reserve_names(state, user, former)
     shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
+    names = login_names(state, user)
     state.commit(*notices)
+    if renames:
+        state.throttles.remember_device("login", names)
     if changes:
         state.record(USER_UPDATED, user, fields=[name for name in changes if name in data])
     return shown

@@ -308,8 +308,11 @@ def change_email(
     notices = [email_change_notice(state, user, seen.email, stamp)] if seen.email else []
     login = state.sessions.renew(user, fresh=False) if current_user is user else {}
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
+    names = accounts.login_names(state, user)
     state.commit(*notices, deleted=displaced, signal=user_changed_email, user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
+    if current_user is user:
+        state.throttles.remember_device("login", names)
     return login
 
 

@@ -24,7 +24,7 @@ from ..security_log import PASSWORD_RESET_REQUEST
 from ..settings import Settings, setting
 from ..signals import user_activated, user_reset_password
 from ..state import RegistrationState, Setup
-from ..users.stamps import new_stamp
+from ..users.stamps import SecurityStamp, next_stamp
 from ..users.store import User
 
 #: The maximum lifetime of a link (NIST SP 800-63B-4 section 4.2.1.2).
@@ -95,7 +95,12 @@ flow: Flow[ResetPasswordSettings] = Flow(
 )
 
 RESET = Purpose("reset-password", binds=lambda user: (user.email, user.password_hash))
-RESET_AGAIN = Purpose("reset-password-again", binds=lambda user: (user.email,), stamped=False)
+#: A reset does not end it, but what an administrator does.
+RESET_AGAIN = Purpose(
+    "reset-password-again",
+    binds=lambda user: (user.email, SecurityStamp.parse(user.security_stamp).prefix),
+    stamped=False,
+)
 
 
 def purpose(settings: ResetPasswordSettings) -> Purpose:
@@ -214,7 +219,7 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
     user, seen, params = link
     changes: dict[str, Any] = {"is_verified": True}
     if not seen.is_verified:  # an earlier user of the account must not undo anything
-        changes["security_stamp"] = new_stamp()
+        changes["security_stamp"] = next_stamp(seen.security_stamp, can_undo=False)
     if not state.replace_password(user, seen, data["password"], **changes):
         raise LinkInvalid(user_id=params.user_id)
     if seen.email:

@@ -150,5 +150,20 @@ def undo_email_change(link: OpenedLink) -> None:
 
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
-    """Check that the link has a page."""
+    """Check that the link has a page, and that the user can choose a password afterwards."""
     yield from check_page("UNDO_EMAIL_CHANGE_URL", setup.settings, setup.findings)
+    offers = [
+        is_enabled(setup.group(each.group))
+        for each in setup.flows
+        for name, (_, is_enabled) in each.offers.items()
+        if name == "reset_link"
+    ]
+    if not any(offers):
+        yield Finding(
+            "registration.W027",
+            "REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED",
+            "is False, or the flow is missing. An undo of an e-mail change revokes the password, "
+            "and the user cannot choose another one.",
+            "Set REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED = True, or run "
+            "`flask registration set-password` for the user after an undo.",
+        )

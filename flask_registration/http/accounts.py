@@ -245,7 +245,7 @@ def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
 
     Return False if the model or the database refuses the placeholder, and nothing was stored.
     """
-    placeholder = f"{secrets.token_hex(16)}@registration{PLACEHOLDER_DOMAIN}"
+    placeholder = f"{secrets.token_hex(8)}@registration{PLACEHOLDER_DOMAIN}"
     # Past the validators of the model, which may know the addresses of one company only.
     set_committed_value(user, state.fields.email or "", placeholder)
     try:

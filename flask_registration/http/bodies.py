@@ -234,8 +234,7 @@ def read_body(max_length: int) -> dict[str, Any]:
     data = current.get_data()
     if len(data) > max_length:
         raise RequestEntityTooLarge
-    has_body = data or current.content_length or "Transfer-Encoding" in current.headers
-    if current.method == "DELETE" and not has_body:  # which no form can send
+    if current.method == "DELETE" and not _has_body():  # which no form can send
         return {}
     if not current.is_json:
         raise UnsupportedMediaType(NOT_JSON)
@@ -256,12 +255,18 @@ def read_optional_body(max_length: int) -> dict[str, Any]:
 
     :raises SentFromOtherSite: it does say so.
     """
-    current = current_request()
-    if current.content_length or "Transfer-Encoding" in current.headers:
+    if _has_body():
         return read_body(max_length)
     if is_from_another_site():
         raise SentFromOtherSite
     return {}
+
+
+def _has_body() -> bool:
+    """Return whether the request has a body, perhaps of no declared length, as with HTTP/2."""
+    current = current_request()
+    is_declared = current.content_length or "Transfer-Encoding" in current.headers
+    return bool(is_declared or current.get_data())
 
 
 def is_from_another_site() -> bool:

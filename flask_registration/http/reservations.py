@@ -18,6 +18,7 @@ from ..auth.passwords import REVOKED
 from ..state import RegistrationState
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
+from ..users.unique_keys import unique_keys
 from .accounts import delete_pending
 
 
@@ -32,18 +33,19 @@ def former_names(
     names = {*fields.login, *filter(None, [fields.username_key])}
     former = {name: getattr(user, name) for name in changes if name in names}
     former = {name: value for name, value in former.items() if value is not None}
-    return {} if former.keys().isdisjoint(fields.unique) else former
+    return former if _unique_with(state, former) else {}
 
 
 def reserve(state: RegistrationState, user: User, former: Mapping[str, Any]) -> None:
     """Store a reservation of these names, without committing.
 
-    There is none if the model needs other values, which only a registration gives.
+    There is none if the model or the database refuses it.
     """
     if not former:
         return
     try:
-        holder = state.users.create(former, password_hash=REVOKED, verified=False)
+        values = {**_other_values(state, user, former), **former}
+        holder = state.users.create(values, password_hash=REVOKED, verified=False)
         # Past the validators of the model, which may know the addresses of one company only.
         set_committed_value(holder, state.fields.email or "", _address(state, user))
         state.users.add(holder, savepoint=True)
@@ -51,6 +53,30 @@ def reserve(state: RegistrationState, user: User, former: Mapping[str, Any]) -> 
         raise
     except Exception as error:
         current_app.logger.info("The former login name of an account stays free.", exc_info=error)
+
+
+def _unique_with(state: RegistrationState, former: Mapping[str, Any]) -> set[str]:
+    """Return the columns that these names are unique with, such as the tenant, and their own."""
+    keys = unique_keys(state.fields.columns)
+    return {name for key in keys if former.keys() & key.columns for name in key.columns}
+
+
+def _other_values(
+    state: RegistrationState, user: User, former: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the values that a reservation needs, and those that its names are unique with.
+
+    They are the user's, or a random text where that is unique.
+    """
+    fields = state.fields
+    needed = {*fields.required, *_unique_with(state, former)} - {fields.pk, *former}
+    unique = {*fields.unique, *([fields.username] if fields.username_key else [])}
+    types: Mapping[str, Any] = {name: column.type for name, column in fields.columns.items()}
+    token = secrets.token_hex(16)
+    return {
+        name: token[: types[name].length] if name in unique else getattr(user, name)
+        for name in needed - {fields.email, fields.password, fields.verified, fields.stamp}
+    }
 
 
 def release(state: RegistrationState, user: User, holders: Sequence[User]) -> bool:
@@ -68,4 +94,4 @@ def release(state: RegistrationState, user: User, holders: Sequence[User]) -> bo
 def _address(state: RegistrationState, user: User) -> str:
     """Return a placeholder address that tells whose reservation it is."""
     owner = hashlib.sha256(state.users.identifier(user).encode()).hexdigest()[:16]
-    return f"reserved{owner}-{secrets.token_hex(8)}@registration{PLACEHOLDER_DOMAIN}"
+    return f"{owner}-{secrets.token_hex(4)}@registration{PLACEHOLDER_DOMAIN}"

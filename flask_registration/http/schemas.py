@@ -17,6 +17,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    TypeDecorator,
     Unicode,
     Uuid,
 )
@@ -51,13 +52,30 @@ class ZonedDateTime(ModelDateTime):
         return as_utc(super()._deserialize(value, *args, **kwargs))
 
 
+class WholeNumber(fields.Integer):
+    """An integer. A fraction is refused, as in Django REST framework, and not cut off."""
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, float) and not value.is_integer():
+            raise self.make_error("invalid", input=value)
+        whole: int = super()._validated(value)
+        return whole
+
+
+class OwnKey(fields.Field[Any]):
+    """A primary key of a type of the application: a number, or anything else as text."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return value if value is None or isinstance(value, int) else str(value)
+
+
 #: The fields of the most frequent column types.
 PLAIN: dict[type[Any], type[fields.Field[Any]]] = {
-    BigInteger: fields.Integer,
+    BigInteger: WholeNumber,
     Boolean: fields.Boolean,
     Date: fields.Date,
-    Integer: fields.Integer,
-    SmallInteger: fields.Integer,
+    Integer: WholeNumber,
+    SmallInteger: WholeNumber,
     String: TextField,
     Text: TextField,
     Unicode: TextField,
@@ -140,6 +158,8 @@ def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
 def _field(user: UserFields, name: str) -> fields.Field[Any]:
     """Return the field for a column, with the limits of the databases."""
     column = user.columns[name]
+    if name == user.pk and name not in user.login and isinstance(column.type, TypeDecorator):
+        return OwnKey(dump_only=True)
     field = column_field(column)
     if isinstance(field, TextField):
         field.trim = name in (*user.login, user.email, user.username)

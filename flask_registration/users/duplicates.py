@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Select, and_, bindparam, exists, literal_column, null, or_, select
 from sqlalchemy import inspect as sqlalchemy_inspect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import outerjoin, undefer
 
 from ..errors import DuplicateValue
 from ..request_state import request_state
 from .fields import UserFields, has_default
+from .statements import lacks_characters
 from .unique_keys import UniqueKey, unique_keys
 
 if TYPE_CHECKING:
@@ -96,7 +98,12 @@ class Duplicates:
         statements = self._statements(tuple(keys), unknown, is_refused, is_locking)
         sought = {f"_new_{name}": values.get(name) for key in keys for name in key.named}
         session = self._db.session
-        rows: Sequence[Any] = session.execute(statements.users, sought).unique().all()
+        try:
+            rows: Sequence[Any] = session.execute(statements.users, sought).unique().all()
+        except (DBAPIError, UnicodeError) as error:
+            if isinstance(error, DBAPIError) and not lacks_characters(error):
+                raise
+            return []
         if is_refused and not rows:  # an application may change the statements of its session
             connection = session.connection(bind_arguments={"mapper": self._mapper})
             rows = connection.execute(statements.rows, sought).all()

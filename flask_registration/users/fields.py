@@ -21,7 +21,8 @@ from .mixins import EmailUserMixin
 from .stamps import UserSnapshot
 from .unique_keys import unique_keys
 
-#: Letters and digits of every script. No ``@``, so that no username looks like an e-mail address.
+#: Letters, digits and marks of every script. No ``@``, so that no username looks like an e-mail
+#: address.
 USERNAME_PATTERN = r"[\w.+-]+"
 
 
@@ -192,20 +193,23 @@ class UserFields:
         return NOT_ALLOWED
 
     @property
-    def required_without_default(self) -> list[str]:
-        """Return the columns that need a value that no registration sets."""
+    def required(self) -> list[str]:
+        """Return the columns that need a value, and have no default."""
         mapper = sqlalchemy_inspect(self.model)
         automatic = (mapper.polymorphic_on, mapper.version_id_col)  # which SQLAlchemy sets
-        provided = {*self.writable, self.password, self.verified, self.stamp, self.username_key}
         return [
             name
             for name, column in self.columns.items()
-            if not (
-                column.nullable or name in provided or any(column is each for each in automatic)
-            )
+            if not (column.nullable or any(column is each for each in automatic))
             # The key of a subclass with a table of its own has the value of its base's key.
             and not any(has_default(each) for each in mapper.attrs[name].columns)
         ]
+
+    @property
+    def required_without_default(self) -> list[str]:
+        """Return the columns that need a value that no registration sets."""
+        provided = {*self.writable, self.password, self.verified, self.stamp, self.username_key}
+        return [name for name in self.required if name not in provided]
 
 
 def has_default(column: Column[Any]) -> bool:
@@ -309,7 +313,9 @@ class UserSettings(Settings):
     )
     username_pattern: str = setting(
         USERNAME_PATTERN,
-        "The regular expression that a whole username must match in its NFKC form.",
+        "The regular expression that a whole username must match in its NFKC form. `\\w` matches "
+        "the vowel signs and other marks of a script, too. Invisible characters, and names of "
+        "dots only, are always refused.",
         validate=_check_pattern,
     )
     email_validator_options: Mapping[str, Any] = setting(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError
-from sqlalchemy import BigInteger, Column, Integer, SmallInteger, Uuid
+from sqlalchemy import BigInteger, Column, Integer, SmallInteger, TypeDecorator, Uuid
+from sqlalchemy.engine.default import DefaultDialect
 
 from ..i18n.messages import Message, plural
 
@@ -43,6 +44,14 @@ INVALID_ADDRESS = Message("This is not a valid e-mail address.")
 
 #: Also the message for a username that the application's own pattern refuses.
 NOT_ALLOWED = Message("This username has characters that are not allowed.")
+
+
+#: Characters that no font shows: Unicode's property Default_Ignorable_Code_Point.
+INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def email_key(address: str, **options: bool) -> str:
@@ -121,6 +130,13 @@ def nfkc(name: str) -> str:
     return unicodedata.normalize("NFKC", name)
 
 
+def without_marks(name: str) -> str:
+    """Remove the marks that follow a character, such as the vowel signs of many scripts."""
+    marks = [unicodedata.category(each) in ("Mn", "Mc") for each in name]
+    kept = [each for each, is_mark in zip(name, marks, strict=True) if not is_mark]
+    return name if marks[:1] == [True] else "".join(kept)
+
+
 def username_key(name: str) -> str:
     """Return the form in which usernames are compared: NFKC, without case (Unicode 3.13, D146)."""
     return nfkc(nfkc(name).casefold())
@@ -133,6 +149,8 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
     """
     if len(text) > 255 or not is_storable(text):
         return None
+    if isinstance(column.type, TypeDecorator):
+        return _parse_own(text, column.type)
     if isinstance(column.type, Integer):
         bits = integer_bits(column.type)
         digits = re.fullmatch("-?[0-9]{1,19}", text)
@@ -144,6 +162,19 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
             return None
         return parsed if column.type.as_uuid else str(parsed)
     return text
+
+
+def _parse_own(text: str, kind: TypeDecorator[Any]) -> Any:
+    """Return the text, the UUID or the number that a type of the application can convert."""
+    convert: Any = kind.bind_processor(cast(Any, DefaultDialect)()) or (lambda value: value)
+    bits = integer_bits(kind.impl_instance) if isinstance(kind.impl_instance, Integer) else None
+    for read in (str, uuid.UUID, int):
+        with suppress(Exception):  # it raises what it likes
+            value = read(text)
+            stored = convert(value)
+            if bits is None or (isinstance(stored, int) and abs(stored) < 2**bits):
+                return value
+    return None
 
 
 def ignores_case(column: Column[Any]) -> bool:
@@ -262,6 +293,12 @@ class NormalForms:
                     code="too-long",
                 )
             )
-        if not self._username.fullmatch(nfkc(value)):
+        name = nfkc(value)
+        if INVISIBLE.search(value + name) or (name and not name.strip(".")):
+            raise ValueError(NOT_ALLOWED)
+        # The word characters of ``re`` lack the marks of scripts (UAX 31 has them).
+        if r"\w" in self._username.pattern:
+            name = without_marks(name)
+        if not self._username.fullmatch(name):
             raise ValueError(self.fields.username_rule)
         return value if self.fields.username_key else nfkc(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, DateTime, Integer, String, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .identifiers import EMAIL_MAX_LENGTH, username_key
-from .stamps import new_stamp
+from .stamps import STAMP_LENGTH, new_stamp
 
 USERNAME_MAX_LENGTH = 150
 
@@ -70,7 +70,7 @@ class EmailUserMixin(LoginUser):
     last_name: Mapped[str] = mapped_column(String(150), default="")
     is_active: Mapped[bool] = mapped_column(default=True)
     is_verified: Mapped[bool] = mapped_column(default=False)
-    security_stamp: Mapped[str] = mapped_column(String(32), default=new_stamp)
+    security_stamp: Mapped[str] = mapped_column(String(STAMP_LENGTH), default=new_stamp)
     date_joined: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=utc_now)
     last_login: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), default=None)
 
@@ -116,3 +116,11 @@ def _add_rule(model: type[Any], name: str, attribute: Any) -> None:
     # the value that the rule returns.
     if name in RULES:
         event.listen(attribute, "set", RULES[name], retval=True)
+
+
+def add_flag_rules(model: type[Any], names: Iterable[str]) -> None:
+    """Renew the stamp of a model with a mixin when one of these flags is set to false, too."""
+    for name in names if issubclass(model, EmailUserMixin) else ():
+        attribute = getattr(model, name)
+        if name not in RULES and not event.contains(attribute, "set", _renew_stamp):
+            event.listen(attribute, "set", _renew_stamp, retval=True, propagate=True)

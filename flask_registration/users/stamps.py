@@ -9,7 +9,10 @@ import time
 from datetime import timedelta
 from typing import NamedTuple
 
-#: How many characters of a token identify an e-mail change. 96 bits are new in each stamp.
+#: The maximum length of a security stamp.
+STAMP_LENGTH = 32
+
+#: How many characters of a token the next stamps keep. 96 bits are new in each stamp.
 KEPT = 6
 
 
@@ -31,8 +34,8 @@ class UserSnapshot(NamedTuple):
 class SecurityStamp(NamedTuple):
     """The parts of a security stamp, written as ``<token>`` or ``<token>~<time>``.
 
-    :ivar token: 132 random bits, or a value of the application, or a password hash. While an e-mail
-        change can be undone, the next stamps keep its first characters.
+    :ivar token: 132 random bits, or a value of the application, or a password hash. The next stamps
+        keep its first characters, until an administrator or an e-mail change replaces them.
     :ivar email_changed_at: the time of an e-mail change that can be undone, in seconds since the
         epoch.
     """
@@ -45,6 +48,11 @@ class SecurityStamp(NamedTuple):
         """Read a stamp. A value of the application has no time; a row may have none."""
         match = re.fullmatch(r"([\w-]{22})~([0-9a-f]{8,9})", stamp or "", re.ASCII)
         return cls(match[1], int(match[2], 16)) if match else cls(stamp or "")
+
+    @property
+    def prefix(self) -> str:
+        """Return what the next stamps keep. A stamp of the application may have none."""
+        return re.match(r"[\w-]*", self.token[:KEPT], re.ASCII)[0]  # type: ignore[index]
 
     @property
     def email_change(self) -> str | None:
@@ -74,15 +82,17 @@ def new_stamp() -> str:
     return str(SecurityStamp(_token()))
 
 
-def next_stamp(stamp: str | None) -> str:
+def next_stamp(stamp: str | None, *, can_undo: bool = True) -> str:
     """Return another security stamp, which ends the sessions, tokens and links of its account.
 
     Use it in ``revoke_token`` of a token manager, for example. The link that undoes an e-mail
     change stays valid, so that an attacker with the account cannot end it.
+
+    :param can_undo: whether that link stays valid.
     """
     parts = SecurityStamp.parse(stamp)
-    kept = parts.token[:KEPT] if parts.email_change else ""
-    return str(parts._replace(token=kept + _token()[len(kept) :]))
+    token = parts.prefix + _token()[len(parts.prefix) :]
+    return str(SecurityStamp(token, parts.email_changed_at if can_undo else None))
 
 
 def stamp_after_email_change() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import undefer
 
 from .fields import UserFields
@@ -29,3 +30,12 @@ def guarded_update(
     new: dict[Any, Any] = {of[name]: bindparam(f"_new_{name}") for name in columns}
     statement = update(fields.table).where(key == bindparam("_key"), *is_same)
     return statement.values(new or {unchanged: unchanged})
+
+
+def lacks_characters(error: DBAPIError) -> bool:
+    """Return whether a column cannot be compared with a value that has characters it cannot store.
+
+    MySQL and MariaDB report that (1267) with a character set such as ``latin1``. With such a
+    PostgreSQL database, psycopg itself raises a ``UnicodeError``.
+    """
+    return bool(error.orig and error.orig.args[:1] == (1267,))

@@ -22,9 +22,9 @@ from ..request_state import request_state
 from .duplicates import Duplicates, find_crossed
 from .fields import UserFields, takes_context
 from .identifiers import NormalForms
-from .mixins import RULES, EmailUserMixin
+from .mixins import RULES, EmailUserMixin, add_flag_rules
 from .stamps import UserSnapshot, new_stamp
-from .statements import guarded_update, select_users
+from .statements import guarded_update, lacks_characters, select_users
 from .unique_keys import UniqueKey
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
@@ -55,6 +55,10 @@ class UserStore(NormalForms):
     def __init__(self, db: SQLAlchemy, fields: UserFields, options: Mapping[str, bool]) -> None:
         super().__init__(fields, options)
         self._db = db
+        flags = [*filter(None, [fields.active, fields.verified])]
+        add_flag_rules(fields.model, flags)
+        is_mixed = issubclass(fields.model, EmailUserMixin)
+        self._own_rules = {*RULES, *flags} if is_mixed else set[str]()
         self._is_placeholder_refused = False
         # Building a statement takes longer than running it.
         self._duplicates = Duplicates(db, fields)
@@ -261,9 +265,8 @@ class UserStore(NormalForms):
             return True
         if any(columns[name].table is not self.fields.table for name in names):
             return True
-        of_mixin = RULES if isinstance(user, EmailUserMixin) else {}
-        model = mapper.class_  # the user may be a proxy, such as current_user
-        return any(len(getattr(model, name).dispatch.set) > (name in of_mixin) for name in names)
+        model, own = mapper.class_, self._own_rules  # the user may be a proxy, as current_user
+        return any(len(getattr(model, name).dispatch.set) > (name in own) for name in names)
 
     def _update(self, key: Any, columns: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
         """Write a row if it has the expected values. Without columns, lock it until the commit."""
@@ -304,10 +307,10 @@ class UserStore(NormalForms):
         except Exception as error:
             if not savepoint:
                 self.rollback()
+            if isinstance(error, DataError | UnicodeError) or _is_inconvertible(error):
+                raise ValidationError(UNSTORABLE) from None
             if isinstance(error, ValueError):
                 raise ValidationError(str(error)) from None
-            if isinstance(error, DataError) or _is_inconvertible(error):
-                raise ValidationError(UNSTORABLE) from None
             if isinstance(error, IntegrityError) or _violates_check(error):
                 duplicate = self._duplicates.find(keys, values, own_key, is_refused=True)
                 raise duplicate or ValidationError(CONFLICT) from None
@@ -380,10 +383,10 @@ class UserStore(NormalForms):
             statement = statement.with_for_update(of=self.fields.model)
         try:
             found = self._db.session.execute(statement, {"_key": key, "_other": other})
-        except StatementError as error:
-            if isinstance(error, DBAPIError):
+        except (StatementError, UnicodeError) as error:
+            if isinstance(error, DBAPIError) and not lacks_characters(error):
                 raise
-            return []  # the column's type cannot convert the value, so no row has it
+            return []  # no row can have the value
         users: Sequence[User] = found.unique().scalars().all()  # a collection may load with them
         return users
 

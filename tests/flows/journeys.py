@@ -148,7 +148,7 @@ def accounts(site: Site, field: str = "email") -> list[Any]:
 
 def is_placeholder(email: str) -> bool:
     """Whether this is the address of a registration with one that was in use."""
-    return re.fullmatch(r"[0-9a-f]{32}@registration\.invalid", email) is not None
+    return re.fullmatch(r"[0-9a-f]{16}@registration\.invalid", email) is not None
 
 
 def row(site: Site, **where: Any) -> dict[str, Any]:

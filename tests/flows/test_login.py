@@ -971,6 +971,20 @@ def test_a_body_in_chunks_is_a_body(site: Site) -> None:
     assert knows(site, client)
 
 
+def test_a_body_that_only_ends_is_a_body(site: Site) -> None:
+    """HTTP/2 has neither a length nor a transfer encoding."""
+    account(site)
+    client, other = log_in(site), log_in(site)
+    reply = client.post(
+        "/accounts/logout/",
+        input_stream=BytesIO(b'{"everywhere": true}'),
+        environ_overrides={"wsgi.input_terminated": True},
+        content_type="application/json",
+    )
+    assert reply.status_code == 200
+    assert not knows(site, other)
+
+
 @each_row("body", [{}, {"revoke_token": True}, {"everywhere": True}], ids=repr)
 def test_who_is_not_logged_in_cannot_log_out(site: Site, body: dict[str, bool]) -> None:
     with site.hears(*SIGNALS) as heard:

@@ -23,8 +23,10 @@ from ..people import (
     account,
     bearer,
     change_login,
+    define_guid_user,
     define_login,
     define_login_with_foreign_key,
+    define_login_with_guid_foreign_key,
     define_login_with_uuid_foreign_key,
     define_uuid_user,
     knows,
@@ -47,6 +49,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "a foreign key": (define_user, define_login_with_foreign_key),
     "UUIDs as text": (define_uuid_user, define_login),
     "a foreign key that is a UUID": (define_uuid_user, define_login_with_uuid_foreign_key),
+    "a foreign key of an own type": (define_guid_user, define_login_with_guid_foreign_key),
 }
 
 

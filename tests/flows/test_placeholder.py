@@ -179,6 +179,18 @@ def test_the_username_is_reserved_as_that_of_any_registration(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.databases
+def test_the_username_is_reserved_in_a_short_column_of_addresses(
+    database: str, new_site: NewSite
+) -> None:
+    email = partial(mapped_column, String(50), unique=True, nullable=False)
+    site = new_site(database, define=own_model(email=email))
+    member(site, "owner")
+    assert site.register("stranger", email=OWNER).status_code == 201
+    reply = site.register("stranger", email="another@example.com")
+    assert (reply.status_code, reply.get_json()) == (400, IN_USE)
+
+
 @each_row("verified", [True, False], ids=["a verified owner", "a pending owner"])
 def test_a_login_with_the_chosen_password_answers_as_that_of_any_pending_account(
     database: str, new_site: NewSite, verified: bool

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from marshmallow import EXCLUDE, Schema, fields
-from sqlalchemy import ForeignKey, event, text
+from sqlalchemy import ForeignKey, String, UniqueConstraint, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flask_registration import UserMixin, user_changed_email, user_deleted
+from flask_registration import EmailUserMixin, UserMixin, user_changed_email, user_deleted
 
 from ..conftest import Clock
 from ..people import define_login_with_foreign_key, logins
-from ..site import PASSWORD, Site, mixin_and, text_column, whole
+from ..site import PASSWORD, Site, define, mixin_and, text_column, whole
 from ..tables import each_row
 from .journeys import (
     BOTH_KINDS_OF_SESSION,
@@ -311,12 +312,66 @@ def test_a_reservation_is_no_account(site: Site, clock: Clock) -> None:
     assert heard == []
 
 
-def test_a_model_that_needs_other_values_has_no_reservations(new_site: NewSite) -> None:
-    model = mixin_and(company=text_column(nullable=False))
-    site = new_site(define=model, USER_PUBLIC_FIELDS=["company"])
+NEEDS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
+    "a value of the user": (
+        mixin_and(company=text_column(nullable=False)),
+        {"USER_PUBLIC_FIELDS": ["company"]},
+    ),
+    "another login field": (
+        mixin_and(company=text_column(nullable=False, unique=True)),
+        {"USER_LOGIN_FIELDS": ["username", "company"]},
+    ),
+    "a tenant, in which names are unique": (
+        define(
+            EmailUserMixin,
+            columns=lambda: {
+                "username": mapped_column(String(40), nullable=False),
+                "company": mapped_column(String(40), default="another"),
+                "__table_args__": (UniqueConstraint("company", "username"),),
+            },
+        ),
+        {
+            "USER_PUBLIC_FIELDS": ["company"],
+            "USER_EDITABLE_FIELDS": ["username"],
+            "USER_LOGIN_FIELDS_UNIQUE_CHECK_ENABLED": False,
+        },
+    ),
+}
+
+
+@pytest.mark.databases
+@each_row(("model", "settings"), NEEDS.values(), ids=list(NEEDS))
+def test_an_old_name_stays_reserved_where_the_model_needs(
+    database: str, new_site: NewSite, model: Callable[[Any], Any], settings: dict[str, Any]
+) -> None:
+    site = new_site(database, define=model, **settings)
     member(site, company="Acme")
-    assert log_in(site).patch(PROFILE, json={"username": "alicia"}).status_code == 200
-    assert [user.username for user in site.users()] == ["alicia"]
+    client = log_in(site)
+    assert client.patch(PROFILE, json={"username": "alicia"}).status_code == 200
+    is_name_unique = "USER_LOGIN_FIELDS" not in settings
+    company = "Acme" if is_name_unique else "Other"
+    reply = site.register("alice", email="other@example.com", company=company)
+    assert (reply.status_code, reply.get_json()["username"]) == (
+        400,
+        ["This username is already in use."],
+    )
+    assert client.patch(PROFILE, json={"username": "alice"}).status_code == 200
+
+
+@pytest.mark.databases
+def test_a_former_login_field_stays_reserved_where_another_one_is_needed(
+    database: str, new_site: NewSite
+) -> None:
+    """The name of the reservation is no name of a user."""
+    site = new_site(
+        database,
+        define=mixin_and(phone=text_column(nullable=True, unique=True)),
+        USER_LOGIN_FIELDS=["username", "phone"],
+    )
+    member(site, phone="+491")
+    assert log_in(site).patch(PROFILE, json={"phone": "+492"}).status_code == 200
+    reply = site.register("bob", phone="+491")
+    assert (reply.status_code, list(reply.get_json())) == (400, ["phone"])
 
 
 @each_row("method", ["PUT", "POST", "PATCH"])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from flask import current_app
 from marshmallow import Schema, fields
-from sqlalchemy import Boolean, String
+from sqlalchemy import Boolean, String, select
 from sqlalchemy.orm import mapped_column
 
 from flask_registration import (
     ConfigurationError,
     UserNotFound,
+    actions,
     user_activated,
     user_changed_password,
     user_logged_in,
@@ -585,6 +587,30 @@ def test_even_so_it_dies_with_the_address(new_site: NewSite) -> None:
     forget_mails(site)
     move(site, log_in(site), "new@example.com")
     assert reset(site, link).get_json() == LINK_INVALID
+
+
+@each_row("what", [actions.suspend, partial(actions.set_password, password=PASSWORD)], ids=str)
+def test_even_so_it_ends_with_what_an_administrator_does(
+    new_site: NewSite, what: Callable[[Any], Any]
+) -> None:
+    """An attacker may have it [L17]."""
+    site = new_site(RESET_PASSWORD_VERIFICATION_ONE_TIME_USE=False)
+    member(site)
+    link = ask_reset(site)
+    assert reset(site, link).get_json() == DONE
+    with site.app.app_context():
+        user = site.db.session.scalars(select(site.User)).one()
+        what(user)
+        actions.reactivate(user)
+    assert reset(site, link).get_json() == LINK_INVALID
+
+
+def test_even_so_it_works_again_for_an_account_that_was_pending(new_site: NewSite) -> None:
+    site = new_site(RESET_PASSWORD_VERIFICATION_ONE_TIME_USE=False)
+    member(site, verified=False)
+    link = ask_reset(site)
+    for password in (OTHER_PASSWORD, "yet another heap of words"):
+        assert reset(site, link, password).get_json() == DONE
 
 
 def test_a_link_of_either_setting_is_none_of_the_other(new_site: NewSite) -> None:

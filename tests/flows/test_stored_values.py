@@ -142,6 +142,29 @@ def test_a_value_that_the_type_cannot_convert_is_a_400(database: str, new_site: 
     assert site.users() == []
 
 
+# Columns of another character set
+
+
+def test_a_value_that_a_column_has_no_characters_for_is_that_of_no_account(
+    mariadb_url: str, new_site: NewSite
+) -> None:
+    """MariaDB refuses to compare it, which is no reason to try again."""
+    site = new_site(
+        mariadb_url,
+        define=own_model(__table_args__=lambda: {"mysql_charset": "latin1"}),
+        USER_LOGIN_FIELDS=["username", "email"],
+    )
+    member(site, "álice", email=ALICE)
+    log_in(site, "álice")
+    for name in ("日本", "Ωmega"):
+        assert site.post("login", {"login": name, "password": PASSWORD}).status_code == 400
+        assert site.post("send-reset-password-link", {"login": name}).status_code == 200
+        reply = site.register(name, email="new@example.com")
+        unstorable = {"non_field_errors": ["One of these values cannot be stored."]}
+        assert (reply.status_code, reply.get_json()) == (400, unstorable)
+    assert len(site.users()) == 1
+
+
 # Columns that ignore case
 
 
