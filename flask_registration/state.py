@@ -47,8 +47,8 @@ class Setup:
     :ivar fields: the columns of the user model; None if the model itself has errors.
     :ivar packages: the optional packages that the configuration asks for.
     :ivar findings: what the checks have found so far.
-    :ivar models: the application's models by the mixin's role: ``"user"``, ``"login"``,
-        ``"outbox"``.
+    :ivar models: the application's models by their role: ``"user"``, and the roles of the mixins,
+        ``"login"`` and ``"outbox"``.
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
     :ivar dispatchers: functions that make a dispatcher, by its name in ``MAIL_DISPATCHER``.

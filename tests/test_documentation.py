@@ -416,7 +416,7 @@ def test_the_description_of_a_flow_of_one_s_own(run: RunPage) -> None:
 def test_sessions_in_views_of_one_s_own(run: RunPage) -> None:
     page, home = run("docs/sessions.md"), run("docs/customizing.md")
     home.db, home.User = page.db, page.User
-    app = home.create_app(Registration(login_model=page.Login))
+    app = home.create_app(Registration(models=[page.Login]))
     app.register_blueprint(page.site)
     page.login_manager.init_app(app)
     client = member(home, app)

@@ -92,6 +92,8 @@ IDS = {
     "registration.E050": "host_matching",
     "registration.E051": "Flask-SQLAlchemy",
     "registration.E052": "{model_name}.{name}",
+    "registration.E053": "models",
+    "registration.E054": "models",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
@@ -121,7 +123,7 @@ IDS = {
     "registration.W027": "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
-    "registration.N003": "login_model",
+    "registration.N003": "models",
 }
 
 

@@ -78,7 +78,7 @@ class Page:
             connection.execute(insert(self.before.User.__table__), rows)
 
     def app(self, url: str) -> Moved:
-        models = {"login_model": self.models.Login, "outbox_model": self.models.Outbox}
+        models = [self.models.Login, self.models.Outbox]
         return Moved(self.models, url, models, REGISTRATION_MAIL_DISPATCHER="outbox")
 
 

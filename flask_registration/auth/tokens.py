@@ -45,6 +45,8 @@ class LoginMixin:
     key.
     """
 
+    __registration_role__ = "login"
+
     id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
     user_id: Mapped[Any] = mapped_column(String(255), index=True)
     kind: Mapped[str] = mapped_column(String(16))
