@@ -323,13 +323,20 @@ class RegistrationState:
     # Accounts
 
     def log_in(
-        self, user: User, *, fresh: bool, signal: NamedSignal, remember: bool = False
+        self,
+        user: User,
+        *,
+        fresh: bool,
+        methods: Sequence[str],
+        signal: NamedSignal,
+        remember: bool = False,
     ) -> dict[str, Any]:
         """Commit and log in the current client. Return the fields to add to the response.
 
-        :param fresh: whether the client has just shown the password.
+        :param fresh: whether the client has just shown a credential.
+        :param methods: the credentials, as words of RFC 8176.
         """
-        login = self.sessions.login(user, fresh=fresh, remember=remember)
+        login = self.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
         self.commit(signal=signal, user=user)
         return login
 
