@@ -1265,6 +1265,27 @@ def test_a_value_of_the_right_type_that_cannot_work_is_a_problem(
     assert says in found[f"REGISTRATION_{key}"]
 
 
+# The flows
+
+
+def test_an_application_imports_no_flow_that_it_does_not_mount() -> None:
+    program = """
+import sys
+from importlib import import_module
+from flask_registration.flows.default import DEFAULT_FLOWS, OPTIONAL_FLOWS
+from tests.site import make_site
+site = make_site()
+assert site.register().status_code == 201
+optional = {path.partition(":")[0] for path in OPTIONAL_FLOWS}
+assert not optional & sys.modules.keys(), optional & sys.modules.keys()
+assert not {import_module(name).flow for name in optional} & {*DEFAULT_FLOWS}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # The other models
 
 

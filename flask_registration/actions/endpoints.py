@@ -189,6 +189,16 @@ def change_password(old_password: str, password: str) -> dict[str, Any]:
     return _run("change_password", body)
 
 
+def reauthenticate(password: str) -> dict[str, Any]:
+    """Make the current login fresh; see ``POST /reauthenticate/``. Needs the flow of that name.
+
+    Return a new token if the request came with one.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return _run("reauthenticate", {"password": password})
+
+
 def send_reset_password_link(**names: str) -> None:
     """Send a link to reset the password; see ``POST /send-reset-password-link/``.
 

@@ -52,9 +52,14 @@ TIMES = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 LOGIN_TIME = "_registration_login_time"
 
 
+def _is_of_application(name: str) -> bool:
+    """Return whether a key of the session says nothing about who is logged in."""
+    return not name.startswith("_registration") and name not in SESSION_KEYS - {"next"}
+
+
 def _check_kept_keys(names: Sequence[str]) -> None:
     for name in names:
-        if name.startswith("_registration") or name in SESSION_KEYS - {"next"}:
+        if not _is_of_application(name):
             raise ValueError(f"must not name {name!r}, which says who is logged in")
 
 
@@ -222,13 +227,17 @@ class SessionManager:
             return self.tokens.provide_token(user, fresh=fresh)
         return self.tokens.provide_token(user)
 
-    def renew(self, user: User, *, methods: Sequence[str] = ()) -> dict[str, Any]:
+    def renew(
+        self, user: User, *, methods: Sequence[str] = (), keep_data: bool = False
+    ) -> dict[str, Any]:
         """Keep the current client logged in with a new session id or token.
 
-        With a login model, the old one ends.
+        With a login model, the old one ends. A client that a loader of the application has found
+        without a session gets none.
 
         :param methods: the credentials that the client has just shown, as words of RFC 8176.
             Without any, a session stays as fresh as it was, and a token is not fresh.
+        :param keep_data: whether the data of the application in the session stays.
         """
         state, fresh = request_state(), bool(methods)
         earlier = state.login.methods.split() if state.login else []
@@ -237,7 +246,7 @@ class SessionManager:
             if isinstance(self.tokens, LoginStore):
                 self.tokens.drop(state.token)
             return {"token": self.provide_token(user, fresh=fresh, methods=methods)}
-        if not has_session():  # a loader of the application found the user
+        if not (has_session() and "_user_id" in session):
             return {}
         secret = session_secret()
         if self.logins and secret:
@@ -248,6 +257,7 @@ class SessionManager:
             fresh=fresh or flask_login.login_fresh(),
             fresh_at=time.time() if fresh else self._fresh_at(),
             methods=methods,
+            keep_data=keep_data,
         )
         return {}
 
@@ -289,13 +299,15 @@ class SessionManager:
         fresh: bool,
         fresh_at: float | None,
         methods: Sequence[str],
+        keep_data: bool = False,
     ) -> None:
         """Open a session without the data of an earlier one (OWASP Session Management).
 
         :param fresh_at: when the client showed a credential, in seconds since the epoch.
         :param methods: the credentials, as words of RFC 8176.
+        :param keep_data: keep all data of the application; the session is the user's own.
         """
-        kept, is_permanent = self._kept_data(user), session.permanent
+        kept, is_permanent = self._kept_data(user, everything=keep_data), session.permanent
         forget_session()
         state = request_state()
         state.opens_session = " ".join(methods), fresh_at
@@ -314,9 +326,10 @@ class SessionManager:
         if is_permanent:
             session.permanent = True
 
-    def _kept_data(self, user: User) -> dict[str, Any]:
+    def _kept_data(self, user: User, *, everything: bool) -> dict[str, Any]:
         """Return the data of the session that survives a login of this user."""
-        names = self.settings.session_keep
+        names = [*session] if everything else self.settings.session_keep
+        names = [name for name in names if _is_of_application(name)]
         session_id = session.get("_user_id")
         if names and session_id is not None:
             match = SESSION_ID.fullmatch(session_id)
