@@ -37,7 +37,7 @@ def endpoints() -> str:
     app.config["REGISTRATION_LOGIN_RETRIEVE_TOKEN"] = True
     db.init_app(app)
     Mail(app)
-    Registration(app, user_model=models[0], login_model=models[1])
+    Registration(app, user_model=models[0], models=[models[1]])
     return to_markdown(Description(app, app.extensions["registration"]).document)
 
 

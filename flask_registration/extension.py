@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ from .mail.message import Mail, format_sender
 from .mail.rendering import FOLDER, Templates
 from .settings import Settings, read
 from .signals import mail_failed
-from .startup import CheckSettings, run_checks
+from .startup import CheckSettings, models_by_role, run_checks
 from .state import PASSWORD_CHANGED, RegistrationState, Setup, announce, current_registration
 from .throttling.throttles import ThrottleSettings, make_throttles
 from .users.fields import UserFields, UserSettings, resolve
@@ -63,10 +63,8 @@ class Registration:
     ``app.extensions["registration"]``.
 
     :param user_model: the mapped class of the users.
-    :param login_model: the mapped class of sessions and tokens, if they are stored as rows:
-        ``class Login(LoginMixin, db.Model)``.
-    :param outbox_model: the mapped class of queued e-mails, for the dispatcher ``"outbox"``:
-        ``class Outbox(OutboxMixin, db.Model)``.
+    :param models: your other models for the extension. The mixin of a class says what it is for:
+        ``LoginMixin`` for sessions and tokens as rows, ``OutboxMixin`` for queued e-mails.
     :param flows: the flows, also your own: ``[*DEFAULT_FLOWS, invite.flow]``.
     :raises ConfigurationError: with every problem of the configuration, each with a hint.
     """
@@ -76,11 +74,11 @@ class Registration:
         app: Flask | None = None,
         *,
         user_model: type[Any] | None = None,
-        login_model: type[Any] | None = None,
-        outbox_model: type[Any] | None = None,
+        models: Sequence[type[Any]] = (),
         flows: Sequence[Flow[Any]] = DEFAULT_FLOWS,
     ) -> None:
-        self._models = {"user": user_model, "login": login_model, "outbox": outbox_model}
+        self._user_model = user_model
+        self._models = tuple(models)
         self._flows = tuple(flows)
         if app is not None:
             self.init_app(app)
@@ -90,8 +88,7 @@ class Registration:
         app: Flask,
         *,
         user_model: type[Any] | None = None,
-        login_model: type[Any] | None = None,
-        outbox_model: type[Any] | None = None,
+        models: Sequence[type[Any]] = (),
     ) -> None:
         """Read the settings, check them, and add the endpoints to the application.
 
@@ -99,9 +96,8 @@ class Registration:
 
         :raises ConfigurationError: with every problem of the configuration, each with a hint.
         """
-        given = {"user": user_model, "login": login_model, "outbox": outbox_model}
-        models = {role: given[role] or model for role, model in self._models.items()}
-        setup = _read(app, models, self._flows)
+        all_models = [*self._models, *models]
+        setup = _read(app, user_model or self._user_model, all_models, self._flows)
         state = _build(setup, cast(UserFields, setup.fields))
         web = state.group(HTTPSettings)
         blueprint = Blueprint(
@@ -134,25 +130,28 @@ class Registration:
 # Read and check
 
 
-def _read(app: Flask, models: Mapping[str, Any], given: Sequence[Flow[Any]]) -> Setup:
+def _read(
+    app: Flask, user_model: Any, given_models: Sequence[Any], given: Sequence[Flow[Any]]
+) -> Setup:
     """Read all settings, and check the configuration.
 
     :raises ConfigurationError: with every error at once.
     """
     findings: list[Finding] = []
     settings: dict[type[Settings], Settings] = {}
+    models = {"user": user_model, **models_by_role(given_models, findings)}
 
     def read_all(groups: Iterable[type[Settings]]) -> None:
         for group in groups:
-            settings[group] = read(group, app.config, models["user"], findings)
+            settings[group] = read(group, app.config, user_model, findings)
 
     read_all([*SETTINGS_GROUPS, *(flow.group for flow in given)])
-    fields = resolve(models["user"], cast(UserSettings, settings[UserSettings]))
+    fields = resolve(user_model, cast(UserSettings, settings[UserSettings]))
     has_email = fields is None or fields.email is not None
     flows = [
         flow
         for flow in given
-        if (models["login"] or not flow.needs_logins) and (has_email or not flow.needs_email)
+        if ("login" in models or not flow.needs_logins) and (has_email or not flow.needs_email)
     ]
     known = [*DEFAULT_FLOWS, *given]
     setup = Setup(
@@ -207,7 +206,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             user = None
         announce(mail_failed, user=user, template=mail.template, error=error)
 
-    model = setup.models["login"]
+    model = setup.models.get("login")
     periods: dict[Kind, timedelta] = {
         "session": app.permanent_session_lifetime,
         "token": login.auth_token_period,

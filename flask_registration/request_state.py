@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import g, has_request_context, request
 
@@ -14,15 +14,28 @@ from flask import g, has_request_context, request
 WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]]*)](?::[0-9]+)?")
 
 
+class CurrentLogin(NamedTuple):
+    """The login model's row of the current session or token.
+
+    :ivar methods: how the user has logged in, as words of RFC 8176 with spaces between them.
+    :ivar fresh_at: when the client last showed a credential, in seconds since the epoch.
+    """
+
+    digest: str
+    methods: str
+    fresh_at: float | None
+
+
 @dataclass(kw_only=True)
 class RequestState:
     """What the layers note about a request. Outside a request, it is of the application context.
 
     :ivar token: the valid token that the client sent, if its user is the current user.
-    :ivar login_digest: the digest of the login model's row of the current session or token.
+    :ivar login: the login model's row of the current session or token.
     :ivar kept_session: the content of the session before a login or logout, until the commit.
     :ivar renews_session: whether the session gets a new id at the end of the request.
-    :ivar opens_session: whether a login of ours is under way, which commits.
+    :ivar opens_session: the ``methods`` and ``fresh_at`` of a login of ours that is under way. Then
+        the caller commits.
     :ivar last_use: the id of the login model's row that the client used, and when.
     :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
     :ivar is_retry: whether the work is a retry. It then locks the rows that it reads.
@@ -30,10 +43,10 @@ class RequestState:
     """
 
     token: str | None = None
-    login_digest: str | None = None
+    login: CurrentLogin | None = None
     kept_session: dict[str, Any] | None = None
     renews_session: bool = False
-    opens_session: bool = False
+    opens_session: tuple[str, float | None] | None = None
     last_use: tuple[Any, datetime] | None = None
     is_committed: bool = False
     is_retry: bool = False
@@ -69,4 +82,4 @@ def begin_request() -> None:
     The token and the login stay, since Flask-Login keeps the user that they belong to.
     """
     earlier = request_state()
-    g._registration = RequestState(token=earlier.token, login_digest=earlier.login_digest)
+    g._registration = RequestState(token=earlier.token, login=earlier.login)

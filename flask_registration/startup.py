@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from difflib import get_close_matches
@@ -54,6 +54,43 @@ class CheckSettings(Settings):
         '`["registration.W014"]`.',
         validate=_check_silenced,
     )
+
+
+# The models
+
+
+def models_by_role(models: Iterable[Any], found: list[Finding]) -> dict[str, Any]:
+    """Return the models by the role that their mixin gives them.
+
+    :param found: receives the findings.
+    """
+    roles: dict[str, Any] = {}
+    for model in models:
+        name = getattr(model, "__name__", repr(model))
+        role = getattr(model, "__registration_role__", None)
+        if role is None or model_columns(model) is None:
+            found.append(
+                Finding(
+                    "registration.E055",
+                    "models",
+                    f"has {name}, which is not a model with a mixin of the extension. "
+                    "The mixin says what a model is for.",
+                    "Derive the class from the mixin and from db.Model, for example "
+                    "class Login(LoginMixin, db.Model). Pass the model of the users as user_model.",
+                )
+            )
+        elif roles.setdefault(role, model) is not model:
+            other_name = roles[role].__name__
+            found.append(
+                Finding(
+                    "registration.E056",
+                    "models",
+                    f"has both {other_name} and {name}, which have the same mixin. "
+                    "There can be one table for it.",
+                    "Pass one of the two classes.",
+                )
+            )
+    return roles
 
 
 # The application

@@ -47,8 +47,8 @@ class Setup:
     :ivar fields: the columns of the user model; None if the model itself has errors.
     :ivar packages: the optional packages that the configuration asks for.
     :ivar findings: what the checks have found so far.
-    :ivar models: the application's models by the mixin's role: ``"user"``, ``"login"``,
-        ``"outbox"``.
+    :ivar models: the application's models by their role: ``"user"``, and the roles of the mixins,
+        ``"login"`` and ``"outbox"``.
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
     :ivar dispatchers: functions that make a dispatcher, by its name in ``MAIL_DISPATCHER``.
@@ -323,13 +323,20 @@ class RegistrationState:
     # Accounts
 
     def log_in(
-        self, user: User, *, fresh: bool, signal: NamedSignal, remember: bool = False
+        self,
+        user: User,
+        *,
+        fresh: bool,
+        methods: Sequence[str],
+        signal: NamedSignal,
+        remember: bool = False,
     ) -> dict[str, Any]:
         """Commit and log in the current client. Return the fields to add to the response.
 
-        :param fresh: whether the client has just shown the password.
+        :param fresh: whether the client has just shown a credential.
+        :param methods: the credentials, as words of RFC 8176.
         """
-        login = self.sessions.login(user, fresh=fresh, remember=remember)
+        login = self.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
         self.commit(signal=signal, user=user)
         return login
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ class Moved:
     """
 
     def __init__(
-        self, page: Any, url: str, models: dict[str, Any] | None = None, **config: Any
+        self, page: Any, url: str, models: Sequence[type[Any]] = (), **config: Any
     ) -> None:
         self.page = page
         self.app = Flask(__name__)
@@ -63,7 +63,7 @@ class Moved:
         )
         page.db.init_app(self.app)
         Mail(self.app)
-        self.registration = Registration(self.app, user_model=page.User, **(models or {}))
+        self.registration = Registration(self.app, user_model=page.User, models=models)
 
     def close(self) -> None:
         with self.app.app_context():

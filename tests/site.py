@@ -255,9 +255,8 @@ def make_site(
     outbox = outbox_model(db) if outbox_model else None
     if before:
         before(app)
-    registration = Registration(
-        user_model=model, login_model=login, outbox_model=outbox, flows=flows
-    )
+    models = [each for each in (login, outbox) if each]
+    registration = Registration(user_model=model, models=models, flows=flows)
     registration.init_app(app)
     site = Site(app, db, mail, registration, model, login, outbox)
     with app.app_context():

@@ -295,7 +295,7 @@ FINDINGS = [
         {},
         {"login_model": None},
         "note",
-        "login_model",
+        "models",
         "stays valid after the logout",
         id="no login model",
     ),

@@ -842,7 +842,7 @@ def test_a_database_that_does_not_answer_is_told_with_the_cure(
     app.config.update(CONFIG, SQLALCHEMY_DATABASE_URI=url, REGISTRATION_MAIL_DISPATCHER="outbox")
     db = SQLAlchemy(app)
     Mail(app)
-    Registration(app, user_model=define_user(db), outbox_model=define_outbox(db))
+    Registration(app, user_model=define_user(db), models=[define_outbox(db)])
     result = app.test_cli_runner().invoke(registration_cli, call, input=OTHER_PASSWORD)
     assert (result.exit_code, result.stdout, caplog.records) == (1, "", [])
     problem, hint = result.stderr.splitlines()

@@ -25,12 +25,15 @@ from sqlalchemy.orm import mapped_column
 from flask_registration import (
     ConfigurationError,
     EmailUserMixin,
+    LoginMixin,
     Registration,
     UserMixin,
     VerificationLink,
 )
 from flask_registration.cli.base import registration_cli
 
+from .outboxes import define_outbox
+from .people import define_login, define_login_with_foreign_key
 from .site import CONFIG, Site, define, define_user, mixin_and, own_model, text_column, text_of
 from .tables import each_row
 
@@ -46,6 +49,7 @@ def configured(
     app: Flask | None = None,
     with_db: bool = True,
     with_mail: bool = True,
+    models: Callable[[SQLAlchemy], list[Any]] = lambda db: [],
 ) -> Flask:
     """An application with a valid configuration and these keys; ``MISSING`` removes one."""
     app = app or Flask("tests.site")
@@ -56,7 +60,7 @@ def configured(
         db.init_app(app)
     if with_mail:
         Mail(app)
-    Registration().init_app(app, user_model=model(db))
+    Registration().init_app(app, user_model=model(db), models=models(db))
     return app
 
 
@@ -1260,6 +1264,72 @@ def test_a_value_of_the_right_type_that_cannot_work_is_a_problem(
     found = problems({f"REGISTRATION_{name}": value for name, value in settings.items()})
     assert list(found) == [f"REGISTRATION_{key}"]
     assert says in found[f"REGISTRATION_{key}"]
+
+
+# The flows
+
+
+def test_an_application_imports_no_flow_that_it_does_not_mount() -> None:
+    program = """
+import sys
+from importlib import import_module
+from flask_registration.flows.default import DEFAULT_FLOWS, OPTIONAL_FLOWS
+from tests.site import make_site
+site = make_site()
+assert site.register().status_code == 201
+optional = {path.partition(":")[0] for path in OPTIONAL_FLOWS}
+assert not optional & sys.modules.keys(), optional & sys.modules.keys()
+assert not {import_module(name).flow for name in optional} & {*DEFAULT_FLOWS}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# The other models
+
+
+@each_row(
+    ("models", "says"),
+    [
+        pytest.param(
+            lambda db: [define_login(db), define_user(SQLAlchemy())],
+            "has User, which is not a model with a mixin of the extension.",
+            id="the user model",
+        ),
+        pytest.param(lambda db: [LoginMixin], "has LoginMixin, which is not a model", id="a mixin"),
+        pytest.param(lambda db: [None], "has None, which is not a model", id="nothing"),
+        pytest.param(
+            lambda db: [define_login(db), define_login(SQLAlchemy())],
+            "has both Login and Login, which have the same mixin.",
+            id="two tables of sessions",
+        ),
+    ],
+)
+def test_models_without_one_role_are_a_problem(models: Any, says: str) -> None:
+    found = problems(models=models)
+    assert list(found) == ["models"]
+    assert says in found["models"]
+
+
+def test_the_mixin_says_what_a_model_is_for() -> None:
+    app = configured(models=lambda db: [define_outbox(db), define_login_with_foreign_key(db)])
+    models = app.extensions["registration"].setup.models
+    assert models["outbox"].__name__ == "Outbox"
+    assert models["login"].__name__ == "Login"
+
+
+def test_models_may_be_passed_in_two_places_and_twice() -> None:
+    app, db = Flask("tests.site"), SQLAlchemy()
+    app.config.update(CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    db.init_app(app)
+    Mail(app)
+    login, outbox = define_login(db), define_outbox(db)
+    registration = Registration(user_model=define_user(db), models=[login, outbox])
+    registration.init_app(app, models=[login])
+    models = app.extensions["registration"].setup.models
+    assert (models["login"], models["outbox"]) == (login, outbox)
 
 
 def test_another_extension_in_place_of_flask_sqlalchemy_is_a_problem() -> None:

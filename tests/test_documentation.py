@@ -35,7 +35,7 @@ from flask_registration import (
 from flask_registration.cli.base import registration_cli
 from flask_registration.cli.configuration import settings_table
 from flask_registration.extension import SETTINGS_GROUPS
-from flask_registration.flows import verification_redirects
+from flask_registration.flows import reauthenticate, verification_redirects
 from flask_registration.flows.default import EXTRAS, extra_settings
 from flask_registration.mail.composer import default_templates
 from flask_registration.openapi.serving import DEFAULT_PATH
@@ -416,13 +416,22 @@ def test_the_description_of_a_flow_of_one_s_own(run: RunPage) -> None:
 def test_sessions_in_views_of_one_s_own(run: RunPage) -> None:
     page, home = run("docs/sessions.md"), run("docs/customizing.md")
     home.db, home.User = page.db, page.User
-    app = home.create_app(Registration(login_model=page.Login))
+    flows = [*DEFAULT_FLOWS, reauthenticate.flow]
+    app = home.create_app(Registration(models=[page.Login], flows=flows))
     app.register_blueprint(page.site)
     page.login_manager.init_app(app)
     client = member(home, app)
     assert client.get("/members").text == "Hello alice"
     assert app.test_client().get("/members").headers["Location"].startswith("/login")
     assert app.test_client().get("/accounts/profile/").get_json()["code"] == "not-authenticated"
+    assert client.post("/api-keys").status_code == 200
+    with app.app_context():
+        page.db.session.execute(page.db.update(page.Login).values(fresh_at=None))
+        page.db.session.commit()
+    assert client.post("/api-keys").status_code == 401
+    reply = client.post("/accounts/reauthenticate/", json={"password": PASSWORD})
+    assert reply.get_json() == {"detail": "Re-authentication successful"}
+    assert client.post("/api-keys").status_code == 200
     (example,) = (block for block in blocks(read("docs/sessions.md")) if block.info == "json")
     (login,) = client.get("/accounts/logins/").get_json()
     assert set(login) == set(json.loads(example.text)[0])
@@ -565,7 +574,8 @@ def test_the_readme_lists_every_endpoint() -> None:
         )
         for method in methods.split(", ")
     }
-    endpoints = (endpoint for flow in DEFAULT_FLOWS for endpoint in flow.endpoints)
+    flows = (*DEFAULT_FLOWS, reauthenticate.flow)
+    endpoints = (endpoint for flow in flows for endpoint in flow.endpoints)
     there = {(method, endpoint.path) for endpoint in endpoints for method in endpoint.methods}
     assert listed == there | {("GET", DEFAULT_PATH)}
 

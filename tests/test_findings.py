@@ -94,6 +94,8 @@ IDS = {
     "registration.E052": "{model_name}.{name}",
     "registration.E053": "{model_name}.{name}",
     "registration.E054": "{model_name}.{verification_id}",
+    "registration.E055": "models",
+    "registration.E056": "models",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
@@ -124,7 +126,7 @@ IDS = {
     "registration.W028": "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
-    "registration.N003": "login_model",
+    "registration.N003": "models",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import flask_login
@@ -370,7 +371,7 @@ def test_what_somebody_planted_in_the_session_is_gone_after_the_login(
     found = client.get("/look").get_json()
     assert "cart" not in found
     assert found["_id"] != "planted"
-    assert found["_registration_login_time"] != 4e9
+    assert found.get("_registration_login_time") != 4e9
 
 
 @with_and_without_login_model
@@ -610,7 +611,11 @@ def test_a_login_by_a_view_of_the_application_over_one_with_a_password_is_not_fr
     assert (reply.status_code, reply.get_json()["code"]) == (401, "reauthentication-required")
 
 
-def test_a_session_seen_from_another_browser_is_no_longer_fresh(site: Site) -> None:
+@with_and_without_login_model
+def test_a_session_seen_from_another_browser_is_no_longer_fresh(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model)
     account(site)
     client = log_in(site)
     reply = site.post(
@@ -632,7 +637,11 @@ def is_fresh(site: Site, **how: Any) -> bool:
     return reply.status_code == 200
 
 
-def test_after_a_move_a_session_is_as_fresh_as_it_was_before(site: Site, clock: Clock) -> None:
+@with_and_without_login_model
+def test_after_a_move_a_session_is_as_fresh_as_it_was_before(
+    new_site: NewSite, clock: Clock, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model)
     account(site)
     client = log_in(site, remember=True)
     link = ask_move(site, client, "new@example.com")
@@ -645,8 +654,15 @@ def test_after_a_move_a_session_is_as_fresh_as_it_was_before(site: Site, clock: 
     assert knows(site, copy_of(client, "remember_token"))
 
 
-def test_who_has_not_shown_a_password_has_not_after_a_move_either(new_site: NewSite) -> None:
-    site = new_site(REGISTER_VERIFICATION_ONE_TIME_USE=True, REGISTER_VERIFICATION_AUTO_LOGIN=True)
+@with_and_without_login_model
+def test_who_has_not_shown_a_password_has_not_after_a_move_either(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(
+        login_model=login_model,
+        REGISTER_VERIFICATION_ONE_TIME_USE=True,
+        REGISTER_VERIFICATION_AUTO_LOGIN=True,
+    )
     site.register()
     client = site.app.test_client()
     site.post("verify-registration", site.link(), client=client)
@@ -674,7 +690,11 @@ def test_a_token_that_a_move_renews_shows_no_password(
     assert not is_fresh(site, headers=bearer(reply.get_json()["token"]))
 
 
-def test_after_a_new_password_a_session_is_fresh_again(site: Site, clock: Clock) -> None:
+@with_and_without_login_model
+def test_after_a_new_password_a_session_is_fresh_again(
+    new_site: NewSite, clock: Clock, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model)
     account(site)
     client = log_in(site)
     clock.advance(1000)
@@ -684,6 +704,49 @@ def test_after_a_new_password_a_session_is_fresh_again(site: Site, clock: Clock)
     assert site.post("change-password", body, client=client).status_code == 200
     clock.advance(900)
     assert is_fresh(site, client=client)
+
+
+@with_and_without_login_model
+def test_a_remembered_session_is_not_fresh_although_its_row_is(
+    new_site: NewSite, login_model: LoginModel
+) -> None:
+    site = new_site(login_model=login_model)
+    account(site)
+    remembered = copy_of(log_in(site, remember=True), "remember_token")
+    assert knows(site, remembered)
+    assert not is_fresh(site, client=remembered)
+
+
+def test_with_a_login_model_only_the_row_says_whether_a_session_is_fresh(
+    new_site: NewSite, clock: Clock
+) -> None:
+    site = new_site(login_model=define_login)
+    account(site)
+    client = log_in(site)
+    change_login(site, logins(site)[0], fresh_at=None)
+    with client.session_transaction() as transaction:
+        assert "_registration_login_time" not in transaction
+        transaction["_registration_login_time"] = clock()
+    assert not is_fresh(site, client=client)
+    change_login(site, logins(site)[0], fresh_at=datetime.fromtimestamp(clock() - 900, UTC))
+    assert is_fresh(site, client=client)
+    change_login(site, logins(site)[0], fresh_at=datetime.fromtimestamp(clock() - 901, UTC))
+    assert not is_fresh(site, client=client)
+
+
+def test_a_suspended_user_s_token_makes_no_other_user_fresh(
+    new_site: NewSite, sqlite_url: str
+) -> None:
+    own = Own()
+    site = new_site(sqlite_url, before=own, login_model=define_login, **TOKENS)
+    own.set_loaders(site)
+    user = account(site)
+    account(site, "bob")
+    client = log_in(site)
+    headers = {"X-Name": "bob", **bearer(token_of(site))}
+    execute(site, "UPDATE users SET is_active = false WHERE id = :id", id=user.id)
+    assert client.get("/accounts/profile/", headers=headers).get_json()["username"] == "bob"
+    assert not is_fresh(site, client=client, headers=headers)
 
 
 # The application's own views

@@ -32,7 +32,7 @@ from flask_registration import (
     success,
 )
 from flask_registration.cli.base import registration_cli
-from flask_registration.flows import verification_redirects
+from flask_registration.flows import reauthenticate, verification_redirects
 
 from .descriptions import (
     COMMON,
@@ -276,8 +276,9 @@ def test_whoever_is_not_logged_in_is_told_so_where_it_says_so(new_site: NewSite)
 
 
 def test_every_endpoint_is_described_and_no_page(new_site: NewSite) -> None:
-    flows = [*DEFAULT_FLOWS, verification_redirects.flow]
-    document = describe(new_site(flows=flows, login_model=define_login).app)
+    flows = [*DEFAULT_FLOWS, reauthenticate.flow]
+    pages = verification_redirects.flow
+    document = describe(new_site(flows=[*flows, pages], login_model=define_login).app)
     described = {
         (each["operationId"].removesuffix("_post"), method.upper())
         for item in document["paths"].values()
@@ -285,10 +286,7 @@ def test_every_endpoint_is_described_and_no_page(new_site: NewSite) -> None:
         if method != "parameters"
     }
     assert described == {
-        (each.name, method)
-        for flow in DEFAULT_FLOWS
-        for each in flow.endpoints
-        for method in each.methods
+        (each.name, method) for flow in flows for each in flow.endpoints for method in each.methods
     }
 
 

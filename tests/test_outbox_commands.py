@@ -126,7 +126,7 @@ def test_without_an_outbox_there_is_nothing_to(name: str, new_site: NewSite) -> 
         registration_cli, [name], obj=ScriptInfo(create_app=lambda: site.app)
     )
     assert result.exit_code == 1
-    assert "This application has no outbox. Pass outbox_model=Outbox" in result.output
+    assert "This application has no outbox. Pass models=[Outbox]" in result.output
 
 
 def test_what_is_left_leaves_after_a_change_of_dispatcher(

@@ -17,7 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, Flow, UserNotFound, success
-from flask_registration.flows import verification_redirects
+from flask_registration.flows import reauthenticate, verification_redirects
 from flask_registration.settings import Settings
 
 from .conftest import Clock
@@ -666,6 +666,9 @@ def test_a_refusal_does_not_tell_who_has_an_account(
 # The default limits
 
 
+FLOWS = (*DEFAULT_FLOWS, reauthenticate.flow)
+
+
 def documented() -> dict[str, dict[str, str]]:
     page = (ROOT / "docs/throttling.md").read_text("utf-8")
     rows = re.findall(
@@ -680,25 +683,22 @@ def documented() -> dict[str, dict[str, str]]:
 def test_the_default_limits_are_documented() -> None:
     declared = {
         each.name: dict(each.throttles)
-        for flow in DEFAULT_FLOWS
+        for flow in FLOWS
         for each in flow.endpoints
         if each.throttles
     }
     assert documented() == declared
 
 
-PATHS = {
-    each.name: (each.path, each.methods[0])
-    for flow in DEFAULT_FLOWS
-    for each in flow.endpoints
-    if each.throttles
-}
+#: The endpoints of the default flows that have limits.
+LIMITED = [each.name for flow in DEFAULT_FLOWS for each in flow.endpoints if each.throttles]
 
 
 @each_row("name", [name for name, limits in documented().items() if "client" in limits])
 def test_by_default_a_client_may_ask(name: str, new_site: NewSite) -> None:
-    site = limited(new_site, {})
-    path, method = PATHS[name]
+    site = limited(new_site, {}, flows=FLOWS)
+    paths = {each.name: each for flow in FLOWS for each in flow.endpoints}
+    path, method = paths[name].path, paths[name].methods[0]
     often = int(documented()[name]["client"].partition("/")[0])
     client = site.app.test_client()
     assert not any(
@@ -881,17 +881,17 @@ def test_throttles_need_no_flask_limiter(
             ("memory", "RATELIMIT_ENABLED is False."),
         ),
         (
-            {"THROTTLES": dict.fromkeys(PATHS)},
+            {"THROTTLES": dict.fromkeys(LIMITED)},
             {"RATELIMIT_STORAGE_URI": "memory://"},
             ("memory", "REGISTRATION_THROTTLES leaves no limit."),
         ),
         (
-            {"THROTTLES": {**dict.fromkeys(PATHS), "login": {"client": "1/minute"}}},
+            {"THROTTLES": {**dict.fromkeys(LIMITED), "login": {"client": "1/minute"}}},
             {},
             ("memory", None),
         ),
         (
-            {"THROTTLES": {**dict.fromkeys(PATHS), "login": {"account": "1/minute"}}},
+            {"THROTTLES": {**dict.fromkeys(LIMITED), "login": {"account": "1/minute"}}},
             {},
             ("memory", None),
         ),

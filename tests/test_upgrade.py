@@ -50,8 +50,8 @@ FIRST_COLUMNS: dict[type[Any], str] = {
     EmailUserMixin: "id email password_hash first_name last_name is_active is_verified "
     "security_stamp date_joined last_login",
     UserMixin: "username username_key",
-    LoginMixin: "id user_id kind digest stamp_mark fresh created_at expires_at last_used_at "
-    "ip_address user_agent",
+    LoginMixin: "id user_id kind digest stamp_mark methods fresh_at name scopes created_at "
+    "expires_at last_used_at ip_address user_agent",
     OutboxMixin: "id message_id state template user_id recipient content tries error created_at "
     "due_at finished_at",
 }
@@ -78,7 +78,7 @@ class Page:
             connection.execute(insert(self.before.User.__table__), rows)
 
     def app(self, url: str) -> Moved:
-        models = {"login_model": self.models.Login, "outbox_model": self.models.Outbox}
+        models = [self.models.Login, self.models.Outbox]
         return Moved(self.models, url, models, REGISTRATION_MAIL_DISPATCHER="outbox")
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
-from flask_registration.flows import verification_redirects
+from flask_registration.flows import reauthenticate, verification_redirects
 from flask_registration.http.bodies import schema_of
 from flask_registration.http.flow import Endpoint
 
@@ -22,7 +22,7 @@ from .people import bearer, log_in
 from .site import PASSWORD, Site, define
 
 #: Every flow, those that are not there by default among them.
-FLOWS = (*DEFAULT_FLOWS, verification_redirects.flow)
+FLOWS = (*DEFAULT_FLOWS, reauthenticate.flow, verification_redirects.flow)
 #: All but the stylesheet of the pages, a file that is the same for everybody.
 ENDPOINTS: dict[str, Endpoint[Any]] = {
     each.name: each for flow in FLOWS for each in flow.endpoints if each.name != "stylesheet"
@@ -190,6 +190,7 @@ class World:
             "update_profile": {"username": "alice", "first_name": "Al", "last_name": "L"},
             "delete_profile": {"password": PASSWORD},
             "change_password": {"old_password": PASSWORD, **twice},
+            "reauthenticate": {"password": PASSWORD},
             "register_email": {"email": "new@example.com", "password": PASSWORD},
             "send_reset_password_link": {"login": "alice", "username": "alice"},
             "reset_password": twice,

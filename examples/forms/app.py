@@ -45,7 +45,7 @@ def create_app(**settings: Any) -> Flask:
     app.config.update(settings)
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User, login_model=Login)
+    registration.init_app(app, user_model=User, models=[Login])
     app.login_manager.login_view = "site.login"  # type: ignore[attr-defined]
     app.register_blueprint(site)
     email_dispatched.connect(print_mail, app)

@@ -102,7 +102,7 @@ def create_app() -> Flask:
     celery.set_default()
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User, login_model=Login, outbox_model=Outbox)
+    registration.init_app(app, user_model=User, models=[Login, Outbox])
 
     @app.get("/health")
     def health() -> ResponseReturnValue:

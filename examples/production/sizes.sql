@@ -11,8 +11,8 @@ SELECT 'somebody' || n, 'somebody' || n, 'somebody' || n || '@example.com',
        'Alexandra', 'Featherstone', true, true, md5('stamp' || n), now(), now()
 FROM generate_series(1, :rows) AS n ORDER BY random();
 
-INSERT INTO login (user_id, kind, digest, stamp_mark, fresh, created_at, expires_at, last_used_at, ip_address, user_agent)
-SELECT n::text, 'session', encode(sha256(n::text::bytea), 'hex'), md5('mark' || n), true,
+INSERT INTO login (user_id, kind, digest, stamp_mark, methods, fresh_at, created_at, expires_at, last_used_at, ip_address, user_agent)
+SELECT n::text, 'session', encode(sha256(n::text::bytea), 'hex'), md5('mark' || n), 'pwd', now(),
        now(), now() + n * interval '1 second', now(), '203.0.113.' || n % 256,
        'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 FROM generate_series(1, :rows) AS n ORDER BY random();

@@ -49,7 +49,7 @@ def create_app(instance_path: str | None = None) -> Flask:
 
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User, login_model=Login)
+    registration.init_app(app, user_model=User, models=[Login])
     mailbox.init_app(app)
     with app.app_context():
         db.create_all()

@@ -54,7 +54,7 @@ def create_app(**settings: Any) -> Flask:
     )
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User, login_model=Login)
+    registration.init_app(app, user_model=User, models=[Login])
     CORS(
         app,
         origins=[frontend],  # nobody else: whoever is named here can do what the user can

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -116,18 +116,21 @@ def login(*, password: str, remember: bool = False, **names: Any) -> dict[str, A
 
 
 @retried
-def log_in(user: User, *, remember: bool = False) -> dict[str, Any]:
+def log_in(
+    user: User, *, remember: bool = False, methods: Sequence[str] = ("pwd",)
+) -> dict[str, Any]:
     """Log in a user whose credential you have checked, for example a passkey.
 
     It works like :func:`login`, with its signal. Return the token, if any.
 
     :param remember: keep the session when the browser is closed.
+    :param methods: the credentials, as words of RFC 8176, for example ``["hwk", "user"]``.
     :raises LoginInvalid: the account is suspended, or was changed at the same moment.
     :raises NotVerified: the e-mail address is not verified yet. Do not show this to a client that
         has only shown the password: the client that registered chose it.
     """
     try:
-        return login_flow.log_in(current_registration, user, remember=remember)
+        return login_flow.log_in(current_registration, user, remember=remember, methods=methods)
     except UserNotFound:
         raise LoginInvalid from None
 
@@ -184,6 +187,16 @@ def change_password(old_password: str, password: str) -> dict[str, Any]:
     """
     body = {"old_password": old_password, "password": password}
     return _run("change_password", body)
+
+
+def reauthenticate(password: str) -> dict[str, Any]:
+    """Make the current login fresh; see ``POST /reauthenticate/``. Needs the flow of that name.
+
+    Return a new token if the request came with one.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return _run("reauthenticate", {"password": password})
 
 
 def send_reset_password_link(**names: str) -> None:

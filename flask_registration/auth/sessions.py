@@ -47,13 +47,19 @@ SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w.-]*)", re.DOTALL)
 #: In seconds since the epoch.
 TIMES = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
 
-#: The key of the session with the time of the last login with a password.
+#: The key of the session with the time when the client last showed a credential, where there is no
+#: login model.
 LOGIN_TIME = "_registration_login_time"
+
+
+def _is_of_application(name: str) -> bool:
+    """Return whether a key of the session says nothing about who is logged in."""
+    return not name.startswith("_registration") and name not in SESSION_KEYS - {"next"}
 
 
 def _check_kept_keys(names: Sequence[str]) -> None:
     for name in names:
-        if name.startswith("_registration") or name in SESSION_KEYS - {"next"}:
+        if not _is_of_application(name):
             raise ValueError(f"must not name {name!r}, which says who is logged in")
 
 
@@ -158,67 +164,100 @@ class SessionManager:
             session.clear()
             session.update(state.kept_session)
             state.renews_session = False
-        state.token = state.login_digest = state.last_use = state.kept_session = None
+        state.token = state.login = state.last_use = state.kept_session = None
         g.pop("_login_user", None)
 
     def is_fresh(self) -> bool:
-        """Return whether the client has recently shown the password."""
-        token, login_time = request_state().token, session.get(LOGIN_TIME)
-        age = None
-        if token is not None:
-            age = self.tokens.age(token) if isinstance(self.tokens, DatedTokenManager) else None
-        elif login_time is not None and flask_login.login_fresh():
-            age = time.time() - login_time
+        """Return whether the client has recently shown a credential."""
+        token, fresh_at = request_state().token, self._fresh_at()
+        age = None if fresh_at is None else time.time() - fresh_at
+        if token is not None and isinstance(self.tokens, DatedTokenManager):
+            age = self.tokens.age(token)
         period = self.settings.reauthentication_period.total_seconds()
-        return age is not None and 0 <= age <= period
+        return age is not None and -1 < age <= period  # a database may round the time to a second
+
+    def _fresh_at(self) -> float | None:
+        """Return when the client last showed a credential for the current session.
+
+        In seconds since the epoch; None if that is unknown, or the request has a token.
+        """
+        state = request_state()
+        if state.token is not None or not flask_login.login_fresh():
+            return None
+        if self.logins:
+            return state.login and state.login.fresh_at
+        login_time: float | None = session.get(LOGIN_TIME)
+        return login_time
 
     # Log in and log out
 
-    def login(self, user: User, *, fresh: bool, remember: bool = False) -> dict[str, Any]:
+    def login(
+        self, user: User, *, fresh: bool, remember: bool = False, methods: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Log in the current client, before the commit. Return the fields to add to the response.
 
-        :param fresh: whether the client has just shown the password.
+        :param fresh: whether the client has just shown a credential.
+        :param methods: the credentials, as words of RFC 8176.
         """
         if self.settings.login_authenticate_session and has_session():
             secret = session_secret()
             if self.logins and secret:  # it is replaced: a copy of its cookie must become invalid
                 self.logins.drop(secret)
-            login_time = time.time() if fresh else None
-            self._open_session(user, remember=remember, fresh=fresh, login_time=login_time)
+            fresh_at = time.time() if fresh else None
+            self._open_session(
+                user, remember=remember, fresh=fresh, fresh_at=fresh_at, methods=methods
+            )
         if not self.settings.login_retrieve_token:
             return {}
         try:
-            return {"token": self.provide_token(user, fresh=fresh)}
+            return {"token": self.provide_token(user, fresh=fresh, methods=methods)}
         except Exception:
             self.undo()
             raise
 
-    def provide_token(self, user: User, *, fresh: bool) -> str:
+    def provide_token(self, user: User, *, fresh: bool, methods: Sequence[str] = ()) -> str:
         """Return a new token, before the commit.
 
-        :param fresh: whether the client has just shown the password.
+        :param fresh: whether the client has just shown a credential.
+        :param methods: the credentials, as words of RFC 8176; only the login model stores them.
         """
+        if isinstance(self.tokens, LoginStore):
+            return self.tokens.provide_token(user, fresh=fresh, methods=" ".join(methods))
         if isinstance(self.tokens, DatedTokenManager):
             return self.tokens.provide_token(user, fresh=fresh)
         return self.tokens.provide_token(user)
 
-    def renew(self, user: User, *, fresh: bool) -> dict[str, Any]:
+    def renew(
+        self, user: User, *, methods: Sequence[str] = (), keep_data: bool = False
+    ) -> dict[str, Any]:
         """Keep the current client logged in with a new session id or token.
 
-        The security stamp has changed, so all others are invalid.
+        With a login model, the old one ends. A client that a loader of the application has found
+        without a session gets none.
 
-        :param fresh: whether the client has just shown the password; otherwise a session stays as
-            fresh as it was.
+        :param methods: the credentials that the client has just shown, as words of RFC 8176.
+            Without any, a session stays as fresh as it was, and a token is not fresh.
+        :param keep_data: whether the data of the application in the session stays.
         """
-        if request_state().token is not None:
-            return {"token": self.provide_token(user, fresh=fresh)}
-        if not has_session():  # a loader of the application found the user
+        state, fresh = request_state(), bool(methods)
+        earlier = state.login.methods.split() if state.login else []
+        methods = list(dict.fromkeys([*earlier, *methods]))
+        if state.token is not None:
+            if isinstance(self.tokens, LoginStore):
+                self.tokens.drop(state.token)
+            return {"token": self.provide_token(user, fresh=fresh, methods=methods)}
+        if not (has_session() and "_user_id" in session):
             return {}
+        secret = session_secret()
+        if self.logins and secret:
+            self.logins.drop(secret)
         self._open_session(
             user,
             remember=flask_login.login_remembered(),
             fresh=fresh or flask_login.login_fresh(),
-            login_time=time.time() if fresh else session.get(LOGIN_TIME),
+            fresh_at=time.time() if fresh else self._fresh_at(),
+            methods=methods,
+            keep_data=keep_data,
         )
         return {}
 
@@ -253,34 +292,44 @@ class SessionManager:
             self.tokens.revoke_token(user, token=None)
 
     def _open_session(
-        self, user: User, *, remember: bool, fresh: bool, login_time: float | None
+        self,
+        user: User,
+        *,
+        remember: bool,
+        fresh: bool,
+        fresh_at: float | None,
+        methods: Sequence[str],
+        keep_data: bool = False,
     ) -> None:
         """Open a session without the data of an earlier one (OWASP Session Management).
 
-        :param login_time: when the client showed the password, in seconds since the epoch.
+        :param fresh_at: when the client showed a credential, in seconds since the epoch.
+        :param methods: the credentials, as words of RFC 8176.
+        :param keep_data: keep all data of the application; the session is the user's own.
         """
-        kept, is_permanent = self._kept_data(user), session.permanent
+        kept, is_permanent = self._kept_data(user, everything=keep_data), session.permanent
         forget_session()
         state = request_state()
-        state.opens_session = True
+        state.opens_session = " ".join(methods), fresh_at
         try:
             flask_login.login_user(user, remember=remember, fresh=fresh)
         except Exception:
             self.undo()
             raise
         finally:
-            state.opens_session = False
+            state.opens_session = None
         if not remember and remember_cookie_name() in request.cookies:
             session["_remember"] = "clear"  # it is of another user, or older
-        if login_time is not None:
-            session[LOGIN_TIME] = login_time
+        if fresh_at is not None and not self.logins:
+            session[LOGIN_TIME] = fresh_at
         session.update(kept)
         if is_permanent:
             session.permanent = True
 
-    def _kept_data(self, user: User) -> dict[str, Any]:
+    def _kept_data(self, user: User, *, everything: bool) -> dict[str, Any]:
         """Return the data of the session that survives a login of this user."""
-        names = self.settings.session_keep
+        names = [*session] if everything else self.settings.session_keep
+        names = [name for name in names if _is_of_application(name)]
         session_id = session.get("_user_id")
         if names and session_id is not None:
             match = SESSION_ID.fullmatch(session_id)
@@ -316,15 +365,17 @@ class SessionManager:
     def _bind_session(self, sender: Flask, user: Any, **_: Any) -> None:
         """Add the stamp's digest and the secret of a row to the id of a new session."""
         session.pop(LOGIN_TIME, None)  # of an earlier login: a view of the application may keep it
-        if not request_state().opens_session:  # a view of the application opens it
+        opening = request_state().opens_session
+        if opening is None:  # a view of the application opens it
             renew_session_id()
         if not isinstance(user, self.model):  # the application may log in others as well
             return
         now = int(time.time())
         secret_or_times = f"{now}.{now}"
         if self.logins:  # views of the application do not commit the row
+            methods, fresh_at = opening or ("", None)
             secret_or_times = self.logins.begin(
-                user, "session", commit=not request_state().opens_session
+                user, "session", methods=methods, fresh_at=fresh_at, commit=opening is None
             )
         has_loader = self.wrap_loaders(sender).own is not None
         identifier = session["_user_id"] if has_loader else self.users.identifier(user)
@@ -393,6 +444,7 @@ class SessionManager:
         if user is not None and self.users.snapshot(user).is_active:
             request_state().token = token
             return user
+        request_state().login = None  # of a suspended user
         other = own(request) if own else None
         if token and other is None:
             record(TOKEN_REFUSED, user_id=None if user is None else self.users.identifier(user))

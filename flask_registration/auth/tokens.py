@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from flask_sqlalchemy import SQLAlchemy
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ..errors import NotAuthenticated
 from ..i18n.languages import current_request
-from ..request_state import client_address, request_state
+from ..request_state import CurrentLogin, client_address, request_state
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
@@ -45,12 +45,17 @@ class LoginMixin:
     key.
     """
 
+    __registration_role__ = "login"
+
     id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
     user_id: Mapped[Any] = mapped_column(String(255), index=True)
     kind: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     stamp_mark: Mapped[str] = mapped_column(String(32))
-    fresh: Mapped[bool] = mapped_column(default=False)
+    methods: Mapped[str | None] = mapped_column(String(64))
+    fresh_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    name: Mapped[str | None] = mapped_column(String(150))
+    scopes: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
     last_used_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
@@ -80,10 +85,19 @@ class LoginStore:
         columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(self.model).columns
         return columns
 
-    def begin(self, user: User, kind: Kind, *, fresh: bool = False, commit: bool = False) -> str:
+    def begin(
+        self,
+        user: User,
+        kind: Kind,
+        *,
+        methods: str = "",
+        fresh_at: float | None = None,
+        commit: bool = False,
+    ) -> str:
         """Add a login session. Return its secret, 256 random bits.
 
-        :param fresh: whether the client has just shown the password.
+        :param methods: how the user has logged in, as words of RFC 8176 with spaces between them.
+        :param fresh_at: when the client showed a credential, in seconds since the epoch.
         :param commit: use a transaction of its own; otherwise the caller commits.
         """
         secret, now = secrets.token_urlsafe(32), utc_now()
@@ -91,7 +105,8 @@ class LoginStore:
         login = self.model(
             user_id=self._key(user),
             kind=kind,
-            fresh=fresh,
+            methods=methods or None,
+            fresh_at=None if fresh_at is None else datetime.fromtimestamp(fresh_at, UTC),
             digest=_digest(secret),
             stamp_mark=stamp_digest(self.users.snapshot(user)),
             created_at=now,
@@ -109,7 +124,7 @@ class LoginStore:
             self.db.session.add(login)
             self.db.session.flush()
         if kind == "session":
-            request_state().login_digest = _digest(secret)
+            request_state().login = CurrentLogin(_digest(secret), methods, fresh_at)
         return secret
 
     def drop(self, secret: str) -> None:
@@ -139,17 +154,17 @@ class LoginStore:
         unused = now - as_utc(login.last_used_at)
         if self.idle is not None and unused >= self.idle:
             return False
-        request_state().login_digest = login.digest
+        current = CurrentLogin(login.digest, login.methods or "", _seconds(login.fresh_at))
+        request_state().login = current
         if unused >= use_precision(self.idle):
             request_state().last_use = (login.id, now)
         return True
 
     def age(self, secret: str) -> float | None:
-        """Return the seconds since the client showed the password for this login session, if so."""
+        """Return the seconds since the client last showed a credential for this login session."""
         login = self._find(secret)
-        if login is None or not login.fresh:
-            return None
-        return (utc_now() - as_utc(login.created_at)).total_seconds()
+        fresh_at = _seconds(login and login.fresh_at)
+        return None if fresh_at is None else time.time() - fresh_at
 
     def of(self, user: User) -> Sequence[Any]:
         """Return the user's valid login sessions, the last used one first."""
@@ -196,9 +211,10 @@ class LoginStore:
 
     # The manager of tokens
 
-    def provide_token(self, user: User, *, fresh: bool = False) -> str:
+    def provide_token(self, user: User, *, fresh: bool = False, methods: str = "") -> str:
         """Store a token, and return it."""
-        return self.begin(user, "token", fresh=fresh)
+        fresh_at = time.time() if fresh else None
+        return self.begin(user, "token", methods=methods, fresh_at=fresh_at)
 
     def find_user(self, token: str) -> User | None:
         """Return the user of a valid token, or None."""
@@ -245,6 +261,10 @@ class LoginStore:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else as_utc(moment).timestamp()
 
 
 def _printable(text: str | None, length: int) -> str | None:

@@ -110,9 +110,7 @@ def load_outbox(context: click.Context) -> tuple[Flask, OutboxSender]:
     app, state = load(context)
     sender: OutboxSender | None = state.extras.get("outbox")
     if sender is None:
-        fail(
-            "This application has no outbox. Pass outbox_model=Outbox to Registration or init_app."
-        )
+        fail("This application has no outbox. Pass models=[Outbox] to Registration or init_app.")
     return app, sender
 
 

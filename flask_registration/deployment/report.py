@@ -368,12 +368,14 @@ def usernames(setup: Setup) -> Iterator[Finding]:
 
 def logins(setup: Setup) -> Iterator[Finding]:
     """Report that a stolen cookie stays valid after the logout."""
-    if setup.models["login"] is None:
+    if "login" not in setup.models:
         yield Finding(
             "registration.N003",
-            "login_model",
-            "is not set. A copied cookie or token stays valid after the logout, until it expires.",
-            "Call registration.init_app(app, user_model=User, login_model=Login).",
+            "models",
+            "has no model for sessions and tokens. "
+            "A copied cookie or token stays valid after the logout, until it expires.",
+            "Define class Login(LoginMixin, db.Model), and pass models=[Login] to Registration or "
+            "init_app.",
         )
 
 

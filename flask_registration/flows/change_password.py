@@ -63,6 +63,6 @@ def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
         raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
     if not state.replace_password(user, seen, data["password"]):
         raise NotAuthenticated
-    login = state.sessions.renew(user, fresh=True)
+    login = state.sessions.renew(user, methods=["pwd"])
     state.commit(*state.password_notice(user), signal=user_changed_password, user=user)
     return login

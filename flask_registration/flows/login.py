@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
     try:
         authenticate = flow.settings.login_authenticator
         user = authenticate(data) if authenticate else find_by_password(state, data)
-        return log_in(state, user, remember=bool(data.get("remember")))
+        return log_in(state, user, remember=bool(data.get("remember")), methods=["pwd"])
     except UserNotFound as error:
         state.users.rollback()
         _record_failed_login(state, error.user, data, error.reason)
@@ -93,9 +93,12 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
         raise pending_login_error() from None
 
 
-def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str, Any]:
+def log_in(
+    state: RegistrationState, user: User, *, remember: bool, methods: Sequence[str]
+) -> dict[str, Any]:
     """Log in a user who has shown a credential. Return fields of the response.
 
+    :param methods: the credentials, as words of RFC 8176.
     :raises UserNotFound: the account is suspended, or was changed at the same moment.
     :raises NotVerified: the e-mail address is not verified yet.
     """
@@ -107,7 +110,9 @@ def log_in(state: RegistrationState, user: User, *, remember: bool) -> dict[str,
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
-    response = state.log_in(user, fresh=True, signal=user_logged_in, remember=remember)
+    response = state.log_in(
+        user, fresh=True, methods=methods, signal=user_logged_in, remember=remember
+    )
     state.throttles.remember_device("login", names)
     return response
 

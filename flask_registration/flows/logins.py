@@ -20,12 +20,26 @@ from ..users.store import User
 flow: Flow[Settings] = Flow("logins", Settings, needs_logins=True)
 
 
+class Words(fields.List[str]):
+    """The words of a text, which JSON has as a list; none for NULL."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any] | None:
+        return super()._serialize((value or "").split(), *args, **kwargs)
+
+
 class LoginSchema(ModelSchema):
     """A session or token as its user sees it."""
 
     kind: fields.String = fields.String(validate=validate.OneOf(get_args(Kind)))
     ip_address: fields.String = fields.String(allow_none=True)
     user_agent: fields.String = fields.String(allow_none=True)
+    methods: Words = Words(
+        fields.String(),
+        metadata={
+            "description": "How the user logged in, as words of RFC 8176, for example `pwd`. "
+            "Empty if it is unknown."
+        },
+    )
     created_at: ZonedDateTime = ZonedDateTime()
     last_used_at: ZonedDateTime = ZonedDateTime()
     expires_at: ZonedDateTime = ZonedDateTime()

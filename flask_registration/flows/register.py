@@ -305,10 +305,10 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
     if seen.email:
         state.mailer.cooldown.forget(seen.email, verification_email.name)
     if auto_login:
-        login = state.log_in(user, fresh=False, signal=user_activated)
+        login = state.log_in(user, fresh=False, methods=["mail"], signal=user_activated)
         state.announce(user_logged_in, user=user)
         return login
-    login = state.sessions.renew(user, fresh=False) if current_user is user else {}
+    login = state.sessions.renew(user) if current_user is user else {}
     state.commit(signal=user_activated, user=user)
     return login
 

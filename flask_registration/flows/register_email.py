@@ -242,7 +242,8 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     is_duplicate = duplicate is not None and not (owner and accounts.is_unused(state, owner))
     state.record(EMAIL_CHANGE_REQUEST, user, taken=is_duplicate)
     # Both for an address in use, too: neither the time nor the notice must reveal it.
-    login = request_state().login_digest
+    current = request_state().login
+    login = current and current.digest
     is_notified = seen.email and seen.is_verified
     notices = [state.mail(email_change_requested_email, user)] if is_notified else []
     if is_duplicate:
@@ -306,7 +307,7 @@ def change_email(
     displaced = accounts.change_email(state, user, seen, changes, is_verified=is_verified)
     state.sessions.end_logins(user)
     notices = [email_change_notice(state, user, seen.email, stamp)] if seen.email else []
-    login = state.sessions.renew(user, fresh=False) if current_user is user else {}
+    login = state.sessions.renew(user) if current_user is user else {}
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
     names = accounts.login_names(state, user)
     state.commit(*notices, deleted=displaced, signal=user_changed_email, user=user, **addresses)

@@ -39,6 +39,8 @@ class OutboxMixin:
     time from which a sender may claim it; NULL if it is not to be sent.
     """
 
+    __registration_role__ = "outbox"
+
     id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
     message_id: Mapped[str] = mapped_column(String(320), unique=True)
     state: Mapped[str] = mapped_column(String(16))

@@ -343,14 +343,14 @@ class OutboxDispatcher(BackgroundDispatcher):
 
 def prepare(setup: Setup) -> Iterator[Finding]:
     """Check the settings and register the dispatcher ``"outbox"``."""
-    app, model, user_model = setup.app, setup.models["outbox"], setup.models["user"]
+    app, model, user_model = setup.app, setup.models.get("outbox"), setup.models["user"]
     settings, mails = setup.group(OutboxSettings), setup.group(MailSettings)
     if mails.mail_dispatcher == "outbox" and model is None:
         yield Finding(
             "registration.E030",
             "REGISTRATION_MAIL_DISPATCHER",
             'is "outbox", which needs a model. E-mails are queued in its table.',
-            "Define class Outbox(OutboxMixin, db.Model), and pass outbox_model=Outbox to "
+            "Define class Outbox(OutboxMixin, db.Model), and pass models=[Outbox] to "
             "Registration or init_app.",
         )
     if settings.outbox_lease <= mails.mail_timeout:

@@ -171,7 +171,7 @@ class Accounts:
             client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {self._token(user, fresh)}"
             return client
         with self._request():
-            self._state.sessions.login(self._stored(user), fresh=fresh)
+            self._state.sessions.login(self._stored(user), fresh=fresh, methods=["pwd"])
             opened = dict(session)
             self._state.commit()
         with client.session_transaction() as stored:
@@ -222,7 +222,9 @@ class Accounts:
     def _token(self, user: User, fresh: bool) -> str:
         __tracebackhide__ = True
         with self._request():
-            token = self._state.sessions.provide_token(self._stored(user), fresh=fresh)
+            token = self._state.sessions.provide_token(
+                self._stored(user), fresh=fresh, methods=["pwd"]
+            )
             self._state.commit()
             return token
 

@@ -14,7 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from flask_registration import LoginMixin
+from flask_registration import LoginMixin, actions
 
 from ..faults.database import Faults, lost
 from ..people import (
@@ -104,8 +104,9 @@ def test_the_list_shows_one_s_own_logins_and_which_one_asks(peopled: Site) -> No
     for each in mine:
         assert each.keys() == {
             "id", "kind", "ip_address", "user_agent", "created_at", "last_used_at",
-            "expires_at", "current",
+            "expires_at", "current", "methods",
         }  # fmt: skip
+        assert each["methods"] == ["pwd"]
         assert (each["ip_address"], each["user_agent"]) == ("2001:db8::1", "a browser")
     by_token = listed(peopled.app.test_client(), headers=bearer(token))
     assert {(each["kind"], each["current"]) for each in by_token} == {
@@ -518,6 +519,46 @@ def test_there_is_no_such_endpoint_without_a_login_model(
     account(site)
     client = log_in(site) if known else site.app.test_client()
     assert client.open(f"/accounts/{path}", method=method).status_code == 404
+
+
+# How the user logged in
+
+
+def test_the_list_shows_how_the_user_logged_in(database: str, new_site: NewSite) -> None:
+    site = new_site(
+        database,
+        login_model=define_login,
+        REGISTER_VERIFICATION_ONE_TIME_USE=True,
+        REGISTER_VERIFICATION_AUTO_LOGIN=True,
+    )
+
+    @site.app.post("/log-in/<how>")
+    def log_in_by_other_means(how: str) -> str:
+        user = site.db.session.scalars(site.db.select(site.User)).one()
+        if how == "foreign":
+            flask_login.login_user(user)
+        else:
+            actions.log_in(user, methods=["hwk", "user"])
+        return ""
+
+    def methods() -> list[str]:
+        (login,) = (each for each in listed(client) if each["current"])
+        found = login["methods"]
+        assert isinstance(found, list)
+        return found
+
+    client = site.app.test_client()
+    site.register()
+    assert site.post("verify-registration", site.link(), client=client).status_code == 200
+    assert methods() == ["mail"]
+    new = "quite another battery of staples"
+    body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
+    assert site.post("change-password", body, client=client).status_code == 200
+    assert methods() == ["mail", "pwd"]
+    client.post("/log-in/passkey")
+    assert methods() == ["hwk", "user"]
+    client.post("/log-in/foreign")
+    assert methods() == []
 
 
 # The model
