@@ -1,14 +1,19 @@
-"""The statements that find and change users."""
+"""The statements that find and change users, and the errors that refuse them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import undefer
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm.attributes import instance_state
 
 from .fields import UserFields
+
+#: What MariaDB and MySQL report like a failure of theirs: a CHECK constraint refuses a row.
+CHECK_VIOLATED = (4025, 3819)
 
 
 def select_users(fields: UserFields, name: str) -> Select[Any]:
@@ -39,3 +44,45 @@ def lacks_characters(error: DBAPIError) -> bool:
     PostgreSQL database, psycopg itself raises a ``UnicodeError``.
     """
     return bool(error.orig and error.orig.args[:1] == (1267,))
+
+
+def has_rules(
+    fields: UserFields, session: Session, user: Any, own: Collection[str], names: Iterable[str]
+) -> bool:
+    """Return whether something of the application takes part in a change of these columns.
+
+    If not, one UPDATE compares the row and writes it. With a flush, and the UPDATE that comes
+    before it, a login with a cheap hash takes 10 % longer on SQLite, and 17 % on PostgreSQL.
+
+    :param own: the columns with a rule of the extension's own mixin.
+    """
+    mapper = instance_state(user).mapper
+    if user not in session:  # an instance of the application, which no flush would write
+        return False
+    listeners = (
+        mapper.dispatch.before_update,
+        mapper.dispatch.after_update,
+        session.dispatch.before_flush,
+        session.dispatch.after_flush,
+        session.dispatch.after_flush_postexec,
+    )
+    if mapper.version_id_col is not None or any(listeners):
+        return True
+    columns = fields.columns
+    if any(each.onupdate or each.server_onupdate for each in columns.values()):
+        return True
+    if any(columns[name].table is not fields.table for name in names):
+        return True
+    model = mapper.class_  # the user may be a proxy, such as current_user
+    return any(len(getattr(model, name).dispatch.set) > (name in own) for name in names)
+
+
+def is_inconvertible(error: Exception) -> bool:
+    """Return whether a column's type, perhaps of the application, could not convert a value."""
+    return isinstance(error, StatementError) and isinstance(error.orig, ValueError | TypeError)
+
+
+def violates_check(error: Exception) -> bool:
+    """Return whether a CHECK constraint refuses a row, on MariaDB and MySQL."""
+    original = getattr(error, "orig", None)
+    return bool(original and original.args[:1] and original.args[0] in CHECK_VIOLATED)
