@@ -166,7 +166,8 @@ def application(setup: Setup) -> Iterator[Finding]:
 
 def _default_sender(sender: Any) -> Iterator[Finding]:
     try:
-        check_mailbox(format_sender(sender))
+        address = format_sender(sender)
+        check_mailbox(address or repr(sender))  # an empty one would not be checked
     except (TypeError, ValueError, AttributeError):
         yield Finding(
             "registration.E047",

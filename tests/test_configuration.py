@@ -176,7 +176,7 @@ def test_a_sender_must_be_an_address(key: str, sender: str) -> None:
     assert "e-mail address, for example" in found[key]
 
 
-@each_row("sender", [("Example", "example.com"), ("Example",), 5, ["a@example.com"]])
+@each_row("sender", [("Example", "example.com"), ("Example",), 5, ["a@example.com"], ("", "")])
 def test_a_default_sender_must_be_an_address_or_a_name_and_an_address(sender: Any) -> None:
     assert list(problems({"MAIL_DEFAULT_SENDER": sender})) == ["MAIL_DEFAULT_SENDER"]
 
