@@ -98,6 +98,23 @@ def test_a_search_for_kinds_that_fails_is_done_again(
     assert sorted(work) == ["imported", "own"]
 
 
+@each_row(("searched", "kinds"), [(1, {"own"}), (2, {"own", "cheap"})], anew=True)
+def test_the_search_for_kinds_reads_so_many_accounts(
+    searched: int, kinds: set[str], new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of any size is no burden, and one that was imported has its kinds in front."""
+    monkeypatch.setattr("flask_registration.users.store.SEARCHED_HASHES", searched)
+    done: list[str] = []
+    hashers: list[Any] = [Counted(kind, done) for kind in ("own", "cheap")]
+    site = new_site(PASSWORD_HASHER=PasswordHash(hashers))
+    for name, kind in (("alice", "own"), ("bob", "cheap")):
+        site.change(member(site, name), password_hash=f"{kind}$salt${PASSWORD}")
+    site.post("login", {"login": "nobody", "password": PASSWORD})
+    done.clear()
+    site.post("login", {"login": "nobody", "password": PASSWORD})
+    assert set(done) == kinds
+
+
 def test_a_refused_login_is_one_hash_where_all_are_of_one_kind(new_site: NewSite) -> None:
     work: list[str] = []
     hashers: list[Any] = [Counted("own", work)]
