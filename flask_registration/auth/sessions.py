@@ -232,24 +232,24 @@ class SessionManager:
     ) -> dict[str, Any]:
         """Keep the current client logged in with a new session id or token.
 
-        With a login model, the old one ends. A client that a loader of the application has found
-        without a session gets none.
+        A client that a loader of the application has found without a session gets none.
 
         :param methods: the credentials that the client has just shown, as words of RFC 8176.
             Without any, a session stays as fresh as it was, and a token is not fresh.
-        :param keep_data: whether the data of the application in the session stays.
+        :param keep_data: whether the data of the application in the session stays, and only the
+            row of the current login ends. Otherwise the caller has ended all.
         """
         state, fresh = request_state(), bool(methods)
         earlier = state.login.methods.split() if state.login else []
         methods = list(dict.fromkeys([*earlier, *methods]))
         if state.token is not None:
-            if isinstance(self.tokens, LoginStore):
+            if keep_data and isinstance(self.tokens, LoginStore):
                 self.tokens.drop(state.token)
             return {"token": self.provide_token(user, fresh=fresh, methods=methods)}
         if not (has_session() and "_user_id" in session):
             return {}
         secret = session_secret()
-        if self.logins and secret:
+        if keep_data and self.logins and secret:
             self.logins.drop(secret)
         self._open_session(
             user,

@@ -56,7 +56,8 @@ def seeds() -> list[bytes]:
 
 def kind_of(number: int) -> tuple[str, Schema]:
     """What a first byte stands for; most of them for JSON that says so."""
-    return TYPES[number % 8 if number % 8 < len(TYPES) else 0], SCHEMAS[number % len(SCHEMAS)]
+    kind, endpoint = divmod(number, len(SCHEMAS))
+    return TYPES[kind if kind < len(TYPES) else 0], SCHEMAS[endpoint]
 
 
 def run(data: bytes) -> None:
