@@ -237,9 +237,14 @@ def give_way_at_every_step(site: Site, what: str, failure: Failure, *, sends: bo
 
 @each_request
 def test_a_transaction_that_gives_way_at_any_step_is_done_again_as_a_whole(
-    what: str, server_database: str, new_site: NewSite
+    what: str, postgresql_url: str, new_site: NewSite
 ) -> None:
-    assert give_way_at_every_step(new_site(server_database, **SETTINGS), what, serialization) >= 2
+    assert give_way_at_every_step(new_site(postgresql_url, **SETTINGS), what, serialization) >= 2
+
+
+@some_requests
+def test_so_it_is_in_the_words_of_mariadb(what: str, mariadb_url: str, new_site: NewSite) -> None:
+    assert give_way_at_every_step(new_site(mariadb_url, **SETTINGS), what, serialization) >= 2
 
 
 @each_row("what", ["register", "reset-password"])
