@@ -94,6 +94,7 @@ IDS = {
     "registration.E052": "{model_name}.{name}",
     "registration.E053": "models",
     "registration.E054": "models",
+    "registration.E055": "models",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
