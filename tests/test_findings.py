@@ -95,6 +95,7 @@ IDS = {
     "registration.E053": "models",
     "registration.E054": "models",
     "registration.E055": "models",
+    "registration.E056": "REGISTRATION_RESET_PASSWORD_AUTO_LOGIN",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

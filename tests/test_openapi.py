@@ -440,6 +440,7 @@ def test_every_error_that_an_endpoint_declares_has_an_example(new_site: NewSite)
         "RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND": True,
         "REGISTER_VERIFICATION_ONE_TIME_USE": True,
         "REGISTER_VERIFICATION_AUTO_LOGIN": True,
+        "RESET_PASSWORD_AUTO_LOGIN": True,
         "flows": [*DEFAULT_FLOWS, word_flow("word")],
         "challenge_model": define_challenge,
     }

@@ -34,6 +34,7 @@ from flask_registration import (
     user_activated,
     user_logged_in,
     user_login_failed,
+    user_reset_password,
 )
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import verification_redirects
@@ -238,6 +239,25 @@ def test_a_verification_stays_done_when_a_step_is_left(make: NewSite, login_mode
     assert knows(site, client)
     asked = client.post("/accounts/register-email/", json={"email": "new@example.com"})
     assert asked.get_json()["code"] == "reauthentication-required"
+
+
+@with_and_without_login_model
+def test_a_reset_stays_done_when_a_step_is_left(make: NewSite, login_model: Any) -> None:
+    site = make(login_model=login_model, RESET_PASSWORD_AUTO_LOGIN=True, LOGIN_RETRIEVE_TOKEN=True)
+    site.post("send-reset-password-link", {"login": "alice"})
+    link, client = site.link(), site.app.test_client()
+    new = "quite another battery of staples"
+    with site.hears(user_reset_password, user_logged_in) as heard:
+        reply = site.post("reset-password", {**link, "password": new}, client=client)
+    assert (reply.status_code, reply.get_json()["code"]) == (401, "step-required")
+    assert "Set-Cookie" not in reply.headers
+    assert [each["signal"] for each in heard] == ["user-reset-password"]
+    again = site.post("reset-password", {**link, "password": new})
+    assert again.get_json()["code"] == "signature-invalid"
+    assert not knows(site, client)
+    assert begin(site, password=new).get_json()["code"] == "step-required"
+    assert answer(site, reply.get_json()["challenge"], client=client).status_code == 200
+    assert knows(site, client)
 
 
 def test_a_page_behind_a_link_shows_that_the_verification_is_done(new_site: NewSite) -> None:

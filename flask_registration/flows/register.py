@@ -315,7 +315,7 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         state.mailer.cooldown.forget(seen.email, verification_email.name)
     if auto_login:
         try:
-            return log_in(state, user, methods=["mail"], fresh=False, signal=user_activated)
+            return log_in(state, user, methods=["mail"], fresh=False, signals=[user_activated])
         except UserNotFound:  # suspended at the same moment
             raise LinkInvalid(user_id=params.user_id) from None
     login = state.sessions.renew(user) if current_user is user else {}

@@ -116,7 +116,7 @@ def log_in(
     fresh: bool = True,
     remember: bool = False,
     emails: Sequence[Mail] = (),
-    signal: NamedSignal | None = None,
+    signals: Sequence[NamedSignal] = (),
     done: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Commit, and log in the current client if no step is left. Return fields of the response.
@@ -124,7 +124,7 @@ def log_in(
     :param methods: the credentials that the client has shown, as words of RFC 8176.
     :param fresh: whether that counts as showing a credential.
     :param emails: the messages about what was done before the login.
-    :param signal: the signal of what was done before the login. It stays done if a step is left.
+    :param signals: the signals of what was done before the login. It stays done if a step is left.
     :param done: the names of the steps that the client has done.
     :raises StepRequired: a step is left. No session, cookie or token exists before the last one.
     :raises UserNotFound: the account is suspended, or was changed at the same moment.
@@ -143,17 +143,24 @@ def log_in(
             step.name, user, period=STEP_PERIOD, tries=tries, data=data, keep=KEPT
         )
         offers = step.offers(state, user)
-        state.commit(*emails, signal=signal, user=user)
+        commit(state, user, emails, signals)
         raise StepRequired(step.name, handle, **offers)
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
-    state.commit(*emails, signal=signal or user_logged_in, user=user)
-    if signal:
-        state.announce(user_logged_in, user=user)
+    commit(state, user, emails, [*signals, user_logged_in])
     state.throttles.remember_device("login", names)
     return response
+
+
+def commit(
+    state: RegistrationState, user: User, emails: Sequence[Mail], signals: Sequence[NamedSignal]
+) -> None:
+    """Commit, then send the signals, then send the e-mails."""
+    state.commit(*emails, signal=next(iter(signals), None), user=user)
+    for signal in signals[1:]:
+        state.announce(signal, user=user)
 
 
 def check_foreign_login(state: RegistrationState, user: User) -> None:
