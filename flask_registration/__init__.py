@@ -2,10 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .auth.challenges import ChallengeMixin
 from .auth.links import OpenedLink, Purpose, VerificationLink
 from .auth.tokens import LoginMixin, TokenManager
 from .checks import Finding
-from .errors import APIError, ConfigurationError, LinkExpired, LinkInvalid, UserNotFound
+from .errors import (
+    APIError,
+    ChallengeInvalid,
+    CodeInvalid,
+    ConfigurationError,
+    ForeignLogin,
+    LinkExpired,
+    LinkInvalid,
+    StepRequired,
+    UserNotFound,
+)
 from .extension import Registration
 from .flows import DEFAULT_FLOWS
 from .http.accounts import create_user
@@ -39,11 +50,15 @@ __all__ = [
     "DEFAULT_FLOWS",
     "APIError",
     "BodySchema",
+    "ChallengeInvalid",
+    "ChallengeMixin",
+    "CodeInvalid",
     "ConfigurationError",
     "EmailUserMixin",
     "EndpointLink",
     "Finding",
     "Flow",
+    "ForeignLogin",
     "LinkExpired",
     "LinkInvalid",
     "LoginMixin",
@@ -55,6 +70,7 @@ __all__ = [
     "RegistrationState",
     "Settings",
     "Setup",
+    "StepRequired",
     "SuccessSchema",
     "TokenManager",
     "UserMixin",

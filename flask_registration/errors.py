@@ -51,6 +51,20 @@ class AdministrationError(RegistrationError):
     """An administrative action that is not possible. The text says why; nothing was changed."""
 
 
+class ForeignLogin(RegistrationError, RuntimeError):
+    """``flask_login.login_user()`` cannot log in this account; ``actions.log_in`` can, or says why.
+
+    No user is logged in then.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"flask_login.login_user() cannot log in this account: {reason}. "
+            "Call flask_registration.actions.log_in(user), which asks for what is missing. "
+            "REGISTRATION_FOREIGN_LOGINS_ALLOWED = True removes this check."
+        )
+
+
 class APIError(RegistrationError):
     """An error that the client receives: ``{"detail": text, "code": code}`` with its status."""
 
@@ -58,6 +72,8 @@ class APIError(RegistrationError):
     code: ClassVar[str] = "bad-request"
     text: ClassVar[str] = Message("Bad request.")
     headers: Mapping[str, str] = {}
+    #: More members of the response; of the class, an example for the API description.
+    members: Mapping[str, object] = {}
 
     def __init__(self, text: str | None = None) -> None:
         self.detail: str = text or self.text
@@ -146,6 +162,51 @@ class ReauthenticationRequired(APIError):
     headers: Mapping[str, str] = {
         "WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'
     }
+
+
+class StepRequired(APIError):
+    """A credential was right, and the login needs one more step.
+
+    :ivar step: the name of the step.
+    :ivar challenge: the client sends it to the endpoint of the step.
+    :ivar methods: the ways to do the step, for example ``["totp", "recovery-code"]``.
+    """
+
+    status = 401
+    code = "step-required"
+    text: ClassVar[str] = Message("One more step is needed to log in.")
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+    members: Mapping[str, object] = {
+        "step": "second-factor",
+        "challenge": "gJq0fVtFfCkXbmzpJm5rlQ0mXSeTmvJnnqbHCtKJ2uE",
+        "methods": ["totp", "recovery-code"],
+    }
+
+    def __init__(
+        self, step: str, challenge: str, *, methods: Sequence[str] = (), **others: object
+    ) -> None:
+        super().__init__()
+        self.step, self.challenge, self.methods = step, challenge, [*methods]
+        self.members = {
+            "step": step,
+            "challenge": challenge,
+            "methods": self.methods,
+            **others,
+        }
+
+
+class CodeInvalid(APIError):
+    """A wrong code. The challenge stays valid, as long as it has tries left."""
+
+    code = "code-invalid"
+    text: ClassVar[str] = Message("This code is not correct.")
+
+
+class ChallengeInvalid(APIError):
+    """A challenge that has expired, was used or has no tries left, or whose account has changed."""
+
+    code = "challenge-invalid"
+    text: ClassVar[str] = Message("This is no longer valid. Please start again.")
 
 
 class EmailAlreadyRegistered(APIError):

@@ -8,13 +8,15 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask
+from flask.typing import ResponseReturnValue
 
+from .auth.challenges import ChallengeStore
 from .auth.links import Links, LinkSettings, front_end_pages, signing_keys
 from .auth.passwords import Passwords, PasswordSettings
 from .auth.sessions import LoginSettings, SessionManager
 from .auth.tokens import Kind, LoginStore, SignedTokenManager, TokenManager
 from .checks import Finding
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StepRequired
 from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
 from .http.flow import Flow
@@ -27,6 +29,7 @@ from .http.responses import (
     load_languages,
 )
 from .http.routes import mount
+from .http.steps import check_foreign_login
 from .i18n.languages import Languages
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
@@ -64,7 +67,8 @@ class Registration:
 
     :param user_model: the mapped class of the users.
     :param models: your other models for the extension. The mixin of a class says what it is for:
-        ``LoginMixin`` for sessions and tokens as rows, ``OutboxMixin`` for queued e-mails.
+        ``LoginMixin`` for sessions and tokens as rows, ``OutboxMixin`` for queued e-mails,
+        ``ChallengeMixin`` for logins in steps.
     :param flows: the flows, also your own: ``[*DEFAULT_FLOWS, invite.flow]``.
     :raises ConfigurationError: with every problem of the configuration, each with a hint.
     """
@@ -108,9 +112,12 @@ class Registration:
             package.mount(blueprint, app, state)
         respond = handle_errors(blueprint, web, PROBLEM_DETAILS)
         add_headers = add_response_headers(blueprint, state.languages)
-        handle_unknown_paths(
-            app, web.url_prefix, lambda error: add_headers(app.make_response(respond(error)))
-        )
+
+        def respond_in_app(error: Exception) -> ResponseReturnValue:
+            return add_headers(app.make_response(respond(error)))
+
+        handle_unknown_paths(app, web.url_prefix, respond_in_app)
+        app.register_error_handler(StepRequired, respond_in_app)  # a view that calls actions.log_in
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a broken connection must not cost a response that is ready.
         app.teardown_appcontext(lambda error: state.finish())
@@ -212,6 +219,8 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         "token": login.auth_token_period,
     }
     logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
+    model = setup.models.get("challenge")
+    challenges = ChallengeStore(db, model, users, signing_keys) if model else None
     tokens = _make_tokens(login, users, logins)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(
@@ -247,10 +256,12 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             tokens,
             logins,
             lambda: current_registration.sessions,
+            lambda user: check_foreign_login(current_registration, user),
         ),
         languages=languages,
         tokens=tokens,
         logins=logins,
+        challenges=challenges,
         throttles=setup.throttles,
         flows=setup.flows,
         known_flows=setup.known_flows,

@@ -68,7 +68,7 @@ def problem_members(
     :param base: the base of the types' URLs.
     :param translate: translates a message for the reader.
     """
-    detail, more = translate(report.detail), {}
+    detail, more = translate(report.detail), dict(report.members)
     if report.messages is not None:
         errors = [
             {

@@ -74,7 +74,10 @@ LOGIN_SUCCESS = Event("authn_login_success", "a user logged in")
 LOGIN_FAIL = Event(
     "authn_login_fail",
     "a login failed",
-    {"reason": "`unknown`, `wrong`, `suspended`, `pending`, or `changed` during the login"},
+    {
+        "reason": "`unknown`, `wrong`, `suspended`, `pending`, `changed` during the login, "
+        "or `code` in a step"
+    },
     level=logging.WARNING,
 )
 LOGOUT = Event("authn_logout", "a user logged out, on this client or everywhere")

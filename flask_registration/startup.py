@@ -83,6 +83,22 @@ def models_by_role(models: Iterable[Any], found: list[Finding]) -> dict[str, Any
     return roles
 
 
+def missing_models(setup: Setup) -> Iterator[Finding]:
+    """Report flows whose model is missing."""
+    for flow in setup.flows:
+        for role in flow.needs_models:
+            if role not in setup.models:
+                model = role.capitalize()
+                yield Finding(
+                    "registration.E057",
+                    "models",
+                    f"has no {model}, which the flow {flow.name} needs. "
+                    "The flow stores rows in its table.",
+                    f"Define class {model}({model}Mixin, db.Model), and pass models=[{model}] to "
+                    "Registration or init_app.",
+                )
+
+
 # The application
 
 
@@ -342,6 +358,7 @@ CHECKS: tuple[Check, ...] = (
     conflicts,
     application,
     user_model,
+    missing_models,
     templates,
     login,
     session_interface,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
 from . import signals
+from .auth.challenges import ChallengeStore
 from .auth.links import Links
 from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
@@ -48,7 +49,7 @@ class Setup:
     :ivar packages: the optional packages that the configuration asks for.
     :ivar findings: what the checks have found so far.
     :ivar models: the application's models by their role: ``"user"``, and the roles of the mixins,
-        ``"login"`` and ``"outbox"``.
+        ``"login"``, ``"outbox"`` and ``"challenge"``.
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
     :ivar dispatchers: functions that make a dispatcher, by its name in ``MAIL_DISPATCHER``.
@@ -139,6 +140,7 @@ class RegistrationState:
     languages: Languages
     tokens: TokenManager
     logins: LoginStore | None
+    challenges: ChallengeStore | None
     throttles: Throttles
     flows: Sequence[Any] = ()
     known_flows: Sequence[Any] = ()
@@ -321,24 +323,6 @@ class RegistrationState:
         record(event, user_id=user_id, **details)
 
     # Accounts
-
-    def log_in(
-        self,
-        user: User,
-        *,
-        fresh: bool,
-        methods: Sequence[str],
-        signal: NamedSignal,
-        remember: bool = False,
-    ) -> dict[str, Any]:
-        """Commit and log in the current client. Return the fields to add to the response.
-
-        :param fresh: whether the client has just shown a credential.
-        :param methods: the credentials, as words of RFC 8176.
-        """
-        login = self.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
-        self.commit(signal=signal, user=user)
-        return login
 
     def reauthenticate(self, user: User, password: str | None) -> None:
         """Verify that the owner of the account sends this request, not a person at an open session.

@@ -229,6 +229,7 @@ def make_site(
     template_folder: str = "templates",
     login_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     outbox_model: Callable[[SQLAlchemy], type[Any]] | None = None,
+    challenge_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     before: Callable[[Flask], Any] | None = None,
     **settings: Any,
 ) -> Site:
@@ -237,6 +238,7 @@ def make_site(
     :param define: makes the user model; the default is ``class User(UserMixin, db.Model)``.
     :param login_model: makes the model of sessions and tokens; the default is to have none.
     :param outbox_model: makes the model of mails that shall leave; the default is to have none.
+    :param challenge_model: makes the model of logins in steps; the default is to have none.
     :param before: called with the application before ``init_app``.
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
@@ -255,7 +257,8 @@ def make_site(
     outbox = outbox_model(db) if outbox_model else None
     if before:
         before(app)
-    models = [each for each in (login, outbox) if each]
+    challenge = challenge_model(db) if challenge_model else None
+    models = [each for each in (login, outbox, challenge) if each]
     registration = Registration(user_model=model, models=models, flows=flows)
     registration.init_app(app)
     site = Site(app, db, mail, registration, model, login, outbox)

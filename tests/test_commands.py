@@ -428,7 +428,7 @@ def add_door(app: Flask) -> None:
 def test_verify_marks_the_address_as_proven_and_ends_what_came_before(
     new_site: NewSite, database: str, sessions: dict[str, Any], security_log: Log
 ) -> None:
-    site = new_site(database, before=add_door, **sessions)
+    site = new_site(database, before=add_door, FOREIGN_LOGINS_ALLOWED=True, **sessions)
     site.register()
     link, reset = site.link(), ask_reset(site)
     squatter = site.app.test_client()

@@ -56,7 +56,7 @@ from .pages import (
     taken_answers_like_free,
     url_in,
 )
-from .site import PASSWORD, Site, parameters
+from .site import CONFIG, PASSWORD, Site, parameters
 from .tables import each_row
 
 GROUPS = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings(EXTRAS))
@@ -453,6 +453,32 @@ def test_sessions_in_views_of_one_s_own(run: RunPage) -> None:
         r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", read("docs/sessions.md"), re.MULTILINE))
     )
     assert {"user_id", *columns} == set(page.Login.__table__.columns.keys())
+
+
+def test_a_step_of_one_s_own(run: RunPage) -> None:
+    page = run("docs/login-steps.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+
+    @app.post("/passkey")  # type: ignore[untyped-decorator]  # the page is typed at run time
+    def passkey() -> Any:
+        return page.log_in_with_passkey(page.db.session.scalars(page.db.select(page.User)).one())
+
+    with app.app_context():
+        page.registration.create_user(
+            username="alice", email="alice@example.com", password=PASSWORD
+        )
+        page.db.session.commit()
+    client = app.test_client()
+    assert client.post("/passkey").headers["Location"] == "/steps/terms"
+    reply = client.post("/accounts/login/", json={"login": "alice", "password": PASSWORD})
+    (example,) = (block for block in blocks(read("docs/login-steps.md")) if block.info == "json")
+    challenge = reply.get_json()["challenge"]
+    assert {**reply.get_json(), "challenge": "gJq0fVtF…"} == json.loads(example.text)
+    for version, status in (("2020-01", 400), (page.terms.VERSION, 200)):
+        body = {"challenge": challenge, "version": version}
+        assert client.post("/accounts/accept-terms/", json=body).status_code == status
+    assert client.get("/accounts/profile/").status_code == 200
+    assert client.post("/passkey").headers["Location"] == "/"
 
 
 def test_a_profile_of_one_s_own(run: RunPage) -> None:

@@ -96,6 +96,8 @@ IDS = {
     "registration.E054": "{model_name}.{verification_id}",
     "registration.E055": "models",
     "registration.E056": "models",
+    "registration.E057": "models",
+    "registration.E058": "REGISTRATION_RESET_PASSWORD_AUTO_LOGIN",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

@@ -19,7 +19,7 @@ from sqlalchemy import Column, MetaData, String, Table, insert, inspect, select
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import generate_password_hash
 
-from flask_registration import EmailUserMixin, LoginMixin, OutboxMixin, UserMixin
+from flask_registration import ChallengeMixin, EmailUserMixin, LoginMixin, OutboxMixin, UserMixin
 from flask_registration.cli.base import registration_cli
 
 from .migrations import Moved, connected, emptied, migrate
@@ -52,6 +52,8 @@ FIRST_COLUMNS: dict[type[Any], str] = {
     UserMixin: "username username_key",
     LoginMixin: "id user_id kind digest stamp_mark methods fresh_at name scopes created_at "
     "expires_at last_used_at ip_address user_agent",
+    ChallengeMixin: "id purpose digest user_id stamp_digest code_digest data tries_left created_at "
+    "expires_at",
     OutboxMixin: "id message_id state template user_id recipient content tries error created_at "
     "due_at finished_at",
 }

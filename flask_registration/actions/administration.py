@@ -205,6 +205,11 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
         ids = state.logins.expired(before)
         state.users.rollback()
         yield Expired("expired login", ids, partial(_remove_logins, before))
+    if state.challenges:
+        before = utc_now() - older_than
+        ids = state.challenges.expired(before)
+        state.users.rollback()
+        yield Expired("expired challenge", ids, partial(_remove_challenges, before))
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -224,8 +229,16 @@ def _remove_logins(before: datetime, ids: Sequence[Any]) -> int:
     return count
 
 
+@retried
+def _remove_challenges(before: datetime, ids: Sequence[Any]) -> int:
+    state = current_registration
+    count = state.challenges.remove(ids, before) if state.challenges else 0
+    state.users.commit()
+    return count
+
+
 def purge(older_than: timedelta = timedelta(0)) -> dict[str, int]:
-    """Delete expired rows: unverified registrations, logins, and old e-mails of the outbox.
+    """Delete expired rows: unverified registrations, logins, challenges, and old e-mails.
 
     Return the number of deleted rows of each kind.
 

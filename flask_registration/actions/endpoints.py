@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..errors import AdministrationError, APIError, EndpointDisabled, LoginInvalid, UserNotFound
-from ..flows import login as login_flow
+from ..http import steps
 from ..http.flow import Action
 from ..http.responses import by_field, translate
 from ..state import current_registration
@@ -128,9 +128,11 @@ def log_in(
     :raises LoginInvalid: the account is suspended, or was changed at the same moment.
     :raises NotVerified: the e-mail address is not verified yet. Do not show this to a client that
         has only shown the password: the client that registered chose it.
+    :raises StepRequired: a step is left, for example a second factor. In a view, the error becomes
+        the same response as that of ``POST /login/``.
     """
     try:
-        return login_flow.log_in(current_registration, user, remember=remember, methods=methods)
+        return steps.log_in(current_registration, user, remember=remember, methods=methods)
     except UserNotFound:
         raise LoginInvalid from None
 

@@ -90,6 +90,11 @@ class LoginSettings(Settings):
         "Everything else is dropped. Those of another user are dropped, too.",
         validate=_check_kept_keys,
     )
+    foreign_logins_allowed: bool = setting(
+        False,
+        "Whether `flask_login.login_user()` may log in accounts that are suspended or not "
+        "verified, or that need another step. False raises an error that names `actions.log_in`.",
+    )
     reauthentication_period: timedelta = setting(
         timedelta(minutes=15),
         "How long after a login with a password the user can change the e-mail address "
@@ -114,6 +119,7 @@ class SessionManager:
     :ivar logins: the rows of sessions and tokens, if there is a login model.
     :ivar current: returns the manager of the current application; one ``LoginManager`` may serve
         several.
+    :ivar check_foreign_login: raises an error if a view of the application must not log a user in.
     """
 
     app: InitVar[Flask]
@@ -122,6 +128,7 @@ class SessionManager:
     tokens: TokenManager
     logins: LoginStore | None
     current: Callable[[], SessionManager]
+    check_foreign_login: Callable[[User], None]
 
     def __post_init__(self, app: Flask) -> None:
         """Prepare an application."""
@@ -370,6 +377,14 @@ class SessionManager:
             renew_session_id()
         if not isinstance(user, self.model):  # the application may log in others as well
             return
+        if opening is None and not self.settings.foreign_logins_allowed:
+            try:
+                self.check_foreign_login(user)
+            except Exception:
+                for name in SESSION_KEYS - {"next"}:
+                    session.pop(name, None)
+                g.pop("_login_user", None)
+                raise
         now = int(time.time())
         secret_or_times = f"{now}.{now}"
         if self.logins:  # views of the application do not commit the row

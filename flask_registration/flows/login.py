@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,17 @@ from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..auth.tokens import SignedTokenManager
-from ..errors import LoginInvalid, NotAuthenticated, NotVerified, UserNotFound
-from ..http.accounts import account_names, account_schema, find_users, login_names
+from ..errors import LoginInvalid, NotAuthenticated, NotVerified, StepRequired, UserNotFound
+from ..http.accounts import account_names, account_schema, find_users
 from ..http.bodies import BodySchema, SuccessSchema, login_response
 from ..http.flow import Flow
 from ..http.schemas import password_field
+from ..http.steps import log_in
 from ..i18n.messages import Message
 from ..security_log import HASH_UPGRADED, LOGIN_FAIL
 from ..settings import Settings, setting
-from ..signals import user_logged_in, user_logged_out, user_login_failed
+from ..signals import user_logged_out, user_login_failed
 from ..state import RegistrationState
-from ..users.mixins import utc_now
 from ..users.stamps import UserSnapshot, next_stamp
 from ..users.store import User
 from ..users.transaction import is_serialization_failure
@@ -65,7 +65,7 @@ def login_schema(state: RegistrationState) -> Schema:
     request=login_schema,
     response=login_response,
     message=Message("Login successful"),
-    errors=[LoginInvalid, NotVerified],
+    errors=[LoginInvalid, NotVerified, StepRequired],
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
     account=account_names,
     split_limit=True,
@@ -77,6 +77,7 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
         all, after the same work.
     :raises NotVerified: the right password, but the e-mail address is not verified yet; only
         without ``PREVENT_ENUMERATION``, else ``LoginInvalid``.
+    :raises StepRequired: the right password, and a step is left.
     """
     state, user = flow.state, None
     try:
@@ -91,30 +92,6 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
         _record_failed_login(state, user, data, "pending")
         pending_login_error = state.provided("pending_login_error") or LoginInvalid
         raise pending_login_error() from None
-
-
-def log_in(
-    state: RegistrationState, user: User, *, remember: bool, methods: Sequence[str]
-) -> dict[str, Any]:
-    """Log in a user who has shown a credential. Return fields of the response.
-
-    :param methods: the credentials, as words of RFC 8176.
-    :raises UserNotFound: the account is suspended, or was changed at the same moment.
-    :raises NotVerified: the e-mail address is not verified yet.
-    """
-    seen = state.users.snapshot(user)
-    if not seen.is_active:
-        raise UserNotFound(user=user, reason="suspended")
-    if not seen.is_verified:
-        raise NotVerified
-    if not state.users.change(user, seen, {"last_login": utc_now()}):
-        raise UserNotFound(user=user, reason="changed")
-    names = login_names(state, user)  # not the submitted ones, which may name other accounts
-    response = state.log_in(
-        user, fresh=True, methods=methods, signal=user_logged_in, remember=remember
-    )
-    state.throttles.remember_device("login", names)
-    return response
 
 
 def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:

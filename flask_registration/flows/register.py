@@ -18,6 +18,8 @@ from ..errors import (
     LinkInvalid,
     MailUnavailable,
     NotVerified,
+    StepRequired,
+    UserNotFound,
     UserWithoutEmailNonverifiable,
 )
 from ..http.accounts import (
@@ -31,12 +33,13 @@ from ..http.bodies import SuccessSchema, login_response, renewal_response, schem
 from ..http.flow import EndpointLink, Flow
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
+from ..http.steps import log_in
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail
 from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
 from ..settings import Settings, setting
-from ..signals import user_activated, user_logged_in, user_registered
+from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
 from ..users.store import User
@@ -132,6 +135,12 @@ def pending_login_error() -> NotVerified:
     that the registration made an account of the address.
     """
     return NotVerified()
+
+
+@flow.provides("requires_verification", enabled=_is_verifying)
+def requires_verification() -> bool:
+    """Return that only users with a verified e-mail address log in."""
+    return True
 
 
 @flow.provides("reserve_names", enabled=_is_verifying)
@@ -278,6 +287,7 @@ def verified_response(state: RegistrationState) -> Schema:
     link=VERIFICATION_LINK,
     response=verified_response,
     message=Message("User verified successfully"),
+    errors={StepRequired: lambda settings: settings.register_verification_auto_login},
     enabled=_is_verifying,
     throttles={"client": "60/minute"},
 )
@@ -286,6 +296,7 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
 
     :raises LinkInvalid: the link works once and was used, or the account changed at the same
         moment.
+    :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
     """
     state, settings = flow.state, flow.settings
     user, seen, params = link
@@ -294,9 +305,7 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         return {}
     current_user = state.sessions.user_or_none()
     auto_login = settings.register_verification_auto_login and has_request_context()
-    changes: dict[str, Any] = {"is_verified": True}  # which ends all earlier sessions and links
-    if auto_login:
-        changes["last_login"] = utc_now()
+    changes = {"is_verified": True}  # which ends all earlier sessions and links
     if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
         if once or not VERIFICATION_LINK.open(state, settings, params).seen.is_verified:
             raise LinkInvalid(user_id=params.user_id)
@@ -305,9 +314,10 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
     if seen.email:
         state.mailer.cooldown.forget(seen.email, verification_email.name)
     if auto_login:
-        login = state.log_in(user, fresh=False, methods=["mail"], signal=user_activated)
-        state.announce(user_logged_in, user=user)
-        return login
+        try:
+            return log_in(state, user, methods=["mail"], fresh=False, signals=[user_activated])
+        except UserNotFound:  # suspended at the same moment
+            raise LinkInvalid(user_id=params.user_id) from None
     login = state.sessions.renew(user) if current_user is user else {}
     state.commit(signal=user_activated, user=user)
     return login

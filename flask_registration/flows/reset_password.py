@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from flask import has_request_context
 from marshmallow import Schema
 
 from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
-from ..errors import LinkInvalid, MailUnavailable, UserNotFound
+from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
-from ..http.bodies import SuccessSchema
-from ..http.flow import EndpointLink, Flow
+from ..http.bodies import SuccessSchema, login_response
+from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import new_password_schema
+from ..http.steps import commit, log_in
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Email
@@ -83,6 +85,10 @@ class ResetPasswordSettings(Settings):
     )
     reset_password_schema_password_confirm: bool = setting(
         False, "Whether a reset requires `password_confirm`."
+    )
+    reset_password_auto_login: bool = setting(
+        False,
+        "Whether a reset logs the user in. Needs `RESET_PASSWORD_VERIFICATION_ONE_TIME_USE`.",
     )
 
 
@@ -195,25 +201,35 @@ def reset_password_schema(state: RegistrationState) -> Schema:
     return new_password_schema(password_confirm=confirm)()
 
 
+def reset_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response; with auto-login it is that of a login."""
+    is_login = state.group(ResetPasswordSettings).reset_password_auto_login
+    return login_response(state) if is_login else SuccessSchema()
+
+
 @flow.post(
     "/reset-password/",
     link=EndpointLink(
         purpose=purpose, period=lambda settings: settings.reset_password_verification_period
     ),
     request=reset_password_schema,
-    response=SuccessSchema,
+    response=reset_response,
     message=Message("Reset password successful"),
-    errors=[MailUnavailable],
+    errors={
+        MailUnavailable: always,
+        StepRequired: lambda settings: settings.reset_password_auto_login,
+    },
     enabled=_is_enabled,
     throttles={"client": "60/minute"},
 )
-def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
+def reset_password(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
     """Set a new password with the parameters of a link.
 
     :raises LinkInvalid: the account changed at the same moment, for example by another use of this
         link.
     :raises marshmallow.ValidationError: the password does not pass the policy; the link stays
         valid.
+    :raises StepRequired: with auto-login; the password is set, and a step of the login is left.
     """
     state = flow.state
     user, seen, params = link
@@ -226,11 +242,16 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> None:
         state.mailer.cooldown.forget(seen.email, reset_email.name)
     names = login_names(state, user)
     notices = state.password_notice(user)
-    state.commit(*notices, signal=user_reset_password, user=user)
+    signals = [user_reset_password, *([] if seen.is_verified else [user_activated])]
     state.throttles.clear_account("login", names)
+    if flow.settings.reset_password_auto_login and has_request_context():
+        try:  # fresh, since the client knows the password that it has chosen
+            return log_in(state, user, methods=["mail"], emails=notices, signals=signals)
+        except UserNotFound:  # suspended at the same moment
+            raise LinkInvalid(user_id=params.user_id) from None
+    commit(state, user, emails=notices, signals=signals)
     state.throttles.remember_device("login", names)
-    if not seen.is_verified:
-        state.announce(user_activated, user=user)
+    return {}
 
 
 # Checks
@@ -259,6 +280,14 @@ def check(setup: Setup) -> Iterator[Finding]:
             f"finds users by {column}, which is not unique. "
             "An e-mail address must identify one account.",
             "Declare it with mapped_column(..., unique=True).",
+        )
+    is_reusable = not settings.reset_password_verification_one_time_use
+    if settings.reset_password_auto_login and is_reusable:
+        yield Finding(
+            "registration.E058",
+            "REGISTRATION_RESET_PASSWORD_AUTO_LOGIN",
+            "is True, but a link can be used again. It would log in everyone who opens the link.",
+            "Set REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE = True as well.",
         )
     if settings.reset_password_verification_period > MAX_PERIOD:
         period = duration(settings.reset_password_verification_period)

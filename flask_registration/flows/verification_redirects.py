@@ -7,6 +7,7 @@ the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from ..auth.links import is_absolute_url
-from ..errors import APIError, EndpointDisabled, SentFromOtherSite
+from ..errors import APIError, EndpointDisabled, SentFromOtherSite, StepRequired
 from ..http.bodies import check_confirmation, is_from_another_site
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
@@ -163,7 +164,8 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
     try:
-        action.run(read_form)
+        with suppress(StepRequired):  # it is done, and the login page asks for the step
+            action.run(read_form)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
         if errors.keys() & page.passwords.keys():

@@ -41,6 +41,7 @@ from .bodies import (
     schema_of,
 )
 from .responses import success
+from .steps import Step
 
 S = TypeVar("S", bound=Settings)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -158,6 +159,8 @@ class Flow(Generic[S]):
     :param sends_mail: whether it sends e-mails with these settings, so that a sender must be
         configured.
     :param needs_logins: whether the flow needs a login model; it is left out without one.
+    :param needs_models: the roles of the models without which the flow cannot be mounted, for
+        example ``["challenge"]``. A flow with a step needs that one in any case.
     :param needs_email: whether the flow needs an e-mail address; it is left out if users have none.
     :param pages: whether its endpoints are pages for people, which the API description leaves out.
     """
@@ -169,6 +172,7 @@ class Flow(Generic[S]):
         *,
         sends_mail: Callable[[S], bool] = lambda settings: False,
         needs_logins: bool = False,
+        needs_models: Sequence[str] = (),
         needs_email: bool = False,
         pages: bool = False,
     ) -> None:
@@ -176,11 +180,13 @@ class Flow(Generic[S]):
         self.group = settings
         self.sends_mail = sends_mail
         self.needs_logins = needs_logins
+        self.needs_models = [*needs_models]
         self.needs_email = needs_email
         self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
         self.checks: list[Check] = []
         self.emails: list[Email] = []
+        self.steps: list[Step] = []
         self.offers: dict[str, tuple[Callable[..., Any], Callable[[S], bool]]] = {}
 
     @property
@@ -243,6 +249,18 @@ class Flow(Generic[S]):
             return email
 
         return declare
+
+    def step(self, name: str, **options: Any) -> Step:
+        """Declare a step of every login, and return it; the options are the fields of `Step`.
+
+        Whatever logs a user in asks the steps of all flows, in the order of the flows.
+
+        :param name: its name in the response ``step-required``; at most 32 characters.
+        """
+        step = Step(name=name, **options)
+        self.steps.append(step)
+        self.needs_models = list(dict.fromkeys([*self.needs_models, "challenge"]))
+        return step
 
     def provides(self, name: str, enabled: Callable[[S], bool] = always) -> Callable[[F], F]:
         """Offer a function to other flows, which call ``state.provided(name)``."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, cast
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
@@ -117,6 +118,7 @@ class ErrorReport(NamedTuple):
     :ivar detail: the text, not translated yet.
     :ivar messages: for an error about fields, their messages, not translated yet.
     :ivar schema: the schema that these fields belong to, if it is known.
+    :ivar members: more members of the response.
     """
 
     status: int
@@ -125,6 +127,7 @@ class ErrorReport(NamedTuple):
     headers: Sequence[tuple[str, str]] = ()
     messages: Mapping[str, Any] | None = None
     schema: Schema | None = None
+    members: Mapping[str, Any] = MappingProxyType({})
 
 
 def handle_errors(
@@ -209,7 +212,8 @@ def report_error(error: Exception) -> ErrorReport:
         schema = error.kwargs.get("schema")
         return ErrorReport(400, INVALID, None, messages=by_field(error), schema=schema)
     if isinstance(error, APIError):
-        return ErrorReport(error.status, error.code, error.detail, [*error.headers.items()])
+        headers = [*error.headers.items()]
+        return ErrorReport(error.status, error.code, error.detail, headers, members=error.members)
     http = cast(HTTPException, error)
     headers = [(name, value) for name, value in http.get_headers() if name != "Content-Type"]
     code = "throttled" if http.code == 429 else (http.name or "error").lower().replace(" ", "-")
@@ -235,7 +239,7 @@ def error_members(
     :param translate: translates a message, or a structure of messages, for the reader.
     """
     if report.messages is None:
-        return {"detail": translate(report.detail), "code": report.code}
+        return {"detail": translate(report.detail), "code": report.code, **report.members}
     key = non_field_errors_key
     messages = translate(report.messages).items()
     return {key if name == SCHEMA else name: text for name, text in messages}

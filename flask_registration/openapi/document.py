@@ -20,7 +20,14 @@ from werkzeug.exceptions import (
 )
 
 from ..auth.sessions import LoginSettings
-from ..errors import APIError, DatabaseUnavailable, MailUnavailable, Throttled, TooBusy
+from ..errors import (
+    APIError,
+    DatabaseUnavailable,
+    MailUnavailable,
+    StepRequired,
+    Throttled,
+    TooBusy,
+)
 from ..http.bodies import INVALID_JSON, NOT_JSON, schema_of
 from ..http.flow import Endpoint, Flow
 from ..http.responses import (
@@ -269,7 +276,10 @@ def _errors(
     settings = state.group(flow.group)
     is_inline = state.group(MailSettings).mail_dispatcher == "inline"
     for error, is_possible in endpoint.all_errors.items():
+        has_steps = any(each.steps for each in state.flows)
         if error is Throttled or not is_possible(settings):
+            continue
+        if error is StepRequired and not has_steps:
             continue
         if is_inline or not issubclass(error, MailUnavailable):
             yield error
@@ -282,7 +292,10 @@ def _errors(
 
 def _of_class(error: type[APIError]) -> Found:
     summary = (error.__doc__ or error.text).strip().splitlines()[0]
-    return ErrorReport(error.status, error.code, error.text, [*error.headers.items()]), summary
+    headers = [*error.headers.items()]
+    return ErrorReport(
+        error.status, error.code, error.text, headers, members=error.members
+    ), summary
 
 
 def _of_http(error: HTTPException) -> Found:

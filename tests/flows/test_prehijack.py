@@ -50,7 +50,7 @@ def add_door(app: Flask, user_of: Any) -> None:
 
 def squatted(new_site: NewSite, database: str = "sqlite://", **options: Any) -> Site:
     """A site where the owner's address was registered by a thief, who knows the password."""
-    site = new_site(database, **options)
+    site = new_site(database, FOREIGN_LOGINS_ALLOWED=True, **options)
     add_door(site.app, lambda: site.db.session.query(site.User).filter_by(username="thief").one())
     assert site.register("thief", email=OWNER, first_name="Thief").status_code == 201
     return site
@@ -252,7 +252,7 @@ def test_no_change_that_a_pending_account_asks_for_mails_the_unproven_address(
 @each_proof
 def test_no_undoing_outlives_the_proof(new_site: NewSite, prove: Any) -> None:
     """Without verification, an attacker may have changed an address to the owner's."""
-    site = new_site(REGISTER_EMAIL_VERIFICATION_ENABLED=False)
+    site = new_site(REGISTER_EMAIL_VERIFICATION_ENABLED=False, FOREIGN_LOGINS_ALLOWED=True)
     add_door(site.app, lambda: site.db.session.query(site.User).filter_by(username="thief").one())
     site.register("thief", email=THIEF)
     forget_mails(site)

@@ -786,6 +786,35 @@ def test_every_session_and_token_ends(
     assert site.post("undo-email-change", undo).status_code == 200
 
 
+@each_row("verified", [True, False], ids=["verified", "pending"])
+@BOTH_KINDS_OF_SESSION
+def test_a_reset_logs_in_where_a_setting_says_so(
+    new_site: NewSite, sessions: dict[str, Any], verified: bool
+) -> None:
+    site = new_site(RESET_PASSWORD_AUTO_LOGIN=True, LOGIN_RETRIEVE_TOKEN=True, **sessions)
+    member(site, verified=verified)
+    earlier = log_in(site) if verified else site.app.test_client()
+    link, client = ask_reset(site), site.app.test_client()
+    body = {**link, "password": OTHER_PASSWORD}
+    signals = (user_reset_password, user_activated, user_logged_in)
+    with site.hears(*signals) as heard:
+        reply = site.post("reset-password", body, client=client)
+    assert reply.get_json().keys() == {"detail", "token"}
+    activated = [] if verified else ["user-activated"]
+    assert [each["signal"] for each in heard] == [
+        "user-reset-password",
+        *activated,
+        "user-logged-in",
+    ]
+    assert is_in(client)
+    assert not is_in(earlier)
+    assert site.user(username="alice").last_login is not None
+    assert client.delete("/accounts/profile/").status_code == 204, "the login is fresh"
+    thief = site.app.test_client()
+    assert site.post("reset-password", body, client=thief).status_code == 400
+    assert not is_in(thief)
+
+
 def test_after_a_reset_the_address_may_be_written_to_again_at_once(site: Site) -> None:
     member(site)
     assert reset(site, ask_reset(site)).get_json() == DONE
