@@ -235,7 +235,7 @@ class SessionManager:
         return self.tokens.provide_token(user)
 
     def renew(
-        self, user: User, *, methods: Sequence[str] = (), keep_data: bool = False
+        self, user: User, *, methods: Sequence[str] = (), same_stamp: bool = False
     ) -> dict[str, Any]:
         """Keep the current client logged in with a new session id or token.
 
@@ -243,20 +243,20 @@ class SessionManager:
 
         :param methods: the credentials that the client has just shown, as words of RFC 8176.
             Without any, a session stays as fresh as it was, and a token is not fresh.
-        :param keep_data: whether the data of the application in the session stays, and only the
-            row of the current login ends. Otherwise the caller has ended all.
+        :param same_stamp: the security stamp has not changed, which would have ended the old
+            session or token. End it if it is a row, and keep the application's data in the session.
         """
         state, fresh = request_state(), bool(methods)
         earlier = state.login.methods.split() if state.login else []
         methods = list(dict.fromkeys([*earlier, *methods]))
         if state.token is not None:
-            if keep_data and isinstance(self.tokens, LoginStore):
+            if same_stamp and isinstance(self.tokens, LoginStore):
                 self.tokens.drop(state.token)
             return {"token": self.provide_token(user, fresh=fresh, methods=methods)}
         if not (has_session() and "_user_id" in session):
             return {}
         secret = session_secret()
-        if keep_data and self.logins and secret:
+        if same_stamp and self.logins and secret:
             self.logins.drop(secret)
         self._open_session(
             user,
@@ -264,7 +264,7 @@ class SessionManager:
             fresh=fresh or flask_login.login_fresh(),
             fresh_at=time.time() if fresh else self._fresh_at(),
             methods=methods,
-            keep_data=keep_data,
+            keep_data=same_stamp,
         )
         return {}
 

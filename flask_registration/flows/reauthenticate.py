@@ -42,6 +42,6 @@ def reauthenticate(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """
     state = flow.state
     state.reauthenticate(user, data["password"])
-    login = state.sessions.renew(user, methods=["pwd"], keep_data=True)
+    login = state.sessions.renew(user, methods=["pwd"], same_stamp=True)
     state.commit()
     return login

@@ -158,7 +158,8 @@ class Accounts:
     def login_as(self, user: User, *, fresh: bool = True) -> FlaskClient:
         """Return a client that is logged in by a session, or by a token if logins open no session.
 
-        This hashes no password, sends no signal, and does not change ``last_login``.
+        This hashes no password, asks no step of the login, sends no signal, and does not change
+        ``last_login``.
 
         :param user: an instance of the user model, from any database session.
         :param fresh: whether the user has just entered the password.

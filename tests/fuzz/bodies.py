@@ -56,8 +56,8 @@ def seeds() -> list[bytes]:
 
 def kind_of(number: int) -> tuple[str, Schema]:
     """What a first byte stands for; most of them for JSON that says so."""
-    kind, endpoint = divmod(number, len(SCHEMAS))
-    return TYPES[kind if kind < len(TYPES) else 0], SCHEMAS[endpoint]
+    kind, schema = divmod(number, len(SCHEMAS))  # each type with each schema
+    return TYPES[kind % 8 if kind % 8 < len(TYPES) else 0], SCHEMAS[schema]
 
 
 def run(data: bytes) -> None:
