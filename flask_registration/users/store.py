@@ -377,13 +377,16 @@ class UserStore(NormalForms):
 
         Only the first :data:`SEARCHED_HASHES` accounts are searched.
         """
-        fields, model = self.fields, self.fields.model
-        stored = getattr(model, fields.password)
-        first = select(stored).where(stored != "").order_by(getattr(model, fields.pk))
+        fields = self.fields
+        stored = fields.columns[fields.password]
+        first = select(stored).where(stored != "").order_by(fields.table_key)
         searched = first.limit(SEARCHED_HASHES).subquery().c[0]
         others = [~searched.startswith(each, autoescape=True) for each in beginnings]
         statement = select(searched).where(*others).limit(1)
-        found: str | None = self._db.session.scalars(statement).first()
+        # Not by the session, to whose statements an application may add conditions on its model.
+        mapper = sqlalchemy_inspect(fields.model)
+        connection = self._db.session.connection(bind_arguments={"mapper": mapper})
+        found: str | None = connection.scalars(statement).first()
         return found
 
     def unverified(self, before: datetime) -> Sequence[str]:
