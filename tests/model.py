@@ -77,9 +77,8 @@ class Model:
     def is_good(self, by: Thing) -> bool:
         """Whether a session or a token is."""
         signed = by.key in self.keys or (self.rows and by.kind == "token")
-        young = self.now - by.born < PERIODS[by.kind] + (not self.rows) or (
-            by.kind == "remember" and not self.rows
-        )
+        is_signed_token = by.kind == "token" and not self.rows
+        young = self.now - by.born < PERIODS[by.kind] + is_signed_token
         return signed and young and by in self.alive and by.owner in self.accounts
 
     def confirm(self, by: Thing, password: str | None) -> None:
