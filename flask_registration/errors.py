@@ -186,7 +186,9 @@ class StepRequired(APIError):
         self, step: str, challenge: str, *, methods: Sequence[str] = (), **others: object
     ) -> None:
         super().__init__()
-        self.step, self.challenge, self.methods = step, challenge, [*methods]
+        self.step: str = step
+        self.challenge: str = challenge
+        self.methods: list[str] = [*methods]
         self.members = {
             "step": step,
             "challenge": challenge,

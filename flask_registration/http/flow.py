@@ -180,7 +180,7 @@ class Flow(Generic[S]):
         self.group = settings
         self.sends_mail = sends_mail
         self.needs_logins = needs_logins
-        self.needs_models = [*needs_models]
+        self.needs_models: list[str] = [*needs_models]
         self.needs_email = needs_email
         self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
@@ -259,7 +259,8 @@ class Flow(Generic[S]):
         """
         step = Step(name=name, **options)
         self.steps.append(step)
-        self.needs_models = list(dict.fromkeys([*self.needs_models, "challenge"]))
+        if "challenge" not in self.needs_models:
+            self.needs_models.append("challenge")
         return step
 
     def provides(self, name: str, enabled: Callable[[S], bool] = always) -> Callable[[F], F]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from email.policy import SMTPUTF8
 from email.utils import formataddr, getaddresses, make_msgid, parseaddr
@@ -108,13 +109,11 @@ class InternationalMessage(MailMessage):
     """
 
     def _message(self) -> Any:
-        recipients: list[Any] = self.recipients
-        self.recipients = []
-        try:
-            message = super()._message()
-        finally:
-            self.recipients = recipients
-        message.replace_header("To", ", ".join(map(str, recipients)))
+        recipients = ", ".join(map(str, self.recipients))
+        without = copy(self)
+        without.recipients = []
+        message = MailMessage._message(without)
+        message.replace_header("To", recipients)
         message.policy = SMTPUTF8
         return message
 
