@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..auth.rows import ExpiringRows
 from ..errors import AdministrationError, UserWithoutEmailNonverifiable
 from ..flows.register import expired_before, verification_email, verification_settings
 from ..http.accounts import add_account, login_names, new_user, remove_expired
@@ -200,16 +201,13 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
     pending = state.users.unverified(before) if settings else []
     state.users.rollback()
     yield Expired("unverified registration", pending, partial(_remove_registrations, before))
-    if state.logins:
-        before = utc_now() - older_than
-        ids = state.logins.expired(before)
-        state.users.rollback()
-        yield Expired("expired login", ids, partial(_remove_logins, before))
-    if state.challenges:
-        before = utc_now() - older_than
-        ids = state.challenges.expired(before)
-        state.users.rollback()
-        yield Expired("expired challenge", ids, partial(_remove_challenges, before))
+    before = utc_now() - older_than
+    stores = {"expired login": state.logins, "expired challenge": state.challenges}
+    for name, store in stores.items():
+        if store:
+            ids = store.expired(before)
+            state.users.rollback()
+            yield Expired(name, ids, partial(_remove_rows, store, before))
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -223,17 +221,9 @@ def _remove_registrations(before: datetime, identifiers: Sequence[str]) -> int:
 
 
 @retried
-def _remove_logins(before: datetime, ids: Sequence[Any]) -> int:
-    count = current_registration.logins.remove(ids, before) if current_registration.logins else 0
+def _remove_rows(store: ExpiringRows, before: datetime, ids: Sequence[Any]) -> int:
+    count = store.remove(ids, before)
     current_registration.users.commit()
-    return count
-
-
-@retried
-def _remove_challenges(before: datetime, ids: Sequence[Any]) -> int:
-    state = current_registration
-    count = state.challenges.remove(ids, before) if state.challenges else 0
-    state.users.commit()
     return count
 
 

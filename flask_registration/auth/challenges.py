@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, DateTime, String, delete, select, update
+from sqlalchemy import JSON, DateTime, String, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..errors import ChallengeInvalid
 from ..request_state import request_state
-from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import UserSnapshot, stamp_digest
-from ..users.store import User, UserStore
+from ..users.store import User
+from .rows import ExpiringRows
 
 
 class ChallengeMixin:
@@ -59,15 +58,12 @@ class Challenge(NamedTuple):
 
 
 @dataclass(eq=False)
-class ChallengeStore:
+class ChallengeStore(ExpiringRows):
     """Stores challenges with the digests of their handles.
 
     :ivar keys: called at each use; returns the keys for digests of codes. The last one makes them.
     """
 
-    db: SQLAlchemy
-    model: type[Any]
-    users: UserStore
     keys: Callable[[], Sequence[bytes]]
 
     def create(
@@ -94,7 +90,7 @@ class ChallengeStore:
         row = self.model(
             purpose=purpose,
             digest=digest,
-            user_id=None if user is None else self._key(user),
+            user_id=None if user is None else self.key(user),
             stamp_digest="" if user is None else stamp_digest(self.users.snapshot(user)),
             code_digest=None if code is None else _code_digest(self.keys()[-1], digest, code),
             data=dict(data or {}),
@@ -105,11 +101,11 @@ class ChallengeStore:
         self.db.session.add(row)
         self.db.session.flush()
         if user is not None and keep is not None:
-            of_user = (self.model.user_id == self._key(user), self.model.purpose == purpose)
-            newest = select(self.model.id).where(*of_user).order_by(self.model.id.desc())
+            ids, is_same = select(self.model.id), self.model.purpose == purpose
+            newest = ids.where(self.is_of(user), is_same).order_by(self.model.id.desc())
             older = self.db.session.scalars(newest.offset(keep)).all()
             if older:
-                self._delete(self.model.id.in_(older))
+                self.delete_where(self.model.id.in_(older))
         return handle
 
     def open(self, purpose: str, handle: str) -> Challenge:
@@ -149,20 +145,8 @@ class ChallengeStore:
 
         :raises ChallengeInvalid: another request has taken it.
         """
-        if self._delete(self.model.digest == challenge.digest) != 1:
+        if self.delete_where(self.model.digest == challenge.digest) != 1:
             raise ChallengeInvalid
-
-    def expired(self, before: datetime) -> Sequence[Any]:
-        """Return the ids of the challenges that expired before this time."""
-        expired = select(self.model.id).where(self.model.expires_at < before)
-        return self.db.session.scalars(expired).all()
-
-    def remove(self, ids: Sequence[Any], before: datetime) -> int:
-        """Delete those of these challenges that expired before this time, without committing.
-
-        Return the number deleted.
-        """
-        return self._delete(self.model.id.in_(ids), self.model.expires_at < before)
 
     def _count_try(self, purpose: str, digest: str) -> None:
         state, model = request_state(), self.model
@@ -180,16 +164,6 @@ class ChallengeStore:
         if not is_counted:
             raise ChallengeInvalid
         state.counted_try = digest
-
-    def _delete(self, *conditions: Any) -> int:
-        statement = delete(self.model).where(*conditions)
-        options = {"synchronize_session": False}
-        result: Any = self.db.session.execute(statement, execution_options=options)
-        return int(result.rowcount)
-
-    def _key(self, user: User) -> Any:
-        column = sqlalchemy_inspect(self.model).columns["user_id"]
-        return parse_identifier(self.users.identifier(user), column)
 
 
 def _is_as_it_was(seen: UserSnapshot, digest: str) -> bool:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from flask_sqlalchemy import SQLAlchemy
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from sqlalchemy import Column, DateTime, String, delete, select, update
+from sqlalchemy import DateTime, String, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -26,6 +25,7 @@ from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
 from ..users.store import User, UserStore
 from .links import is_canonical
+from .rows import ExpiringRows
 
 Kind = Literal["session", "token"]
 
@@ -64,7 +64,7 @@ class LoginMixin:
 
 
 @dataclass(eq=False)
-class LoginStore:
+class LoginStore(ExpiringRows):
     """Stores sessions and tokens, with digests of their secrets. Each can be revoked on its own.
 
     The table alone lets no one log in.
@@ -73,17 +73,8 @@ class LoginStore:
     :ivar idle: how long one may be unused, or None.
     """
 
-    db: SQLAlchemy
-    model: type[Any]
-    users: UserStore
     periods: Mapping[Kind, timedelta]
     idle: timedelta | None = None
-
-    @property
-    def columns(self) -> Mapping[str, Column[Any]]:
-        """Return the columns of the model."""
-        columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(self.model).columns
-        return columns
 
     def begin(
         self,
@@ -103,7 +94,7 @@ class LoginStore:
         secret, now = secrets.token_urlsafe(32), utc_now()
         current = current_request()
         login = self.model(
-            user_id=self._key(user),
+            user_id=self.key(user),
             kind=kind,
             methods=methods or None,
             fresh_at=None if fresh_at is None else datetime.fromtimestamp(fresh_at, UTC),
@@ -129,7 +120,7 @@ class LoginStore:
 
     def drop(self, secret: str) -> None:
         """Delete the login session with this secret, without committing."""
-        self._delete(self.model.digest == _digest(secret))
+        self.delete_where(self.model.digest == _digest(secret))
 
     def is_valid(self, user: User, secret: str) -> bool:
         """Return whether this user has a valid session with this secret."""
@@ -170,7 +161,7 @@ class LoginStore:
         """Return the user's valid login sessions, the last used one first."""
         now = utc_now()
         valid = select(self.model).where(
-            self._is_of(user),
+            self.is_of(user),
             self.model.expires_at > now,
             self.model.stamp_mark == stamp_digest(self.users.snapshot(user)),
         )
@@ -181,7 +172,7 @@ class LoginStore:
     def exists(self, user: User, digest: str) -> bool:
         """Return whether this user has a login session with this digest, which is valid now."""
         conditions = (self.model.digest == digest, self.model.expires_at > utc_now())
-        found = select(self.model.id).where(self._is_of(user), *conditions)
+        found = select(self.model.id).where(self.is_of(user), *conditions)
         return self.db.session.scalar(found) is not None
 
     def has_secret(self, login: Any, secret: str | None) -> bool:
@@ -191,23 +182,11 @@ class LoginStore:
     def end(self, user: User, login_id: str) -> bool:
         """Delete a login session of the user, without committing. Return whether it existed."""
         key = parse_identifier(login_id, self.columns["id"])
-        return key is not None and self._delete(self._is_of(user), self.model.id == key) == 1
+        return key is not None and self.delete_where(self.is_of(user), self.model.id == key) == 1
 
     def end_all(self, user: User) -> None:
         """Delete the user's login sessions, without committing."""
-        self._delete(self._is_of(user))
-
-    def expired(self, before: datetime) -> Sequence[Any]:
-        """Return the ids of the login sessions that expired before this time."""
-        expired = select(self.model.id).where(self.model.expires_at < before)
-        return self.db.session.scalars(expired).all()
-
-    def remove(self, ids: Sequence[Any], before: datetime) -> int:
-        """Delete those of these login sessions that expired before this time, without committing.
-
-        Return the number deleted.
-        """
-        return self._delete(self.model.id.in_(ids), self.model.expires_at < before)
+        self.delete_where(self.is_of(user))
 
     # The manager of tokens
 
@@ -226,16 +205,7 @@ class LoginStore:
         """Revoke a token of a user, or all of them."""
         is_token = self.model.kind == "token"
         which = is_token if token is None else self.model.digest == _digest(token)
-        self._delete(self._is_of(user), which)
-
-    def _is_of(self, user: User) -> Any:
-        return self.model.user_id == self._key(user)
-
-    def _delete(self, *conditions: Any) -> int:
-        statement = delete(self.model).where(*conditions)
-        options = {"synchronize_session": False}
-        result: Any = self.db.session.execute(statement, execution_options=options)
-        return int(result.rowcount)
+        self.delete_where(self.is_of(user), which)
 
     def _find(self, secret: str) -> Any:
         found = select(self.model).filter_by(digest=_digest(secret))
@@ -254,9 +224,6 @@ class LoginStore:
         # A request does not fail because this time was not written.
         with suppress(SQLAlchemyError), engine.begin() as connection:
             connection.execute(statement)
-
-    def _key(self, user: User) -> Any:
-        return parse_identifier(self.users.identifier(user), self.columns["user_id"])
 
 
 def _digest(secret: str) -> str:
