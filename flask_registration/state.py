@@ -16,7 +16,6 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
-from . import signals
 from .auth.challenges import ChallengeStore
 from .auth.links import Links
 from .auth.passwords import REVOKED, Passwords
@@ -32,6 +31,7 @@ from .mail.message import Email, Mail, new_message_id
 from .request_state import request_state
 from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings
+from .signals import EVENTS, user_deleted
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
 from .users.stamps import UserSnapshot, next_stamp
@@ -238,10 +238,10 @@ class RegistrationState:
         self,
         *mails: Mail,
         deleted: Sequence[User] = (),
-        signal: NamedSignal | None = None,
+        signals: Sequence[NamedSignal] = (),
         **arguments: Any,
     ) -> None:
-        """Commit, then send the signal, then send the e-mails.
+        """Commit, then send the signals, then send the e-mails.
 
         If that fails, a login or logout of this request is undone.
 
@@ -274,8 +274,8 @@ class RegistrationState:
         request = request_state()
         request.is_committed, request.kept_session = True, None
         for user in deleted:
-            self.announce(signals.user_deleted, user=user)
-        if signal:
+            self.announce(user_deleted, user=user)
+        for signal in signals:
             self.announce(signal, **arguments)
         for mail in queued:
             self.users.end_read()  # receivers may have read
@@ -299,8 +299,8 @@ class RegistrationState:
 
         An exception of a receiver is logged and stops neither the other receivers nor the response.
         """
-        if signal in signals.EVENTS:
-            self.record(signals.EVENTS[signal], arguments["user"])
+        if signal in EVENTS:
+            self.record(EVENTS[signal], arguments["user"])
         if signal.is_muted:
             return
         app = cast(Any, current_app)._get_current_object()

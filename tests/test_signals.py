@@ -350,7 +350,7 @@ def invite_view(data: dict[str, str]) -> ResponseReturnValue:
     """Invite somebody."""
     if current_registration.users.find("username", data["username"]):
         raise InvitationsUsedUp
-    current_registration.commit(signal=user_invited, user=None)
+    current_registration.commit(signals=[user_invited], user=None)
     return success(f"{invite_flow.settings.invite_greeting}, {data['username']}!", 202, seats=3)
 
 

@@ -139,7 +139,7 @@ def join(link: OpenedLink, data: dict[str, str]) -> dict[str, str]:
     inviter: Any = link.user
     invited = {"email": link.params.email, "invited_by_id": inviter.id}
     user = create_user(state, password=data["password"], username=data["username"], **invited)
-    state.commit(signal=user_registered, user=user)
+    state.commit(signals=[user_registered], user=user)
     announce(user_activated, user=user)
     announce(invitation_accepted, user=user, inviter=inviter)
     return {"username": user.username}

@@ -43,7 +43,7 @@ def create_user(
     displaced, _ = add_account(state, user, expired_before=before)
     has_link = settings and send_verification and not verified
     mails = [state.mail(verification_email, user)] if has_link else []
-    state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
+    state.commit(*mails, deleted=displaced, signals=[user_registered], user=user)
     if verified and settings:
         state.announce(user_activated, user=user)
     return user
@@ -69,7 +69,7 @@ def verify(user: User) -> bool:
 
     if not _change(state, user, changes, is_verified=False):
         return False
-    state.commit(signal=user_activated, user=user)
+    state.commit(signals=[user_activated], user=user)
     return True
 
 
@@ -131,7 +131,7 @@ def set_password(user: User, password: str) -> None:
 
     _change(state, user, changes)
     names = login_names(state, user)
-    state.commit(*state.password_notice(user), signal=user_reset_password, user=user)
+    state.commit(*state.password_notice(user), signals=[user_reset_password], user=user)
     state.throttles.clear_account("login", names)
 
 

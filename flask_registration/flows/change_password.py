@@ -64,5 +64,5 @@ def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
     if not state.replace_password(user, seen, data["password"]):
         raise NotAuthenticated
     login = state.sessions.renew(user, methods=["pwd"])
-    state.commit(*state.password_notice(user), signal=user_changed_password, user=user)
+    state.commit(*state.password_notice(user), signals=[user_changed_password], user=user)
     return login

@@ -203,4 +203,4 @@ def logout(user: User, data: dict[str, bool]) -> None:
             raise NotAuthenticated
         state.sessions.end_logins(user)
     state.sessions.logout(user, revoke_token=revoke_token)
-    state.commit(signal=user_logged_out, user=user)
+    state.commit(signals=[user_logged_out], user=user)

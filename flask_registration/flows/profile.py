@@ -234,4 +234,4 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
     else:
         state.users.delete(user)
     forget_session()
-    state.commit(signal=user_deleted, user=user)
+    state.commit(signals=[user_deleted], user=user)

@@ -269,7 +269,7 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
         state.commit(duplicate_mail(state, duplicate.owner), deleted=displaced)
     else:
         mails = [state.mail(verification_email, user)] if verification else []
-        state.commit(*mails, deleted=displaced, signal=user_registered, user=user)
+        state.commit(*mails, deleted=displaced, signals=[user_registered], user=user)
     return response
 
 
@@ -319,7 +319,7 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         except UserNotFound:  # suspended at the same moment
             raise LinkInvalid(user_id=params.user_id) from None
     login = state.sessions.renew(user) if current_user is user else {}
-    state.commit(signal=user_activated, user=user)
+    state.commit(signals=[user_activated], user=user)
     return login
 
 

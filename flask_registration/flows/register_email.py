@@ -310,7 +310,7 @@ def change_email(
     login = state.sessions.renew(user) if current_user is user else {}
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": email}
     names = accounts.login_names(state, user)
-    state.commit(*notices, deleted=displaced, signal=user_changed_email, user=user, **addresses)
+    state.commit(*notices, deleted=displaced, signals=[user_changed_email], user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     if current_user is user:
         state.throttles.remember_device("login", names)

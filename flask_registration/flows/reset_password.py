@@ -18,7 +18,7 @@ from ..http.accounts import account_names, account_schema, find_users, login_nam
 from ..http.bodies import SuccessSchema, login_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import new_password_schema
-from ..http.steps import commit, log_in
+from ..http.steps import log_in
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Email
@@ -243,13 +243,13 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
     names = login_names(state, user)
     notices = state.password_notice(user)
     signals = [user_reset_password, *([] if seen.is_verified else [user_activated])]
-    state.throttles.clear_account("login", names)
+    state.throttles.clear_account("login", names)  # before StepRequired, which ends this function
     if flow.settings.reset_password_auto_login and has_request_context():
         try:  # fresh, since the client knows the password that it has chosen
             return log_in(state, user, methods=["mail"], emails=notices, signals=signals)
         except UserNotFound:  # suspended at the same moment
             raise LinkInvalid(user_id=params.user_id) from None
-    commit(state, user, emails=notices, signals=signals)
+    state.commit(*notices, signals=signals, user=user)
     state.throttles.remember_device("login", names)
     return {}
 

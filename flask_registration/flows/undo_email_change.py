@@ -144,7 +144,7 @@ def undo_email_change(link: OpenedLink) -> None:
     mails = [notice(state, user, seen.email)] if notice and seen.email else []
     mails.append(state.mail(email_change_undone_email, user, account=account_mark(state, user)))
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": params.email}
-    state.commit(*mails, deleted=displaced, signal=user_changed_email, user=user, **addresses)
+    state.commit(*mails, deleted=displaced, signals=[user_changed_email], user=user, **addresses)
     state.record(EMAIL_CHANGE_UNDONE, user)
 
 

@@ -143,24 +143,15 @@ def log_in(
             step.name, user, period=STEP_PERIOD, tries=tries, data=data, keep=KEPT
         )
         offers = step.offers(state, user)
-        commit(state, user, emails, signals)
+        state.commit(*emails, signals=signals, user=user)
         raise StepRequired(step.name, handle, **offers)
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
-    commit(state, user, emails, [*signals, user_logged_in])
+    state.commit(*emails, signals=[*signals, user_logged_in], user=user)
     state.throttles.remember_device("login", names)
     return response
-
-
-def commit(
-    state: RegistrationState, user: User, emails: Sequence[Mail], signals: Sequence[NamedSignal]
-) -> None:
-    """Commit, then send the signals, then send the e-mails."""
-    state.commit(*emails, signal=next(iter(signals), None), user=user)
-    for signal in signals[1:]:
-        state.announce(signal, user=user)
 
 
 def check_foreign_login(state: RegistrationState, user: User) -> None:
