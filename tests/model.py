@@ -32,6 +32,7 @@ class Thing:
     """What somebody was given: a mail, a session's cookie, a remember-me cookie or a token.
 
     :ivar use: the kind of the links that are shown to the same endpoint.
+    :ivar shown: when the password was shown.
     :ivar row: the login that it belongs to; a session and its remember-me cookie are one.
     """
 
@@ -39,6 +40,7 @@ class Thing:
         self, kind: str, owner: Account, to: str, key: int, born: float, given: object
     ) -> None:
         self.kind, self.owner, self.to, self.key, self.born = kind, owner, to, key, born
+        self.shown = born if kind in ("session", "token") else float("-inf")
         self.use, self.row = (
             "reset_password" if kind in RESET_LINKS else kind,
             (given, kind == "token"),
@@ -81,10 +83,13 @@ class Model:
         young = self.now - by.born < PERIODS[by.kind] + is_signed_token
         return signed and young and by in self.alive and by.owner in self.accounts
 
+    def is_fresh(self, by: Thing) -> bool:
+        return self.now - by.shown <= FRESH
+
     def confirm(self, by: Thing, password: str | None) -> None:
         """Know who asks, and that it is the owner."""
         need(self.is_good(by), "not-authenticated")
-        need(password is not None or (by.kind != "remember" and self.now - by.born <= FRESH), STALE)
+        need(password is not None or self.is_fresh(by), STALE)
         need(password in (None, by.owner.password), REFUSED)
 
     def is_claim(self, one: Account) -> bool:
@@ -172,7 +177,10 @@ class Model:
     def change_password(self, by: Thing, old: str, new: str) -> None:
         self.confirm(by, old)
         self.change(by.owner, password=new)
-        self.give(by.owner, by.kind, "token" if by.kind == "token" else "session")
+        kinds = dict.fromkeys([by.kind, "token" if by.kind == "token" else "session"])
+        self.give(by.owner, *kinds)
+        for each in self.news[-len(kinds) :]:  # as fresh as it was; the age of a token begins anew
+            each.shown = self.now if by.kind == "token" and self.is_fresh(by) else by.shown
         self.give(by.owner, "password_changed", good=False)
 
     def ask_move(self, by: Thing, email: Any, password: str | None) -> None:

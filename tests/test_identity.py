@@ -691,7 +691,7 @@ def test_a_token_that_a_move_renews_shows_no_password(
 
 
 @with_and_without_login_model
-def test_after_a_new_password_a_session_is_fresh_again(
+def test_after_a_new_password_a_session_or_token_is_as_fresh_as_it_was(
     new_site: NewSite, clock: Clock, login_model: LoginModel
 ) -> None:
     site = new_site(login_model=login_model)
@@ -702,8 +702,16 @@ def test_after_a_new_password_a_session_is_fresh_again(
     new = "quite another battery of staples"
     body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
     assert site.post("change-password", body, client=client).status_code == 200
-    clock.advance(900)
-    assert is_fresh(site, client=client)
+    assert not is_fresh(site, client=client)
+    site = new_site(login_model=login_model, **TOKENS)
+    account(site)
+    token = token_of(site)
+    for password, other, seconds in ((PASSWORD, new, 900), (new, PASSWORD, 901)):
+        clock.advance(seconds)
+        body = {"old_password": password, "password": other, "password_confirm": other}
+        reply = site.post("change-password", body, headers=bearer(token))
+        token = reply.get_json()["token"]
+        assert is_fresh(site, headers=bearer(token)) is (seconds == 900)
 
 
 @with_and_without_login_model

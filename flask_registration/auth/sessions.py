@@ -235,36 +235,40 @@ class SessionManager:
         return self.tokens.provide_token(user)
 
     def renew(
-        self, user: User, *, methods: Sequence[str] = (), same_stamp: bool = False
+        self, user: User, *, methods: Sequence[str] = (), fresh_token: bool = False
     ) -> dict[str, Any]:
         """Keep the current client logged in with a new session id or token.
 
         A client that a loader of the application has found without a session gets none.
 
-        :param methods: the credentials that the client has just shown, as words of RFC 8176.
-            Without any, a session stays as fresh as it was, and a token is not fresh.
-        :param same_stamp: the security stamp has not changed, which would have ended the old
-            session or token. End it if it is a row, and keep the application's data in the session.
+        :param methods: the credentials that the client has just shown for a re-authentication, as
+            words of RFC 8176. The session keeps its data, and the old row ends. Without any, the
+            security stamp has changed, which has ended the old session or token. The new session is
+            as fresh as the old one.
+        :param fresh_token: whether a new token is fresh. Its age begins anew, so the client must
+            have shown a credential.
         """
-        state, fresh = request_state(), bool(methods)
+        state, is_shown = request_state(), bool(methods)
         earlier = state.login.methods.split() if state.login else []
-        methods = list(dict.fromkeys([*earlier, *methods]))
+        all_methods = list(dict.fromkeys([*earlier, *methods]))
+        secret = state.token or session_secret()
+        if is_shown and self.logins and secret:
+            self.logins.drop(secret)
         if state.token is not None:
-            if same_stamp and isinstance(self.tokens, LoginStore):
-                self.tokens.drop(state.token)
-            return {"token": self.provide_token(user, fresh=fresh, methods=methods)}
+            return {
+                "token": self.provide_token(
+                    user, fresh=is_shown or fresh_token, methods=all_methods
+                )
+            }
         if not (has_session() and "_user_id" in session):
             return {}
-        secret = session_secret()
-        if same_stamp and self.logins and secret:
-            self.logins.drop(secret)
         self._open_session(
             user,
             remember=flask_login.login_remembered(),
-            fresh=fresh or flask_login.login_fresh(),
-            fresh_at=time.time() if fresh else self._fresh_at(),
-            methods=methods,
-            keep_data=same_stamp,
+            fresh=is_shown or flask_login.login_fresh(),
+            fresh_at=time.time() if is_shown else self._fresh_at(),
+            methods=all_methods,
+            keep_data=is_shown,
         )
         return {}
 

@@ -49,20 +49,20 @@ def change_password_schema(state: RegistrationState) -> Schema:
 def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Change the current user's password.
 
-    Every other session and token ends; this one goes on under a new id.
+    Every other session and token ends; this one goes on under a new id, as fresh as it was.
 
     :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the
         policy.
     :raises NotAuthenticated: the account was changed or suspended at the same moment.
     """
     state = flow.state
-    seen = state.users.snapshot(user)
+    seen, was_fresh = state.users.snapshot(user), state.sessions.is_fresh()
     is_right, _ = state.passwords.verify(data["old_password"], seen.password_hash)
     if not is_right:
         state.record(PASSWORD_CHANGE_FAIL, user)
         raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
     if not state.replace_password(user, seen, data["password"]):
         raise NotAuthenticated
-    login = state.sessions.renew(user, methods=["pwd"])
+    login = state.sessions.renew(user, fresh_token=was_fresh)
     state.commit(*state.password_notice(user), signals=[user_changed_password], user=user)
     return login

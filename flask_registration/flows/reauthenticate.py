@@ -42,6 +42,6 @@ def reauthenticate(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """
     state = flow.state
     state.reauthenticate(user, data["password"])
-    login = state.sessions.renew(user, methods=["pwd"], same_stamp=True)
+    login = state.sessions.renew(user, methods=["pwd"])
     state.commit()
     return login
