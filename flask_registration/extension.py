@@ -138,7 +138,7 @@ class Registration:
 
 
 def _read(
-    app: Flask, user_model: Any, given_models: Sequence[Any], given: Sequence[Flow[Any]]
+    app: Flask, user_model: Any, given_models: Sequence[Any], given_flows: Sequence[Flow[Any]]
 ) -> Setup:
     """Read all settings, and check the configuration.
 
@@ -152,15 +152,15 @@ def _read(
         for group in groups:
             settings[group] = read(group, app.config, user_model, findings)
 
-    read_all([*SETTINGS_GROUPS, *(flow.group for flow in given)])
+    read_all([*SETTINGS_GROUPS, *(flow.group for flow in given_flows)])
     fields = resolve(user_model, cast(UserSettings, settings[UserSettings]))
     has_email = fields is None or fields.email is not None
     flows = [
         flow
-        for flow in given
+        for flow in given_flows
         if ("login" in models or not flow.needs_logins) and (has_email or not flow.needs_email)
     ]
-    known = [*DEFAULT_FLOWS, *given]
+    known = [*DEFAULT_FLOWS, *given_flows]
     setup = Setup(
         app=app,
         settings=settings,
@@ -265,12 +265,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         throttles=setup.throttles,
         flows=setup.flows,
         known_flows=setup.known_flows,
-        offers={
-            name: function
-            for flow in setup.flows
-            for name, (function, is_enabled) in flow.offers.items()
-            if is_enabled(group(flow.group))
-        },
+        offers=setup.offers(),
         emails={
             email.name: email
             for email in (*(each for flow in setup.flows for each in flow.emails), PASSWORD_CHANGED)

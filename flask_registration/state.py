@@ -73,6 +73,15 @@ class Setup:
         """Return a group of settings."""
         return cast(S, self.settings[group])
 
+    def offers(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions that flows offer to other flows with these settings, by name."""
+        return {
+            name: function
+            for flow in self.flows
+            for name, (function, is_enabled) in flow.offers.items()
+            if is_enabled(self.group(flow.group))
+        }
+
 
 #: A check of the configuration, run by ``init_app`` and by ``flask registration check``.
 Check = Callable[[Setup], Iterable[Finding]]

@@ -175,7 +175,7 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     if reserve_names:  # only where a reservation expires
         reserve_names(state, user, former)
     shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
-    names = login_names(state, user)
+    names = login_names(state, user) if renames else []
     state.commit(*notices)
     if renames:
         state.throttles.remember_device("login", names)

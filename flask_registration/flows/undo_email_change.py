@@ -152,13 +152,7 @@ def undo_email_change(link: OpenedLink) -> None:
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page, and that the user can choose a password afterwards."""
     yield from check_page("UNDO_EMAIL_CHANGE_URL", setup.settings, setup.findings)
-    offers = [
-        is_enabled(setup.group(each.group))
-        for each in setup.flows
-        for name, (_, is_enabled) in each.offers.items()
-        if name == "reset_link"
-    ]
-    if not any(offers):
+    if "reset_link" not in setup.offers():
         yield Finding(
             "registration.W027",
             "REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED",

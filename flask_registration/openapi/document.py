@@ -275,13 +275,13 @@ def _errors(
     """Yield the errors that an endpoint may return with these settings."""
     settings = state.group(flow.group)
     is_inline = state.group(MailSettings).mail_dispatcher == "inline"
+    impossible: list[type[APIError]] = [Throttled]  # which follows from the limits
+    if not is_inline:
+        impossible.append(MailUnavailable)
+    if not any(each.steps for each in state.flows):
+        impossible.append(StepRequired)
     for error, is_possible in endpoint.all_errors.items():
-        has_steps = any(each.steps for each in state.flows)
-        if error is Throttled or not is_possible(settings):
-            continue
-        if error is StepRequired and not has_steps:
-            continue
-        if is_inline or not issubclass(error, MailUnavailable):
+        if is_possible(settings) and not issubclass(error, tuple(impossible)):
             yield error
     if state.throttles.limits(endpoint.name):
         yield Throttled

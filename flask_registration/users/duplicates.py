@@ -19,7 +19,7 @@ from sqlalchemy.orm import outerjoin, undefer
 from ..errors import DuplicateValue
 from ..request_state import request_state
 from .fields import UserFields, has_default
-from .statements import lacks_characters
+from .transaction import lacks_characters
 from .unique_keys import UniqueKey, unique_keys
 
 if TYPE_CHECKING:

@@ -132,9 +132,8 @@ def nfkc(name: str) -> str:
 
 def without_marks(name: str) -> str:
     """Remove the marks that follow a character, such as the vowel signs of many scripts."""
-    marks = [unicodedata.category(each) in ("Mn", "Mc") for each in name]
-    kept = [each for each, is_mark in zip(name, marks, strict=True) if not is_mark]
-    return name if marks[:1] == [True] else "".join(kept)
+    rest = "".join(each for each in name[1:] if unicodedata.category(each) not in ("Mn", "Mc"))
+    return name[:1] + rest
 
 
 def username_key(name: str) -> str:

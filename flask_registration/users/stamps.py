@@ -52,7 +52,7 @@ class SecurityStamp(NamedTuple):
     @property
     def prefix(self) -> str:
         """Return what the next stamps keep. A stamp of the application may have none."""
-        return re.match(r"[\w-]*", self.token[:KEPT], re.ASCII)[0]  # type: ignore[index]
+        return re.split(r"[^\w-]", self.token[:KEPT], maxsplit=1, flags=re.ASCII)[0]
 
     @property
     def email_change(self) -> str | None:

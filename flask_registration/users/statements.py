@@ -1,4 +1,4 @@
-"""The statements that find and change users, and the errors that refuse them."""
+"""The statements that find and change users, and when one is enough."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
-from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session, undefer
 from sqlalchemy.orm.attributes import instance_state
 
 from .fields import UserFields
-
-#: What MariaDB and MySQL report like a failure of theirs: a CHECK constraint refuses a row.
-CHECK_VIOLATED = (4025, 3819)
 
 
 def select_users(fields: UserFields, name: str) -> Select[Any]:
@@ -35,15 +31,6 @@ def guarded_update(
     new: dict[Any, Any] = {of[name]: bindparam(f"_new_{name}") for name in columns}
     statement = update(fields.table).where(key == bindparam("_key"), *is_same)
     return statement.values(new or {unchanged: unchanged})
-
-
-def lacks_characters(error: DBAPIError) -> bool:
-    """Return whether a column cannot be compared with a value that has characters it cannot store.
-
-    MySQL and MariaDB report that (1267) with a character set such as ``latin1``. With such a
-    PostgreSQL database, psycopg itself raises a ``UnicodeError``.
-    """
-    return bool(error.orig and error.orig.args[:1] == (1267,))
 
 
 def has_rules(
@@ -75,14 +62,3 @@ def has_rules(
         return True
     model = mapper.class_  # the user may be a proxy, such as current_user
     return any(len(getattr(model, name).dispatch.set) > (name in own) for name in names)
-
-
-def is_inconvertible(error: Exception) -> bool:
-    """Return whether a column's type, perhaps of the application, could not convert a value."""
-    return isinstance(error, StatementError) and isinstance(error.orig, ValueError | TypeError)
-
-
-def violates_check(error: Exception) -> bool:
-    """Return whether a CHECK constraint refuses a row, on MariaDB and MySQL."""
-    original = getattr(error, "orig", None)
-    return bool(original and original.args[:1] and original.args[0] in CHECK_VIOLATED)

@@ -24,14 +24,8 @@ from .fields import UserFields, takes_context
 from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin, add_flag_rules
 from .stamps import UserSnapshot, new_stamp
-from .statements import (
-    guarded_update,
-    has_rules,
-    is_inconvertible,
-    lacks_characters,
-    select_users,
-    violates_check,
-)
+from .statements import guarded_update, has_rules, select_users
+from .transaction import is_inconvertible, lacks_characters, violates_check
 from .unique_keys import UniqueKey
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.

@@ -1,4 +1,4 @@
-"""Run the work of a request as one transaction, and retry it after a serialization failure."""
+"""Run and retry the work of a request as one transaction, and recognize errors of databases."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
     PoolTimeout,
     StaleDataError,
 )
+
+#: What MariaDB and MySQL report like a failure of theirs: a CHECK constraint refuses a row.
+CHECK_VIOLATED = (4025, 3819)
 
 
 def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
@@ -119,3 +122,23 @@ def is_serialization_failure(error: SQLAlchemyError) -> bool:
         or arguments[0] in (1020, 1205, 1213)
         or getattr(original, "sqlite_errorcode", None) == 517
     )
+
+
+def lacks_characters(error: DBAPIError) -> bool:
+    """Return whether a column cannot be compared with a value that has characters it cannot store.
+
+    MySQL and MariaDB report that (1267) with a character set such as ``latin1``. With such a
+    PostgreSQL database, psycopg itself raises a ``UnicodeError``.
+    """
+    return bool(error.orig and error.orig.args[:1] == (1267,))
+
+
+def is_inconvertible(error: Exception) -> bool:
+    """Return whether a column's type, perhaps of the application, could not convert a value."""
+    return isinstance(error, StatementError) and isinstance(error.orig, ValueError | TypeError)
+
+
+def violates_check(error: Exception) -> bool:
+    """Return whether a CHECK constraint refuses a row, on MariaDB and MySQL."""
+    original = getattr(error, "orig", None)
+    return bool(original and original.args[:1] and original.args[0] in CHECK_VIOLATED)
