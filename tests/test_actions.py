@@ -42,7 +42,7 @@ from flask_registration.errors import (
     Throttled,
 )
 
-from .flows.journeys import OTHER_PASSWORD, NewSite, has_password, is_in, log_in, member
+from .flows.common import OTHER_PASSWORD, NewSite, has_password, is_in, log_in, member
 from .pages import read
 from .people import define_login, token_of
 from .site import PASSWORD, Site, mixin_and

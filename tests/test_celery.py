@@ -27,7 +27,7 @@ from kombu.connection import Connection
 from flask_registration import ConfigurationError, mail_failed
 
 from .celery_worker import by_celery
-from .flows.journeys import OTHER_PASSWORD
+from .flows.common import OTHER_PASSWORD
 from .outboxes import LIVE
 from .site import PASSWORD, Site, html_of
 from .smtp import SMTPServer, free_port, smtp_server

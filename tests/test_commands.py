@@ -32,7 +32,7 @@ from flask_registration import (
 from flask_registration.cli.base import registration_cli
 
 from .conftest import Clock
-from .flows.journeys import (
+from .flows.common import (
     BOTH_KINDS_OF_SESSION,
     LINK_INVALID,
     OTHER_PASSWORD,

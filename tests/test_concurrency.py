@@ -14,7 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from .conftest import Clock
-from .flows.journeys import accounts
+from .flows.common import accounts
 from .site import Site
 from .tables import each_row
 

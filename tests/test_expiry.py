@@ -18,7 +18,7 @@ from flask_registration.cli.base import registration_cli
 from flask_registration.users.mixins import utc_now
 
 from .conftest import Clock
-from .flows.journeys import AT_ONCE, OTHER_PASSWORD, accounts, at_once, forged, has_password
+from .flows.common import AT_ONCE, OTHER_PASSWORD, accounts, at_once, forged, has_password
 from .people import account, define_login, define_login_with_foreign_key, log_in, logins
 from .site import Site, own_model, text_of, whole
 from .tables import each_row

@@ -17,7 +17,7 @@ from flask_registration import ConfigurationError, UserMixin, actions, user_logg
 
 from .conftest import Clock
 from .faults.database import Faults
-from .flows.journeys import ask_move, member
+from .flows.common import ask_move, member
 from .people import (
     NOT_AUTHENTICATED,
     accepts,

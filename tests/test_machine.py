@@ -29,7 +29,7 @@ from flask_registration.cli.base import registration_cli
 from flask_registration.users.mixins import as_utc, utc_now
 
 from .conftest import Clock
-from .flows.journeys import is_placeholder
+from .flows.common import is_placeholder
 from .model import (
     BAD_LINK,
     DAY,

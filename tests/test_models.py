@@ -45,7 +45,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 from flask_registration import ConfigurationError, EmailUserMixin, UserMixin
 
 from .conftest import Clock
-from .flows.journeys import accounts
+from .flows.common import accounts
 from .site import PASSWORD, Site, define, define_user, mixin_and, own_model, text_column
 from .tables import each_row
 
@@ -168,7 +168,7 @@ class UuidAsBytes(TypeDecorator[uuid.UUID]):
 
 
 class HiddenNumber(TypeDecorator[int]):
-    """A number that nobody can guess from the next one."""
+    """A number from which an attacker cannot guess the next one."""
 
     impl, cache_ok = Integer(), True
 

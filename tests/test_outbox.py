@@ -23,7 +23,7 @@ from flask_registration.mail.composer import default_templates
 from flask_registration.mail.dispatch import MAILS_PER_THREAD
 
 from .conftest import Clock
-from .flows.journeys import OTHER_PASSWORD, log_in, member, move
+from .flows.common import OTHER_PASSWORD, log_in, member, move
 from .flows.test_mails import MAILS, mail_of
 from .outboxes import LIVE, OUTBOX, TIMEOUT, NewSite, command, finish, letter, letters, send_mail
 from .site import PASSWORD, Site, html_of, links_of, parameters

@@ -37,7 +37,7 @@ from flask_registration import (
 )
 from flask_registration.cli.base import registration_cli
 
-from .flows.journeys import LINK_INVALID, OTHER_PASSWORD, member
+from .flows.common import LINK_INVALID, OTHER_PASSWORD, member
 from .flows.test_mails import MAILS, mail_of
 from .pages import read
 from .people import define_uuid_user

@@ -21,7 +21,7 @@ from flask_registration import BodySchema, Message
 from flask_registration.errors import DatabaseUnavailable
 from flask_registration.http import schema_messages
 
-from .flows.journeys import ask_move
+from .flows.common import ask_move
 from .people import account, log_in
 from .site import PASSWORD, Site, mixin_and, own_model
 from .tables import each_row

@@ -41,7 +41,7 @@ from flask_registration.flows import verification_redirects
 from flask_registration.http.bodies import login_response
 
 from .conftest import Clock
-from .flows.journeys import NewSite
+from .flows.common import NewSite
 from .people import account, define_login, knows, logins, with_and_without_login_model
 from .site import PASSWORD, Site, whole
 from .tables import each_row

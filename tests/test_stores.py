@@ -18,7 +18,7 @@ from flask_registration import user_logged_in
 from flask_registration.throttling.counters import LOGS, TRIES, MemoryCounters, default_options
 
 from .conftest import Clock
-from .flows.journeys import at_once, log_in, member
+from .flows.common import at_once, log_in, member
 from .site import Site
 from .stores import Redis, Wire
 from .stores import redis_store as redis_store

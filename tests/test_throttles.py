@@ -22,7 +22,7 @@ from flask_registration.settings import Settings
 
 from .conftest import Clock
 from .faults.database import Faults, deadlock
-from .flows.journeys import forged, log_in, member
+from .flows.common import forged, log_in, member
 from .people import bearer
 from .site import CHEAP_HASHER, PASSWORD, Site, whole
 from .tables import each_row

@@ -20,7 +20,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from flask_registration import ConfigurationError
 
-from .flows.journeys import at_once, member
+from .flows.common import at_once, member
 from .site import PASSWORD, Site
 from .tables import each_row
 

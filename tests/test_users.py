@@ -21,7 +21,7 @@ from flask_registration.users.stamps import (
 )
 
 from .conftest import Clock
-from .flows.journeys import OTHER_PASSWORD, NewSite, ask_reset, log_in, member, move
+from .flows.common import OTHER_PASSWORD, NewSite, ask_reset, log_in, member, move
 from .site import PASSWORD, Site
 from .tables import each_row
 

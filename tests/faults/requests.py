@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from flask_registration import signals
 
-from ..flows.journeys import OTHER_PASSWORD, ask_move, ask_reset, forget_mails, log_in, member, move
+from ..flows.common import OTHER_PASSWORD, ask_move, ask_reset, forget_mails, log_in, member, move
 from ..people import copy_of, define_login
 from ..site import PASSWORD, Site
 

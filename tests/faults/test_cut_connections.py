@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
-from ..flows.journeys import OTHER_PASSWORD, NewSite, has_password, is_in, log_in, member
+from ..flows.common import OTHER_PASSWORD, NewSite, has_password, is_in, log_in, member
 from ..site import PASSWORD, Site
 from ..tables import each_row
 from .proxy import Proxy, proxied

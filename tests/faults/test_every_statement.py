@@ -13,7 +13,7 @@ from flask_registration.flows import verification_redirects
 from flask_registration.testing.uniform import mail_after
 
 from ..conftest import Clock
-from ..flows.journeys import (
+from ..flows.common import (
     OTHER_PASSWORD,
     NewSite,
     ask_reset,

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from flask_registration import user_deleted
 
-from ..flows.journeys import (
+from ..flows.common import (
     LINK_INVALID,
     OTHER_PASSWORD,
     NewSite,

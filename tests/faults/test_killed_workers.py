@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from flask_registration.users.stamps import UserSnapshot, stamp_digest
 
-from ..flows.journeys import OTHER_PASSWORD
+from ..flows.common import OTHER_PASSWORD
 from ..site import PASSWORD, Site, links_of, parameters
 from ..smtp import SMTPServer, free_port, smtp_server
 from .served import make

@@ -16,7 +16,7 @@ import pytest
 from flask_registration import mail_failed, user_registered
 
 from ..conftest import Clock
-from ..flows.journeys import OTHER_PASSWORD, NewSite, has_password, log_in, member
+from ..flows.common import OTHER_PASSWORD, NewSite, has_password, log_in, member
 from ..outboxes import define_outbox, letters
 from ..site import PASSWORD, Site
 from ..smtp import SMTPServer, no_server, scripted_server, silent_server, smtp_server

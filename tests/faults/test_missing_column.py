@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from ..flows.journeys import NewSite, member
+from ..flows.common import NewSite, member
 from ..people import define_login
 from ..site import PASSWORD, define_user
 

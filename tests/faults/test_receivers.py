@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from ..flows.journeys import NewSite
+from ..flows.common import NewSite
 from ..site import Site
 from ..tables import each_row
 from .requests import REQUESTS, SETTINGS, SIGNALS, effects, prepare

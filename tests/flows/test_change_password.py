@@ -14,7 +14,7 @@ from flask_registration import user_changed_password, user_reset_password
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, links_of, own_model, text_of
 from ..tables import each_row
-from .journeys import (
+from .common import (
     BOTH_KINDS_OF_SESSION,
     LINK_INVALID,
     NOT_AUTHENTICATED,

@@ -25,7 +25,7 @@ from flask_registration.users.store import UserStore
 from ..people import LOGIN_INVALID
 from ..site import PASSWORD, define_user, own_model
 from ..tables import each_row
-from .journeys import NewSite, log_in, member
+from .common import NewSite, log_in, member
 
 
 class Counted:

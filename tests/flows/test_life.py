@@ -23,7 +23,7 @@ from flask_registration import (
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, text_of, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     BOTH_KINDS_OF_SESSION,
     OTHER_PASSWORD,
     NewSite,

@@ -15,7 +15,7 @@ from flask_registration import EmailUserMixin, actions
 from ..conftest import Clock
 from ..site import PASSWORD, Site, define, mixin_and, text_column, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     DAYS,
     NewSite,
     ask_reset,

@@ -18,7 +18,7 @@ from ..outboxes import LIVE, finish
 from ..people import account
 from ..site import PASSWORD, Site, html_of, links_of, mixin_and, text_column, text_of, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     OTHER_PASSWORD,
     NewSite,
     ask_move,

@@ -28,7 +28,7 @@ from flask_registration.testing.uniform import compare
 
 from ..site import PASSWORD, Site, own_model
 from ..tables import each_row
-from .journeys import (
+from .common import (
     AT_ONCE,
     OTHER_PASSWORD,
     NewSite,

@@ -28,7 +28,7 @@ from ..outboxes import define_outbox
 from ..people import LOGIN_INVALID, define_login
 from ..site import PASSWORD, Site, define, own_model, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     AT_ONCE,
     OTHER_PASSWORD,
     NewSite,

@@ -16,7 +16,7 @@ from flask_registration.auth.links import SignedLink
 from ..people import NOT_AUTHENTICATED, copy_of, logins, profile
 from ..site import PASSWORD, Site, html_of, links_of, own_model, text_column, text_of, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
     OTHER_PASSWORD,

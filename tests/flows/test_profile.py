@@ -16,7 +16,7 @@ from ..conftest import Clock
 from ..people import define_login_with_foreign_key, logins
 from ..site import PASSWORD, Site, define, mixin_and, text_column, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     BOTH_KINDS_OF_SESSION,
     DAYS,
     LINK_INVALID,

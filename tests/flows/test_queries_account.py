@@ -11,7 +11,7 @@ from ..outboxes import request_statements
 from ..people import define_login
 from ..site import PASSWORD, Site
 from ..tables import each_row
-from .journeys import (
+from .common import (
     OTHER_PASSWORD,
     NewSite,
     ask_move,

@@ -27,7 +27,7 @@ from ..people import (
 from ..site import PASSWORD, Site
 from ..tables import each_row
 from ..test_identity import Own, execute, is_fresh
-from .journeys import (
+from .common import (
     NOT_AUTHENTICATED,
     OTHER_PASSWORD,
     REAUTHENTICATE,

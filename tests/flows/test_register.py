@@ -20,7 +20,7 @@ from flask_registration import UserMixin, user_activated, user_registered
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, links_of, text_of, whole
 from ..tables import each_row
-from .journeys import accounts
+from .common import accounts
 
 NewSite = Callable[..., Site]
 

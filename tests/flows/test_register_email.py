@@ -22,7 +22,7 @@ from ..outboxes import define_outbox
 from ..people import copy_of, define_login
 from ..site import PASSWORD, Site, html_of, links_of, own_model, parameters, text_of, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
     DAYS,

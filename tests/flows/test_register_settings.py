@@ -1,4 +1,4 @@
-"""Each setting of the journey, shown working."""
+"""Each setting of the flow, shown working."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from flask_registration import (
 from ..conftest import Clock
 from ..site import PASSWORD, Site, links_of, own_model, parameters, text_of, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
     LINK_EXPIRED,

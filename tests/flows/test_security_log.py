@@ -28,7 +28,7 @@ from ..people import add_members_page, bearer, copy_of, define_login, knows
 from ..people import token_of as token_for
 from ..site import PASSWORD, Site, mixin_and
 from ..tables import each_row
-from .journeys import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
+from .common import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
 
 Log = list[logging.LogRecord]
 NewSite = Callable[..., Site]

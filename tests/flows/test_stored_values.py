@@ -33,7 +33,7 @@ from flask_registration.testing.uniform import compare
 
 from ..site import CHEAP_HASHER, PASSWORD, Site, define, own_model
 from ..tables import each_row
-from .journeys import NewSite, ask_reset, forget_mails, is_placeholder, log_in, mails, member
+from .common import NewSite, ask_reset, forget_mails, is_placeholder, log_in, mails, member
 
 ALICE = "alice@example.com"
 

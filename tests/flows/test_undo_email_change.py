@@ -18,7 +18,7 @@ from ..conftest import Clock
 from ..outboxes import define_outbox
 from ..site import PASSWORD, Site, links_of, own_model, text_of, whole
 from ..tables import each_row
-from .journeys import (
+from .common import (
     AT_ONCE,
     BOTH_KINDS_OF_SESSION,
     DAYS,

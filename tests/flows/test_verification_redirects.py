@@ -18,7 +18,7 @@ from flask_registration.flows import verification_redirects
 from ..conftest import Clock
 from ..site import PASSWORD, Site, links_of
 from ..tables import each_row
-from .journeys import (
+from .common import (
     LINK_INVALID,
     OTHER_PASSWORD,
     NewSite,
@@ -40,8 +40,8 @@ PAGES = {
     "RESET_PASSWORD_VERIFICATION_URL": "http://localhost/accounts/reset-password/",
 }
 URLS = {
-    f"{journey}_{end}_URL": f"https://example.com/{journey.lower()}/{end.lower()}"
-    for journey in ("VERIFY_REGISTRATION", "VERIFY_EMAIL", "RESET_PASSWORD")
+    f"{flow}_{end}_URL": f"https://example.com/{flow.lower()}/{end.lower()}"
+    for flow in ("VERIFY_REGISTRATION", "VERIFY_EMAIL", "RESET_PASSWORD")
     for end in ("SUCCESS", "FAILURE")
 }
 ENDPOINTS = ["verify-registration", "verify-email", "reset-password"]
@@ -173,11 +173,11 @@ def test_the_button_leads_to_the_success_url_and_a_used_link_to_the_failure_url(
     site = new_site(database, flows=FLOWS, **PAGES, **URLS)
     member(site)
     form = Form(open_page(site, endpoint, link_to(site, endpoint)).get_data(as_text=True))
-    journey = endpoint.replace("-", "_")
+    flow = endpoint.replace("-", "_")
     reply = press(site, form)
     assert (reply.status_code, reply.headers["Location"]) == (
         302,
-        f"https://example.com/{journey}/success",
+        f"https://example.com/{flow}/success",
     )
     assert has_worked(site, endpoint)
     before = row(site, username="alice")
@@ -185,7 +185,7 @@ def test_the_button_leads_to_the_success_url_and_a_used_link_to_the_failure_url(
     if endpoint != "verify-registration":  # where opening it again is a calm 200
         assert (reply.status_code, reply.headers["Location"]) == (
             302,
-            f"https://example.com/{journey}/failure",
+            f"https://example.com/{flow}/failure",
         )
     assert row(site, username="alice") == before
 

@@ -1,4 +1,4 @@
-"""What the tests of an account's later journeys look at."""
+"""Requests, and what is looked at after them, that the tests of several flows share."""
 
 from __future__ import annotations
 
