@@ -41,6 +41,7 @@ from flask_registration.flows import verification_redirects
 from flask_registration.http.bodies import login_response
 
 from .conftest import Clock
+from .faults.database import Faults, serialization
 from .flows.common import NewSite
 from .people import account, define_login, knows, logins, with_and_without_login_model
 from .site import PASSWORD, Site, whole
@@ -361,6 +362,15 @@ def test_a_challenge_ends_with_its_account(
     assert answer(site, handle).get_json() == INVALID
 
 
+@each_row("word", ["word", "another"])
+def test_no_word_tells_whether_an_account_was_suspended_meanwhile(make: NewSite, word: str) -> None:
+    site = make()
+    handle = challenge_of(site)
+    suspend(site)
+    reply = answer(site, handle, word)
+    assert (reply.status_code, reply.get_json()) == (400, INVALID)
+
+
 def test_a_challenge_of_a_deleted_account_is_none_of_the_next_one_with_its_id(
     make: NewSite,
 ) -> None:
@@ -370,6 +380,18 @@ def test_a_challenge_of_a_deleted_account_is_none_of_the_next_one_with_its_id(
     account(site)
     assert site.user().id == challenges(site)[0].user_id or str(site.user().id) == "1"
     assert answer(site, handle).get_json() == INVALID
+
+
+def test_a_try_counts_once_however_often_the_database_asks_to_repeat_it(
+    server_database: str, make: NewSite
+) -> None:
+    site = make(server_database)
+    handle = challenge_of(site)
+    faults = Faults(site, serialization)
+    faults.arm(2)  # after the UPDATE that counts
+    reply = answer(site, handle, "another")
+    assert (reply.get_json(), len(faults.hits)) == (WRONG, 1)
+    assert [each.tries_left for each in challenges(site)] == [TRIES - 1]
 
 
 @pytest.mark.databases
