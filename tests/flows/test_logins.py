@@ -554,7 +554,7 @@ def test_the_list_shows_how_the_user_logged_in(database: str, new_site: NewSite)
     new = "quite another battery of staples"
     body = {"old_password": PASSWORD, "password": new, "password_confirm": new}
     assert site.post("change-password", body, client=client).status_code == 200
-    assert methods() == ["mail", "pwd"]
+    assert methods() == ["mail"]
     client.post("/log-in/passkey")
     assert methods() == ["hwk", "user"]
     client.post("/log-in/foreign")
