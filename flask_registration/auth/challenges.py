@@ -11,11 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, DateTime, String, select, update
-from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..errors import ChallengeInvalid
-from ..request_state import request_state
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import UserSnapshot, stamp_digest
 from ..users.store import User
@@ -108,19 +106,24 @@ class ChallengeStore(ExpiringRows):
                 self.delete_where(self.model.id.in_(older))
         return handle
 
-    def open(self, purpose: str, handle: str) -> Challenge:
+    def open(self, purpose: str, handle: str, *, counts: bool = True) -> Challenge:
         """Count a try, and return the challenge with this handle.
 
         Call it before anything else: the try is counted in a transaction of its own, and what the
         session has not committed is dropped.
 
+        :param counts: False for a request that tries no code.
         :raises ChallengeInvalid: there is none, or it has expired, was used, has no try left, or
             is for another purpose; or its account was deleted, suspended or changed since.
         """
-        digest = _digest(handle)
-        self._count_try(purpose, digest)
-        row = self.db.session.scalars(select(self.model).filter_by(digest=digest)).one_or_none()
-        if row is None:
+        digest, model = _digest(handle), self.model
+        valid = (model.digest == digest, model.purpose == purpose, model.expires_at > utc_now())
+        if counts:
+            statement = update(model).where(*valid, model.tries_left > 0)
+            if not self.count_try(digest, statement.values(tries_left=model.tries_left - 1)):
+                raise ChallengeInvalid
+        row = self.db.session.scalars(select(model).where(*valid)).one_or_none()
+        if row is None or not (counts or row.tries_left):
             raise ChallengeInvalid
         user = None if row.user_id is None else self.users.get(str(row.user_id))
         is_valid = row.user_id is None or (
@@ -147,23 +150,6 @@ class ChallengeStore(ExpiringRows):
         """
         if self.delete_where(self.model.digest == challenge.digest) != 1:
             raise ChallengeInvalid
-
-    def _count_try(self, purpose: str, digest: str) -> None:
-        state, model = request_state(), self.model
-        if state.is_retry and state.counted_try == digest:
-            return  # it is one try, however often the database asks to repeat the work
-        self.users.end_read()  # its connection is free for others
-        valid = (model.purpose == purpose, model.tries_left > 0, model.expires_at > utc_now())
-        statement = update(model).where(model.digest == digest, *valid)
-        statement = statement.values(tries_left=model.tries_left - 1)
-        engine: Any = self.db.session.get_bind(sqlalchemy_inspect(model))
-        if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
-            engine = engine.execution_options(isolation_level="READ COMMITTED")
-        with engine.begin() as connection:
-            is_counted = connection.execute(statement).rowcount == 1
-        if not is_counted:
-            raise ChallengeInvalid
-        state.counted_try = digest
 
 
 def _is_as_it_was(seen: UserSnapshot, digest: str) -> bool:
