@@ -52,14 +52,18 @@ class AccountRows:
         if state.is_retry and name in state.counted_tries:
             return True
         self.users.end_read()  # its connection is free for others
+        is_counted = self.execute_alone(statement) == 1
+        if is_counted:
+            state.counted_tries.add(name)
+        return is_counted
+
+    def execute_alone(self, statement: UpdateBase) -> int:
+        """Execute a statement in a transaction of its own. Return the number of rows it changed."""
         engine: Any = self.db.session.get_bind(sqlalchemy_inspect(self.model))
         if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
             engine = engine.execution_options(isolation_level="READ COMMITTED")
         with engine.begin() as connection:
-            is_counted = bool(connection.execute(statement).rowcount == 1)
-        if is_counted:
-            state.counted_tries.add(name)
-        return is_counted
+            return int(connection.execute(statement).rowcount)
 
     def is_of(self, user: User) -> Any:
         """Return the condition on the rows of a user."""

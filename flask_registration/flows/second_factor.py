@@ -596,7 +596,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     if missing:
         libraries = " and ".join(missing)
         yield Finding(
-            "registration.E059",
+            "registration.E063",
             "flows",
             f"has second_factor, for which {libraries} cannot be imported. "
             "No code could be checked.",
@@ -604,7 +604,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if not setup.group(SecondFactorSettings).credential_keys:
         yield Finding(
-            "registration.E060",
+            "registration.E064",
             "REGISTRATION_CREDENTIAL_KEYS",
             "is not set. It encrypts the secrets of authenticator apps in the database.",
             "Set it to a list with the output of "
@@ -612,7 +612,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if setup.fields and not setup.fields.stamp and "login" not in setup.models:
         yield Finding(
-            "registration.E061",
+            "registration.E065",
             "models",
             "has no Login, and the user model has no security stamp. "
             "A new second factor could not end other sessions.",
