@@ -14,7 +14,13 @@ from marshmallow import Schema
 from ..auth.links import OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
-from ..http.accounts import account_names, account_schema, find_users, login_names
+from ..http.accounts import (
+    account_names,
+    account_schema,
+    find_users,
+    login_names,
+    remember_device,
+)
 from ..http.bodies import SuccessSchema, login_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import new_password_schema
@@ -250,7 +256,7 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
         except UserNotFound:  # suspended at the same moment
             raise LinkInvalid(user_id=params.user_id) from None
     state.commit(*notices, signals=signals, user=user)
-    state.throttles.remember_device("login", names)
+    remember_device(state, names)
     return {}
 
 
