@@ -86,6 +86,11 @@ LOGIN_REVOKED = Event(
     "a user revoked a session or token of the list",
     {"login": "its id"},
 )
+LOGIN_REPORTED = Event(
+    "authn_login_reported",
+    "a user reported a login as another person's, with the link of a notice",
+    level=logging.WARNING,
+)
 SESSION_REFUSED = Event(
     "session_use_after_expire",
     "a session cookie was no longer valid; browsers keep old ones, so this alone is no alarm",

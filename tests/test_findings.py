@@ -129,6 +129,7 @@ IDS = {
     "registration.W026": "{table}.{column}",
     "registration.W027": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED",
     "registration.W028": "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
+    "registration.W029": "REGISTRATION_NEW_LOGIN_NOTICE_ENABLED",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.N003": "models",

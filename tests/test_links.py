@@ -235,6 +235,7 @@ SALTS = {
     "reset_password": "reset-password",
     "verify_email": "register-email",
     "undo_email_change": "undo-email-change",
+    "report_login": "report-login",
 }
 
 LINK_ENDPOINTS = [name for name, endpoint in ENDPOINTS.items() if endpoint.link]

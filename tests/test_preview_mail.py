@@ -115,6 +115,7 @@ def test_the_page_says_when_each_mail_leaves_in_the_words_of_the_documentation(
     rows = re.findall(
         r"^\| `(\w+)` \| ([^|]*) \| ([^|;]*?)(?:;[^|]*)? \|$", read("docs/mail.md"), re.MULTILINE
     )
+    rows = [row for row in rows if row[0] in ALL]  # of the default flows
     assert len(rows) == len(ALL)
     for name, whom, when in rows:
         assert f"{name}, to {whom}: {when.replace('`', '')}" in page

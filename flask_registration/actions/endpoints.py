@@ -328,6 +328,17 @@ def undo_email_change(
     _with_link("undo_email_change", user_id, timestamp, signature, email=email)
 
 
+def report_login(user_id: Parameter, timestamp: Parameter, signature: Parameter) -> None:
+    """End all logins with the parameters of the link of a notice; see ``POST /report-login/``.
+
+    Needs the flow ``new_login``.
+
+    :raises LinkInvalid: the link is not valid, or was used.
+    :raises LinkExpired: the link has expired.
+    """
+    _with_link("report_login", user_id, timestamp, signature)
+
+
 def logins() -> list[dict[str, Any]]:
     """Return the current user's sessions and tokens; see ``GET /logins/``. Needs a login model.
 

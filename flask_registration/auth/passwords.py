@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -145,6 +146,19 @@ class PasswordSettings(Settings):
 
 #: What is stored in place of a hash after an undo of an e-mail change. No password matches it.
 REVOKED = "!revoked"
+
+
+def unusable_hash() -> str:
+    """Return what is stored in place of a hash for an account without a password.
+
+    It is random, since a model without a security stamp uses it as one.
+    """
+    return f"!{secrets.token_urlsafe(30)}"
+
+
+def is_usable(stored: str | None) -> bool:
+    """Return whether a stored hash is that of a password."""
+    return bool(stored) and not str(stored).startswith("!")
 
 
 class Passwords:

@@ -16,7 +16,7 @@ from ..errors import (
     NotAuthenticated,
     ReauthenticationRequired,
 )
-from ..http.accounts import login_names
+from ..http.accounts import login_names, remember_device
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
 from ..http.reservations import former_names, release
@@ -178,7 +178,7 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     names = login_names(state, user) if renames else []
     state.commit(*notices)
     if renames:
-        state.throttles.remember_device("login", names)
+        remember_device(state, names)
     if changes:
         state.record(USER_UPDATED, user, fields=[name for name in changes if name in data])
     return shown

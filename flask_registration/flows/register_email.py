@@ -332,7 +332,7 @@ def change_email(
     state.commit(*notices, deleted=displaced, signals=[user_changed_email], user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     if current_user is user:
-        state.throttles.remember_device("login", names)
+        accounts.remember_device(state, names)
     return login
 
 

@@ -14,7 +14,13 @@ from marshmallow import Schema
 from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
-from ..http.accounts import account_names, account_schema, find_users, login_names
+from ..http.accounts import (
+    account_names,
+    account_schema,
+    find_users,
+    login_names,
+    remember_device,
+)
 from ..http.bodies import SuccessSchema, login_response
 from ..http.codes import add_code, sent_response
 from ..http.flow import EndpointLink, Flow, always
@@ -273,7 +279,7 @@ def finish_reset(
         # Fresh, since the client knows the password that it has chosen.
         return log_in(state, user, methods=[method], emails=notices, signals=signals)
     state.commit(*notices, signals=signals, user=user)
-    state.throttles.remember_device("login", names)
+    remember_device(state, names)
     return {}
 
 

@@ -90,6 +90,13 @@ UNDO_EMAIL_CHANGE = Page(
     Message("Undo this change"),
     Message("The change was undone. Now reset your password on the login page."),
 )
+REPORT_LOGIN = Page(
+    "report_login",
+    Message("This was not me"),
+    Message("This logs your account out on all devices and removes your password."),
+    Message("Log out on all devices"),
+    Message("You were logged out on all devices. We sent you a link to choose a new password."),
+)
 
 FAILED = Message("That did not work")
 INCOMPLETE = Message("This link is incomplete. Copy the whole link from the e-mail.")
@@ -122,7 +129,7 @@ def declare(page: Page) -> None:
     flow.endpoint(f"{path}confirm/", methods=["POST", "GET"])(confirm_view)
 
 
-for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHANGE):
+for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHANGE, REPORT_LOGIN):
     declare(_page)
 
 

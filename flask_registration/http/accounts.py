@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -82,6 +82,12 @@ def login_names(state: RegistrationState, user: User) -> list[str]:
     values = [getattr(user, name) for name in state.fields.login]
     found = [account_names(state, {"login": value}) for value in values if value is not None]
     return list(dict.fromkeys(name for names in found for name in names))
+
+
+def remember_device(state: RegistrationState, names: Sequence[str]) -> None:
+    """Make this browser a known device of the account with these :func:`login_names`."""
+    has_notice = state.provided("new_login_notice") is not None
+    state.throttles.remember_device("login", names, always=has_notice)
 
 
 # Create

@@ -24,7 +24,7 @@ from ..signals import user_logged_in, user_login_failed
 from ..state import RegistrationState
 from ..users.mixins import utc_now
 from ..users.store import User
-from .accounts import login_names
+from .accounts import login_names, remember_device
 
 #: How long a client has for a step.
 STEP_PERIOD = timedelta(minutes=15)
@@ -158,12 +158,15 @@ def log_in(
         offers = step.offers(state, user)
         state.commit(*emails, deleted=deleted, signals=signals, user=user)
         raise StepRequired(step.name, handle, **offers)
+    names = login_names(state, user)  # not the submitted ones, which may name other accounts
+    new_login_notice = state.provided("new_login_notice")
+    notices = new_login_notice(state, user, names) if new_login_notice else []
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
-    names = login_names(state, user)  # not the submitted ones, which may name other accounts
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
-    state.commit(*emails, deleted=deleted, signals=[*signals, user_logged_in], user=user)
-    state.throttles.remember_device("login", names)
+    mails = [*emails, *notices]
+    state.commit(*mails, deleted=deleted, signals=[*signals, user_logged_in], user=user)
+    remember_device(state, names)
     return response
 
 

@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
-from flask_registration import UserNotFound, announce, user_logged_in
+from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
+from flask_registration.flows import new_login
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
@@ -407,6 +408,16 @@ def test_a_handler_that_raises_breaks_no_reply(
     finally:
         logger.removeHandler(handler)
     assert capsys.readouterr().err.count("the disk is full") >= 4
+
+
+def test_a_login_that_a_user_reports(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(flows=[*DEFAULT_FLOWS, new_login.flow], NEW_LOGIN_NOTICE_ENABLED=True)
+    member(site)
+    log_in(site)
+    log_in(site)
+    events(security_log)
+    assert site.post("report-login", site.link()).status_code == 200
+    assert events(security_log) == [named("authn_login_reported")]
 
 
 # More than that
