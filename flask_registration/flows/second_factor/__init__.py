@@ -1,0 +1,17 @@
+"""A second factor of the login: an authenticator app (TOTP) with recovery codes. Optional."""
+
+from .base import SecondFactorSettings, flow, second_factor, step
+from .enrollment import add_totp, confirm_totp
+from .management import create_recovery_codes, credentials, remove_totp
+
+__all__ = [
+    "SecondFactorSettings",
+    "add_totp",
+    "confirm_totp",
+    "create_recovery_codes",
+    "credentials",
+    "flow",
+    "remove_totp",
+    "second_factor",
+    "step",
+]
