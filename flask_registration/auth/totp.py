@@ -65,8 +65,28 @@ class SecondFactor:
         :raises FactorExists: the account has an active one.
         """
         secret = pyotp.random_base32()
-        self.store.begin_totp(user, _cipher(self.keys).encrypt(secret.encode()).decode())
+        self.store.begin_totp(user, self._encrypted(secret))
         return str(secret)
+
+    def import_secret(self, user: User, secret: str) -> None:
+        """Activate a secret without committing, in place of an earlier one.
+
+        :param secret: in Base32.
+        """
+        self.store.remove_all(user)
+        self.store.begin_totp(user, self._encrypted(secret))
+        self.store.confirm_totp(user, self.store.totp(user, confirmed=False).secret, 0)
+
+    def unused_code(self, user: User) -> str:
+        """Return a code of the authenticator app that is not spent, for tests.
+
+        An account without an app gets one, without committing.
+        """
+        if not self.store.totp(user):
+            self.import_secret(user, pyotp.random_base32())
+        row = self.store.totp(user)
+        totp = pyotp.TOTP(self._decrypted(user, row.secret) or "")
+        return str(totp.generate_otp(max(int(time.time()) // INTERVAL, row.counter + 1)))
 
     def confirm(self, user: User, code: str) -> None:
         """Activate the secret with a code of it, without committing. The code is spent.
@@ -110,8 +130,15 @@ class SecondFactor:
 
     def _interval(self, user: User, stored: str, code: str) -> int | None:
         """Return the interval of a code of the authenticator app; None for a wrong code."""
+        secret = self._decrypted(user, stored)
+        return None if secret is None else matching_interval(secret, code)
+
+    def _encrypted(self, secret: str) -> str:
+        return _cipher(self.keys).encrypt(secret.encode()).decode()
+
+    def _decrypted(self, user: User, stored: str) -> str | None:
         try:
-            secret = _cipher(self.keys).decrypt(stored.encode()).decode()
+            return _cipher(self.keys).decrypt(stored.encode()).decode()
         except InvalidToken:
             current_app.logger.error(
                 "The TOTP secret of account %s was encrypted with a key that is not in "
@@ -119,7 +146,6 @@ class SecondFactor:
                 self.store.users.identifier(user),
             )
             return None
-        return matching_interval(secret, code)
 
     def _digests(self, user: User, code: str) -> list[str]:
         """Return the digests of a recovery code with all keys, that of the last key first."""

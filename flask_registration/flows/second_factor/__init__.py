@@ -1,7 +1,7 @@
 """A second factor of the login: an authenticator app (TOTP) with recovery codes. Optional."""
 
 from .base import SecondFactorSettings, flow, second_factor, step
-from .enrollment import add_totp, confirm_totp
+from .enrollment import add_totp, confirm_totp, import_totp, unused_code
 from .management import create_recovery_codes, credentials, remove_totp
 
 __all__ = [
@@ -11,7 +11,9 @@ __all__ = [
     "create_recovery_codes",
     "credentials",
     "flow",
+    "import_totp",
     "remove_totp",
     "second_factor",
     "step",
+    "unused_code",
 ]

@@ -261,7 +261,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     if missing:
         libraries = " and ".join(missing)
         yield Finding(
-            "registration.E063",
+            "registration.E061",
             "flows",
             f"has second_factor, for which {libraries} cannot be imported. "
             "No code could be checked.",
@@ -269,7 +269,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if not setup.group(SecondFactorSettings).credential_keys:
         yield Finding(
-            "registration.E064",
+            "registration.E062",
             "REGISTRATION_CREDENTIAL_KEYS",
             "is not set. It encrypts the secrets of authenticator apps in the database.",
             "Set it to a list with the output of "
@@ -277,7 +277,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if setup.fields and not setup.fields.stamp and "login" not in setup.models:
         yield Finding(
-            "registration.E065",
+            "registration.E063",
             "models",
             "has no Login, and the user model has no security stamp. "
             "A new second factor could not end other sessions.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b32decode
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -143,6 +144,22 @@ def confirm_totp(data: dict[str, Any]) -> dict[str, Any]:
         error.members = {**error.members, "recovery_codes": codes}
         raise
     return {**login, "recovery_codes": codes}
+
+
+def import_totp(state: RegistrationState, user: User, secret: str) -> None:
+    """Activate a secret of another library, without committing. An earlier one is replaced.
+
+    :param secret: in Base32.
+    :raises ValueError: it is not Base32.
+    """
+    text = "".join(secret.split()).upper()
+    b32decode(text + "=" * (-len(text) % 8))
+    factor_of(state).import_secret(user, text)
+
+
+def unused_code(state: RegistrationState, user: User) -> str:
+    """Return a code of a user's authenticator app that is not spent, for tests."""
+    return factor_of(state).unused_code(user)
 
 
 def _enrollment(state: RegistrationState, user: User, secret: str) -> dict[str, str]:
