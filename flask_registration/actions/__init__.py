@@ -15,12 +15,15 @@ from .endpoints import (
     replace_profile,
     resend_verification,
     reset_password,
+    reset_password_code,
     revoke_login,
     send_reset_password_link,
     undo_email_change,
     update_profile,
     verify_email,
+    verify_email_code,
     verify_registration,
+    verify_registration_code,
 )
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "replace_profile",
     "resend_verification",
     "reset_password",
+    "reset_password_code",
     "revoke_login",
     "send_reset_password_link",
     "set_password",
@@ -48,5 +52,7 @@ __all__ = [
     "update_profile",
     "verify",
     "verify_email",
+    "verify_email_code",
     "verify_registration",
+    "verify_registration_code",
 ]
