@@ -98,6 +98,8 @@ IDS = {
     "registration.E056": "models",
     "registration.E057": "models",
     "registration.E058": "REGISTRATION_RESET_PASSWORD_AUTO_LOGIN",
+    "registration.E059": "REGISTRATION_VERIFICATION_METHOD",
+    "registration.E060": "REGISTRATION_CODE_TRIES",
     "registration.E061": "flows",
     "registration.E062": "REGISTRATION_CREDENTIAL_KEYS",
     "registration.E063": "models",

@@ -29,13 +29,16 @@ from .endpoints import (
     report_login,
     resend_verification,
     reset_password,
+    reset_password_code,
     revoke_login,
     second_factor,
     send_reset_password_link,
     undo_email_change,
     update_profile,
     verify_email,
+    verify_email_code,
     verify_registration,
+    verify_registration_code,
 )
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "report_login",
     "resend_verification",
     "reset_password",
+    "reset_password_code",
     "reset_second_factor",
     "revoke_login",
     "second_factor",
@@ -71,5 +75,7 @@ __all__ = [
     "update_profile",
     "verify",
     "verify_email",
+    "verify_email_code",
     "verify_registration",
+    "verify_registration_code",
 ]
