@@ -180,15 +180,17 @@ def delete_profile(password: str | None = None) -> None:
     _run("delete_profile", _reauthentication(password))
 
 
-def change_password(old_password: str, password: str) -> dict[str, Any]:
+def change_password(old_password: str | None, password: str) -> dict[str, Any]:
     """Change the current user's password; see ``POST /change-password/``.
 
     Return a new token if the request came with one.
 
+    :param old_password: None for an account without a password.
     :raises NotAuthenticated: no user is logged in.
+    :raises ReauthenticationRequired: the account has no password, and the login is not fresh.
     """
-    body = {"old_password": old_password, "password": password}
-    return _run("change_password", body)
+    old = {} if old_password is None else {"old_password": old_password}
+    return _run("change_password", {**old, "password": password})
 
 
 def reauthenticate(password: str) -> dict[str, Any]:
