@@ -93,7 +93,7 @@ class ModelSchema(BodySchema):
 class HasPassword(fields.Boolean):
     """Whether the hash of an account is that of a password."""
 
-    def _serialize(self, value: str | None, *args: Any, **kwargs: Any) -> bool:
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return is_usable(value)
 
 
