@@ -220,7 +220,9 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     }
     logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
     model = setup.models.get("challenge")
-    challenges = ChallengeStore(db, model, users, signing_keys) if model else None
+    code_rules = setup.offers().get("code_rules")
+    codes = code_rules(setup) if code_rules else None
+    challenges = ChallengeStore(db, model, users, signing_keys, codes) if model else None
     tokens = _make_tokens(login, users, logins)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(

@@ -141,6 +141,13 @@ LINK_REFUSED = Event(
     level=logging.WARNING,
 )
 
+CODE_REFUSED = Event(
+    "authn_code_refused",
+    "the code of an e-mail was wrong; `endpoint` shows its kind, and `user_id` is the user of the "
+    "challenge, if it has one",
+    level=logging.WARNING,
+)
+
 THROTTLED = Event(
     "excess_rate_limit_exceeded",
     "a request exceeded a rate limit",

@@ -15,6 +15,7 @@ from flask_sqlalchemy import SQLAlchemy
 from werkzeug.test import EnvironBuilder
 from werkzeug.utils import import_string
 
+from .auth.links import LinkSettings
 from .auth.sessions import LoginSettings
 from .checks import Finding
 from .flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
@@ -97,6 +98,19 @@ def missing_models(setup: Setup) -> Iterator[Finding]:
                     f"Define class {model}({model}Mixin, db.Model), and pass models=[{model}] to "
                     "Registration or init_app.",
                 )
+
+
+def codes(setup: Setup) -> Iterator[Finding]:
+    """Report codes in e-mails without the flow that reads them."""
+    method = setup.group(LinkSettings).verification_method
+    if method != "link" and "code_rules" not in setup.offers():
+        yield Finding(
+            "registration.E059",
+            "REGISTRATION_VERIFICATION_METHOD",
+            f"is {method!r}, which needs the flow codes. No endpoint would accept a code.",
+            "from flask_registration.flows import codes, and pass "
+            "flows=[*DEFAULT_FLOWS, codes.flow] to Registration.",
+        )
 
 
 # The application
@@ -359,6 +373,7 @@ CHECKS: tuple[Check, ...] = (
     application,
     user_model,
     missing_models,
+    codes,
     templates,
     login,
     session_interface,

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
 from .auth.challenges import ChallengeStore
-from .auth.links import Links
+from .auth.codes import code_variables
+from .auth.links import Links, LinkSettings
 from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager
@@ -169,6 +170,16 @@ class RegistrationState:
 
     # E-mails and the transaction
 
+    @property
+    def sends_links(self) -> bool:
+        """Return whether e-mails that verify something have a link."""
+        return self.group(LinkSettings).verification_method != "code"
+
+    @property
+    def sends_codes(self) -> bool:
+        """Return whether e-mails that verify something have a code."""
+        return self.group(LinkSettings).verification_method != "link"
+
     def mail(
         self, email: Email, user: User | None, /, *, to: str | None = None, **data: Any
     ) -> Mail:
@@ -228,7 +239,13 @@ class RegistrationState:
             if mail.account != self._account_digest(user, seen, limited=mail.limited):
                 return None
             email = self.emails[mail.template]
-            variables = email.variables(self, user, **mail.data)
+            variables = dict(email.variables(self, user, **mail.data))
+            if email.has_code:
+                store = self.challenges
+                code = store.code(mail.challenge) if store and mail.challenge else None
+                if not (code or self.sends_links):
+                    return None  # the code has expired, or there never was one
+                variables |= code_variables(code, store.codes if store else None)
             send = email.sender(self.settings[email.group])
             if send is None:
                 return self.composer.compose(mail, user, variables)
@@ -269,6 +286,8 @@ class RegistrationState:
         unsent = list(queued)
         try:
             for mail in queued:
+                if mail.challenge and self.challenges:
+                    self.challenges.keep_code(mail.challenge, is_sent=mail.user_id is not None)
                 self.dispatcher.before_commit(mail)
                 unsent.remove(mail)
             self.users.commit()

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +37,7 @@ from flask_registration import (
     user_login_failed,
     user_reset_password,
 )
+from flask_registration.auth.codes import CodeRules
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import verification_redirects
 from flask_registration.http.bodies import login_response
@@ -524,24 +526,28 @@ def test_a_code_is_right_with_its_challenge_and_for_an_account_only(
     site = make()
     with site.app.test_request_context():
         state = site.app.extensions["registration"]
-        store, users = state.challenges, state.users
+        store = replace(state.challenges, codes=CodeRules("letters", timedelta(minutes=1), 9))
+        users = state.users
         user = users.find("username", "alice")[0]
-        options = {"period": timedelta(minutes=1), "tries": 9, "code": "WDJBMJHT"}
-        handles = [store.create("code", each, **options) for each in (user, user, None)]
+        made = [store.create_with_code("code", each) for each in (user, user, None)]
         users.commit()
-        first, second, unknown = (store.open("code", each) for each in handles)
-        assert store.has_code(first, "WDJBMJHT")
-        assert not store.has_code(first._replace(digest=second.digest), "WDJBMJHT")
+        first, second, unknown = (store.open("code", handle) for handle, _ in made)
+        code = store.code(first.digest)
+        assert [store.code(each.digest) for each in (first, unknown)] == [code, None]
+        assert store.has_code(first, code)
+        assert not store.has_code(first._replace(digest=second.digest), code)
         assert not store.has_code(first, "WDJBMJHX")
         assert not store.has_code(first, "１２３")
-        assert not store.has_code(unknown, "WDJBMJHT")
+        assert not store.has_code(unknown, code)
         assert unknown.user is None
         key = site.app.secret_key
         site.app.config.update(SECRET_KEY="another key", SECRET_KEY_FALLBACKS=[key])
-        assert store.has_code(first, "WDJBMJHT")
+        assert store.has_code(first, code)
+        assert store.code(first.digest) == code
         site.app.config.update(SECRET_KEY_FALLBACKS=[])
-        assert not store.has_code(first, "WDJBMJHT")
-    assert "WDJBMJHT" not in str([vars(row) for row in challenges(site)])
+        assert not store.has_code(first, code)
+        assert store.code(first.digest) is None
+    assert code not in str([vars(row) for row in challenges(site)])
 
 
 # Logins by the application

@@ -10,16 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, DateTime, String, select, update
+from sqlalchemy import JSON, DateTime, String, bindparam, case, insert, or_, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
 from ..errors import ChallengeInvalid
 from ..request_state import request_state
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import UserSnapshot, stamp_digest
 from ..users.store import User
+from .codes import FORMATS, CodeRules, derive_code
 from .rows import ExpiringRows
+
+#: How many tries the codes of an account have in a day, for each purpose. The challenges of other
+#: clients must not end each other, so their number is limited instead.
+TRIES_PER_DAY = 30
+DAY = timedelta(days=1)
 
 
 class ChallengeMixin:
@@ -62,9 +70,11 @@ class ChallengeStore(ExpiringRows):
     """Stores challenges with the digests of their handles.
 
     :ivar keys: called at each use; returns the keys for digests of codes. The last one makes them.
+    :ivar codes: the codes of e-mails; None without the flow that declares them.
     """
 
     keys: Callable[[], Sequence[bytes]]
+    codes: CodeRules | None = None
 
     def create(
         self,
@@ -74,31 +84,19 @@ class ChallengeStore(ExpiringRows):
         period: timedelta,
         tries: int,
         data: Mapping[str, Any] | None = None,
-        code: str | None = None,
         keep: int | None = None,
     ) -> str:
         """Store a challenge, without committing. Return its handle, 256 random bits.
 
         :param purpose: the challenge is valid for this purpose only; at most 32 characters.
-        :param user: its account; None stores a challenge that no code solves.
+        :param user: its account; None if the client named none.
         :param data: what :meth:`open` returns, as JSON can have it. It must contain no secret.
         :param keep: delete older challenges of the account with this purpose, and keep this many.
             Pass it only if the client has shown a credential of the account.
         """
-        handle, now = secrets.token_urlsafe(32), utc_now()
-        digest = _digest(handle)
-        row = self.model(
-            purpose=purpose,
-            digest=digest,
-            user_id=None if user is None else self.key(user),
-            stamp_digest="" if user is None else stamp_digest(self.users.snapshot(user)),
-            code_digest=None if code is None else _code_digest(self.keys()[-1], digest, code),
-            data=dict(data or {}),
-            tries_left=tries,
-            created_at=now,
-            expires_at=now + period,
-        )
-        self.db.session.add(row)
+        handle = secrets.token_urlsafe(32)
+        values = self._values(purpose, user, handle_digest(handle), period, tries, data)
+        self.db.session.add(self.model(**values))
         self.db.session.flush()
         if user is not None and keep is not None:
             ids, is_same = select(self.model.id), self.model.purpose == purpose
@@ -107,6 +105,71 @@ class ChallengeStore(ExpiringRows):
             if older:
                 self.delete_where(self.model.id.in_(older))
         return handle
+
+    def create_with_code(
+        self,
+        purpose: str,
+        user: User | None,
+        *,
+        data: Mapping[str, Any] | None = None,
+        has_code: bool = True,
+        account: User | None = None,
+    ) -> tuple[str, bool]:
+        """Store a challenge with a code for an e-mail, without committing.
+
+        Return its handle, and whether the e-mail may be sent: not if the codes of the account would
+        have more than :data:`TRIES_PER_DAY`. The challenge has no code then, and the statements are
+        the same.
+
+        :param has_code: False for a challenge that no code solves.
+        :param account: the account that the e-mail is about, if it is another one.
+        """
+        rules, handle = self.rules, secrets.token_urlsafe(32)
+        digest, key = handle_digest(handle), self.keys()[-1]
+        is_allowed, budget = self._count_code(purpose, user if account is None else account)
+        values = self._values(purpose, user, digest, rules.period, rules.tries, data)
+        if has_code and is_allowed and user is not None:
+            code = derive_code(key, digest, rules.format)
+            values["code_digest"] = _code_digest(key, digest, code)
+        try:
+            self.db.session.execute(insert(self.model), [values, *budget])
+        except IntegrityError as error:  # a parallel request has added the row of the budget
+            raise StaleDataError("The number of codes was changed.") from error
+        return handle, is_allowed
+
+    def keep_code(self, digest: str, *, is_sent: bool) -> None:
+        """Remove the code of a new challenge, unless its e-mail is sent, without committing."""
+        kept = self.model.code_digest if is_sent else None
+        statement = update(self.model).where(self.model.digest == digest)
+        self.db.session.execute(
+            statement.values(code_digest=kept), execution_options={"synchronize_session": False}
+        )
+
+    def code(self, digest: str) -> str | None:
+        """Return the code of a challenge for its e-mail, in normal form; None if it has none now.
+
+        The code is derived again, so that neither table contains it.
+        """
+        model = self.model
+        stored = self.db.session.scalars(
+            select(model.code_digest).where(model.digest == digest, model.expires_at > utc_now())
+        ).one_or_none()
+        for key in self.keys():
+            for code_format in FORMATS:  # the setting may have changed since
+                code = derive_code(key, digest, code_format)
+                if hmac.compare_digest(_code_digest(key, digest, code), stored or ""):
+                    return code
+        return None
+
+    @property
+    def rules(self) -> CodeRules:
+        """Return the rules of codes.
+
+        :raises RuntimeError: no flow declares them.
+        """
+        if self.codes is None:  # init_app refuses VERIFICATION_METHOD then
+            raise RuntimeError("Codes need the flow codes: flows=[*DEFAULT_FLOWS, codes.flow].")
+        return self.codes
 
     def open(self, purpose: str, handle: str) -> Challenge:
         """Count a try, and return the challenge with this handle.
@@ -117,7 +180,7 @@ class ChallengeStore(ExpiringRows):
         :raises ChallengeInvalid: there is none, or it has expired, was used, has no try left, or
             is for another purpose; or its account was deleted, suspended or changed since.
         """
-        digest = _digest(handle)
+        digest = handle_digest(handle)
         self._count_try(purpose, digest)
         row = self.db.session.scalars(select(self.model).filter_by(digest=digest)).one_or_none()
         if row is None:
@@ -148,6 +211,60 @@ class ChallengeStore(ExpiringRows):
         if self.delete_where(self.model.digest == challenge.digest) != 1:
             raise ChallengeInvalid
 
+    def give_back(self, challenge: Challenge) -> None:
+        """Give back the try of a right code whose request was refused for another reason."""
+        self.users.rollback()
+        tries = self.model.tries_left + 1
+        statement = update(self.model).where(self.model.digest == challenge.digest)
+        self._execute_alone(statement.values(tries_left=tries))
+
+    def _values(
+        self,
+        purpose: str,
+        user: User | None,
+        digest: str,
+        period: timedelta,
+        tries: int,
+        data: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        now = utc_now()
+        return {
+            "purpose": purpose,
+            "digest": digest,
+            "user_id": None if user is None else self.key(user),
+            "stamp_digest": "" if user is None else stamp_digest(self.users.snapshot(user)),
+            "code_digest": None,
+            "data": dict(data or {}),
+            "tries_left": tries,
+            "created_at": now,
+            "expires_at": now + period,
+        }
+
+    def _count_code(self, purpose: str, user: User | None) -> tuple[bool, list[dict[str, Any]]]:
+        """Count a code of an account, without committing.
+
+        A row for each account and purpose has the number of codes that are left today. Return
+        whether there was one, and that row if it is missing. No account costs the same statements.
+        """
+        model, now, name = self.model, utc_now(), f"{purpose}.day"
+        codes = TRIES_PER_DAY // self.rules.tries
+        digest = handle_digest(f"{name} {'' if user is None else self.users.identifier(user)}")
+        known = self.db.session.scalars(select(model.id).where(model.digest == digest)).first()
+        has_expired = model.expires_at <= now
+        # By key, which locks no other row. No row has the key NULL.
+        statement = update(model).where(
+            model.id == bindparam("known", known), or_(model.tries_left > 0, has_expired)
+        )
+        statement = statement.ordered_values(  # MariaDB sees the new values on the right
+            (model.tries_left, case((has_expired, codes), else_=model.tries_left) - 1),
+            (model.expires_at, case((has_expired, now + DAY), else_=model.expires_at)),
+        )
+        options = {"synchronize_session": False}
+        result: Any = self.db.session.execute(statement, execution_options=options)
+        if user is not None and known is None:
+            return True, [self._values(name, user, digest, DAY, codes - 1)]
+        return user is None or result.rowcount == 1, []
+
     def _count_try(self, purpose: str, digest: str) -> None:
         state, model = request_state(), self.model
         if state.is_retry and state.counted_try == digest:
@@ -155,22 +272,25 @@ class ChallengeStore(ExpiringRows):
         self.users.end_read()  # its connection is free for others
         valid = (model.purpose == purpose, model.tries_left > 0, model.expires_at > utc_now())
         statement = update(model).where(model.digest == digest, *valid)
-        statement = statement.values(tries_left=model.tries_left - 1)
-        engine: Any = self.db.session.get_bind(sqlalchemy_inspect(model))
+        if self._execute_alone(statement.values(tries_left=model.tries_left - 1)) != 1:
+            raise ChallengeInvalid
+        state.counted_try = digest
+
+    def _execute_alone(self, statement: Any) -> int:
+        """Execute a statement in a transaction of its own. Return the number of rows."""
+        engine: Any = self.db.session.get_bind(sqlalchemy_inspect(self.model))
         if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
             engine = engine.execution_options(isolation_level="READ COMMITTED")
         with engine.begin() as connection:
-            is_counted = connection.execute(statement).rowcount == 1
-        if not is_counted:
-            raise ChallengeInvalid
-        state.counted_try = digest
+            return int(connection.execute(statement).rowcount)
 
 
 def _is_as_it_was(seen: UserSnapshot, digest: str) -> bool:
     return seen.is_active and hmac.compare_digest(stamp_digest(seen), digest)
 
 
-def _digest(handle: str) -> str:
+def handle_digest(handle: str) -> str:
+    """Return the digest of a handle, by which the table knows a challenge."""
     return hashlib.sha256(handle.encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from flask import current_app
@@ -97,6 +97,11 @@ class LinkSettings(Settings):
 
     register_verification_url: str | None = setting(
         None, "The page that verifies a registration. Must be set.", page="verify-registration/"
+    )
+    verification_method: Literal["link", "code", "both"] = setting(
+        "link",
+        "What e-mails contain that verify an e-mail address or reset a password: a link, a code "
+        "that the user types, or both. Codes need the flow `codes`.",
     )
     verification_url_builder: Callable[[VerificationLink], str] = setting(
         build_verification_url,

@@ -11,12 +11,13 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import (
     DuplicateValue,
     LinkInvalid,
     MailUnavailable,
+    NotAuthenticated,
     NotVerified,
     StepRequired,
     UserNotFound,
@@ -26,10 +27,13 @@ from ..http.accounts import (
     account_names,
     account_schema,
     add_account,
+    change_email,
     find_users,
+    is_placeholder,
     new_user,
 )
-from ..http.bodies import SuccessSchema, login_response, renewal_response, schema_of
+from ..http.bodies import login_response, renewal_response, schema_of
+from ..http.codes import add_code, sent_response, with_challenge
 from ..http.flow import EndpointLink, Flow
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
@@ -42,6 +46,7 @@ from ..settings import Settings, setting
 from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
+from ..users.stamps import UserSnapshot
 from ..users.store import User
 
 
@@ -101,6 +106,9 @@ def _is_verifying(settings: RegisterSettings) -> bool:
 
 flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, sends_mail=_is_verifying)
 
+#: The variables of an e-mail with a code only.
+NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_time_use": None}
+
 #: Not bound to the verification flag, so that it can be opened again.
 VERIFY = Purpose("register", binds=lambda user: (user.email, user.security_stamp), stamped=False)
 
@@ -159,12 +167,13 @@ def reserve_names(state: RegistrationState, user: User, former: Mapping[str, Any
     enabled=lambda state: verification_settings(state) is not None,
     templates=lambda settings: settings.register_verification_email_templates,
     sender=lambda settings: settings.register_verification_email_sender,
+    has_code=True,
 )
 def verification_email(state: RegistrationState, user: User) -> dict[str, Any]:
     """Return the template variables."""
-    settings = state.group(RegisterSettings)
+    settings, page = state.group(RegisterSettings), state.pages["register_verification_url"]
     return {
-        "verification_url": state.links.url(VERIFY, user, state.pages["register_verification_url"]),
+        "verification_url": state.links.url(VERIFY, user, page) if state.sends_links else None,
         "valid_for": duration(settings.register_verification_period),
         "can_register": _hides_duplicates(state) and state.provided("reset_link") is not None,
     }
@@ -180,11 +189,15 @@ def _hides_duplicates(state: RegistrationState) -> bool:
     to="the owner of the e-mail address",
     when="someone registers with it again before it was verified",
     enabled=lambda state: _hides_duplicates(state) and state.provided("reset_link") is not None,
+    has_code=True,
 )
-def register_again_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
+def register_again_email(state: RegistrationState, user: User) -> Mapping[str, Any]:
+    """Return the template variables.
+
+    The link sets a password for the earlier registration. The code finishes the latest one.
+    """
     reset_link = state.provided("reset_link")
-    return reset_link(state, user) if reset_link else {}
+    return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
 
 
 @flow.email(
@@ -225,7 +238,8 @@ def registered_response(state: RegistrationState) -> Schema:
     settings = state.group(RegisterSettings)
     is_hidden = settings.register_verification_enabled and settings.prevent_enumeration
     made = profile_schema(state.fields, with_key=not is_hidden)
-    return (settings.register_output_schema_class or made)()
+    schema = settings.register_output_schema_class or made
+    return (with_challenge(state, schema) if _is_verifying(settings) else schema)()
 
 
 @flow.post(
@@ -250,7 +264,8 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
     # An e-mail address in use causes the same work and the same response.
     hide_email = verification and settings.prevent_enumeration
     user = new_user(state, data, verified=not verification)
-    if verification and not state.users.snapshot(user).email:
+    email = state.users.snapshot(user).email
+    if verification and not email:
         raise UserWithoutEmailNonverifiable
     schema = schema_of(state, registered_response)
     response: dict[str, Any] | None = schema.dump(user) if hide_email else None
@@ -264,13 +279,39 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
         others = [name for name in error.fields if name != state.fields.email]
         raise DuplicateValue(others) if hide_email and others else error from None
     response = response or schema.dump(user)
+    challenge: dict[str, str] = {}
     if duplicate is not None:
         state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
-        state.commit(duplicate_mail(state, duplicate.owner), deleted=displaced)
+        mail, challenge = _add_code_to_duplicate(state, user, email, duplicate.owner)
+        state.commit(mail, deleted=displaced)
+    elif verification:
+        mail, challenge = add_code(state, state.mail(verification_email, user), VERIFY.name, user)
+        state.commit(mail, deleted=displaced, signals=[user_registered], user=user)
     else:
-        mails = [state.mail(verification_email, user)] if verification else []
-        state.commit(*mails, deleted=displaced, signals=[user_registered], user=user)
-    return response
+        state.commit(deleted=displaced, signals=[user_registered], user=user)
+    return {**response, **challenge}
+
+
+def _add_code_to_duplicate(
+    state: RegistrationState, user: User, email: str | None, owner: User | None
+) -> tuple[Mail, dict[str, str]]:
+    """Return the e-mail to the owner of an address, and further fields of the response.
+
+    The code proves the mailbox of a pending owner to the client that has registered last. That
+    account then receives the address, with the password that this client knows.
+    """
+    mail = duplicate_mail(state, owner)
+    has_code = mail.template == register_again_email.name
+    stored = user if is_placeholder(state, user) else None  # the model may refuse a placeholder
+    return add_code(
+        state,
+        mail,
+        VERIFY.name,
+        stored,
+        data={"email": email},
+        has_code=has_code,
+        account=owner if has_code else None,
+    )
 
 
 # Verify
@@ -303,23 +344,56 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
     once = settings.register_verification_one_time_use
     if seen.is_verified and not once:
         return {}
+    try:
+        return verify_account(state, user, seen, method="mail")
+    except UserNotFound:
+        if once or not VERIFICATION_LINK.open(state, settings, params).seen.is_verified:
+            raise LinkInvalid(user_id=params.user_id) from None
+        return {}  # two requests used it at the same time
+
+
+@flow.provides("verify_account", enabled=_is_verifying)
+def verify_account(
+    state: RegistrationState,
+    user: User,
+    seen: UserSnapshot,
+    *,
+    method: str,
+    email: str | None = None,
+) -> dict[str, Any]:
+    """Verify the e-mail address of an account. Return fields of the response.
+
+    :param method: what the client has shown, as a word of RFC 8176.
+    :param email: the address that a registration receives which has a placeholder until now.
+    :raises UserNotFound: the account is verified or suspended, or was changed at the same moment.
+    :raises EmailAlreadyRegistered: a verified account has the address by now.
+    :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
+    """
+    settings = state.group(RegisterSettings)
     current_user = state.sessions.user_or_none()
     auto_login = settings.register_verification_auto_login and has_request_context()
-    changes = {"is_verified": True}  # which ends all earlier sessions and links
-    if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
-        if once or not VERIFICATION_LINK.open(state, settings, params).seen.is_verified:
-            raise LinkInvalid(user_id=params.user_id)
-        return {}  # two requests used it at the same time
-    state.sessions.end_logins(user)
-    if seen.email:
-        state.mailer.cooldown.forget(seen.email, verification_email.name)
-    if auto_login:
+    changes: dict[str, Any] = {"is_verified": True}  # which ends all earlier sessions and links
+    displaced, signals = [], [user_activated]
+    if email is not None:
         try:
-            return log_in(state, user, methods=["mail"], fresh=False, signals=[user_activated])
-        except UserNotFound:  # suspended at the same moment
-            raise LinkInvalid(user_id=params.user_id) from None
+            displaced = change_email(
+                state, user, seen, {**changes, "email": email}, is_verified=True
+            )
+        except NotAuthenticated:
+            raise UserNotFound(user=user, reason="changed") from None
+        signals = [user_registered, user_activated]
+    elif not state.users.change(user, seen, changes, expecting={"is_verified": False}):
+        raise UserNotFound(user=user, reason="changed")
+    state.sessions.end_logins(user)
+    address = email or seen.email
+    if address:
+        state.mailer.cooldown.forget(address, verification_email.name)
+    if auto_login:
+        return log_in(
+            state, user, methods=[method], fresh=False, signals=signals, deleted=displaced
+        )
     login = state.sessions.renew(user) if current_user is user else {}
-    state.commit(signals=[user_activated], user=user)
+    state.commit(deleted=displaced, signals=signals, user=user)
     return login
 
 
@@ -329,20 +403,23 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
 @flow.post(
     "/resend-verification/",
     request=account_schema,
-    response=SuccessSchema,
+    response=sent_response,
     message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
-def resend_verification(data: dict[str, str]) -> None:
+def resend_verification(data: dict[str, str]) -> dict[str, Any]:
     """Resend the verification e-mail. The response does not reveal whether the account exists."""
     state = flow.state
     named = find_users(state, data)
     pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
     state.record(VERIFICATION_REQUEST, pending)
+    mail = state.mail(verification_email, pending)
+    mail, challenge = add_code(state, mail, VERIFY.name, pending)
     with suppress(MailUnavailable):  # logged; the response must not reveal the account
-        state.commit(state.mail(verification_email, pending))
+        state.commit(mail)
+    return challenge
 
 
 # Checks
@@ -354,7 +431,8 @@ def check(setup: Setup) -> Iterator[Finding]:
     settings, fields = setup.group(RegisterSettings), setup.fields
     is_verifying = settings.register_verification_enabled
     if is_verifying:
-        yield from check_page("REGISTER_VERIFICATION_URL", setup.settings, setup.findings)
+        if setup.group(LinkSettings).verification_method != "code":
+            yield from check_page("REGISTER_VERIFICATION_URL", setup.settings, setup.findings)
         if fields and fields.email is None:
             yield Finding(
                 "registration.E021",

@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import (
     EmailAlreadyRegistered,
@@ -19,7 +19,8 @@ from ..errors import (
     ReauthenticationRequired,
 )
 from ..http import accounts
-from ..http.bodies import BodySchema, SuccessSchema, Text, renewal_response
+from ..http.bodies import BodySchema, Text, renewal_response
+from ..http.codes import add_code, sent_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
 from ..i18n.messages import Message, duration
@@ -92,6 +93,7 @@ def _verifies(state: RegistrationState) -> bool:
     enabled=_verifies,
     templates=lambda settings: settings.register_email_verification_email_templates,
     sender=lambda settings: settings.register_email_verification_email_sender,
+    has_code=True,
     example={"email": "alice@new.example.com", "to": "alice@new.example.com"},
 )
 def email_change_email(
@@ -103,8 +105,9 @@ def email_change_email(
     """
     page = state.pages["register_email_verification_url"]
     period = state.group(RegisterEmailSettings).register_email_verification_period
+    url = state.links.url(CHANGE_EMAIL, user, page, email, note=login or "")
     return {
-        "verification_url": state.links.url(CHANGE_EMAIL, user, page, email, note=login or ""),
+        "verification_url": url if state.sends_links else None,
         "valid_for": duration(period),
         "email": email,
     }
@@ -190,7 +193,7 @@ def register_email_schema(state: RegistrationState) -> Schema:
 def email_change_response(state: RegistrationState) -> Schema:
     """Return the schema of the response, with a new token if the address changes immediately."""
     is_verifying = _is_verifying(state.group(RegisterEmailSettings))
-    return SuccessSchema() if is_verifying else renewal_response(state)
+    return sent_response(state) if is_verifying else renewal_response(state)
 
 
 def email_change_message(settings: RegisterEmailSettings) -> str:
@@ -246,12 +249,16 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     login = current and current.digest
     is_notified = seen.email and seen.is_verified
     notices = [state.mail(email_change_requested_email, user)] if is_notified else []
+    about = {"email": email, "login": login}
     if is_duplicate:
-        state.commit(*notices, state.mail(email_change_taken_email, owner))
+        mail = state.mail(email_change_taken_email, owner)
     else:
-        mail = state.mail(email_change_email, user, to=email, email=email, login=login)
-        state.commit(*notices, mail)
-    return {}
+        mail = state.mail(email_change_email, user, to=email, **about)
+    mail, challenge = add_code(
+        state, mail, CHANGE_EMAIL.name, user, data=about, has_code=not is_duplicate
+    )
+    state.commit(*notices, mail)
+    return challenge
 
 
 # Verify the new e-mail address
@@ -277,18 +284,30 @@ def verify_email(link: OpenedLink) -> dict[str, Any]:
         asked for the change has ended.
     :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
-    state = flow.state
     user, seen, params = link
-    login = params.note
+    email, login = params.email or "", params.note
+    try:
+        return finish_email_change(flow.state, user, seen, email=email, login=login)
+    except NotAuthenticated:
+        raise LinkInvalid(user_id=params.user_id) from None
+
+
+@flow.provides("finish_email_change", enabled=_is_verifying)
+def finish_email_change(
+    state: RegistrationState, user: User, seen: UserSnapshot, *, email: str, login: str | None
+) -> dict[str, Any]:
+    """Change an e-mail address that the client has verified. Return fields of the response.
+
+    :param login: the digest of the login that asked for the change.
+    :raises NotAuthenticated: the account is pending, or changed at the same moment, for example by
+        another use of the link, or the login that asked for the change has ended.
+    :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
+    """
     has_ended = bool(login and state.logins and not state.logins.exists(user, login))
     if has_ended or not seen.is_verified:
-        raise LinkInvalid(user_id=params.user_id)
-    email = params.email or ""
+        raise NotAuthenticated
     state.mailer.cooldown.forget(email, email_change_email.name)
-    try:
-        return change_email(state, user, seen, email, is_verified=True)
-    except NotAuthenticated:  # the account changed, for example by another use of this link
-        raise LinkInvalid(user_id=params.user_id) from None
+    return change_email(state, user, seen, email, is_verified=True)
 
 
 def change_email(
@@ -323,5 +342,6 @@ def change_email(
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    if setup.group(RegisterEmailSettings).register_email_verification_enabled:
+    has_link = setup.group(LinkSettings).verification_method != "code"
+    if has_link and _is_verifying(setup.group(RegisterEmailSettings)):
         yield from check_page("REGISTER_EMAIL_VERIFICATION_URL", setup.settings, setup.findings)

@@ -11,7 +11,7 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import (
@@ -22,17 +22,17 @@ from ..http.accounts import (
     remember_device,
 )
 from ..http.bodies import SuccessSchema, login_response
+from ..http.codes import add_code, sent_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import new_password_schema
 from ..http.steps import log_in
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
-from ..mail.message import Email
 from ..security_log import PASSWORD_RESET_REQUEST
 from ..settings import Settings, setting
 from ..signals import user_activated, user_reset_password
 from ..state import RegistrationState, Setup
-from ..users.stamps import SecurityStamp, next_stamp
+from ..users.stamps import SecurityStamp, UserSnapshot, next_stamp
 from ..users.store import User
 
 #: The maximum lifetime of a link (NIST SP 800-63B-4 section 4.2.1.2).
@@ -135,14 +135,19 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
     }
 
 
-reset_email: Email = flow.email(
+@flow.email(
     "reset_password",
     to="the account's e-mail address",
     when="the user asks for a new password",
     enabled=lambda state: state.provided("reset_link") is not None,
     templates=lambda settings: settings.reset_password_verification_email_templates,
     sender=lambda settings: settings.reset_password_verification_email_sender,
-)(reset_link)
+    has_code=True,
+)
+def reset_email(state: RegistrationState, user: User) -> dict[str, Any]:
+    """Return the template variables."""
+    variables = reset_link(state, user)
+    return variables if state.sends_links else {**variables, "verification_url": None}
 
 
 # Ask for the link
@@ -167,14 +172,14 @@ def sent_message(settings: ResetPasswordSettings) -> str:
 @flow.post(
     "/send-reset-password-link/",
     request=request_schema,
-    response=SuccessSchema,
+    response=sent_response,
     message=sent_message,
     errors={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
-def send_reset_password_link(data: dict[str, Any]) -> None:
+def send_reset_password_link(data: dict[str, Any]) -> dict[str, Any]:
     """Ask for an e-mail with a link to reset the password.
 
     The response does not reveal whether the account exists.
@@ -194,13 +199,16 @@ def send_reset_password_link(data: dict[str, Any]) -> None:
             raise UserNotFound from None
         user = None
     state.record(PASSWORD_RESET_REQUEST, user)
+    mail, challenge = add_code(state, state.mail(reset_email, user), RESET.name, user)
     with suppress(MailUnavailable):  # logged; the response must not reveal the account
-        state.commit(state.mail(reset_email, user))
+        state.commit(mail)
+    return challenge
 
 
 # Set the new password
 
 
+@flow.provides("reset_password_schema", enabled=_is_enabled)
 def reset_password_schema(state: RegistrationState) -> Schema:
     """Return the schema of the new password, which is loaded after the link was verified."""
     confirm = state.group(ResetPasswordSettings).reset_password_schema_password_confirm
@@ -237,24 +245,39 @@ def reset_password(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
         valid.
     :raises StepRequired: with auto-login; the password is set, and a step of the login is left.
     """
-    state = flow.state
     user, seen, params = link
+    try:
+        return finish_reset(flow.state, user, seen, password=data["password"], method="mail")
+    except UserNotFound:
+        raise LinkInvalid(user_id=params.user_id) from None
+
+
+@flow.provides("finish_reset", enabled=_is_enabled)
+def finish_reset(
+    state: RegistrationState, user: User, seen: UserSnapshot, *, password: str, method: str
+) -> dict[str, Any]:
+    """Set a new password. Return fields of the response.
+
+    :param method: what the client has shown, as a word of RFC 8176.
+    :raises UserNotFound: the account changed at the same moment, or is suspended.
+    :raises marshmallow.ValidationError: the password does not pass the policy.
+    :raises StepRequired: with auto-login; the password is set, and a step of the login is left.
+    """
     changes: dict[str, Any] = {"is_verified": True}
     if not seen.is_verified:  # an earlier user of the account must not undo anything
         changes["security_stamp"] = next_stamp(seen.security_stamp, can_undo=False)
-    if not state.replace_password(user, seen, data["password"], **changes):
-        raise LinkInvalid(user_id=params.user_id)
+    if not state.replace_password(user, seen, password, **changes):
+        raise UserNotFound(user=user, reason="changed")
     if seen.email:
         state.mailer.cooldown.forget(seen.email, reset_email.name)
     names = login_names(state, user)
     notices = state.password_notice(user)
     signals = [user_reset_password, *([] if seen.is_verified else [user_activated])]
     state.throttles.clear_account("login", names)  # before StepRequired, which ends this function
-    if flow.settings.reset_password_auto_login and has_request_context():
-        try:  # fresh, since the client knows the password that it has chosen
-            return log_in(state, user, methods=["mail"], emails=notices, signals=signals)
-        except UserNotFound:  # suspended at the same moment
-            raise LinkInvalid(user_id=params.user_id) from None
+    auto_login = state.group(ResetPasswordSettings).reset_password_auto_login
+    if auto_login and has_request_context():
+        # Fresh, since the client knows the password that it has chosen.
+        return log_in(state, user, methods=[method], emails=notices, signals=signals)
     state.commit(*notices, signals=signals, user=user)
     remember_device(state, names)
     return {}
@@ -276,7 +299,9 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if not settings.reset_password_verification_enabled:
         return
-    yield from check_page("RESET_PASSWORD_VERIFICATION_URL", setup.settings, setup.findings)
+    is_linked = setup.group(LinkSettings).verification_method != "code"
+    if is_linked or "undo_link" in setup.offers():  # whose e-mail has a reset link
+        yield from check_page("RESET_PASSWORD_VERIFICATION_URL", setup.settings, setup.findings)
     use_email = settings.send_reset_password_link_schema_use_email
     if use_email and fields and fields.email not in fields.unique:
         column = f"{fields.model.__name__}.{fields.email}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -15,10 +16,14 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
+from ..auth.challenges import Challenge
 from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..errors import (
     APIError,
+    ChallengeInvalid,
+    CodeInvalid,
     EndpointDisabled,
     LinkExpired,
     LinkInvalid,
@@ -28,6 +33,7 @@ from ..errors import (
     Throttled,
 )
 from ..mail.message import Email
+from ..request_state import request_state
 from ..security_log import LINK_REFUSED, record
 from ..settings import Settings
 from ..state import Check, RegistrationState
@@ -40,6 +46,7 @@ from .bodies import (
     name_by_data_key,
     schema_of,
 )
+from .codes import CodeSchema, open_challenge
 from .responses import success
 from .steps import Step
 
@@ -86,10 +93,14 @@ class Endpoint(Generic[S]):
     The API description is made from it.
 
     :ivar view: the function that does its work. It receives the current user with
-        ``login_required``, the :class:`OpenedLink` with ``link``, what the schema loads with
-        ``request``, and the values of the URL. It returns a response, or what ``message`` says.
+        ``login_required``, the :class:`OpenedLink` with ``link``, the challenge with ``code``,
+        what the schema loads with ``request``, and the values of the URL. It returns a response, or
+        what ``message`` says.
     :ivar link: the link in the request body. It is verified first, and the view receives an
         :class:`OpenedLink`.
+    :ivar code: the purpose of the challenge in the request body, for an endpoint that takes a code
+        of an e-mail. The code is verified first, and the view receives the :class:`Challenge`,
+        which it takes. If the request is refused after that, the code stays valid.
     :ivar request: the schema of the request body, or a function that makes it of the state, once.
         The view receives what it loads.
     :ivar body_optional: take a request without a body for an empty object, unless another site
@@ -116,6 +127,7 @@ class Endpoint(Generic[S]):
     methods: Sequence[str]
     view: Callable[..., Any]
     link: EndpointLink[S] | None = None
+    code: str | None = None
     request: SchemaFactory | None = None
     body_optional: bool = False
     response: SchemaFactory | None = None
@@ -138,11 +150,18 @@ class Endpoint(Generic[S]):
         """Return the errors that it may return, each with a condition on the settings."""
         shared: list[type[APIError]] = [NotAuthenticated] if self.login_required else []
         shared += [LinkInvalid, LinkExpired] if self.link else []
+        shared += [CodeInvalid, ChallengeInvalid] if self.code else []
         shared += [SentFromOtherSite] if self.body_optional else []
         shared += [Throttled] if self.throttles else []
         errors = self.errors
         own = errors if isinstance(errors, Mapping) else dict.fromkeys(errors, always)
         return {**dict.fromkeys(shared, always), **own}
+
+    @property
+    def requests(self) -> list[SchemaFactory]:
+        """Return the schemas of the request body: of its link or code, then of the rest."""
+        proof = self.link.schema if self.link else CodeSchema if self.code else None
+        return [each for each in (proof, self.request) if each]
 
     @property
     def names_account(self) -> bool:
@@ -286,6 +305,7 @@ class Action(Generic[S]):
         self._settings = settings
         self._function = app.ensure_sync(endpoint.view)
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
+        self._code_schema = schema_of(state, CodeSchema) if endpoint.code else None
         factory = endpoint.request
         self.schema: Schema | None = schema_of(state, factory) if factory else None
         # A schema of the application may have other names.
@@ -293,7 +313,7 @@ class Action(Generic[S]):
         self.hashes: bool = any("password" in field for field in names)
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
-        """Count the request, verify its link, load its body, and call the endpoint's function.
+        """Count the request, verify its link or code, load its body, and call the function.
 
         Return what the function returns. It is called again after a serialization failure.
         Outside a request, for example in a script, no client is counted.
@@ -314,6 +334,7 @@ class Action(Generic[S]):
             if self.hashes:  # before the body is read
                 state.passwords.check_queue()
         is_counted = False
+        challenge: Challenge | None = None
 
         def count(names: Callable[[], Iterable[str]], user_id: str | None = None) -> None:
             nonlocal is_counted
@@ -322,14 +343,19 @@ class Action(Generic[S]):
                 state.throttles.check_account(name, names, user_id=user_id)
 
         def work() -> Any:
+            nonlocal challenge
             arguments: list[Any] = []
             if endpoint.login_required:
                 arguments.append(state.sessions.user())
-            body = read() if self._link_schema or self.schema else {}
+            body = read() if endpoint.requests else {}
             if link and self._link_schema:
                 params = load(self._link_schema, body)
                 count(lambda: [params.user_id])
                 arguments.append(link.open(state, self._settings, params))
+            if endpoint.code and self._code_schema:
+                given = load(self._code_schema, body)
+                challenge = open_challenge(state, endpoint.code, given)
+                arguments.append(challenge)
             if self.schema:
                 arguments.append(load(self.schema, body))
             if endpoint.login_required:
@@ -348,6 +374,11 @@ class Action(Generic[S]):
             return with_retries(work, state.rollback)
         except LinkRefused as error:
             record(LINK_REFUSED, user_id=error.user_id, code=error.code)
+            raise
+        except (APIError, ValidationError):
+            if challenge and state.challenges and not request_state().is_committed:
+                with suppress(SQLAlchemyError):  # which may be what failed
+                    state.challenges.give_back(challenge)
             raise
 
     def respond(self, result: Any) -> ResponseReturnValue:

@@ -117,6 +117,7 @@ def log_in(
     remember: bool = False,
     emails: Sequence[Mail] = (),
     signals: Sequence[NamedSignal] = (),
+    deleted: Sequence[User] = (),
     done: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Commit, and log in the current client if no step is left. Return fields of the response.
@@ -125,6 +126,7 @@ def log_in(
     :param fresh: whether that counts as showing a credential.
     :param emails: the messages about what was done before the login.
     :param signals: the signals of what was done before the login. It stays done if a step is left.
+    :param deleted: accounts that were deleted before the login.
     :param done: the names of the steps that the client has done.
     :raises StepRequired: a step is left. No session, cookie or token exists before the last one.
     :raises UserNotFound: the account is suspended, or was changed at the same moment.
@@ -143,7 +145,7 @@ def log_in(
             step.name, user, period=STEP_PERIOD, tries=tries, data=data, keep=KEPT
         )
         offers = step.offers(state, user)
-        state.commit(*emails, signals=signals, user=user)
+        state.commit(*emails, deleted=deleted, signals=signals, user=user)
         raise StepRequired(step.name, handle, **offers)
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
     new_login_notice = state.provided("new_login_notice")
@@ -151,7 +153,8 @@ def log_in(
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
-    state.commit(*emails, *notices, signals=[*signals, user_logged_in], user=user)
+    signals = [*signals, user_logged_in]
+    state.commit(*emails, *notices, deleted=deleted, signals=signals, user=user)
     remember_device(state, names)
     return response
 

@@ -41,6 +41,8 @@ class Email:
     :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` limits it.
     :ivar notice: whether it has no link. All limited notices count together, and an address
         receives at most one a day.
+    :ivar has_code: whether it has a code where ``VERIFICATION_METHOD`` says so. Its templates then
+        have ``code`` and ``code_valid_for``, which are None without one.
     :ivar example: the data of ``flask registration preview-mail``; ``to`` is the recipient.
     """
 
@@ -54,6 +56,7 @@ class Email:
     sender: Callable[[Any], Callable[..., None] | None] = lambda settings: None
     limited: bool = True
     notice: bool = False
+    has_code: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -80,6 +83,7 @@ class Mail:
     :ivar written_at: seconds since the epoch.
     :ivar notice: whether it has no link.
     :ivar by_application: whether a function of the application sends it.
+    :ivar challenge: the digest of the challenge whose code it contains.
     """
 
     to: str
@@ -95,6 +99,7 @@ class Mail:
     limited: bool = True
     notice: bool = False
     by_application: bool = False
+    challenge: str | None = None
 
     @property
     def kind(self) -> str:

@@ -134,8 +134,7 @@ def operation(
     limits = _limits(state.throttles.limits(endpoint.name))
     if text := "\n\n".join(filter(None, [rest, limits])):
         described["description"] = text
-    link = endpoint.link.schema if endpoint.link else None
-    requests = [schema_of(state, each) for each in (link, endpoint.request) if each]
+    requests = [schema_of(state, each) for each in endpoint.requests]
     if requests:
         content = bodies.request(endpoint.name, requests)
         is_required = method != "delete" and not endpoint.body_optional

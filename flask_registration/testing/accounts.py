@@ -23,6 +23,7 @@ from ..auth.sessions import LoginSettings
 from ..extension import Registration
 from ..flows.register import RegisterSettings
 from ..http.responses import HTTPSettings
+from ..mail.message import html_to_text
 from ..state import RegistrationState
 from ..users.store import User
 from .uniform import compare
@@ -253,6 +254,10 @@ class Accounts:
 # E-mails
 
 HREF = re.compile(r"<a\s[^>]*?href\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
+#: A code on a line of its own, in either format.
+CODE = re.compile(
+    r"^ *([BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}|[0-9]{6}) *$", re.MULTILINE
+)
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+", re.IGNORECASE)
 
 
@@ -281,14 +286,33 @@ class Outbox(list[Message]):
         :raises AssertionError: there is no e-mail, or it has no link.
         """
         __tracebackhide__ = True
+        message, recipient = self._latest(to)
+        for link in links_of(message):
+            if "signature" in link:
+                return link
+        raise AssertionError(f"The latest e-mail{recipient} has no link with a signature. {self}")
+
+    def latest_code(self, to: str | None = None) -> str:
+        """Return the code in the latest e-mail, as the user reads it.
+
+        :param to: only search the e-mails to this address.
+        :raises AssertionError: there is no e-mail, or it has no code.
+        """
+        __tracebackhide__ = True
+        message, recipient = self._latest(to)
+        found = CODE.search(message.body or "") or CODE.search(html_to_text(message.html or ""))
+        if not found:
+            raise AssertionError(f"The latest e-mail{recipient} has no code. {self}")
+        return found[0].strip()
+
+    def _latest(self, to: str | None) -> tuple[Message, str]:
+        """Return the latest e-mail, and its recipient for messages."""
+        __tracebackhide__ = True
         messages = self if to is None else self.to(to)
         recipient = "" if to is None else f" to {to}"
         if not messages:
             raise AssertionError(f"No e-mail{recipient} was sent. {self}")
-        for link in links_of(messages[-1]):
-            if "signature" in link:
-                return link
-        raise AssertionError(f"The latest e-mail{recipient} has no link with a signature. {self}")
+        return messages[-1], recipient
 
     def __str__(self) -> str:
         if not self:

@@ -1,0 +1,165 @@
+"""Codes in e-mails, which users type where a link would be in the way. Optional.
+
+An application adds the flow to the default ones, and chooses codes with ``VERIFICATION_METHOD``:
+``Registration(flows=[*DEFAULT_FLOWS, codes.flow], models=[Challenge])``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from marshmallow import Schema
+
+from ..auth.challenges import Challenge
+from ..auth.codes import CodeFormat, CodeRules
+from ..checks import Finding
+from ..errors import (
+    ChallengeInvalid,
+    EmailAlreadyRegistered,
+    MailUnavailable,
+    NotAuthenticated,
+    StepRequired,
+    UserNotFound,
+)
+from ..http.bodies import renewal_response
+from ..http.flow import Flow
+from ..http.schemas import new_password_schema
+from ..i18n.messages import Message
+from ..settings import Settings, setting
+from ..state import RegistrationState, Setup
+
+#: The maximum number of tries of a code of six digits.
+TRIES_OF_DIGITS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodesSettings(Settings):
+    """Codes in e-mails."""
+
+    code_format: CodeFormat = setting(
+        "letters",
+        'The codes of e-mails: eight letters such as `WDJB-MJHT`, or six digits with `"digits"`.',
+    )
+    code_period: timedelta = setting(
+        timedelta(minutes=15),
+        "How long a code is valid.",
+        minimum=timedelta(minutes=1),
+        maximum=timedelta(days=1),
+    )
+    code_tries: int = setting(
+        3,
+        "How many times a client may try a code. At most 3 with digits.",
+        minimum=1,
+        maximum=10,
+    )
+
+
+flow: Flow[CodesSettings] = Flow("codes", CodesSettings, needs_models=["challenge"])
+
+
+@flow.provides("code_rules")
+def code_rules(setup: Setup) -> CodeRules:
+    """Return the rules of codes."""
+    settings = setup.group(CodesSettings)
+    return CodeRules(settings.code_format, settings.code_period, settings.code_tries)
+
+
+def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]:
+    """Take the challenge, and do what the link of another flow does.
+
+    :param name: what that flow offers.
+    """
+    state, user = flow.state, challenge.user
+    finish = state.provided(name)
+    if finish is None or user is None or state.challenges is None:
+        raise ChallengeInvalid
+    state.challenges.take(challenge)
+    try:
+        result: dict[str, Any] = finish(state, user, state.users.snapshot(user), **arguments)
+    except (UserNotFound, NotAuthenticated):  # changed, for example by a parallel request
+        raise ChallengeInvalid from None
+    return result
+
+
+@flow.post(
+    "/verify-registration-code/",
+    code="register",
+    response=renewal_response,
+    message=Message("User verified successfully"),
+    errors=[EmailAlreadyRegistered, StepRequired],
+    throttles={"client": "60/minute"},
+)
+def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
+    """Verify an e-mail address with a code.
+
+    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
+    :raises CodeInvalid: the code is wrong.
+    :raises EmailAlreadyRegistered: another account has verified the address meanwhile.
+    :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
+    """
+    email = challenge.data.get("email")
+    return _finish("verify_account", challenge, method="otp", email=email)
+
+
+@flow.post(
+    "/verify-email-code/",
+    code="register-email",
+    response=renewal_response,
+    message=Message("Email verified successfully"),
+    errors=[EmailAlreadyRegistered, MailUnavailable],
+    throttles={"client": "60/minute"},
+)
+def verify_email_code(challenge: Challenge) -> dict[str, Any]:
+    """Change the e-mail address with the code that the new address received.
+
+    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left, or the login
+        that asked for the change has ended.
+    :raises CodeInvalid: the code is wrong.
+    :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
+    """
+    return _finish("finish_email_change", challenge, **challenge.data)
+
+
+def new_password(state: RegistrationState) -> Schema:
+    """Return the schema of the new password, which is loaded after the code was verified."""
+    make = state.provided("reset_password_schema")
+    schema: Schema = make(state) if make else new_password_schema(password_confirm=False)()
+    return schema
+
+
+@flow.post(
+    "/reset-password-code/",
+    code="reset-password",
+    request=new_password,
+    response=renewal_response,
+    message=Message("Reset password successful"),
+    errors=[MailUnavailable, StepRequired],
+    throttles={"client": "60/minute"},
+)
+def reset_password_code(challenge: Challenge, data: dict[str, Any]) -> dict[str, Any]:
+    """Set a new password with a code. The password is read if the code is right.
+
+    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
+    :raises CodeInvalid: the code is wrong.
+    :raises marshmallow.ValidationError: the password does not pass the policy; the code stays
+        valid.
+    :raises StepRequired: with auto-login; the password is set, and a step of the login is left.
+    """
+    return _finish("finish_reset", challenge, password=data["password"], method="otp")
+
+
+@flow.check
+def check(setup: Setup) -> Iterator[Finding]:
+    """Check that a code of digits has few tries."""
+    settings = setup.group(CodesSettings)
+    if settings.code_format == "digits" and settings.code_tries > TRIES_OF_DIGITS:
+        yield Finding(
+            "registration.E060",
+            "REGISTRATION_CODE_TRIES",
+            f"is {settings.code_tries}. A code of six digits can be guessed.",
+            f"Set REGISTRATION_CODE_TRIES = {TRIES_OF_DIGITS}, or "
+            'REGISTRATION_CODE_FORMAT = "letters".',
+        )

@@ -1,0 +1,87 @@
+"""Codes of e-mails: the challenge in a response, and the code in a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from ..auth.challenges import Challenge, handle_digest
+from ..auth.codes import normalize_code
+from ..errors import ChallengeInvalid, CodeInvalid
+from ..mail.message import Mail
+from ..security_log import CODE_REFUSED, MAIL_DROPPED, record
+from ..state import RegistrationState
+from ..users.store import User
+from .bodies import BodySchema, SuccessSchema, Text, not_blank
+
+
+class CodeSchema(BodySchema):
+    """The challenge of an earlier response, and the code of the e-mail."""
+
+    challenge: Text = Text(required=True, validate=not_blank)
+    code: Text = Text(required=True, validate=not_blank)
+
+
+def with_challenge(state: RegistrationState, schema: type[Schema]) -> type[Schema]:
+    """Return the schema of a response with the challenge, if e-mails have codes."""
+    if not state.sends_codes:
+        return schema
+    challenge = {"challenge": fields.String(required=True)}
+    return schema.from_dict(dict(challenge), name=f"{schema.__name__}WithChallenge")
+
+
+def sent_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response to a request for an e-mail."""
+    return with_challenge(state, SuccessSchema)()
+
+
+def add_code(
+    state: RegistrationState,
+    mail: Mail,
+    purpose: str,
+    user: User | None,
+    *,
+    data: Mapping[str, Any] | None = None,
+    has_code: bool = True,
+    account: User | None = None,
+) -> tuple[Mail, dict[str, str]]:
+    """Add a code to an e-mail, if e-mails have codes, without committing.
+
+    Return the e-mail, which is dropped if there are too many, and further fields of the response.
+
+    :param purpose: the purpose of the challenge, as in :attr:`Endpoint.code`.
+    :param user: the account of the challenge; None if the client named none.
+    :param data: see :meth:`ChallengeStore.create`.
+    :param has_code: False for a challenge that no code solves.
+    :param account: the account that the e-mail is about, if it is another one.
+    """
+    if state.challenges is None or not state.sends_codes:
+        return mail, {}
+    handle, is_allowed = state.challenges.create_with_code(
+        purpose, user, data=data, has_code=has_code, account=account
+    )
+    if not is_allowed:
+        record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
+        mail = replace(mail, user_id=None)
+    return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
+
+
+def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, str]) -> Challenge:
+    """Count a try, and return the challenge if the code is right.
+
+    :param body: what :class:`CodeSchema` has loaded.
+    :raises ChallengeInvalid: see :meth:`ChallengeStore.open`.
+    :raises CodeInvalid: the code is wrong.
+    """
+    store = state.challenges
+    if store is None:  # init_app refuses a flow that needs it
+        raise ChallengeInvalid
+    challenge = store.open(purpose, body["challenge"])
+    if not store.has_code(challenge, normalize_code(body["code"])):
+        state.users.rollback()
+        state.record(CODE_REFUSED, challenge.user)
+        raise CodeInvalid
+    return challenge
