@@ -37,13 +37,14 @@ from flask_registration import (
 from flask_registration.cli.base import registration_cli
 from flask_registration.cli.configuration import settings_table
 from flask_registration.extension import SETTINGS_GROUPS
-from flask_registration.flows import reauthenticate, verification_redirects
+from flask_registration.flows import codes, reauthenticate, verification_redirects
 from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
 from flask_registration.mail.composer import default_templates
 from flask_registration.openapi.serving import DEFAULT_PATH
 from flask_registration.security_log import EVENTS_IN_ORDER
 from flask_registration.settings import PREFIX, declarations
 from flask_registration.state import PASSWORD_CHANGED
+from flask_registration.testing import Accounts, Clock, Outbox
 
 from .pages import (
     PAGES,
@@ -484,6 +485,24 @@ def test_a_step_of_one_s_own(run: RunPage) -> None:
     assert client.post("/passkey").headers["Location"] == "/"
 
 
+def test_the_codes_of_the_documentation(run: RunPage) -> None:
+    page = run("docs/codes.md")
+    config = {name: value for name, value in CONFIG.items() if "URL" not in name}
+    urls = {
+        "REGISTRATION_UNDO_EMAIL_CHANGE_URL": "https://example.com/undo/",
+        "REGISTRATION_RESET_PASSWORD_VERIFICATION_URL": "https://example.com/reset/",
+    }
+    app = page.create_app(**config, **urls, SQLALCHEMY_DATABASE_URI="sqlite://")
+    with Outbox().recording(app) as outbox:
+        assert page.verify(Accounts(app, outbox, Clock)).status_code == 200
+        reply = app.test_client().post(
+            "/accounts/send-reset-password-link/", json={"login": "alice"}
+        )
+    (example,) = (block for block in blocks(read("docs/codes.md")) if block.info == "json")
+    assert reply.get_json().keys() == json.loads(example.text).keys()
+    assert reply.get_json()["detail"] == json.loads(example.text)["detail"]
+
+
 def test_a_profile_of_one_s_own(run: RunPage) -> None:
     page, home = run("docs/profile.md"), run("docs/customizing.md")
     home.db, home.User = page.db, page.User
@@ -700,6 +719,11 @@ def test_the_settings_of_the_redirects_are_listed() -> None:
     assert sorted(listed) == sorted(there)
 
 
+def test_the_settings_of_codes_are_listed() -> None:
+    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/codes.md"), re.MULTILINE)
+    assert {*listed} == {"REGISTRATION_VERIFICATION_METHOD", *code_settings()}
+
+
 def test_the_links_for_front_ends() -> None:
     rows = re.findall(
         r"^\| [^|`]+ \| `(REGISTRATION_\w+)` \| .* \| `(/\S+)` \|$",
@@ -713,6 +737,10 @@ def test_the_links_for_front_ends() -> None:
     assert {row[1] for row in rows} <= {
         endpoint.path for flow in (*DEFAULT_FLOWS, *OPTIONAL) for endpoint in flow.endpoints
     }
+
+
+def code_settings() -> set[str]:
+    return {declaration.key for declaration in declarations(codes.flow.group)}
 
 
 @each_row(("heading", "ending"), [("Run it", "run --debug"), ("Test it", "pytest")])

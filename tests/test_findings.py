@@ -98,6 +98,8 @@ IDS = {
     "registration.E056": "models",
     "registration.E057": "models",
     "registration.E058": "REGISTRATION_RESET_PASSWORD_AUTO_LOGIN",
+    "registration.E059": "REGISTRATION_VERIFICATION_METHOD",
+    "registration.E060": "REGISTRATION_CODE_TRIES",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

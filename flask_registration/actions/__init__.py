@@ -18,13 +18,16 @@ from .endpoints import (
     report_login,
     resend_verification,
     reset_password,
+    reset_password_code,
     revoke_login,
     send_login_link,
     send_reset_password_link,
     undo_email_change,
     update_profile,
     verify_email,
+    verify_email_code,
     verify_registration,
+    verify_registration_code,
 )
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "report_login",
     "resend_verification",
     "reset_password",
+    "reset_password_code",
     "revoke_login",
     "send_login_link",
     "send_reset_password_link",
@@ -56,5 +60,7 @@ __all__ = [
     "update_profile",
     "verify",
     "verify_email",
+    "verify_email_code",
     "verify_registration",
+    "verify_registration_code",
 ]

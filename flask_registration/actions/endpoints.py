@@ -95,12 +95,26 @@ def verify_registration(
     return _with_link("verify_registration", user_id, timestamp, signature)
 
 
-def resend_verification(**names: str) -> None:
+def verify_registration_code(challenge: str, code: str) -> dict[str, Any]:
+    """Verify an e-mail address; see ``POST /verify-registration-code/``. Return the token, if any.
+
+    Needs the flow ``codes``, like the other functions with a code.
+
+    :raises ChallengeInvalid: the challenge is not valid, or no longer.
+    :raises CodeInvalid: the code is wrong.
+    :raises EmailAlreadyRegistered: another account has verified the address meanwhile.
+    """
+    return _with_code("verify_registration_code", challenge, code)
+
+
+def resend_verification(**names: str) -> dict[str, Any]:
     """Resend the verification e-mail; see ``POST /resend-verification/``.
+
+    Return the ``challenge`` if e-mails have codes.
 
     :param names: ``login``, a login field or ``email``.
     """
-    _run("resend_verification", names)
+    return _run("resend_verification", names)
 
 
 def login(*, password: str, remember: bool = False, **names: Any) -> dict[str, Any]:
@@ -237,13 +251,15 @@ def reauthenticate(password: str) -> dict[str, Any]:
     return _run("reauthenticate", {"password": password})
 
 
-def send_reset_password_link(**names: str) -> None:
+def send_reset_password_link(**names: str) -> dict[str, Any]:
     """Send a link to reset the password; see ``POST /send-reset-password-link/``.
+
+    Return the ``challenge`` if e-mails have codes.
 
     :param names: ``login``, or a login field.
     :raises UserNotFound: only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
     """
-    _run("send_reset_password_link", names)
+    return _run("send_reset_password_link", names)
 
 
 def reset_password(
@@ -257,10 +273,20 @@ def reset_password(
     _with_link("reset_password", user_id, timestamp, signature, password=password)
 
 
+def reset_password_code(challenge: str, code: str, *, password: str) -> dict[str, Any]:
+    """Set a new password with a code; see ``POST /reset-password-code/``. Return the token, if any.
+
+    :raises ChallengeInvalid: the challenge is not valid, or no longer.
+    :raises CodeInvalid: the code is wrong.
+    """
+    return _with_code("reset_password_code", challenge, code, password=password)
+
+
 def register_email(email: str, password: str | None = None) -> dict[str, Any]:
     """Ask for an e-mail change; see ``POST /register-email/``.
 
-    Return a new token if the address changes immediately and the request came with one.
+    Return the ``challenge`` if e-mails have codes, and a new token if the address changes
+    immediately and the request came with one.
 
     :param password: required if the login is not fresh.
     :raises NotAuthenticated: no user is logged in.
@@ -283,6 +309,18 @@ def verify_email(
     :raises EmailAlreadyRegistered: another account has the e-mail address by now.
     """
     return _with_link("verify_email", user_id, timestamp, signature, email=email)
+
+
+def verify_email_code(challenge: str, code: str) -> dict[str, Any]:
+    """Change the e-mail address with a code; see ``POST /verify-email-code/``.
+
+    Return a new token if the request came with one.
+
+    :raises ChallengeInvalid: the challenge is not valid, or no longer.
+    :raises CodeInvalid: the code is wrong.
+    :raises EmailAlreadyRegistered: another account has the e-mail address by now.
+    """
+    return _with_code("verify_email_code", challenge, code)
 
 
 def undo_email_change(
@@ -330,6 +368,10 @@ def _with_link(
 ) -> dict[str, Any]:
     link = {"user_id": user_id, "timestamp": timestamp, "signature": signature}
     return _run(name, {**link, **others})
+
+
+def _with_code(name: str, challenge: str, code: str, **others: Any) -> dict[str, Any]:
+    return _run(name, {"challenge": challenge, "code": code, **others})
 
 
 def _reauthentication(password: str | None) -> dict[str, str]:

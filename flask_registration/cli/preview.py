@@ -28,6 +28,7 @@ from sqlalchemy import (
     Uuid,
 )
 
+from ..auth.codes import code_variables, make_code
 from ..auth.links import Links, LinkSettings
 from ..http.responses import HTTPSettings
 from ..mail.message import Email
@@ -173,10 +174,16 @@ def _render(state: RegistrationState, email: Email) -> Example:
         mail = state.mail(email, user, to=address, **data)
         if mail.by_application:
             return Example(email, address, None, None)
-        variables = email.variables(state, user, **data)
+        variables = {**email.variables(state, user, **data), **_example_code(state, email)}
         return Example(email, address, state.composer.compose(mail, user, variables), None)
     except Exception as error:  # of the application's templates and hooks
         return Example(email, address, None, error)
+
+
+def _example_code(state: RegistrationState, email: Email) -> dict[str, Any]:
+    rules = state.challenges.codes if state.challenges else None
+    code = make_code(rules.format) if rules and state.sends_codes else None
+    return code_variables(code, rules) if email.has_code else {}
 
 
 def example_user(state: RegistrationState) -> User:

@@ -297,8 +297,8 @@ def _add_code_to_duplicate(
 ) -> tuple[Mail, dict[str, str]]:
     """Return the e-mail to the owner of an address, and further fields of the response.
 
-    The code proves the mailbox of a pending owner to the client that has registered last. That
-    account then receives the address, with the password that this client knows.
+    The code of a pending owner's e-mail verifies the address for the latest registration: its
+    account then receives the address, with the password that its client knows.
     """
     mail = duplicate_mail(state, owner)
     has_code = mail.template == register_again_email.name

@@ -160,8 +160,8 @@ class Endpoint(Generic[S]):
     @property
     def requests(self) -> list[SchemaFactory]:
         """Return the schemas of the request body: of its link or code, then of the rest."""
-        proof = self.link.schema if self.link else CodeSchema if self.code else None
-        return [each for each in (proof, self.request) if each]
+        first = self.link.schema if self.link else CodeSchema if self.code else None
+        return [each for each in (first, self.request) if each]
 
     @property
     def names_account(self) -> bool:
