@@ -80,6 +80,10 @@ LOGIN_FAIL = Event(
     },
     level=logging.WARNING,
 )
+LOGIN_LINK_REQUEST = Event(
+    "authn_login_link_request",
+    "a login e-mail was requested, for an account or for none",
+)
 LOGOUT = Event("authn_logout", "a user logged out, on this client or everywhere")
 LOGIN_REVOKED = Event(
     "authn_token_revoked",

@@ -15,9 +15,11 @@ from flask.testing import FlaskClient
 from marshmallow import Schema, fields
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
+from werkzeug.utils import import_string
 
 from flask_registration import DEFAULT_FLOWS, Flow, UserNotFound, success
-from flask_registration.flows import reauthenticate, verification_redirects
+from flask_registration.flows import verification_redirects
+from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.settings import Settings
 
 from .conftest import Clock
@@ -666,7 +668,9 @@ def test_a_refusal_does_not_tell_who_has_an_account(
 # The default limits
 
 
-FLOWS = (*DEFAULT_FLOWS, reauthenticate.flow)
+FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
+#: What switches on all of their endpoints.
+SWITCHED_ON = {"flows": FLOWS, "NEW_LOGIN_NOTICE_ENABLED": True}
 
 
 def documented() -> dict[str, dict[str, str]]:
@@ -696,7 +700,7 @@ LIMITED = [each.name for flow in DEFAULT_FLOWS for each in flow.endpoints if eac
 
 @each_row("name", [name for name, limits in documented().items() if "client" in limits])
 def test_by_default_a_client_may_ask(name: str, new_site: NewSite) -> None:
-    site = limited(new_site, {}, flows=FLOWS)
+    site = limited(new_site, {}, **SWITCHED_ON)
     paths = {each.name: each for flow in FLOWS for each in flow.endpoints}
     path, method = paths[name].path, paths[name].methods[0]
     often = int(documented()[name]["client"].partition("/")[0])

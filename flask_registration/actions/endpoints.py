@@ -151,6 +151,40 @@ def log_in(
         raise LoginInvalid from None
 
 
+def send_login_link(**names: str) -> dict[str, Any]:
+    """Send an e-mail to log in; see ``POST /send-login-link/``. Needs the flow ``mail_login``.
+
+    Return the challenge, if e-mails have codes.
+
+    :param names: ``login``, or a login field.
+    """
+    return _run("send_login_link", names)
+
+
+def login_by_link(user_id: Parameter, timestamp: Parameter, signature: Parameter) -> dict[str, Any]:
+    """Log in with the parameters of a link; see ``POST /login-by-link/``. Return the token, if any.
+
+    Needs the flow ``mail_login``.
+
+    :raises LinkInvalid: the link is not valid, or was used.
+    :raises LinkExpired: the link has expired.
+    :raises StepRequired: the link is used, and a step is left.
+    """
+    return _with_link("login_by_link", user_id, timestamp, signature)
+
+
+def login_by_code(challenge: str, code: str) -> dict[str, Any]:
+    """Log in with a code; see ``POST /login-by-code/``. Return the token, if any.
+
+    Needs the flow ``mail_login``.
+
+    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
+    :raises CodeInvalid: the code is wrong.
+    :raises StepRequired: the code is used, and a step is left.
+    """
+    return _run("login_by_code", {"challenge": challenge, "code": code})
+
+
 def logout(*, revoke_token: bool = False, everywhere: bool = False) -> None:
     """Log out the current user; see ``POST /logout/``.
 
@@ -194,15 +228,17 @@ def delete_profile(password: str | None = None) -> None:
     _run("delete_profile", _reauthentication(password))
 
 
-def change_password(old_password: str, password: str) -> dict[str, Any]:
+def change_password(old_password: str | None, password: str) -> dict[str, Any]:
     """Change the current user's password; see ``POST /change-password/``.
 
     Return a new token if the request came with one.
 
+    :param old_password: None for an account without a password.
     :raises NotAuthenticated: no user is logged in.
+    :raises ReauthenticationRequired: the account has no password, and the login is not fresh.
     """
-    body = {"old_password": old_password, "password": password}
-    return _run("change_password", body)
+    old = {} if old_password is None else {"old_password": old_password}
+    return _run("change_password", {**old, "password": password})
 
 
 def reauthenticate(password: str | None = None, *, code: str | None = None) -> dict[str, Any]:

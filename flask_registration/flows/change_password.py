@@ -7,8 +7,9 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from ..errors import MailUnavailable, NotAuthenticated
-from ..http.bodies import renewal_response
+from ..auth.passwords import is_usable
+from ..errors import MailUnavailable, NotAuthenticated, ReauthenticationRequired
+from ..http.bodies import REQUIRED, renewal_response
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema, password_field
 from ..i18n.messages import Message
@@ -34,7 +35,9 @@ flow: Flow[ChangePasswordSettings] = Flow("change_password", ChangePasswordSetti
 def change_password_schema(state: RegistrationState) -> Schema:
     """Return the schema of the old password and the new one."""
     confirm = state.group(ChangePasswordSettings).change_password_schema_password_confirm
-    return new_password_schema(password_confirm=confirm, old_password=password_field())()
+    required = state.provided("makes_passwordless_accounts") is None
+    old_password = password_field(required=required)
+    return new_password_schema(password_confirm=confirm, old_password=old_password)()
 
 
 @flow.post(
@@ -42,23 +45,28 @@ def change_password_schema(state: RegistrationState) -> Schema:
     request=change_password_schema,
     response=renewal_response,
     message=Message("Password changed successfully"),
-    errors=[MailUnavailable],
+    errors=[ReauthenticationRequired, MailUnavailable],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
 def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
-    """Change the current user's password.
+    """Change the current user's password, or set the first one with a fresh login.
 
     Every other session and token ends; this one goes on under a new id, as fresh as it was.
 
     :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the
         policy.
+    :raises ReauthenticationRequired: the account has no password, and the login is not fresh.
     :raises NotAuthenticated: the account was changed or suspended at the same moment.
     """
     state = flow.state
     seen, was_fresh = state.users.snapshot(user), state.sessions.is_fresh()
-    is_right, _ = state.passwords.verify(data["old_password"], seen.password_hash)
-    if not is_right:
+    old_password = data.get("old_password")
+    if old_password is None:
+        if is_usable(seen.password_hash):
+            raise ValidationError(REQUIRED, "old_password")
+        state.reauthenticate(user, None)
+    elif not state.passwords.verify(old_password, seen.password_hash)[0]:
         state.record(PASSWORD_CHANGE_FAIL, user)
         raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
     if not state.replace_password(user, seen, data["password"]):

@@ -38,6 +38,7 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
 #: The import strings of flows that an application has to name.
 OPTIONAL_FLOWS = (
     "flask_registration.flows.codes:flow",
+    "flask_registration.flows.mail_login:flow",
     "flask_registration.flows.new_login:flow",
     "flask_registration.flows.reauthenticate:flow",
     "flask_registration.flows.second_factor:flow",

@@ -113,11 +113,16 @@ def new_login_email(
         the e-mail is sent, it has no link.
     """
     about = {"time": time, "device": device, "ip_address": ip_address, "verification_url": None}
-    if address not in (None, state.users.snapshot(user).email):
+    if not _has_address(state, user, address):
         return about
     period = state.group(NewLoginSettings).report_login_period
     url = state.links.url(REPORT, user, state.pages["report_login_url"])
     return {**about, "verification_url": url, "valid_for": duration(period)}
+
+
+def _has_address(state: RegistrationState, user: User, address: str | None) -> bool:
+    """Return whether an account still has the address to which an e-mail is sent."""
+    return address in (None, state.users.snapshot(user).email)
 
 
 @flow.provides("new_login_notice", enabled=_is_enabled)
@@ -161,6 +166,26 @@ def device_name(user_agent: str) -> str | None:
 # The link
 
 
+@flow.email(
+    "login_reported",
+    to="the account's e-mail address",
+    when="the user reported a login, with the link of the notice",
+    enabled=lambda state: state.provided("new_login_notice") is not None,
+    limited=False,
+)
+def login_reported_email(
+    state: RegistrationState, user: User, address: str | None = None
+) -> dict[str, Any]:
+    """Return the template variables, with a link to choose a new password.
+
+    :param address: as in :func:`new_login_email`.
+    """
+    reset_link = state.provided("reset_link")
+    is_current = _has_address(state, user, address)
+    link: dict[str, Any] = reset_link(state, user) if reset_link and is_current else {}
+    return {"verification_url": None, **link}
+
+
 @flow.post(
     "/report-login/",
     link=EndpointLink(
@@ -190,12 +215,7 @@ def report_login(link: OpenedLink) -> None:
     if not state.users.change(user, seen, changes):
         raise LinkInvalid(user_id=params.user_id)
     state.sessions.end_logins(user)
-    mails = []
-    if state.provided("reset_link"):
-        reset_email = state.emails["reset_password"]
-        state.mailer.cooldown.forget(seen.email or "", reset_email.name)
-        mails = [state.mail(reset_email, user)]
-    state.commit(*mails)
+    state.commit(state.mail(login_reported_email, user, address=seen.email))
     state.record(LOGIN_REPORTED, user)
 
 

@@ -56,7 +56,9 @@ CHANGES = {"account": "30/minute;300/hour"}
 
 def full_schema(state: RegistrationState) -> Schema:
     """Return the application's schema, or the one made from its model."""
-    return (state.group(ProfileSettings).profile_schema_class or profile_schema(state.fields))()
+    has_password = state.provided("makes_passwordless_accounts") is not None
+    made = profile_schema(state.fields, has_password=has_password)
+    return (state.group(ProfileSettings).profile_schema_class or made)()
 
 
 def full_change_schema(state: RegistrationState) -> Schema:

@@ -47,11 +47,16 @@ class VerificationRedirectsSettings(Settings):
     verify_email_failure_url: str | None = _url("after a failed e-mail change")
     reset_password_success_url: str | None = _url("after a password reset")
     reset_password_failure_url: str | None = _url("after a failed password reset")
+    login_by_link_success_url: str | None = _url("after a login by e-mail")
+    login_by_link_failure_url: str | None = _url("after a failed login by e-mail")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page with one button, and the endpoint that the button calls."""
+    """A page with one button, and the endpoint that the button calls.
+
+    :ivar outlasts_step: whether it is done although a step of the login is left.
+    """
 
     endpoint: str
     title: str
@@ -59,6 +64,7 @@ class Page:
     button: str
     done: str
     passwords: Mapping[str, str] = field(default_factory=dict)
+    outlasts_step: bool = True
 
 
 VERIFY_REGISTRATION = Page(
@@ -89,6 +95,14 @@ UNDO_EMAIL_CHANGE = Page(
     Message("This restores the old e-mail address and logs your account out on all devices."),
     Message("Undo this change"),
     Message("The change was undone. Now reset your password on the login page."),
+)
+LOGIN_BY_LINK = Page(
+    "login_by_link",
+    Message("Log in"),
+    Message("Click to log in. If you did not ask for this, close this page."),
+    Message("Log in"),
+    Message("You are logged in."),
+    outlasts_step=False,
 )
 REPORT_LOGIN = Page(
     "report_login",
@@ -129,7 +143,14 @@ def declare(page: Page) -> None:
     flow.endpoint(f"{path}confirm/", methods=["POST", "GET"])(confirm_view)
 
 
-for _page in (VERIFY_REGISTRATION, VERIFY_EMAIL, RESET_PASSWORD, UNDO_EMAIL_CHANGE, REPORT_LOGIN):
+for _page in (
+    VERIFY_REGISTRATION,
+    VERIFY_EMAIL,
+    RESET_PASSWORD,
+    UNDO_EMAIL_CHANGE,
+    LOGIN_BY_LINK,
+    REPORT_LOGIN,
+):
     declare(_page)
 
 
@@ -171,7 +192,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
     try:
-        with suppress(StepRequired):  # it is done, and the login page asks for the step
+        with suppress(*[StepRequired] * page.outlasts_step):  # the login page asks for the step
             action.run(read_form)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)

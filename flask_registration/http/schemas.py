@@ -22,7 +22,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from ..auth.passwords import PASSWORD_MAX_LENGTH, TOO_LONG
+from ..auth.passwords import PASSWORD_MAX_LENGTH, TOO_LONG, is_usable
 from ..users.fields import UserFields, has_default
 from ..users.identifiers import integer_bits
 from ..users.mixins import as_utc
@@ -90,10 +90,20 @@ class ModelSchema(BodySchema):
     """A schema whose fields are all attributes of the model."""
 
 
-def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
+class HasPassword(fields.Boolean):
+    """Whether the hash of an account is that of a password."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return is_usable(value)
+
+
+def profile_schema(
+    user: UserFields, *, with_key: bool = True, has_password: bool = False
+) -> type[Schema]:
     """Return the schema of a user's profile. Fields that the user cannot change are read-only.
 
     :param with_key: include the primary key.
+    :param has_password: include whether the account has a password.
     """
     names = [name for name in user.shown if with_key or name != user.pk]
     declared: dict[str, Any] = {name: _field(user, name) for name in names}
@@ -102,6 +112,8 @@ def profile_schema(user: UserFields, *, with_key: bool = True) -> type[Schema]:
     if not with_key:  # shown before the row exists, without the defaults that the database sets
         for name in names:
             declared[name].allow_none |= user.columns[name].server_default is not None
+    if has_password:
+        declared["has_password"] = HasPassword(attribute=user.password, dump_only=True)
     return ModelSchema.from_dict(declared, name="Profile" if with_key else "Registered")
 
 

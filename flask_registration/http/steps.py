@@ -164,8 +164,8 @@ def log_in(
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
-    mails = [*emails, *notices]
-    state.commit(*mails, deleted=deleted, signals=[*signals, user_logged_in], user=user)
+    signals = [*signals, user_logged_in]
+    state.commit(*emails, *notices, deleted=deleted, signals=signals, user=user)
     remember_device(state, names)
     return response
 

@@ -38,7 +38,7 @@ from .common import (
 )
 
 SUBJECT = "New login to your example.com account"
-RESET = "Choose a new password for example.com"
+RESET = "Your password for example.com was removed"
 REPORTED = {"detail": "You were logged out on all devices"}
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 FLOWS = [*DEFAULT_FLOWS, new_login.flow]
@@ -286,7 +286,8 @@ def test_without_resets_there_is_a_warning(make: NewSite) -> None:
     link = link_in(site.read())
     mails(site)
     assert report(site, link).get_json() == REPORTED
-    assert mails(site) == []
+    assert links_of(site.read()) == []
+    assert mails(site) == [("alice@example.com", RESET)]
 
 
 def test_the_page_is_absolute(new_site: NewSite) -> None:

@@ -1,0 +1,222 @@
+"""Log in with a link or a code from an e-mail, without a password. Optional.
+
+An application adds the flow to the default ones:
+``Registration(flows=[*DEFAULT_FLOWS, mail_login.flow], models=[Challenge])``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from marshmallow import Schema
+
+from ..auth.challenges import Challenge, handle_digest
+from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
+from ..auth.passwords import unusable_hash
+from ..checks import Finding
+from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
+from ..http.accounts import account_names, account_schema, find_users, login_names
+from ..http.bodies import login_response
+from ..http.codes import add_code, sent_response
+from ..http.flow import EndpointLink, Flow, always
+from ..http.steps import log_in
+from ..i18n.messages import Message, duration
+from ..security_log import LOGIN_LINK_REQUEST
+from ..settings import Settings, setting
+from ..signals import user_activated
+from ..state import RegistrationState, Setup
+from ..users.stamps import UserSnapshot, next_stamp
+from ..users.store import User
+
+#: The purpose of the challenge behind a link and its code: only one of both can be used.
+CHALLENGE = "login"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailLoginSettings(Settings):
+    """Login by e-mail."""
+
+    login_link_url: str | None = setting(
+        None,
+        "The page that logs in with a link.",
+        page="login-by-link/",
+        beside="REGISTER_VERIFICATION_URL",
+    )
+    login_link_period: timedelta = setting(
+        timedelta(minutes=15),
+        "How long a login link is valid; with a code beside it, at most as long as the code.",
+        minimum=timedelta(minutes=1),
+        maximum=timedelta(days=1),
+    )
+
+
+flow: Flow[MailLoginSettings] = Flow(
+    "mail_login",
+    MailLoginSettings,
+    sends_mail=always,
+    needs_models=["challenge"],
+    needs_email=True,
+)
+
+LOGIN = Purpose("login-link", binds=lambda user: (user.email,))
+
+
+@flow.provides("makes_passwordless_accounts")
+def makes_passwordless_accounts() -> bool:
+    """Return that an account may have no password."""
+    return True
+
+
+# Ask for the e-mail
+
+
+@flow.email(
+    "login_link",
+    to="the account's e-mail address",
+    when="the user asks to log in by e-mail",
+    has_code=True,
+    example={"challenge": ""},
+)
+def login_email(state: RegistrationState, user: User, challenge: str) -> dict[str, Any]:
+    """Return the template variables.
+
+    :param challenge: the digest of the challenge that the link takes.
+    """
+    page, period = state.pages["login_link_url"], state.group(MailLoginSettings).login_link_period
+    if state.sends_codes and state.challenges:
+        period = min(period, state.challenges.rules.period)
+    url = state.links.url(LOGIN, user, page, note=challenge) if state.sends_links else None
+    return {"verification_url": url, "valid_for": duration(period)}
+
+
+def request_schema(state: RegistrationState) -> Schema:
+    """Return the schema that names an account."""
+    return account_schema(state, with_email=state.fields.email in state.fields.unique)
+
+
+@flow.post(
+    "/send-login-link/",
+    request=request_schema,
+    response=sent_response,
+    message=Message("If this account exists, an e-mail to log in is on its way"),
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
+)
+def send_login_link(data: dict[str, Any]) -> dict[str, Any]:
+    """Ask for an e-mail that logs the user in.
+
+    The response does not reveal whether the account exists.
+    """
+    state = flow.state
+    user = next(iter(find_users(state, data)), None)
+    seen = None if user is None else state.users.snapshot(user)
+    if not (seen and seen.is_active and seen.email):
+        user = None
+    state.record(LOGIN_LINK_REQUEST, user)
+    mail, response = add_code(state, state.mail(login_email, user), CHALLENGE, user)
+    digest = mail.challenge or create_challenge(state, user)
+    with suppress(MailUnavailable):  # logged; the response must not reveal the account
+        state.commit(replace(mail, data={"challenge": digest}))
+    return response
+
+
+def create_challenge(state: RegistrationState, user: User | None) -> str:
+    """Store the challenge of a link without a code. Return its digest."""
+    period, store = flow.settings.login_link_period, state.challenges
+    if store is None:  # init_app refuses the flow then
+        raise ChallengeInvalid
+    return handle_digest(store.create(CHALLENGE, user, period=period, tries=1))
+
+
+# Log in
+
+
+@flow.post(
+    "/login-by-link/",
+    link=EndpointLink(
+        purpose=lambda settings: LOGIN, period=lambda settings: settings.login_link_period
+    ),
+    response=login_response,
+    message=Message("Login successful"),
+    errors=[StepRequired],
+    throttles={"client": "60/minute"},
+)
+def login_by_link(link: OpenedLink) -> dict[str, Any]:
+    """Log in with the parameters of a link. The login of a pending account verifies it.
+
+    :raises LinkInvalid: the link or its code was used, or the account changed at the same moment.
+    :raises StepRequired: the link is used, and a step of the login is left.
+    """
+    user, seen, params = link
+    try:
+        challenge = Challenge(params.note, user, None, {})
+        return finish(flow.state, user, seen, challenge, method="mail")
+    except (ChallengeInvalid, UserNotFound):
+        raise LinkInvalid(user_id=params.user_id) from None
+
+
+@flow.post(
+    "/login-by-code/",
+    code=CHALLENGE,
+    response=login_response,
+    message=Message("Login successful"),
+    errors=[StepRequired],
+    throttles={"client": "60/minute"},
+)
+def login_by_code(challenge: Challenge) -> dict[str, Any]:
+    """Log in with a code. The login of a pending account verifies it.
+
+    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
+    :raises CodeInvalid: the code is wrong.
+    :raises StepRequired: the code is used, and a step of the login is left.
+    """
+    state, user = flow.state, challenge.user
+    try:
+        return finish(state, user, state.users.snapshot(user), challenge, method="otp")
+    except UserNotFound:
+        raise ChallengeInvalid from None
+
+
+def finish(
+    state: RegistrationState, user: User, seen: UserSnapshot, challenge: Challenge, *, method: str
+) -> dict[str, Any]:
+    """Take the challenge, verify a pending account, and log in. Return fields of the response.
+
+    Another person may have chosen the password of a pending account, so it is removed.
+
+    :param method: what the client has shown, as a word of RFC 8176.
+    :raises ChallengeInvalid: another request has taken the challenge.
+    :raises UserNotFound: the account changed at the same moment, or is suspended.
+    :raises StepRequired: a step of the login is left.
+    """
+    if state.challenges is None:
+        raise ChallengeInvalid
+    state.challenges.take(challenge)
+    signals = []
+    if not seen.is_verified:
+        changes = {
+            "is_verified": True,
+            "password_hash": unusable_hash(),
+            "security_stamp": next_stamp(seen.security_stamp, can_undo=False),
+        }
+        if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
+            raise UserNotFound(user=user, reason="changed")
+        state.sessions.end_logins(user)
+        signals = [user_activated]
+    state.mailer.cooldown.forget(seen.email or "", login_email.name)
+    state.throttles.clear_account("login", login_names(state, user))
+    return log_in(state, user, methods=[method], signals=signals)
+
+
+# Checks
+
+
+@flow.check
+def check(setup: Setup) -> Iterator[Finding]:
+    """Check that the link has a page."""
+    if setup.group(LinkSettings).verification_method != "code":
+        yield from check_page("LOGIN_LINK_URL", setup.settings, setup.findings)
