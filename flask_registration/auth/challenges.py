@@ -131,8 +131,11 @@ class ChallengeStore(ExpiringRows):
         if has_code and is_allowed and user is not None:
             code = derive_code(key, digest, rules.format)
             values["code_digest"] = _code_digest(key, digest, code)
+        one_statement = {"render_nulls": True}  # whether or not there is a code
         try:
-            self.db.session.execute(insert(self.model), [values, *budget])
+            self.db.session.execute(
+                insert(self.model), [values, *budget], execution_options=one_statement
+            )
         except IntegrityError as error:  # a parallel request has added the row of the budget
             raise StaleDataError("The number of codes was changed.") from error
         return handle, is_allowed
