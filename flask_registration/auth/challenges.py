@@ -20,7 +20,7 @@ from ..errors import ChallengeInvalid
 from ..request_state import request_state
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import UserSnapshot, stamp_digest
-from ..users.store import User
+from ..users.store import PLACEHOLDER_DOMAIN, User
 from .codes import FORMATS, CodeRules, derive_code
 from .rows import ExpiringRows
 
@@ -189,6 +189,9 @@ class ChallengeStore(ExpiringRows):
         if row is None:
             raise ChallengeInvalid
         user = None if row.user_id is None else self.users.get(str(row.user_id))
+        email = self.users.fields.email
+        if row.user_id is None and email:  # no account costs a query as well
+            self.users.find(email, f"nobody@registration{PLACEHOLDER_DOMAIN}")
         is_valid = row.user_id is None or (
             user is not None and _is_as_it_was(self.users.snapshot(user), row.stamp_digest)
         )

@@ -10,7 +10,7 @@ from marshmallow import Schema, fields
 
 from ..auth.challenges import Challenge, handle_digest
 from ..auth.codes import normalize_code
-from ..errors import ChallengeInvalid, CodeInvalid
+from ..errors import ChallengeInvalid, CodeInvalid, MailUnavailable
 from ..mail.message import Mail
 from ..security_log import CODE_REFUSED, MAIL_DROPPED, record
 from ..state import RegistrationState
@@ -67,6 +67,26 @@ def add_code(
         record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
         mail = replace(mail, user_id=None)
     return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
+
+
+def send_quietly(
+    state: RegistrationState, mail: Mail, purpose: str, user: User | None
+) -> dict[str, str]:
+    """Commit, and send an e-mail with a code, if e-mails have codes.
+
+    Return further fields of the response. It must not reveal the account, so it is the same if the
+    e-mail could not be sent, which is logged. The challenge then has no code.
+
+    :param user: the account; None if the client named none.
+    """
+    queued, challenge = add_code(state, mail, purpose, user)
+    try:
+        state.commit(queued)
+    except MailUnavailable:
+        dropped = replace(mail, user_id=None, limited=False)
+        dropped, challenge = add_code(state, dropped, purpose, user)
+        state.commit(dropped)
+    return challenge
 
 
 def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, str]) -> Challenge:
