@@ -50,7 +50,8 @@ def add_code(
 ) -> tuple[Mail, dict[str, str]]:
     """Add a code to an e-mail, if e-mails have codes, without committing.
 
-    Return the e-mail, which is dropped if there are too many, and further fields of the response.
+    Return the e-mail, and further fields of the response. If there are too many, the e-mail is
+    dropped and the challenge has no code.
 
     :param purpose: the purpose of the challenge, as in :attr:`Endpoint.code`.
     :param user: the account of the challenge; None if the client named none.
@@ -60,9 +61,16 @@ def add_code(
     """
     if state.challenges is None or not state.sends_codes:
         return mail, {}
-    handle, is_allowed = state.challenges.create_with_code(
-        purpose, user, data=data, has_code=has_code, account=account
-    )
+    mail = state.admit(mail)
+    counted = None if mail.user_id is None else account or user
+    try:
+        handle, is_allowed = state.challenges.create_with_code(
+            purpose, user, counted=counted, data=data, has_code=has_code
+        )
+    except Exception:
+        if mail.user_id is not None:
+            state.mailer.cooldown.forget(mail.to, mail.kind)
+        raise
     if not is_allowed:
         record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
         mail = replace(mail, user_id=None)

@@ -680,6 +680,19 @@ def test_purge_removes_expired_challenges(make: NewSite, clock: Clock) -> None:
     assert challenges(site) == []
 
 
+def test_an_email_that_is_dropped_does_not_count(make: NewSite, clock: Clock) -> None:
+    site = make(MAIL_COOLDOWN=60)
+    for _ in range(2 * PER_DAY):
+        ask_reset(site)
+    for number in range(2, PER_DAY + 1):
+        clock.advance(60)
+        ask_reset(site)
+        assert len(site.outbox) == number
+    clock.advance(60)
+    ask_reset(site)
+    assert len(site.outbox) == PER_DAY
+
+
 @each_row("login", ["alice", "nobody"])
 def test_a_second_email_within_the_pause_has_a_challenge_without_a_code(
     make: NewSite, login: str
@@ -1003,6 +1016,20 @@ def test_the_preview_shows_a_code(
         text = (folder / f"{name}.txt").read_text("utf-8-sig")
         assert ("This code expires in 15 minutes" in text) == has_code
         assert ("://" in text) == (method != "code")
+
+
+@each_row(("method", "number"), [("code", 0), ("both", 1)])
+def test_an_account_of_an_administrator_waits_for_a_request_of_its_client(
+    make: NewSite, method: str, number: int
+) -> None:
+    site = make(VERIFICATION_METHOD=method)
+    with site.app.app_context():
+        actions.create_user(
+            username="alice", email="alice@example.com", password=PASSWORD, verified=False
+        )
+    assert len(site.outbox) == number
+    challenge = challenge_in(site.post("resend-verification", {"login": "alice"}))
+    assert send(site, "verify-registration", challenge).status_code == 200
 
 
 def test_the_functions_are_those_of_the_endpoints(make: NewSite) -> None:
