@@ -374,17 +374,6 @@ def test_a_challenge_ends_with_its_account(
         assert send(site, kind, challenge, code, **body).get_json() == INVALID
 
 
-def test_a_wrong_code_is_in_the_security_log(
-    make: NewSite, caplog: pytest.LogCaptureFixture
-) -> None:
-    site = make()
-    challenge = ask_registration(site)
-    with caplog.at_level("INFO", logger="flask_registration.events"):
-        send(site, "verify-registration", challenge, "wrong")
-    (record,) = caplog.records
-    assert "authn_code_refused" in record.getMessage()
-
-
 # The password of a reset
 
 
