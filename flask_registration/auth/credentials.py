@@ -155,11 +155,11 @@ class CredentialStore(AccountRows):
         return True
 
     def cancel_recovery(self, user: User) -> bool:
-        """Keep the factor. Return whether somebody had asked to remove it."""
+        """Keep the factor. Return whether its removal was asked for."""
         return self.delete_where(self.model.key == self._key(RECOVERY, user)) == 1
 
     def recoveries(self, asked_before: datetime, reminded_before: datetime | None) -> Sequence[Any]:
-        """Return the user ids of the accounts whose factor somebody asked to remove.
+        """Return the user ids of the accounts whose factor is to be removed.
 
         :param asked_before: the latest time of the request.
         :param reminded_before: the latest time of the reminder; None for those without one.

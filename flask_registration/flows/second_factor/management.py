@@ -159,7 +159,7 @@ def remove_credentials(state: RegistrationState, user: User) -> list[Mail] | Non
 def clear_lock(state: RegistrationState, user: User) -> None:
     """Forget the wrong codes of an account with a new password, without committing.
 
-    A removal of the factor that somebody asked for with the earlier password is cancelled.
+    A removal of the factor that was asked for with the earlier password is cancelled.
     """
     store_of(state).clear_failures(user)
     store_of(state).cancel_recovery(user)
