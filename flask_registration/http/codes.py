@@ -92,8 +92,8 @@ def send_quietly(
         state.commit(queued)
     except MailUnavailable:
         dropped = replace(mail, user_id=None, limited=False)
-        dropped, challenge = add_code(state, dropped, purpose, user)
-        state.commit(dropped)
+        _, challenge = add_code(state, dropped, purpose, user)
+        state.commit()
     return challenge
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
-from flask_registration.flows import codes, new_login
+from flask_registration.flows import codes, new_login, second_factor
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
@@ -31,6 +31,7 @@ from ..site import PASSWORD, Site, mixin_and
 from ..tables import each_row
 from ..test_steps import define_challenge
 from .common import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
+from .test_second_factor import add, define_credential
 
 Log = list[logging.LogRecord]
 NewSite = Callable[..., Site]
@@ -468,6 +469,34 @@ def test_a_flow_of_one_s_own_that_announces_is_recorded_even_where_nobody_listen
     with site.app.test_request_context("/enter"), user_logged_in.muted():
         announce(user_logged_in, user=user)
     assert events(security_log) == [named("authn_login_success")]
+
+
+def test_a_second_factor(new_site: NewSite, clock: Clock, security_log: Log) -> None:
+    site = new_site(
+        flows=[*DEFAULT_FLOWS, second_factor.flow],
+        challenge_model=define_challenge,
+        credential_model=define_credential,
+        CREDENTIAL_KEYS=["a key of the tests that has more than 32 characters"],
+    )
+    account(site)
+    client = log_in(site)
+    app = add(site, client, clock)
+    security_log.clear()
+    reply = site.post("login", {"login": "alice", "password": PASSWORD}).get_json()
+    for code in ("WRONG", app.recovery_codes[0]):
+        site.post("second-factor", {"challenge": reply["challenge"], "code": code})
+    assert client.delete("/accounts/totp/", json={"code": "000000"}).status_code == 400
+    assert client.delete("/accounts/totp/", json={"code": app.code()}).status_code == 200
+    assert events(security_log) == [
+        named("authn_login_fail", reason="code"),
+        named("authn_recovery_code_used"),
+        named("authn_login_success"),
+        named("authn_reauthentication_fail"),
+        named("authn_factor_removed"),
+    ]
+    clock.advance(30)
+    add(site, client, clock)
+    assert events(security_log) == [named("authn_factor_added")]
 
 
 def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
