@@ -37,7 +37,7 @@ from flask_registration import (
 from flask_registration.cli.base import registration_cli
 from flask_registration.cli.configuration import settings_table
 from flask_registration.extension import SETTINGS_GROUPS
-from flask_registration.flows import codes, reauthenticate, verification_redirects
+from flask_registration.flows import codes, mail_login, reauthenticate, verification_redirects
 from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
 from flask_registration.mail.composer import default_templates
 from flask_registration.openapi.serving import DEFAULT_PATH
@@ -717,6 +717,25 @@ def test_the_settings_of_the_redirects_are_listed() -> None:
     listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/redirects.md"), re.MULTILINE)
     there = {declaration.key for declaration in declarations(verification_redirects.flow.group)}
     assert sorted(listed) == sorted(there)
+
+
+def test_a_login_without_a_password(run: RunPage) -> None:
+    page = run("docs/passwordless.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    client = app.test_client()
+    register(app)
+    with app.app_context(), page.mail.record_messages() as outbox:
+        reply = client.post("/accounts/send-login-link/", json={"login": "alice"})
+    (example,) = (block for block in blocks(read("docs/passwordless.md")) if block.info == "json")
+    assert reply.get_json() == json.loads(example.text)
+    link = parameters(url_in(outbox[0]))
+    assert client.post("/accounts/login-by-link/", json=link).status_code == 200
+    assert client.get("/accounts/profile/").get_json()["has_password"] is False
+
+
+def test_the_settings_of_logins_by_email_are_listed() -> None:
+    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/passwordless.md"), re.MULTILINE)
+    assert {*listed} == {each.key for each in declarations(mail_login.flow.group)}
 
 
 def test_the_settings_of_codes_are_listed() -> None:

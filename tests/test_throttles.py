@@ -29,6 +29,7 @@ from .people import bearer
 from .site import CHEAP_HASHER, PASSWORD, Site, whole
 from .tables import each_row
 from .test_configuration import problems
+from .test_steps import define_challenge
 
 NewSite = Callable[..., Site]
 
@@ -670,7 +671,11 @@ def test_a_refusal_does_not_tell_who_has_an_account(
 
 FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
 #: What switches on all of their endpoints.
-SWITCHED_ON = {"flows": FLOWS, "NEW_LOGIN_NOTICE_ENABLED": True}
+SWITCHED_ON = {
+    "flows": FLOWS,
+    "challenge_model": define_challenge,
+    "NEW_LOGIN_NOTICE_ENABLED": True,
+}
 
 
 def documented() -> dict[str, dict[str, str]]:

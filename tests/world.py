@@ -14,7 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 from werkzeug.utils import import_string
 
-from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
+from flask_registration import DEFAULT_FLOWS, ChallengeMixin, LoginMixin, UserMixin
 from flask_registration.flows import verification_redirects
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.http.bodies import schema_of
@@ -25,9 +25,13 @@ from .site import PASSWORD, Site, define
 
 #: Every flow, those that are not there by default among them.
 FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
-#: All but the stylesheet of the pages, a file that is the same for everybody.
+#: All but the stylesheet of the pages, a file that is the same for everybody, and the endpoints for
+#: codes, where a refusal counts a try.
 ENDPOINTS: dict[str, Endpoint[Any]] = {
-    each.name: each for flow in FLOWS for each in flow.endpoints if each.name != "stylesheet"
+    each.name: each
+    for flow in FLOWS
+    for each in flow.endpoints
+    if each.name != "stylesheet" and not each.code
 }
 
 #: Those that answer in HTML: the pages behind mailed links.
@@ -46,6 +50,13 @@ SETTINGS: dict[str, Any] = {
     "MAIL_COOLDOWN": 0,
     "NEW_LOGIN_NOTICE_ENABLED": True,
 }
+
+
+def define_challenge(db: Any) -> type[Any]:
+    return type("Challenge", (ChallengeMixin, db.Model), {"__tablename__": "world_challenges"})
+
+
+SETTINGS["challenge_model"] = define_challenge
 
 
 def define_login(db: Any) -> type[Any]:
@@ -96,6 +107,8 @@ class World:
         links = {**links, "report_login": site.link()}
         site.post("send-reset-password-link", {"login": "alice"})
         links = {**links, "reset_password": site.link()}
+        site.post("send-login-link", {"login": "alice"})
+        links = {**links, "login_by_link": site.link()}
         site.post(
             "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
         )
@@ -198,6 +211,7 @@ class World:
             "register_email": {"email": "new@example.com", "password": PASSWORD},
             "send_reset_password_link": {"login": "alice", "username": "alice"},
             "reset_password": twice,
+            "send_login_link": {"login": "alice", "username": "alice"},
         }
         link = self.states[self.state_for(name)].links.get(name, {})
         return {**link, **bodies.get(name, {})}

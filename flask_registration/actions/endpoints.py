@@ -154,7 +154,7 @@ def log_in(
 def send_login_link(**names: str) -> dict[str, Any]:
     """Send an e-mail to log in; see ``POST /send-login-link/``. Needs the flow ``mail_login``.
 
-    Return the challenge, if e-mails have codes.
+    Return the ``challenge`` if e-mails have codes.
 
     :param names: ``login``, or a login field.
     """
@@ -182,7 +182,7 @@ def login_by_code(challenge: str, code: str) -> dict[str, Any]:
     :raises CodeInvalid: the code is wrong.
     :raises StepRequired: the code is used, and a step is left.
     """
-    return _run("login_by_code", {"challenge": challenge, "code": code})
+    return _with_code("login_by_code", challenge, code)
 
 
 def logout(*, revoke_token: bool = False, everywhere: bool = False) -> None:
