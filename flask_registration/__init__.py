@@ -28,6 +28,7 @@ from .settings import Settings, setting
 from .signals import (
     mail_failed,
     user_activated,
+    user_added_factor,
     user_changed_email,
     user_changed_password,
     user_deleted,
@@ -35,13 +36,16 @@ from .signals import (
     user_logged_out,
     user_login_failed,
     user_registered,
+    user_removed_factor,
     user_reset_password,
+    user_used_recovery_code,
 )
 from .state import RegistrationState, Setup, announce, current_registration
 from .users.mixins import EmailUserMixin, UserMixin
 from .users.stamps import next_stamp
 
 if TYPE_CHECKING:
+    from .auth.credentials import CredentialMixin
     from .outbox.model import OutboxMixin
 
 __version__ = "0.1.0"
@@ -54,6 +58,7 @@ __all__ = [
     "ChallengeMixin",
     "CodeInvalid",
     "ConfigurationError",
+    "CredentialMixin",
     "EmailUserMixin",
     "EndpointLink",
     "Finding",
@@ -85,6 +90,7 @@ __all__ = [
     "setting",
     "success",
     "user_activated",
+    "user_added_factor",
     "user_changed_email",
     "user_changed_password",
     "user_deleted",
@@ -92,12 +98,19 @@ __all__ = [
     "user_logged_out",
     "user_login_failed",
     "user_registered",
+    "user_removed_factor",
     "user_reset_password",
+    "user_used_recovery_code",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "OutboxMixin":  # imported on demand: its columns take a sixth of the import time
+    # The mixins of optional features are imported on demand: their columns take time.
+    if name == "CredentialMixin":
+        from .auth.credentials import CredentialMixin
+
+        return CredentialMixin
+    if name == "OutboxMixin":
         from .outbox.model import OutboxMixin
 
         return OutboxMixin

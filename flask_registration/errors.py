@@ -211,6 +211,27 @@ class ChallengeInvalid(APIError):
     text: ClassVar[str] = Message("This is no longer valid. Please start again.")
 
 
+class FactorExists(APIError):
+    """The account has an active authenticator app. The user removes that one first."""
+
+    code = "factor-exists"
+    text: ClassVar[str] = Message("Two-factor authentication is already on.")
+
+
+class NoFactor(APIError):
+    """The account has no second factor."""
+
+    code = "no-factor"
+    text: ClassVar[str] = Message("Two-factor authentication is off.")
+
+
+class FactorRequired(APIError):
+    """The account must have a second factor, so that it cannot be removed."""
+
+    code = "factor-required"
+    text: ClassVar[str] = Message("Your account requires two-factor authentication.")
+
+
 class EmailAlreadyRegistered(APIError):
     """Another account has the e-mail address. Only clients that verified it receive this error."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class RequestState:
     :ivar renews_session: whether the session gets a new id at the end of the request.
     :ivar opens_session: the ``methods`` and ``fresh_at`` of a login of ours that is under way. Then
         the caller commits.
-    :ivar counted_try: the digest of the challenge for which a try was counted.
+    :ivar counted_tries: for which challenges and accounts a try was counted.
     :ivar last_use: the id of the login model's row that the client used, and when.
     :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
     :ivar is_retry: whether the work is a retry. It then locks the rows that it reads.
@@ -48,7 +48,7 @@ class RequestState:
     kept_session: dict[str, Any] | None = None
     renews_session: bool = False
     opens_session: tuple[str, float | None] | None = None
-    counted_try: str | None = None
+    counted_tries: set[str] = field(default_factory=set)
     last_use: tuple[Any, datetime] | None = None
     is_committed: bool = False
     is_retry: bool = False

@@ -108,8 +108,17 @@ TOKEN_REFUSED = Event(
 )
 REAUTHENTICATION_FAIL = Event(
     "authn_reauthentication_fail",
-    "re-authentication failed: a logged-in user sent a wrong password",
+    "re-authentication failed: a logged-in user sent a wrong password or code",
     level=logging.WARNING,
+)
+FACTOR_ADDED = Event("authn_factor_added", "a user added a second factor")
+FACTOR_REMOVED = Event(
+    "authn_factor_removed",
+    "the second factor of an account was removed, by the user or from the command line",
+    level=logging.WARNING,
+)
+RECOVERY_CODE_USED = Event(
+    "authn_recovery_code_used", "a user used a recovery code", level=logging.WARNING
 )
 HASH_UPGRADED = Event("authn_password_rehash", "an outdated password hash was replaced at a login")
 PASSWORD_CHANGED = Event("authn_password_change", "a user changed the password")

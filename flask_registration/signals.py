@@ -30,6 +30,12 @@ user_changed_password: NamedSignal = _namespace.signal("user-changed-password")
 user_reset_password: NamedSignal = _namespace.signal("user-reset-password")
 #: An account was deleted; ``user`` has no row any more.
 user_deleted: NamedSignal = _namespace.signal("user-deleted")
+#: A user added a second factor.
+user_added_factor: NamedSignal = _namespace.signal("user-added-factor")
+#: The second factor of an account was removed.
+user_removed_factor: NamedSignal = _namespace.signal("user-removed-factor")
+#: A user used a recovery code.
+user_used_recovery_code: NamedSignal = _namespace.signal("user-used-recovery-code")
 #: An e-mail failed for the last time; also ``template`` and ``error``.
 mail_failed: NamedSignal = _namespace.signal("mail-failed")
 
@@ -41,5 +47,8 @@ EVENTS = {
     user_logged_out: security_log.LOGOUT,
     user_changed_password: security_log.PASSWORD_CHANGED,
     user_reset_password: security_log.PASSWORD_RESET,
+    user_added_factor: security_log.FACTOR_ADDED,
+    user_removed_factor: security_log.FACTOR_REMOVED,
+    user_used_recovery_code: security_log.RECOVERY_CODE_USED,
     user_deleted: security_log.USER_DELETED,
 }

@@ -35,7 +35,7 @@ from .settings import Settings
 from .signals import EVENTS, user_deleted
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
-from .users.stamps import UserSnapshot, next_stamp
+from .users.stamps import UserSnapshot, link_digest, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 
 S = TypeVar("S", bound=Settings)
@@ -219,7 +219,7 @@ class RegistrationState:
         """
         joined = self.fields.joined
         if limited:
-            bound = f"{seen.email} {seen.security_stamp} {seen.is_verified}"
+            bound = f"{seen.email} {link_digest(seen)}"
         else:
             bound = str(joined and getattr(user, joined, None))
         return hashlib.sha256(bound.encode()).hexdigest()[:32]
@@ -397,7 +397,21 @@ class RegistrationState:
         if not self.users.change(user, seen, new):
             return False
         self.sessions.end_logins(user)
+        self.clear_lock(user)
         return True
+
+    def clear_lock(self, user: User) -> None:
+        """Forget the wrong codes of an account that has a new password, without committing."""
+        clear = self.provided("clear_lock")
+        if clear:
+            clear(self, user)
+
+    def remove_rows(self, user: User) -> None:
+        """Delete what belongs to an account that ends, without committing."""
+        self.sessions.end_logins(user)
+        remove = self.provided("remove_credentials")
+        if remove:
+            remove(self, user)
 
 
 current_registration: RegistrationState = cast(

@@ -230,6 +230,7 @@ def make_site(
     login_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     outbox_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     challenge_model: Callable[[SQLAlchemy], type[Any]] | None = None,
+    credential_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     before: Callable[[Flask], Any] | None = None,
     **settings: Any,
 ) -> Site:
@@ -239,6 +240,7 @@ def make_site(
     :param login_model: makes the model of sessions and tokens; the default is to have none.
     :param outbox_model: makes the model of mails that shall leave; the default is to have none.
     :param challenge_model: makes the model of logins in steps; the default is to have none.
+    :param credential_model: makes the model of second factors; the default is to have none.
     :param before: called with the application before ``init_app``.
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
@@ -258,7 +260,8 @@ def make_site(
     if before:
         before(app)
     challenge = challenge_model(db) if challenge_model else None
-    models = [each for each in (login, outbox, challenge) if each]
+    credential = credential_model(db) if credential_model else None
+    models = [each for each in (login, outbox, credential, challenge) if each]
     registration = Registration(user_model=model, models=models, flows=flows)
     registration.init_app(app)
     site = Site(app, db, mail, registration, model, login, outbox)

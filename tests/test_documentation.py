@@ -37,7 +37,13 @@ from flask_registration import (
 from flask_registration.cli.base import registration_cli
 from flask_registration.cli.configuration import settings_table
 from flask_registration.extension import SETTINGS_GROUPS
-from flask_registration.flows import codes, mail_login, reauthenticate, verification_redirects
+from flask_registration.flows import (
+    codes,
+    mail_login,
+    reauthenticate,
+    second_factor,
+    verification_redirects,
+)
 from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
 from flask_registration.mail.composer import default_templates
 from flask_registration.openapi.serving import DEFAULT_PATH
@@ -713,12 +719,6 @@ def test_the_api_lists_every_name() -> None:
         assert re.search(rf"^\.\. \w+:: {name}$", page, re.MULTILINE), name
 
 
-def test_the_settings_of_the_redirects_are_listed() -> None:
-    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/redirects.md"), re.MULTILINE)
-    there = {declaration.key for declaration in declarations(verification_redirects.flow.group)}
-    assert sorted(listed) == sorted(there)
-
-
 def test_a_login_without_a_password(run: RunPage) -> None:
     page = run("docs/passwordless.md")
     app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -733,14 +733,20 @@ def test_a_login_without_a_password(run: RunPage) -> None:
     assert client.get("/accounts/profile/").get_json()["has_password"] is False
 
 
-def test_the_settings_of_logins_by_email_are_listed() -> None:
-    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/passwordless.md"), re.MULTILINE)
-    assert {*listed} == {each.key for each in declarations(mail_login.flow.group)}
-
-
-def test_the_settings_of_codes_are_listed() -> None:
-    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read("docs/codes.md"), re.MULTILINE)
-    assert {*listed} == {"REGISTRATION_VERIFICATION_METHOD", *code_settings()}
+@each_row(
+    ("page", "flow", "others"),
+    [
+        ("docs/redirects.md", verification_redirects.flow, []),
+        ("docs/codes.md", codes.flow, ["REGISTRATION_VERIFICATION_METHOD"]),
+        ("docs/passwordless.md", mail_login.flow, []),
+        ("docs/second-factor.md", second_factor.flow, []),
+    ],
+)
+def test_the_settings_of_an_optional_flow_are_listed(
+    page: str, flow: Flow[Any], others: list[str]
+) -> None:
+    listed = re.findall(r"^\| `(REGISTRATION_\w+)` \|", read(page), re.MULTILINE)
+    assert sorted(listed) == sorted([*others, *(each.key for each in declarations(flow.group))])
 
 
 def test_the_links_for_front_ends() -> None:
@@ -756,10 +762,6 @@ def test_the_links_for_front_ends() -> None:
     assert {row[1] for row in rows} <= {
         endpoint.path for flow in (*DEFAULT_FLOWS, *OPTIONAL) for endpoint in flow.endpoints
     }
-
-
-def code_settings() -> set[str]:
-    return {declaration.key for declaration in declarations(codes.flow.group)}
 
 
 @each_row(("heading", "ending"), [("Run it", "run --debug"), ("Test it", "pytest")])

@@ -1,8 +1,20 @@
 """What the endpoints and the administrative commands do, as functions."""
 
-from .administration import create_user, purge, reactivate, set_password, suspend, verify
+from .administration import (
+    create_user,
+    purge,
+    reactivate,
+    reset_second_factor,
+    set_password,
+    suspend,
+    verify,
+)
 from .endpoints import (
+    add_totp,
     change_password,
+    confirm_totp,
+    create_recovery_codes,
+    credentials,
     delete_profile,
     log_in,
     login,
@@ -14,12 +26,14 @@ from .endpoints import (
     reauthenticate,
     register,
     register_email,
+    remove_totp,
     replace_profile,
     report_login,
     resend_verification,
     reset_password,
     reset_password_code,
     revoke_login,
+    second_factor,
     send_login_link,
     send_reset_password_link,
     undo_email_change,
@@ -31,8 +45,12 @@ from .endpoints import (
 )
 
 __all__ = [
+    "add_totp",
     "change_password",
+    "confirm_totp",
+    "create_recovery_codes",
     "create_user",
+    "credentials",
     "delete_profile",
     "log_in",
     "login",
@@ -46,12 +64,15 @@ __all__ = [
     "reauthenticate",
     "register",
     "register_email",
+    "remove_totp",
     "replace_profile",
     "report_login",
     "resend_verification",
     "reset_password",
     "reset_password_code",
+    "reset_second_factor",
     "revoke_login",
+    "second_factor",
     "send_login_link",
     "send_reset_password_link",
     "set_password",

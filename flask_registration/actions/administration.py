@@ -13,7 +13,12 @@ from ..flows.register import expired_before, verification_email, verification_se
 from ..http.accounts import add_account, login_names, new_user, remove_expired
 from ..security_log import USER_REACTIVATED, USER_SUSPENDED
 from ..settings import PREFIX
-from ..signals import user_activated, user_registered, user_reset_password
+from ..signals import (
+    user_activated,
+    user_registered,
+    user_removed_factor,
+    user_reset_password,
+)
 from ..state import RegistrationState, current_registration
 from ..users.fields import UserSettings
 from ..users.mixins import utc_now
@@ -130,9 +135,33 @@ def set_password(user: User, password: str) -> None:
         return {"password_hash": password_hash, "security_stamp": new_stamp()}
 
     _change(state, user, changes)
+    state.clear_lock(user)
     names = login_names(state, user)
     state.commit(*state.password_notice(user), signals=[user_reset_password], user=user)
     state.throttles.clear_account("login", names)
+
+
+@retried
+def reset_second_factor(user: User) -> bool:
+    """Remove the second factor of an account, and notify the user. Return False if it has none.
+
+    All sessions, tokens and links of the account end, also the link that undoes an e-mail change.
+    Make sure first that the person who asks is the owner.
+
+    :raises AdministrationError: the application does not have the flow ``second_factor``.
+    """
+    state = current_registration
+    remove = state.provided("remove_credentials")
+    if remove is None:
+        text = "This application has no second factor: the flow second_factor is not mounted."
+        raise AdministrationError(text)
+    emails = remove(state, user)
+    if emails is None:
+        state.users.rollback()
+        return False
+    _change(state, user, lambda seen: {"security_stamp": new_stamp()})
+    state.commit(*emails, signals=[user_removed_factor], user=user)
+    return True
 
 
 #: How many times to try again if the account was changed at the same moment.

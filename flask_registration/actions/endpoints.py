@@ -241,14 +241,81 @@ def change_password(old_password: str | None, password: str) -> dict[str, Any]:
     return _run("change_password", {**old, "password": password})
 
 
-def reauthenticate(password: str) -> dict[str, Any]:
+def reauthenticate(password: str | None = None, *, code: str | None = None) -> dict[str, Any]:
     """Make the current login fresh; see ``POST /reauthenticate/``. Needs the flow of that name.
 
     Return a new token if the request came with one.
 
+    :param code: a code of the second factor, in place of the password.
+    :raises NotAuthenticated: no user is logged in.
+    :raises CodeInvalid: the code is wrong, or was used.
+    """
+    return _run("reauthenticate", {**_reauthentication(password), **_given(code=code)})
+
+
+def second_factor(challenge: str, code: str, *, trust: bool = False) -> dict[str, Any]:
+    """Finish a login with a code; see ``POST /second-factor/``. Return the token, if any.
+
+    :param challenge: of the :class:`StepRequired`.
+    :param trust: let this browser need no code for a while, if a setting allows it.
+    :raises ChallengeInvalid: the challenge is unknown, expired, used or out of tries.
+    :raises CodeInvalid: the code is wrong, or was used.
+    :raises StepRequired: another step is left.
+    """
+    return _run("second_factor", {"challenge": challenge, "code": code, "trust": trust})
+
+
+def add_totp(password: str | None = None, *, challenge: str | None = None) -> dict[str, Any]:
+    """Begin to add an authenticator app; see ``POST /totp/``. Return ``secret``, ``uri``, ``qr``.
+
+    :param password: required if the login is not fresh.
+    :param challenge: of a login that needs a factor, in place of a login.
+    :raises NotAuthenticated: no user is logged in, and there is no challenge.
+    :raises ReauthenticationRequired: there is no password, and the login is not fresh.
+    :raises FactorExists: the account has an authenticator app.
+    """
+    return _run("add_totp", {**_reauthentication(password), **_given(challenge=challenge)})
+
+
+def confirm_totp(code: str, *, challenge: str | None = None) -> dict[str, Any]:
+    """Activate an authenticator app; see ``POST /totp/confirm/``. Return ``recovery_codes``.
+
+    :param challenge: of a login that needs a factor; it is then finished.
+    :raises NotAuthenticated: no user is logged in, and there is no challenge.
+    :raises CodeInvalid: the code is wrong.
+    """
+    return _run("confirm_totp", {"code": code, **_given(challenge=challenge)})
+
+
+def remove_totp(code: str, password: str | None = None) -> dict[str, Any]:
+    """Remove the authenticator app and the recovery codes; see ``DELETE /totp/``.
+
+    :param password: required if the login is not fresh.
+    :raises NotAuthenticated: no user is logged in.
+    :raises NoFactor: there is no authenticator app.
+    :raises FactorRequired: the account must have one.
+    :raises CodeInvalid: the code is wrong, or was used.
+    """
+    return _run("remove_totp", {"code": code, **_reauthentication(password)})
+
+
+def create_recovery_codes(password: str | None = None) -> list[str]:
+    """Return new recovery codes in place of the earlier ones; see ``POST /recovery-codes/``.
+
+    :param password: required if the login is not fresh.
+    :raises NotAuthenticated: no user is logged in.
+    :raises NoFactor: there is no authenticator app.
+    """
+    codes: list[str] = _run("create_recovery_codes", _reauthentication(password))["recovery_codes"]
+    return codes
+
+
+def credentials() -> list[dict[str, Any]]:
+    """Return the current user's authenticator app and recovery codes; see ``GET /credentials/``.
+
     :raises NotAuthenticated: no user is logged in.
     """
-    return _run("reauthenticate", {"password": password})
+    return cast(list[dict[str, Any]], _run("credentials"))
 
 
 def send_reset_password_link(**names: str) -> dict[str, Any]:
@@ -375,4 +442,8 @@ def _with_code(name: str, challenge: str, code: str, **others: Any) -> dict[str,
 
 
 def _reauthentication(password: str | None) -> dict[str, str]:
-    return {} if password is None else {"password": password}
+    return _given(password=password)
+
+
+def _given(**fields: str | None) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value is not None}

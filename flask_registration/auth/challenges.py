@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, DateTime, String, bindparam, case, insert, or_, select, update
-from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from ..errors import ChallengeInvalid
-from ..request_state import request_state
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import UserSnapshot, stamp_digest
 from ..users.store import User
@@ -141,9 +139,7 @@ class ChallengeStore(ExpiringRows):
         """Remove the code of a new challenge, unless its e-mail is sent, without committing."""
         kept = self.model.code_digest if is_sent else None
         statement = update(self.model).where(self.model.digest == digest)
-        self.db.session.execute(
-            statement.values(code_digest=kept), execution_options={"synchronize_session": False}
-        )
+        self.execute(statement.values(code_digest=kept))
 
     def code(self, digest: str) -> str | None:
         """Return the code of a challenge for its e-mail, in normal form; None if it has none now.
@@ -171,19 +167,24 @@ class ChallengeStore(ExpiringRows):
             raise RuntimeError("Codes need the flow codes: flows=[*DEFAULT_FLOWS, codes.flow].")
         return self.codes
 
-    def open(self, purpose: str, handle: str) -> Challenge:
+    def open(self, purpose: str, handle: str, *, counts: bool = True) -> Challenge:
         """Count a try, and return the challenge with this handle.
 
         Call it before anything else: the try is counted in a transaction of its own, and what the
         session has not committed is dropped.
 
+        :param counts: False for a request that tries no code.
         :raises ChallengeInvalid: there is none, or it has expired, was used, has no try left, or
             is for another purpose; or its account was deleted, suspended or changed since.
         """
-        digest = handle_digest(handle)
-        self._count_try(purpose, digest)
-        row = self.db.session.scalars(select(self.model).filter_by(digest=digest)).one_or_none()
-        if row is None:
+        digest, model = handle_digest(handle), self.model
+        valid = (model.digest == digest, model.purpose == purpose, model.expires_at > utc_now())
+        if counts:
+            statement = update(model).where(*valid, model.tries_left > 0)
+            if not self.count_try(digest, statement.values(tries_left=model.tries_left - 1)):
+                raise ChallengeInvalid
+        row = self.db.session.scalars(select(model).where(*valid)).one_or_none()
+        if row is None or not (counts or row.tries_left):
             raise ChallengeInvalid
         user = None if row.user_id is None else self.users.get(str(row.user_id))
         is_valid = row.user_id is None or (
@@ -216,7 +217,7 @@ class ChallengeStore(ExpiringRows):
         self.users.rollback()
         tries = self.model.tries_left + 1
         statement = update(self.model).where(self.model.digest == challenge.digest)
-        self._execute_alone(statement.values(tries_left=tries))
+        self.execute_alone(statement.values(tries_left=tries))
 
     def _values(
         self,
@@ -259,30 +260,10 @@ class ChallengeStore(ExpiringRows):
             (model.tries_left, case((has_expired, codes), else_=model.tries_left) - 1),
             (model.expires_at, case((has_expired, now + DAY), else_=model.expires_at)),
         )
-        options = {"synchronize_session": False}
-        result: Any = self.db.session.execute(statement, execution_options=options)
+        count = self.execute(statement)
         if user is not None and known is None:
             return True, [self._values(name, user, digest, DAY, codes - 1)]
-        return user is None or result.rowcount == 1, []
-
-    def _count_try(self, purpose: str, digest: str) -> None:
-        state, model = request_state(), self.model
-        if state.is_retry and state.counted_try == digest:
-            return  # it is one try, however often the database asks to repeat the work
-        self.users.end_read()  # its connection is free for others
-        valid = (model.purpose == purpose, model.tries_left > 0, model.expires_at > utc_now())
-        statement = update(model).where(model.digest == digest, *valid)
-        if self._execute_alone(statement.values(tries_left=model.tries_left - 1)) != 1:
-            raise ChallengeInvalid
-        state.counted_try = digest
-
-    def _execute_alone(self, statement: Any) -> int:
-        """Execute a statement in a transaction of its own. Return the number of rows."""
-        engine: Any = self.db.session.get_bind(sqlalchemy_inspect(self.model))
-        if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
-            engine = engine.execution_options(isolation_level="READ COMMITTED")
-        with engine.begin() as connection:
-            return int(connection.execute(statement).rowcount)
+        return user is None or count == 1, []
 
 
 def _is_as_it_was(seen: UserSnapshot, digest: str) -> bool:

@@ -25,7 +25,7 @@ from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 from ..checks import Finding
 from ..errors import LinkExpired, LinkInvalid
 from ..settings import PREFIX, Settings, setting
-from ..users.stamps import UserSnapshot, stamp_digest
+from ..users.stamps import UserSnapshot, link_digest
 from ..users.store import User, UserStore
 
 #: The maximum difference between the clocks of two hosts, in seconds.
@@ -63,7 +63,7 @@ class Purpose:
     """What a link is for: a name that salts its signature, and values that it is bound to.
 
     :ivar stamped: whether a new security stamp, and the verification of the account, make the link
-        invalid.
+        invalid. (A new factor ends logins only.)
     """
 
     name: str
@@ -288,7 +288,7 @@ def _payload(link: SignedLink, signed: str) -> bytes:
 
 
 def _bound_payload(purpose: Purpose, snapshot: UserSnapshot, link: SignedLink) -> bytes:
-    stamp = stamp_digest(snapshot) if purpose.stamped else None
+    stamp = link_digest(snapshot) if purpose.stamped else None
     values = [link.user_id, link.email, link.timestamp, stamp, *purpose.binds(snapshot)]
     return json.dumps(values).encode()
 

@@ -1,4 +1,4 @@
-"""Rows that belong to accounts and expire: login sessions and challenges."""
+"""Rows that belong to accounts: login sessions, challenges and credentials."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Column, delete, select
+from sqlalchemy import Column, UpdateBase, delete, select
 from sqlalchemy import inspect as sqlalchemy_inspect
 
+from ..request_state import request_state
 from ..users.identifiers import parse_identifier
 from ..users.store import User, UserStore
 
 
 @dataclass(eq=False)
-class ExpiringRows:
-    """A store of rows with the columns ``user_id`` and ``expires_at``."""
+class AccountRows:
+    """A store of rows with the column ``user_id``."""
 
     db: SQLAlchemy
     model: type[Any]
@@ -28,6 +29,53 @@ class ExpiringRows:
         """Return the columns of the model."""
         columns: Mapping[str, Column[Any]] = sqlalchemy_inspect(self.model).columns
         return columns
+
+    def delete_where(self, *conditions: Any) -> int:
+        """Delete the rows that meet all conditions, without committing. Return their number."""
+        return self.execute(delete(self.model).where(*conditions))
+
+    def execute(self, statement: UpdateBase) -> int:
+        """Execute a statement without committing. Return the number of rows it changed."""
+        options = {"synchronize_session": False}
+        result: Any = self.db.session.execute(statement, execution_options=options)
+        return int(result.rowcount)
+
+    def count_try(self, name: str, statement: UpdateBase) -> bool:
+        """Execute a statement that counts a try, in a transaction of its own.
+
+        What the session has not committed is dropped. It is one try, however often the database
+        asks to repeat the work. Return whether a row was changed.
+
+        :param name: what is tried, in this request.
+        """
+        state = request_state()
+        if state.is_retry and name in state.counted_tries:
+            return True
+        self.users.end_read()  # its connection is free for others
+        is_counted = self.execute_alone(statement) == 1
+        if is_counted:
+            state.counted_tries.add(name)
+        return is_counted
+
+    def execute_alone(self, statement: UpdateBase) -> int:
+        """Execute a statement in a transaction of its own. Return the number of rows it changed."""
+        engine: Any = self.db.session.get_bind(sqlalchemy_inspect(self.model))
+        if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
+            engine = engine.execution_options(isolation_level="READ COMMITTED")
+        with engine.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
+    def is_of(self, user: User) -> Any:
+        """Return the condition on the rows of a user."""
+        return self.model.user_id == self.key(user)
+
+    def key(self, user: User) -> Any:
+        """Return the value of ``user_id`` for a user."""
+        return parse_identifier(self.users.identifier(user), self.columns["user_id"])
+
+
+class ExpiringRows(AccountRows):
+    """A store of rows that expire, with the column ``expires_at``."""
 
     def expired(self, before: datetime) -> Sequence[Any]:
         """Return the ids of the rows that expired before this time."""
@@ -40,18 +88,3 @@ class ExpiringRows:
         Return the number deleted.
         """
         return self.delete_where(self.model.id.in_(ids), self.model.expires_at < before)
-
-    def delete_where(self, *conditions: Any) -> int:
-        """Delete the rows that meet all conditions, without committing. Return their number."""
-        statement = delete(self.model).where(*conditions)
-        options = {"synchronize_session": False}
-        result: Any = self.db.session.execute(statement, execution_options=options)
-        return int(result.rowcount)
-
-    def is_of(self, user: User) -> Any:
-        """Return the condition on the rows of a user."""
-        return self.model.user_id == self.key(user)
-
-    def key(self, user: User) -> Any:
-        """Return the value of ``user_id`` for a user."""
-        return parse_identifier(self.users.identifier(user), self.columns["user_id"])

@@ -257,6 +257,22 @@ _earlier_name.hidden = True
 registration_cli.add_command(_earlier_name, "resume")
 
 
+@registration_cli.command("reset-second-factor")
+@names_account
+@click.pass_context
+def reset_second_factor_command(
+    context: click.Context, login: str | None, identifier: str | None
+) -> None:
+    """Remove the second factor of an account, for a user who has lost it.
+
+    LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
+    account become invalid. The user is notified by e-mail. Make sure first that the person who asks
+    is the owner of the account.
+    """
+    done, unchanged = "Removed the second factor of", "has no second factor"
+    on_account(context, login, identifier, actions.reset_second_factor, done, unchanged)
+
+
 @registration_cli.command("set-password")
 @names_account
 @_password_stdin

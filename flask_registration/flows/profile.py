@@ -230,7 +230,7 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
     if not state.users.change(user, seen, changes):
         raise NotAuthenticated
-    state.sessions.end_logins(user)
+    state.remove_rows(user)
     if delete:
         delete(user, request=current_request())
     else:

@@ -307,7 +307,7 @@ def delete_pending(state: RegistrationState, user: User) -> bool:
     seen = state.users.snapshot(user)
     if not state.users.change(user, seen, {"is_verified": False}, expecting=expected):
         return False
-    state.sessions.end_logins(user)
+    state.remove_rows(user)
     try:
         state.users.delete(user)
     except AccountInUse:

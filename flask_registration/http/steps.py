@@ -52,12 +52,13 @@ class Step:
     offers: Callable[[RegistrationState, User], Mapping[str, Any]] = lambda state, user: {}
     tries: Callable[[RegistrationState], int] = lambda state: 5
 
-    def open(self, state: RegistrationState, handle: str) -> Challenge:
+    def open(self, state: RegistrationState, handle: str, *, counts: bool = True) -> Challenge:
         """Count a try, and return the challenge. Call it before anything else in the endpoint.
 
+        :param counts: False for a request that tries no code.
         :raises ChallengeInvalid: the challenge is not valid, or no longer.
         """
-        return _store(state).open(self.name, handle)
+        return _store(state).open(self.name, handle, counts=counts)
 
     def refuse(self, state: RegistrationState, challenge: Challenge) -> NoReturn:
         """Write to the security log that the code is wrong, and send ``user_login_failed``.
@@ -70,13 +71,21 @@ class Step:
         raise CodeInvalid
 
     def finish(
-        self, state: RegistrationState, challenge: Challenge, *, methods: Sequence[str]
+        self,
+        state: RegistrationState,
+        challenge: Challenge,
+        *,
+        methods: Sequence[str],
+        emails: Sequence[Mail] = (),
+        signals: Sequence[NamedSignal] = (),
     ) -> dict[str, Any]:
         """Take the challenge, commit, and log in, unless another step is left.
 
         Return fields of the response.
 
         :param methods: what the client has shown, as words of RFC 8176.
+        :param emails: the messages about what the step has done.
+        :param signals: the signals of what the step has done.
         :raises ChallengeInvalid: another request has taken the challenge, or the account was
             changed at the same moment.
         :raises StepRequired: another step is left.
@@ -92,6 +101,8 @@ class Step:
                 methods=[*data["methods"], *methods],
                 fresh=data["fresh"],
                 remember=data["remember"],
+                emails=emails,
+                signals=signals,
                 done=[*data["done"], self.name],
             )
         except (UserNotFound, NotVerified):

@@ -189,6 +189,23 @@ class Accounts:
         __tracebackhide__ = True
         return self._token(user, fresh=True)
 
+    def totp(self, user: User) -> str:
+        """Return a code of a user's authenticator app that was not used yet.
+
+        A user without an authenticator app gets one, without recovery codes and e-mails.
+
+        :raises LookupError: the application does not have the flow ``second_factor``.
+        """
+        __tracebackhide__ = True
+        if not self._state.provided("verify_code"):
+            raise LookupError("Pass flows=[*DEFAULT_FLOWS, second_factor.flow] to Registration.")
+        from ..flows.second_factor import unused_code  # needs libraries that only that flow needs
+
+        with self._request():
+            code = unused_code(self._state, self._stored(user))
+            self._state.commit()
+            return code
+
     # Assertions
 
     def assert_uniform_answers(

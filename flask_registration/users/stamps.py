@@ -12,8 +12,14 @@ from typing import NamedTuple
 #: The maximum length of a security stamp.
 STAMP_LENGTH = 32
 
+#: The length of a token that this module has made.
+TOKEN_LENGTH = 22
+
 #: How many characters of a token the next stamps keep. 96 bits are new in each stamp.
 KEPT = 6
+
+#: How many characters of a token links are bound to. The others, 48 bits, are for sessions only.
+LINKED = 14
 
 
 class UserSnapshot(NamedTuple):
@@ -55,6 +61,11 @@ class SecurityStamp(NamedTuple):
         return re.split(r"[^\w-]", self.token[:KEPT], maxsplit=1, flags=re.ASCII)[0]
 
     @property
+    def linked(self) -> str:
+        """Return what links are bound to: it stays if only sessions and tokens end."""
+        return self.token[:LINKED] if len(self.token) == TOKEN_LENGTH else self.token
+
+    @property
     def email_change(self) -> str | None:
         """Return what all stamps have in common from an e-mail change until it is undone.
 
@@ -71,6 +82,13 @@ class SecurityStamp(NamedTuple):
 def stamp_digest(snapshot: UserSnapshot) -> str:
     """Return the digest of the stamp and the verification flag that sessions and tokens contain."""
     values = f"{snapshot.security_stamp} {snapshot.is_verified}"
+    return hashlib.sha256(values.encode()).hexdigest()[:32]
+
+
+def link_digest(snapshot: UserSnapshot) -> str:
+    """Return the digest of the stamp and the verification flag that links are bound to."""
+    stamp = SecurityStamp.parse(snapshot.security_stamp)
+    values = f"{stamp.linked} {stamp.email_changed_at} {snapshot.is_verified}"
     return hashlib.sha256(values.encode()).hexdigest()[:32]
 
 
@@ -95,6 +113,17 @@ def next_stamp(stamp: str | None, *, can_undo: bool = True) -> str:
     return str(SecurityStamp(token, parts.email_changed_at if can_undo else None))
 
 
+def stamp_without_logins(stamp: str | None) -> str:
+    """Return another security stamp, which ends the sessions and tokens of its account.
+
+    Links in e-mails stay valid, unless the stamp is a value of the application.
+    """
+    parts = SecurityStamp.parse(stamp)
+    if len(parts.token) != TOKEN_LENGTH:
+        return next_stamp(stamp)
+    return str(parts._replace(token=parts.linked + _token()[LINKED:]))
+
+
 def stamp_after_email_change() -> str:
     """Return a stamp that keeps the time of an e-mail change."""
     return str(SecurityStamp(_token(), int(time.time())))
@@ -107,4 +136,4 @@ def changed_email_within(stamp: str, period: timedelta) -> bool:
 
 
 def _token() -> str:
-    return secrets.token_urlsafe(17)[:22]
+    return secrets.token_urlsafe(17)[:TOKEN_LENGTH]

@@ -1,0 +1,285 @@
+"""The step of a login, and what the endpoints of the second factor share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from blinker import NamedSignal
+from marshmallow import fields
+
+from ...auth.challenges import Challenge, ChallengeStore
+from ...auth.credentials import RECOVERY_CODE, TOTP, CredentialStore
+from ...checks import Finding
+from ...errors import ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
+from ...http.bodies import BodySchema, Text, login_response
+from ...http.flow import Flow
+from ...i18n.messages import Message
+from ...mail.message import Email, Mail
+from ...security_log import REAUTHENTICATION_FAIL
+from ...settings import Settings, setting
+from ...signals import user_used_recovery_code
+from ...state import RegistrationState, Setup
+from ...throttling.devices import TrustedBrowsers
+from ...throttling.throttles import parse
+from ...users.stamps import stamp_digest, stamp_without_logins
+from ...users.store import User
+
+if TYPE_CHECKING:
+    from ...auth.totp import SecondFactor
+
+#: The minimum length of a key, in characters.
+KEY_LENGTH = 32
+
+
+def _check_keys(keys: Sequence[str]) -> None:
+    if any(len(key) < KEY_LENGTH for key in keys):
+        raise ValueError(f"must have keys of at least {KEY_LENGTH} characters")
+
+
+def _check_lock(text: str) -> None:
+    try:
+        (_,) = parse(text)
+    except ValueError:
+        raise ValueError('must be one limit, such as "10/15 minutes"') from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondFactorSettings(Settings):
+    """Second factor."""
+
+    credential_keys: tuple[str, ...] = setting(
+        (),
+        "Keys that encrypt TOTP secrets and protect recovery codes in the database, oldest first, "
+        f"each of at least {KEY_LENGTH} characters. The last one encrypts. Must be set. "
+        "A key that is removed locks out the users whose secrets it encrypted.",
+        validate=_check_keys,
+    )
+    totp_issuer: str | None = setting(
+        None, "The site's name in the authenticator app.", default_text="the site's name"
+    )
+    recovery_codes: int = setting(
+        10, "How many recovery codes a user receives.", minimum=1, maximum=50
+    )
+    second_factor_required: bool | Callable[..., Any] = setting(
+        False,
+        "Whether accounts must have a second factor, for example for administrators: "
+        "`required(user, **kwargs)`. A login then includes the enrollment.",
+    )
+    second_factor_tries: int = setting(
+        5, "How many codes a client can try in one login.", minimum=1, maximum=20
+    )
+    second_factor_lock: str | None = setting(
+        "10/15 minutes",
+        "How many wrong codes an account can have in which time. Further ones return 429.",
+        validate=_check_lock,
+    )
+    trust_browser_period: timedelta | None = setting(
+        None,
+        "How long a browser needs no second factor after a login with `trust`, by a signed cookie. "
+        "None ignores `trust`.",
+    )
+
+
+flow: Flow[SecondFactorSettings] = Flow(
+    "second_factor", SecondFactorSettings, needs_models=["credential"]
+)
+
+
+# E-mails
+
+
+def _no_variables(state: RegistrationState, user: User) -> dict[str, Any]:
+    return {}
+
+
+def _declare(name: str, when: str) -> Email:
+    to = "the account's e-mail address"
+    return flow.email(name, to=to, when=when, limited=False)(_no_variables)
+
+
+factor_added_email = _declare("factor_added", "an authenticator app was added")
+factor_removed_email = _declare("factor_removed", "an authenticator app was removed")
+recovery_code_used_email = _declare("recovery_code_used", "a recovery code was used")
+
+
+def notices(state: RegistrationState, user: User, email: Email) -> list[Mail]:
+    """Return an e-mail about a factor, if the user has an address."""
+    return [state.mail(email, user)] if state.users.snapshot(user).email else []
+
+
+# The factor of an account
+
+
+def store_of(state: RegistrationState) -> CredentialStore:
+    """Return the rows of credentials."""
+    challenges = cast(ChallengeStore, state.challenges)  # init_app refuses the flow without it
+    return CredentialStore(challenges.db, state.setup.models["credential"], state.users)
+
+
+def factor_of(state: RegistrationState) -> SecondFactor:
+    """Return the second factor with the keys and the lock of the settings."""
+    from ...auth.totp import SecondFactor  # needs libraries that only this flow needs
+
+    settings = state.group(SecondFactorSettings)
+    lock = settings.second_factor_lock
+    limit = parse(lock)[0] if lock else None
+    return SecondFactor(store_of(state), settings.credential_keys, limit)
+
+
+def is_required(state: RegistrationState, user: User) -> bool:
+    """Return whether an account must have a second factor."""
+    required = state.group(SecondFactorSettings).second_factor_required
+    return bool(required(user) if callable(required) else required)
+
+
+@flow.provides("verify_code")
+def use_code(
+    state: RegistrationState, user: User, text: str
+) -> tuple[list[Mail], list[NamedSignal]]:
+    """Use a code of the authenticator app or a recovery code, without committing.
+
+    It works once. Return the e-mails and the signals to send.
+
+    :raises CodeInvalid: the code is wrong, or was used, or the account has no factor.
+    :raises Throttled: the account had too many wrong codes, until the time is over.
+    """
+    if factor_of(state).use(user, text) == TOTP:
+        return [], []
+    return notices(state, user, recovery_code_used_email), [user_used_recovery_code]
+
+
+def refuse(state: RegistrationState, user: User, challenge: Challenge | None = None) -> NoReturn:
+    """Record a wrong code.
+
+    :raises CodeInvalid: always.
+    """
+    if challenge:
+        step.refuse(state, challenge)
+    state.users.rollback()
+    state.record(REAUTHENTICATION_FAIL, user)
+    raise CodeInvalid
+
+
+def end_logins(state: RegistrationState, user: User) -> None:
+    """End the sessions and tokens of an account. Links in e-mails stay valid.
+
+    :raises NotAuthenticated: the account was changed at the same moment.
+    """
+    seen = state.users.snapshot(user)
+    stamp = stamp_without_logins(seen.security_stamp)
+    if not state.users.change(user, seen, {"security_stamp": stamp}):
+        raise NotAuthenticated
+    state.sessions.end_logins(user)
+
+
+# The step of a login
+
+
+def trusted_browsers(state: RegistrationState) -> TrustedBrowsers:
+    """Return the browsers that need no code for a while."""
+    period = state.group(SecondFactorSettings).trust_browser_period
+    return TrustedBrowsers(state.links.keys, period or timedelta(0))
+
+
+def identity(state: RegistrationState, user: User) -> tuple[str, str]:
+    """Return what a trusted browser is bound to: the account and its security stamp."""
+    return state.users.identifier(user), stamp_digest(state.users.snapshot(user))
+
+
+def _needs_code(state: RegistrationState, user: User) -> bool:
+    if store_of(state).totp(user):
+        return not trusted_browsers(state).is_trusted(*identity(state, user))
+    return is_required(state, user)
+
+
+def _offers(state: RegistrationState, user: User) -> Mapping[str, Any]:
+    if not store_of(state).totp(user):
+        return {"methods": [], "enroll": [TOTP]}
+    has_codes = store_of(state).recovery_codes(user).remaining
+    return {"methods": [TOTP, RECOVERY_CODE] if has_codes else [TOTP]}
+
+
+step = flow.step(
+    "second-factor",
+    needed=_needs_code,
+    offers=_offers,
+    tries=lambda state: state.group(SecondFactorSettings).second_factor_tries,
+)
+
+
+class SecondFactorSchema(BodySchema):
+    """The challenge of the login, and a code of the authenticator app or a recovery code."""
+
+    challenge: Text = Text(required=True, trim=True)
+    code: Text = Text(required=True, trim=True)
+    trust: fields.Boolean = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Whether this browser needs no code for a while."},
+    )
+
+
+@flow.post(
+    "/second-factor/",
+    request=SecondFactorSchema,
+    response=login_response,
+    message=Message("Login successful"),
+    errors=[ChallengeInvalid, CodeInvalid, StepRequired],
+    throttles={"client": "60/minute"},
+)
+def second_factor(data: dict[str, Any]) -> dict[str, Any]:
+    """Finish a login with a code of the authenticator app, or with a recovery code.
+
+    :raises ChallengeInvalid: the challenge is unknown, expired, used or out of tries.
+    :raises CodeInvalid: the code is wrong, or was used.
+    :raises Throttled: the account had too many wrong codes.
+    :raises StepRequired: another step is left.
+    """
+    state = flow.state
+    challenge = step.open(state, data["challenge"])
+    user = challenge.user
+    try:
+        emails, signals = use_code(state, user, data["code"])
+    except CodeInvalid:
+        step.refuse(state, challenge)
+    response = step.finish(state, challenge, methods=["otp"], emails=emails, signals=signals)
+    if data["trust"]:
+        trusted_browsers(state).trust(*identity(state, user))
+    return response
+
+
+# Checks
+
+
+@flow.check
+def check(setup: Setup) -> Iterator[Finding]:
+    """Check that the libraries and the keys are there, and that a new factor can end sessions."""
+    missing = [name for name in ("pyotp", "cryptography") if not find_spec(name)]
+    if missing:
+        libraries = " and ".join(missing)
+        yield Finding(
+            "registration.E061",
+            "flows",
+            f"has second_factor, for which {libraries} cannot be imported. "
+            "No code could be checked.",
+            'Install them: pip install "Flask-Registration[second-factor]".',
+        )
+    if not setup.group(SecondFactorSettings).credential_keys:
+        yield Finding(
+            "registration.E062",
+            "REGISTRATION_CREDENTIAL_KEYS",
+            "is not set. It encrypts the secrets of authenticator apps in the database.",
+            "Set it to a list with the output of "
+            "python -c 'import secrets; print(secrets.token_hex())', and keep that secret.",
+        )
+    if setup.fields and not setup.fields.stamp and "login" not in setup.models:
+        yield Finding(
+            "registration.E063",
+            "models",
+            "has no Login, and the user model has no security stamp. "
+            "A new second factor could not end other sessions.",
+            "Add the column security_stamp to the user model, or pass models=[Login, …].",
+        )
