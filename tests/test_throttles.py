@@ -25,6 +25,7 @@ from flask_registration.settings import Settings
 from .conftest import Clock
 from .faults.database import Faults, deadlock
 from .flows.common import forged, log_in, member
+from .flows.test_second_factor import KEY, define_credential
 from .people import bearer
 from .site import CHEAP_HASHER, PASSWORD, Site, whole
 from .tables import each_row
@@ -674,6 +675,8 @@ FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
 SWITCHED_ON = {
     "flows": FLOWS,
     "challenge_model": define_challenge,
+    "credential_model": define_credential,
+    "CREDENTIAL_KEYS": [KEY],
     "NEW_LOGIN_NOTICE_ENABLED": True,
 }
 

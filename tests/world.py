@@ -14,7 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 from werkzeug.utils import import_string
 
-from flask_registration import DEFAULT_FLOWS, ChallengeMixin, LoginMixin, UserMixin
+from flask_registration import DEFAULT_FLOWS, ChallengeMixin, Flow, LoginMixin, UserMixin
 from flask_registration.flows import verification_redirects
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.http.bodies import schema_of
@@ -23,8 +23,10 @@ from flask_registration.http.flow import Endpoint
 from .people import bearer, log_in
 from .site import PASSWORD, Site, define
 
-#: Every flow, those that are not there by default among them.
-FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
+OPTIONAL: list[Flow[Any]] = [import_string(path) for path in OPTIONAL_FLOWS]
+#: Every flow, those that are not there by default among them, but the second factor: without the
+#: secret of an app, no request to it is valid.
+FLOWS = (*DEFAULT_FLOWS, *(flow for flow in OPTIONAL if flow.name != "second_factor"))
 #: All but the stylesheet of the pages, a file that is the same for everybody, and the endpoints for
 #: codes, where a refusal counts a try.
 ENDPOINTS: dict[str, Endpoint[Any]] = {
