@@ -49,7 +49,7 @@ VERIFICATION_REQUEST = Event(
 )
 USER_ACTIVATED = Event(
     "user_activated",
-    "an e-mail address was verified, by a link or from the command line",
+    "an e-mail address was verified, by a link, a code or from the command line",
 )
 USER_UPDATED = Event(
     "user_updated",
@@ -129,11 +129,11 @@ PASSWORD_CHANGE_FAIL = Event(
 )
 PASSWORD_RESET_REQUEST = Event(
     "authn_password_reset_request",
-    "a reset link was requested, for an account or for none",
+    "a reset e-mail was requested, for an account or for none",
 )
 PASSWORD_RESET = Event(
     "authn_password_reset",
-    "a password was reset, by a link or from the command line",
+    "a password was reset, by a link, a code or from the command line",
 )
 EMAIL_CHANGE_REQUEST = Event(
     "user_email_change_request",

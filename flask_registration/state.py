@@ -260,6 +260,16 @@ class RegistrationState:
         is_enabled = PASSWORD_CHANGED.enabled(self) and self.users.snapshot(user).email
         return [self.mail(PASSWORD_CHANGED, user)] if is_enabled else []
 
+    def admit(self, mail: Mail) -> Mail:
+        """Count an e-mail, and return it. Over the limit of its address, it is dropped.
+
+        :meth:`commit` calls this, except for an e-mail with a challenge.
+        """
+        if mail.limited and not self.mailer.cooldown.admit(mail.to, mail.kind):
+            record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
+            return replace(mail, user_id=None)
+        return mail
+
     def commit(
         self,
         *mails: Mail,
@@ -277,17 +287,10 @@ class RegistrationState:
             committed.
         """
         cooldown = self.mailer.cooldown
-        queued = []
-        for mail in mails:
-            if mail.limited and not cooldown.admit(mail.to, mail.kind):
-                record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
-                mail = replace(mail, user_id=None)
-            queued.append(mail)
+        queued = [mail if mail.challenge else self.admit(mail) for mail in mails]
         unsent = list(queued)
         try:
             for mail in queued:
-                if mail.challenge and self.challenges:
-                    self.challenges.keep_code(mail.challenge, is_sent=mail.user_id is not None)
                 self.dispatcher.before_commit(mail)
                 unsent.remove(mail)
             self.users.commit()

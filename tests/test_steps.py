@@ -529,7 +529,7 @@ def test_a_code_is_right_with_its_challenge_and_for_an_account_only(
         store = replace(state.challenges, codes=CodeRules("letters", timedelta(minutes=1), 9))
         users = state.users
         user = users.find("username", "alice")[0]
-        made = [store.create_with_code("code", each) for each in (user, user, None)]
+        made = [store.create_with_code("code", each, counted=each) for each in (user, user, None)]
         users.commit()
         first, second, unknown = (store.open("code", handle) for handle, _ in made)
         code = store.code(first.digest)

@@ -34,7 +34,8 @@ def create_user(
     """Create an account, and return it.
 
     :param verified: whether the e-mail address is verified.
-    :param send_verification: send the verification e-mail if it is not.
+    :param send_verification: send the verification e-mail if it is not. With codes only, the user
+        asks for it, so that the client has the challenge.
     :param columns: any columns of the model, also those that no client may set.
     :raises UserWithoutEmailNonverifiable: an unverified account needs an e-mail address.
     :raises MailUnavailable: with the ``"inline"`` dispatcher; no account is created.
@@ -46,7 +47,7 @@ def create_user(
         raise UserWithoutEmailNonverifiable
     before = expired_before(settings) if settings else None
     displaced, _ = add_account(state, user, expired_before=before)
-    has_link = settings and send_verification and not verified
+    has_link = settings and send_verification and not verified and state.sends_links
     mails = [state.mail(verification_email, user)] if has_link else []
     state.commit(*mails, deleted=displaced, signals=[user_registered], user=user)
     if verified and settings:

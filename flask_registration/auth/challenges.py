@@ -18,7 +18,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from ..errors import ChallengeInvalid
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import UserSnapshot, stamp_digest
-from ..users.store import User
+from ..users.store import PLACEHOLDER_DOMAIN, User
 from .codes import FORMATS, CodeRules, derive_code
 from .rows import ExpiringRows
 
@@ -109,9 +109,9 @@ class ChallengeStore(ExpiringRows):
         purpose: str,
         user: User | None,
         *,
+        counted: User | None,
         data: Mapping[str, Any] | None = None,
         has_code: bool = True,
-        account: User | None = None,
     ) -> tuple[str, bool]:
         """Store a challenge with a code for an e-mail, without committing.
 
@@ -119,27 +119,24 @@ class ChallengeStore(ExpiringRows):
         have more than :data:`TRIES_PER_DAY`. The challenge has no code then, and the statements are
         the same.
 
+        :param counted: the account whose code is counted; None if no e-mail is sent.
         :param has_code: False for a challenge that no code solves.
-        :param account: the account that the e-mail is about, if it is another one.
         """
         rules, handle = self.rules, secrets.token_urlsafe(32)
         digest, key = handle_digest(handle), self.keys()[-1]
-        is_allowed, budget = self._count_code(purpose, user if account is None else account)
+        is_allowed, budget = self._count_code(purpose, counted)
         values = self._values(purpose, user, digest, rules.period, rules.tries, data)
-        if has_code and is_allowed and user is not None:
+        if has_code and is_allowed and user is not None and counted is not None:
             code = derive_code(key, digest, rules.format)
             values["code_digest"] = _code_digest(key, digest, code)
+        one_statement = {"render_nulls": True}  # whether or not there is a code
         try:
-            self.db.session.execute(insert(self.model), [values, *budget])
+            self.db.session.execute(
+                insert(self.model), [values, *budget], execution_options=one_statement
+            )
         except IntegrityError as error:  # a parallel request has added the row of the budget
             raise StaleDataError("The number of codes was changed.") from error
         return handle, is_allowed
-
-    def keep_code(self, digest: str, *, is_sent: bool) -> None:
-        """Remove the code of a new challenge, unless its e-mail is sent, without committing."""
-        kept = self.model.code_digest if is_sent else None
-        statement = update(self.model).where(self.model.digest == digest)
-        self.execute(statement.values(code_digest=kept))
 
     def code(self, digest: str) -> str | None:
         """Return the code of a challenge for its e-mail, in normal form; None if it has none now.
@@ -187,6 +184,9 @@ class ChallengeStore(ExpiringRows):
         if row is None or not (counts or row.tries_left):
             raise ChallengeInvalid
         user = None if row.user_id is None else self.users.get(str(row.user_id))
+        email = self.users.fields.email
+        if row.user_id is None and email:  # no account costs a query as well
+            self.users.find(email, f"nobody@registration{PLACEHOLDER_DOMAIN}")
         is_valid = row.user_id is None or (
             user is not None and _is_as_it_was(self.users.snapshot(user), row.stamp_digest)
         )
@@ -262,7 +262,7 @@ class ChallengeStore(ExpiringRows):
         )
         count = self.execute(statement)
         if user is not None and known is None:
-            return True, [self._values(name, user, digest, DAY, codes - 1)]
+            return True, [self._values(name, None, digest, DAY, codes - 1)]
         return user is None or count == 1, []
 
 

@@ -202,7 +202,7 @@ def create_user_command(
     values = state.users.build(load_body(account_columns_schema(state.fields)(), columns))
     check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
     password = ask_password(check, from_stdin=password_stdin)
-    mail = unverified and not no_mail
+    mail = unverified and not no_mail and state.sends_links
     user = actions.create_user(
         password=password, verified=not unverified, send_verification=mail, **values
     )

@@ -31,6 +31,9 @@ from ..i18n.messages import Message
 from ..settings import Settings, setting
 from ..state import RegistrationState, Setup
 
+#: The purposes of challenges, which have the names of their links' purposes.
+REGISTER, REGISTER_EMAIL, RESET_PASSWORD = "register", "register-email", "reset-password"
+
 #: The maximum number of tries of a code of six digits.
 TRIES_OF_DIGITS = 3
 
@@ -86,7 +89,7 @@ def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]
 
 @flow.post(
     "/verify-registration-code/",
-    code="register",
+    code=REGISTER,
     response=renewal_response,
     message=Message("User verified successfully"),
     errors=[EmailAlreadyRegistered, StepRequired],
@@ -106,7 +109,7 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
 
 @flow.post(
     "/verify-email-code/",
-    code="register-email",
+    code=REGISTER_EMAIL,
     response=renewal_response,
     message=Message("Email verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
@@ -132,7 +135,7 @@ def new_password(state: RegistrationState) -> Schema:
 
 @flow.post(
     "/reset-password-code/",
-    code="reset-password",
+    code=RESET_PASSWORD,
     request=new_password,
     response=renewal_response,
     message=Message("Reset password successful"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,7 +21,7 @@ from ..http.accounts import (
     remember_device,
 )
 from ..http.bodies import SuccessSchema, login_response
-from ..http.codes import add_code, sent_response
+from ..http.codes import send_quietly, sent_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import new_password_schema
 from ..http.steps import log_in
@@ -199,10 +198,7 @@ def send_reset_password_link(data: dict[str, Any]) -> dict[str, Any]:
             raise UserNotFound from None
         user = None
     state.record(PASSWORD_RESET_REQUEST, user)
-    mail, challenge = add_code(state, state.mail(reset_email, user), RESET.name, user)
-    with suppress(MailUnavailable):  # logged; the response must not reveal the account
-        state.commit(mail)
-    return challenge
+    return send_quietly(state, state.mail(reset_email, user), RESET.name, user)
 
 
 # Set the new password

@@ -10,7 +10,7 @@ from marshmallow import Schema, fields
 
 from ..auth.challenges import Challenge, handle_digest
 from ..auth.codes import normalize_code
-from ..errors import ChallengeInvalid, CodeInvalid
+from ..errors import ChallengeInvalid, CodeInvalid, MailUnavailable
 from ..mail.message import Mail
 from ..security_log import CODE_REFUSED, MAIL_DROPPED, record
 from ..state import RegistrationState
@@ -50,7 +50,8 @@ def add_code(
 ) -> tuple[Mail, dict[str, str]]:
     """Add a code to an e-mail, if e-mails have codes, without committing.
 
-    Return the e-mail, which is dropped if there are too many, and further fields of the response.
+    Return the e-mail, and further fields of the response. If there are too many, the e-mail is
+    dropped and the challenge has no code.
 
     :param purpose: the purpose of the challenge, as in :attr:`Endpoint.code`.
     :param user: the account of the challenge; None if the client named none.
@@ -60,13 +61,40 @@ def add_code(
     """
     if state.challenges is None or not state.sends_codes:
         return mail, {}
-    handle, is_allowed = state.challenges.create_with_code(
-        purpose, user, data=data, has_code=has_code, account=account
-    )
+    mail = state.admit(mail)
+    counted = None if mail.user_id is None else account or user
+    try:
+        handle, is_allowed = state.challenges.create_with_code(
+            purpose, user, counted=counted, data=data, has_code=has_code
+        )
+    except Exception:
+        if mail.user_id is not None:
+            state.mailer.cooldown.forget(mail.to, mail.kind)
+        raise
     if not is_allowed:
         record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
         mail = replace(mail, user_id=None)
     return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
+
+
+def send_quietly(
+    state: RegistrationState, mail: Mail, purpose: str, user: User | None
+) -> dict[str, str]:
+    """Commit, and send an e-mail with a code, if e-mails have codes.
+
+    Return further fields of the response. It must not reveal the account, so it is the same if the
+    e-mail could not be sent, which is logged. The challenge then has no code.
+
+    :param user: the account; None if the client named none.
+    """
+    queued, challenge = add_code(state, mail, purpose, user)
+    try:
+        state.commit(queued)
+    except MailUnavailable:
+        dropped = replace(mail, user_id=None, limited=False)
+        dropped, challenge = add_code(state, dropped, purpose, user)
+        state.commit(dropped)
+    return challenge
 
 
 def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, str]) -> Challenge:

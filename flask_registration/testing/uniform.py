@@ -77,9 +77,15 @@ def _sent(response: TestResponse) -> dict[str, str]:
 
 
 def _masked(value: Any, sent: Mapping[str, str]) -> Any:
-    """Return a value with the names of fields in place of the values that were sent."""
+    """Return a value with the names of fields in place of the values that were sent.
+
+    A challenge is random.
+    """
     if isinstance(value, dict):
-        return {key: _masked(item, sent) for key, item in value.items()}
+        return {
+            key: "…" if key == "challenge" and isinstance(item, str) else _masked(item, sent)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_masked(item, sent) for item in value]
     if isinstance(value, str) and value.casefold() in sent:

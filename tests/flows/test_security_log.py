@@ -21,11 +21,11 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
-from flask_registration.flows import mail_login, new_login
+from flask_registration.flows import codes, mail_login, new_login
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
-from ..people import add_members_page, bearer, copy_of, define_login, knows
+from ..people import account, add_members_page, bearer, copy_of, define_login, knows
 from ..people import token_of as token_for
 from ..site import PASSWORD, Site, mixin_and
 from ..tables import each_row
@@ -303,6 +303,19 @@ def test_a_link_that_is_used_again_is_told(site: Site, security_log: Log) -> Non
     security_log.clear()
     site.post("reset-password", {**link, "password": OTHER_PASSWORD})
     assert events(security_log) == [named("authn_link_refused", code="signature-invalid")]
+
+
+def test_a_wrong_code_is_told(new_site: NewSite, security_log: Log) -> None:
+    flows = [*DEFAULT_FLOWS, codes.flow]
+    site = new_site(flows=flows, challenge_model=define_challenge, VERIFICATION_METHOD="code")
+    account(site)
+    for login, user_id in (("alice", "1"), ("nobody", None)):
+        asked = site.post("send-reset-password-link", {"login": login}).get_json()
+        security_log.clear()
+        body = {"challenge": asked["challenge"], "code": "x", "password": OTHER_PASSWORD}
+        site.post("reset-password-code", body)
+        assert security_log[0].__dict__["endpoint"] == "registration.reset_password_code"
+        assert events(security_log) == [named("authn_code_refused", user_id)]
 
 
 # Faults
