@@ -241,16 +241,21 @@ def change_password(old_password: str | None, password: str) -> dict[str, Any]:
     return _run("change_password", {**old, "password": password})
 
 
-def reauthenticate(password: str | None = None, *, code: str | None = None) -> dict[str, Any]:
+def reauthenticate(
+    password: str | None = None, *, code: str | None = None, challenge: str | None = None
+) -> dict[str, Any]:
     """Make the current login fresh; see ``POST /reauthenticate/``. Needs the flow of that name.
 
     Return a new token if the request came with one.
 
-    :param code: a code of the second factor, in place of the password.
+    :param code: a code of the second factor or of a login e-mail, in place of the password.
+    :param challenge: that of the login e-mail.
     :raises NotAuthenticated: no user is logged in.
     :raises CodeInvalid: the code is wrong, or was used.
+    :raises ChallengeInvalid: the challenge is not valid, or no longer.
     """
-    return _run("reauthenticate", {**_reauthentication(password), **_given(code=code)})
+    given = _given(code=code, challenge=challenge)
+    return _run("reauthenticate", {**_reauthentication(password), **given})
 
 
 def second_factor(challenge: str, code: str, *, trust: bool = False) -> dict[str, Any]:
