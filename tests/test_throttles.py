@@ -677,6 +677,7 @@ SWITCHED_ON = {
     "challenge_model": define_challenge,
     "credential_model": define_credential,
     "CREDENTIAL_KEYS": [KEY],
+    "SECOND_FACTOR_RECOVERY_DELAY": 72 * 3600,
     "NEW_LOGIN_NOTICE_ENABLED": True,
 }
 

@@ -11,6 +11,7 @@ from .administration import (
 )
 from .endpoints import (
     add_totp,
+    cancel_recovery,
     change_password,
     confirm_totp,
     create_recovery_codes,
@@ -24,6 +25,7 @@ from .endpoints import (
     logout,
     profile,
     reauthenticate,
+    recover_second_factor,
     register,
     register_email,
     remove_totp,
@@ -46,6 +48,7 @@ from .endpoints import (
 
 __all__ = [
     "add_totp",
+    "cancel_recovery",
     "change_password",
     "confirm_totp",
     "create_recovery_codes",
@@ -62,6 +65,7 @@ __all__ = [
     "purge",
     "reactivate",
     "reauthenticate",
+    "recover_second_factor",
     "register",
     "register_email",
     "remove_totp",

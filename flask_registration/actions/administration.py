@@ -211,11 +211,13 @@ class Expired(NamedTuple):
     :ivar keys: their keys.
     :ivar remove: deletes those of these rows that are still expired, and commits. Returns the
         number deleted.
+    :ivar done: what happens to the rows.
     """
 
     name: str
     keys: Sequence[Any]
     remove: Callable[[Sequence[Any]], int]
+    done: str = "removed"
 
     def batches(self) -> Iterator[Sequence[Any]]:
         """Yield the keys in batches."""
@@ -238,6 +240,10 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
             ids = store.expired(before)
             state.users.rollback()
             yield Expired(name, ids, partial(_remove_rows, store, before))
+    due_work = state.provided("due_work")
+    for name, done, keys, work in due_work(state) if due_work else ():
+        state.users.rollback()
+        yield Expired(name, keys, partial(_work_off, work), done)
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -248,6 +254,11 @@ def _remove_registrations(before: datetime, identifiers: Sequence[str]) -> int:
     """Delete registrations one by one, so that a foreign key keeps only its own row."""
     remove = retried(partial(remove_expired, current_registration))
     return sum(remove(identifier, before) for identifier in identifiers)
+
+
+def _work_off(work: Callable[[Any], bool], keys: Sequence[Any]) -> int:
+    """Do the work for each key in a transaction of its own. Return how often it was done."""
+    return sum(retried(work)(key) for key in keys)
 
 
 @retried

@@ -270,6 +270,25 @@ def second_factor(challenge: str, code: str, *, trust: bool = False) -> dict[str
     return _run("second_factor", {"challenge": challenge, "code": code, "trust": trust})
 
 
+def recover_second_factor(challenge: str) -> None:
+    """Ask to remove a lost factor; see ``POST /recover-second-factor/``.
+
+    :param challenge: of the :class:`StepRequired`.
+    :raises ChallengeInvalid: the challenge is unknown, expired, used or out of tries.
+    :raises NoFactor: the account has no factor.
+    """
+    _run("recover_second_factor", {"challenge": challenge})
+
+
+def cancel_recovery(user_id: Parameter, timestamp: Parameter, signature: Parameter) -> None:
+    """Keep the factor, with the parameters of a link; see ``POST /cancel-recovery/``.
+
+    :raises LinkInvalid: the link is not valid, or there is nothing to cancel.
+    :raises LinkExpired: the link has expired.
+    """
+    _with_link("cancel_recovery", user_id, timestamp, signature)
+
+
 def add_totp(password: str | None = None, *, challenge: str | None = None) -> dict[str, Any]:
     """Begin to add an authenticator app; see ``POST /totp/``. Return ``secret``, ``uri``, ``qr``.
 

@@ -21,6 +21,10 @@ from .rows import AccountRows
 TOTP = "totp"
 RECOVERY_CODE = "recovery-code"
 
+#: The kind of a row that asks to remove the factor after a while. ``counter`` is 1 after the
+#: reminder, which ``last_used_at`` dates.
+RECOVERY = "recovery"
+
 
 class CredentialMixin:
     """The columns of a credential: ``class Credential(CredentialMixin, db.Model)``.
@@ -56,7 +60,7 @@ class CredentialStore(AccountRows):
 
         :param confirmed: whether a code of it must have been shown.
         """
-        row = self.model.key == self._totp_key(user)
+        row = self.model.key == self._key(TOTP, user)
         condition = (row, self.model.confirmed_at.is_not(None)) if confirmed else (row,)
         found = select(self.model.__table__).where(*condition)
         return self.db.session.execute(found).one_or_none()
@@ -78,7 +82,7 @@ class CredentialStore(AccountRows):
         :param secret: encrypted.
         :raises FactorExists: the user has an active one.
         """
-        key, values = self._totp_key(user), {"secret": secret, "created_at": utc_now()}
+        key, values = self._key(TOTP, user), {"secret": secret, "created_at": utc_now()}
         pending = self._row(key, self.model.confirmed_at.is_(None))
         if self.execute(pending.values(values)):
             return
@@ -100,7 +104,7 @@ class CredentialStore(AccountRows):
         """
         now = utc_now()
         conditions = (self.model.confirmed_at.is_(None), self.model.secret == secret)
-        pending = self._row(self._totp_key(user), *conditions)
+        pending = self._row(self._key(TOTP, user), *conditions)
         values = {"confirmed_at": now, "counter": counter, "last_used_at": now}
         if not self.execute(pending.values(**values, **_NO_FAILURES)):
             raise CodeInvalid
@@ -111,7 +115,7 @@ class CredentialStore(AccountRows):
         :raises CodeInvalid: it is spent.
         """
         conditions = (self.model.confirmed_at.is_not(None), self.model.counter < counter)
-        unspent = self._row(self._totp_key(user), *conditions)
+        unspent = self._row(self._key(TOTP, user), *conditions)
         values = {"counter": counter, "last_used_at": utc_now()}
         if not self.execute(unspent.values(**values, **_NO_FAILURES)):
             raise CodeInvalid
@@ -137,9 +141,46 @@ class CredentialStore(AccountRows):
         )
         self.db.session.flush()
 
+    def begin_recovery(self, user: User) -> bool:
+        """Ask to remove the factor after a while. Return False if that was asked already."""
+        row = {"user_id": self.key(user), "kind": RECOVERY, "key": self._key(RECOVERY, user)}
+        if self.db.session.scalar(select(self.model.id).where(self.model.key == row["key"])):
+            return False
+        self.db.session.add(self.model(**row))
+        try:
+            self.db.session.flush()
+        except IntegrityError:  # a parallel request
+            self.users.rollback()
+            return False
+        return True
+
+    def cancel_recovery(self, user: User) -> bool:
+        """Keep the factor. Return whether its removal was asked for."""
+        return self.delete_where(self.model.key == self._key(RECOVERY, user)) == 1
+
+    def recoveries(self, asked_before: datetime, reminded_before: datetime | None) -> Sequence[Any]:
+        """Return the user ids of the accounts whose factor is to be removed.
+
+        :param asked_before: the latest time of the request.
+        :param reminded_before: the latest time of the reminder; None for those without one.
+        """
+        model = self.model
+        reminded = (
+            model.counter == 0
+            if reminded_before is None
+            else and_(model.counter == 1, model.last_used_at <= reminded_before)
+        )
+        due = select(model.user_id).where(model.kind == RECOVERY, model.created_at <= asked_before)
+        return self.db.session.scalars(due.where(reminded)).all()
+
+    def mark_reminded(self, user: User) -> bool:
+        """Note that the reminder is sent now. Return False if it was sent already."""
+        waiting = self._row(self._key(RECOVERY, user), self.model.counter == 0)
+        return self.execute(waiting.values(counter=1, last_used_at=utc_now())) == 1
+
     def clear_failures(self, user: User) -> None:
         """Forget the wrong codes of an account."""
-        self.execute(self._row(self._totp_key(user)).values(_NO_FAILURES))
+        self.execute(self._row(self._key(TOTP, user)).values(_NO_FAILURES))
 
     def remove_all(self, user: User) -> int:
         """Delete all credentials of an account. Return their number."""
@@ -152,7 +193,7 @@ class CredentialStore(AccountRows):
 
         :raises Throttled: there were too many wrong codes, until the time is over.
         """
-        now, model, key = utc_now(), self.model, self._totp_key(user)
+        now, model, key = utc_now(), self.model, self._key(TOTP, user)
         is_over = (model.locked_until.is_(None)) | (model.locked_until <= now)
         end = datetime.fromtimestamp(now.timestamp() + limit.get_expiry(), now.tzinfo)
         statement = update(model).where(model.key == key, is_over | (model.failures < limit.amount))
@@ -166,10 +207,9 @@ class CredentialStore(AccountRows):
             if row is not None and row.locked_until is not None:
                 raise Throttled((as_utc(row.locked_until) - now).total_seconds())
 
-    def _totp_key(self, user: User) -> str:
-        """Return the unique key of the one TOTP that an account may have."""
-        content = f"{TOTP} {self.users.identifier(user)}"
-        return hashlib.sha256(content.encode()).hexdigest()
+    def _key(self, kind: str, user: User) -> str:
+        """Return the unique key of the one row of this kind that an account may have."""
+        return hashlib.sha256(f"{kind} {self.users.identifier(user)}".encode()).hexdigest()
 
     def _row(self, key: str, *conditions: Any) -> Any:
         return update(self.model).where(self.model.key == key, *conditions)

@@ -50,7 +50,7 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
                 continue
             count = _remove(rows)
             rest = f", {total - count} kept: in use, or no longer expired" if count < total else ""
-            click.echo(f"{_counted(count, rows.name)} removed{rest}")
+            click.echo(f"{_counted(count, rows.name)} {rows.done}{rest}")
 
 
 def _counted(count: int, name: str) -> str:

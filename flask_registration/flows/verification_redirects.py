@@ -104,6 +104,13 @@ LOGIN_BY_LINK = Page(
     Message("You are logged in."),
     outlasts_step=False,
 )
+CANCEL_RECOVERY = Page(
+    "cancel_recovery",
+    Message("Keep two-factor authentication"),
+    Message("Click to keep two-factor authentication on for your account."),
+    Message("Keep it on"),
+    Message("Two-factor authentication stays on. Now reset your password on the login page."),
+)
 REPORT_LOGIN = Page(
     "report_login",
     Message("This was not me"),
@@ -150,6 +157,7 @@ for _page in (
     UNDO_EMAIL_CHANGE,
     LOGIN_BY_LINK,
     REPORT_LOGIN,
+    CANCEL_RECOVERY,
 ):
     declare(_page)
 

@@ -163,6 +163,9 @@ def log_in(
     notices = new_login_notice(state, user, names) if new_login_notice else []
     if not state.users.change(user, seen, {"last_login": utc_now()}):
         raise UserNotFound(user=user, reason="changed")
+    login_finished = state.provided("login_finished")
+    if login_finished:
+        login_finished(state, user)
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
     signals = [*signals, user_logged_in]
     state.commit(*emails, *notices, deleted=deleted, signals=signals, user=user)

@@ -801,6 +801,112 @@ def test_an_administrator_resets_a_lost_factor(make: NewSite, clock: Clock) -> N
     assert again.output == "alice (id 1) has no second factor. Nothing was changed.\n"
 
 
+# Recovery after a while
+
+
+HOURS = 3600
+DELAY = {"SECOND_FACTOR_RECOVERY_DELAY": 72 * HOURS, "login_model": define_login}
+
+
+def purge(site: Site) -> str:
+    info = ScriptInfo(create_app=lambda: site.app)
+    result = CliRunner().invoke(registration_cli, ["purge"], obj=info)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def ask_recovery(site: Site) -> TestResponse:
+    return site.post("recover-second-factor", {"challenge": challenge_of(site)})
+
+
+def test_a_lost_factor_is_removed_after_a_delay_with_an_e_mail_before(
+    make: NewSite, clock: Clock
+) -> None:
+    site = make(**DELAY)
+    client = log_in(site)
+    add(site, client, clock)
+    sent = len(site.outbox)
+    reply = ask_recovery(site)
+    assert (reply.status_code, reply.get_json().keys()) == (202, {"detail"})
+    assert ask_recovery(site).status_code == 202
+    subject = "Someone asked to turn off two-factor authentication for example.com"
+    assert subjects(site)[sent:] == [subject]
+    clock.advance(47 * HOURS)
+    assert "0 reminders" in purge(site)
+    clock.advance(HOURS)
+    assert "1 reminder sent" in purge(site)
+    assert subjects(site)[sent:] == [subject] * 2
+    clock.advance(23 * HOURS)
+    assert "0 lost second factors" in purge(site)
+    assert begin(site).status_code == 401
+    clock.advance(HOURS)
+    with site.hears(user_removed_factor) as heard:
+        assert "1 lost second factor removed" in purge(site)
+    assert len(heard) == 1
+    assert subjects(site)[-1] == "Two-factor authentication for example.com is off"
+    assert begin(site).status_code == 200
+    assert not knows(site, client)
+    assert rows(site) == []
+
+
+def test_no_factor_is_removed_before_its_owner_was_reminded(make: NewSite, clock: Clock) -> None:
+    site = make(**DELAY)
+    enrolled(site, clock)
+    ask_recovery(site)
+    clock.advance(100 * HOURS)
+    assert "1 reminder sent" in purge(site)
+    assert "0 lost second factors" in purge(site)
+    clock.advance(24 * HOURS)
+    assert "1 lost second factor removed" in purge(site)
+
+
+@each_row("how", ["link", "login", "password", "removal"])
+def test_the_owner_cancels_the_removal(make: NewSite, clock: Clock, how: str) -> None:
+    site = make(**DELAY)
+    client = log_in(site)
+    app = add(site, client, clock)
+    ask_recovery(site)
+    link, password = site.link(), PASSWORD
+    if how == "link":
+        assert site.post("cancel-recovery", link).status_code == 200
+        assert site.post("cancel-recovery", link).get_json()["code"] == "signature-invalid"
+    elif how == "login":
+        assert finish(site, challenge_of(site), app.code()).status_code == 200
+    elif how == "password":
+        password = OTHER_PASSWORD
+        body = {"old_password": PASSWORD, "password": password, "password_confirm": password}
+        assert site.post("change-password", body, client=client).status_code == 200
+    else:
+        assert client.delete("/accounts/totp/", json={"code": app.code()}).status_code == 200
+        clock.advance(30)
+        add(site, client, clock)
+    for _ in range(4):
+        clock.advance(30 * HOURS)
+        purge(site)
+    assert begin(site, password=password).get_json()["code"] == "step-required"
+
+
+def test_the_link_works_after_a_new_security_stamp(make: NewSite, clock: Clock) -> None:
+    site = make(**DELAY)
+    client = log_in(site)
+    add(site, client, clock)
+    ask_recovery(site)
+    assert site.post("logout", {"everywhere": True}, client=client).status_code == 200
+    assert site.post("cancel-recovery", site.link()).status_code == 200
+
+
+def test_the_recovery_needs_the_setting_a_challenge_and_a_factor(
+    make: NewSite, clock: Clock
+) -> None:
+    site = make()
+    enrolled(site, clock)
+    assert ask_recovery(site).status_code == 404
+    site = make(**DELAY, SECOND_FACTOR_REQUIRED=True)
+    assert ask_recovery(site).get_json()["code"] == "no-factor"
+    wrong = site.post("recover-second-factor", {"challenge": "x"})
+    assert wrong.get_json()["code"] == CHALLENGE_INVALID
+
+
 # Races
 
 

@@ -82,6 +82,18 @@ class SecondFactorSettings(Settings):
         "How long a browser needs no second factor after a login with `trust`, by a signed cookie. "
         "None ignores `trust`.",
     )
+    second_factor_recovery_delay: timedelta | None = setting(
+        None,
+        "How long after a request a lost second factor is removed, for example "
+        "`timedelta(hours=72)`, unless the user cancels it. None: only administrators remove it.",
+        minimum=timedelta(hours=1),
+    )
+    cancel_recovery_url: str | None = setting(
+        None,
+        "The page that cancels the removal of a second factor.",
+        page="cancel-recovery/",
+        beside="REGISTER_VERIFICATION_URL",
+    )
 
 
 flow: Flow[SecondFactorSettings] = Flow(

@@ -157,5 +157,9 @@ def remove_credentials(state: RegistrationState, user: User) -> list[Mail] | Non
 
 @flow.provides("clear_lock")
 def clear_lock(state: RegistrationState, user: User) -> None:
-    """Forget the wrong codes of an account, without committing."""
+    """Forget the wrong codes of an account with a new password, without committing.
+
+    A removal of the factor that was asked for with the earlier password is cancelled.
+    """
     store_of(state).clear_failures(user)
+    store_of(state).cancel_recovery(user)
