@@ -37,7 +37,13 @@ from flask_registration import (
 from flask_registration.cli.base import registration_cli
 from flask_registration.cli.configuration import settings_table
 from flask_registration.extension import SETTINGS_GROUPS
-from flask_registration.flows import codes, reauthenticate, second_factor, verification_redirects
+from flask_registration.flows import (
+    codes,
+    mail_login,
+    reauthenticate,
+    second_factor,
+    verification_redirects,
+)
 from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
 from flask_registration.mail.composer import default_templates
 from flask_registration.openapi.serving import DEFAULT_PATH
@@ -713,11 +719,26 @@ def test_the_api_lists_every_name() -> None:
         assert re.search(rf"^\.\. \w+:: {name}$", page, re.MULTILINE), name
 
 
+def test_a_login_without_a_password(run: RunPage) -> None:
+    page = run("docs/passwordless.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    client = app.test_client()
+    register(app)
+    with app.app_context(), page.mail.record_messages() as outbox:
+        reply = client.post("/accounts/send-login-link/", json={"login": "alice"})
+    (example,) = (block for block in blocks(read("docs/passwordless.md")) if block.info == "json")
+    assert reply.get_json() == json.loads(example.text)
+    link = parameters(url_in(outbox[0]))
+    assert client.post("/accounts/login-by-link/", json=link).status_code == 200
+    assert client.get("/accounts/profile/").get_json()["has_password"] is False
+
+
 @each_row(
     ("page", "flow", "others"),
     [
         ("docs/redirects.md", verification_redirects.flow, []),
         ("docs/codes.md", codes.flow, ["REGISTRATION_VERIFICATION_METHOD"]),
+        ("docs/passwordless.md", mail_login.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
     ],
 )

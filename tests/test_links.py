@@ -236,6 +236,7 @@ SALTS = {
     "verify_email": "register-email",
     "undo_email_change": "undo-email-change",
     "report_login": "report-login",
+    "login_by_link": "login-link",
 }
 
 LINK_ENDPOINTS = [name for name, endpoint in ENDPOINTS.items() if endpoint.link]

@@ -25,10 +25,12 @@ from flask_registration.settings import Settings
 from .conftest import Clock
 from .faults.database import Faults, deadlock
 from .flows.common import forged, log_in, member
+from .flows.test_second_factor import KEY, define_credential
 from .people import bearer
 from .site import CHEAP_HASHER, PASSWORD, Site, whole
 from .tables import each_row
 from .test_configuration import problems
+from .test_steps import define_challenge
 
 NewSite = Callable[..., Site]
 
@@ -670,7 +672,14 @@ def test_a_refusal_does_not_tell_who_has_an_account(
 
 FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
 #: What switches on all of their endpoints.
-SWITCHED_ON = {"flows": FLOWS, "NEW_LOGIN_NOTICE_ENABLED": True}
+SWITCHED_ON = {
+    "flows": FLOWS,
+    "challenge_model": define_challenge,
+    "credential_model": define_credential,
+    "CREDENTIAL_KEYS": [KEY],
+    "SECOND_FACTOR_RECOVERY_DELAY": 72 * 3600,
+    "NEW_LOGIN_NOTICE_ENABLED": True,
+}
 
 
 def documented() -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 from werkzeug.utils import import_string
 
-from flask_registration import DEFAULT_FLOWS, LoginMixin, UserMixin
+from flask_registration import DEFAULT_FLOWS, ChallengeMixin, Flow, LoginMixin, UserMixin
 from flask_registration.flows import verification_redirects
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.http.bodies import schema_of
@@ -23,11 +23,17 @@ from flask_registration.http.flow import Endpoint
 from .people import bearer, log_in
 from .site import PASSWORD, Site, define
 
-#: Every flow, those that are not there by default among them.
-FLOWS = (*DEFAULT_FLOWS, *map(import_string, OPTIONAL_FLOWS))
-#: All but the stylesheet of the pages, a file that is the same for everybody.
+OPTIONAL: list[Flow[Any]] = [import_string(path) for path in OPTIONAL_FLOWS]
+#: Every flow, those that are not there by default among them, but the second factor: without the
+#: secret of an app, no request to it is valid.
+FLOWS = (*DEFAULT_FLOWS, *(flow for flow in OPTIONAL if flow.name != "second_factor"))
+#: All but the stylesheet of the pages, a file that is the same for everybody, and the endpoints for
+#: codes, where a refusal counts a try.
 ENDPOINTS: dict[str, Endpoint[Any]] = {
-    each.name: each for flow in FLOWS for each in flow.endpoints if each.name != "stylesheet"
+    each.name: each
+    for flow in FLOWS
+    for each in flow.endpoints
+    if each.name != "stylesheet" and not each.code
 }
 
 #: Those that answer in HTML: the pages behind mailed links.
@@ -46,6 +52,13 @@ SETTINGS: dict[str, Any] = {
     "MAIL_COOLDOWN": 0,
     "NEW_LOGIN_NOTICE_ENABLED": True,
 }
+
+
+def define_challenge(db: Any) -> type[Any]:
+    return type("Challenge", (ChallengeMixin, db.Model), {"__tablename__": "world_challenges"})
+
+
+SETTINGS["challenge_model"] = define_challenge
 
 
 def define_login(db: Any) -> type[Any]:
@@ -96,6 +109,8 @@ class World:
         links = {**links, "report_login": site.link()}
         site.post("send-reset-password-link", {"login": "alice"})
         links = {**links, "reset_password": site.link()}
+        site.post("send-login-link", {"login": "alice"})
+        links = {**links, "login_by_link": site.link()}
         site.post(
             "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
         )
@@ -198,6 +213,7 @@ class World:
             "register_email": {"email": "new@example.com", "password": PASSWORD},
             "send_reset_password_link": {"login": "alice", "username": "alice"},
             "reset_password": twice,
+            "send_login_link": {"login": "alice", "username": "alice"},
         }
         link = self.states[self.state_for(name)].links.get(name, {})
         return {**link, **bodies.get(name, {})}

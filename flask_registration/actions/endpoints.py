@@ -154,7 +154,7 @@ def log_in(
 def send_login_link(**names: str) -> dict[str, Any]:
     """Send an e-mail to log in; see ``POST /send-login-link/``. Needs the flow ``mail_login``.
 
-    Return the challenge, if e-mails have codes.
+    Return the ``challenge`` if e-mails have codes.
 
     :param names: ``login``, or a login field.
     """
@@ -182,7 +182,7 @@ def login_by_code(challenge: str, code: str) -> dict[str, Any]:
     :raises CodeInvalid: the code is wrong.
     :raises StepRequired: the code is used, and a step is left.
     """
-    return _run("login_by_code", {"challenge": challenge, "code": code})
+    return _with_code("login_by_code", challenge, code)
 
 
 def logout(*, revoke_token: bool = False, everywhere: bool = False) -> None:
@@ -241,16 +241,21 @@ def change_password(old_password: str | None, password: str) -> dict[str, Any]:
     return _run("change_password", {**old, "password": password})
 
 
-def reauthenticate(password: str | None = None, *, code: str | None = None) -> dict[str, Any]:
+def reauthenticate(
+    password: str | None = None, *, code: str | None = None, challenge: str | None = None
+) -> dict[str, Any]:
     """Make the current login fresh; see ``POST /reauthenticate/``. Needs the flow of that name.
 
     Return a new token if the request came with one.
 
-    :param code: a code of the second factor, in place of the password.
+    :param code: a code of the second factor or of a login e-mail, in place of the password.
+    :param challenge: that of the login e-mail.
     :raises NotAuthenticated: no user is logged in.
     :raises CodeInvalid: the code is wrong, or was used.
+    :raises ChallengeInvalid: the challenge is not valid, or no longer.
     """
-    return _run("reauthenticate", {**_reauthentication(password), **_given(code=code)})
+    given = _given(code=code, challenge=challenge)
+    return _run("reauthenticate", {**_reauthentication(password), **given})
 
 
 def second_factor(challenge: str, code: str, *, trust: bool = False) -> dict[str, Any]:

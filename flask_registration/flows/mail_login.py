@@ -6,8 +6,7 @@ An application adds the flow to the default ones:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -21,10 +20,11 @@ from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import login_response
-from ..http.codes import add_code, sent_response
+from ..http.codes import add_code, open_challenge, sent_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.steps import log_in
 from ..i18n.messages import Message, duration
+from ..mail.message import Mail
 from ..security_log import LOGIN_LINK_REQUEST
 from ..settings import Settings, setting
 from ..signals import user_activated
@@ -117,19 +117,23 @@ def send_login_link(data: dict[str, Any]) -> dict[str, Any]:
     if not (seen and seen.is_active and seen.email):
         user = None
     state.record(LOGIN_LINK_REQUEST, user)
-    mail, response = add_code(state, state.mail(login_email, user), CHALLENGE, user)
-    digest = mail.challenge or create_challenge(state, user)
-    with suppress(MailUnavailable):  # logged; the response must not reveal the account
-        state.commit(replace(mail, data={"challenge": digest}))
+    mail = state.mail(login_email, user)
+    try:
+        return send(state, mail, user)
+    except MailUnavailable:  # logged; the response must not reveal the account
+        return send(state, replace(mail, user_id=None, limited=False), user)
+
+
+def send(state: RegistrationState, mail: Mail, user: User | None) -> dict[str, Any]:
+    """Store the challenge of a login e-mail, commit, and send it. Return fields of the response."""
+    mail, response = add_code(state, mail, CHALLENGE, user)
+    digest = mail.challenge
+    if digest is None and state.challenges:  # the e-mail has a link only
+        period = state.group(MailLoginSettings).login_link_period
+        handle = state.challenges.create(CHALLENGE, user, period=period, tries=1)
+        digest = handle_digest(handle)
+    state.commit(replace(mail, data={"challenge": digest}))
     return response
-
-
-def create_challenge(state: RegistrationState, user: User | None) -> str:
-    """Store the challenge of a link without a code. Return its digest."""
-    period, store = flow.settings.login_link_period, state.challenges
-    if store is None:  # init_app refuses the flow then
-        raise ChallengeInvalid
-    return handle_digest(store.create(CHALLENGE, user, period=period, tries=1))
 
 
 # Log in
@@ -210,6 +214,27 @@ def finish(
     state.mailer.cooldown.forget(seen.email or "", login_email.name)
     state.throttles.clear_account("login", login_names(state, user))
     return log_in(state, user, methods=[method], signals=signals)
+
+
+# Re-authentication
+
+
+@flow.provides("verify_login_code")
+def verify_login_code(state: RegistrationState, user: User, body: Mapping[str, str]) -> None:
+    """Take the challenge of a login e-mail to this account, without committing.
+
+    :param body: ``challenge`` and ``code``.
+    :raises ChallengeInvalid: it has expired, was used or has no tries left, or is of another
+        account.
+    :raises CodeInvalid: the code is wrong.
+    """
+    challenge = open_challenge(state, CHALLENGE, body)
+    is_own = challenge.user is not None and (
+        state.users.identifier(challenge.user) == state.users.identifier(user)
+    )
+    if not (is_own and state.challenges):
+        raise ChallengeInvalid
+    state.challenges.take(challenge)
 
 
 # Checks

@@ -295,8 +295,9 @@ def check(setup: Setup) -> Iterator[Finding]:
         )
     if not settings.reset_password_verification_enabled:
         return
+    # The e-mails about an undo and about a reported login have a reset link in any case.
     is_linked = setup.group(LinkSettings).verification_method != "code"
-    if is_linked or "undo_link" in setup.offers():  # whose e-mail has a reset link
+    if is_linked or not setup.offers().keys().isdisjoint(["undo_link", "new_login_notice"]):
         yield from check_page("RESET_PASSWORD_VERIFICATION_URL", setup.settings, setup.findings)
     use_email = settings.send_reset_password_link_schema_use_email
     if use_email and fields and fields.email not in fields.unique:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from smtplib import SMTPServerDisconnected
 from typing import Any
 
 import pytest
@@ -15,11 +16,18 @@ from flask_registration import (
     user_activated,
     user_logged_in,
 )
-from flask_registration.flows import codes, mail_login, verification_redirects
+from flask_registration.flows import codes, mail_login, reauthenticate, verification_redirects
 
 from ..conftest import Clock
 from ..outboxes import define_outbox
-from ..people import account, define_login, knows, logins, with_and_without_login_model
+from ..people import (
+    account,
+    change_login,
+    define_login,
+    knows,
+    logins,
+    with_and_without_login_model,
+)
 from ..site import PASSWORD, Site, links_of, own_model, whole
 from ..tables import each_row
 from ..test_steps import (
@@ -436,6 +444,21 @@ def test_the_statements_are_the_same_for_every_account(
     assert found[0] == found[1]
 
 
+@with_and_without_codes
+def test_a_mail_server_that_fails_reveals_no_account(make: NewSite, method: dict[str, Any]) -> None:
+    site = make(MAIL_DISPATCHER="inline", **method)
+    account(site)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise SMTPServerDisconnected
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flask_mail.Connection.send", fail)
+        replies = [ask(site, login=name) for name in ("alice", "nobody")]
+    assert [each.status_code for each in replies] == [200, 200]
+    assert replies[0].get_json().keys() == replies[1].get_json().keys()
+
+
 def test_a_code_of_an_unknown_account_is_wrong(make: NewSite) -> None:
     site = make(**WITH_CODES)
     challenge = ask(site).get_json()["challenge"]
@@ -528,6 +551,62 @@ def test_after_an_undo_only_a_reset_sets_a_password(make: NewSite) -> None:
     assert use(site, ask_link(site), client).status_code == 200
     reply = site.post("change-password", TWICE, client=client)
     assert reply.get_json()["code"] == "reauthentication-required"
+
+
+# Re-authentication
+
+
+def with_reauthentication(make: NewSite) -> tuple[Site, FlaskClient]:
+    """Alice, in a login that is not fresh."""
+    flows = [*WITH_CODES["flows"], reauthenticate.flow]
+    site = make(flows=flows, VERIFICATION_METHOD="both", login_model=define_login)
+    account(site)
+    client = log_in(site)
+    for login in logins(site):
+        change_login(site, login, fresh_at=None)
+    return site, client
+
+
+def is_fresh(site: Site, client: FlaskClient) -> bool:
+    reply = site.post("register-email", {"email": "new@example.com"}, client=client)
+    return reply.status_code == 200
+
+
+def test_a_code_of_a_login_e_mail_makes_a_login_fresh_once(make: NewSite) -> None:
+    site, client = with_reauthentication(make)
+    assert not is_fresh(site, client)
+    body = {"challenge": ask(site).get_json()["challenge"], "code": site.outbox.latest_code()}
+    link = site.link()
+    reply = site.post("reauthenticate", {**body, "code": "BCDF-BCDF"}, client=client)
+    assert reply.get_json() == WRONG
+    assert site.post("reauthenticate", body, client=client).status_code == 200
+    assert is_fresh(site, client)
+    assert [each.methods for each in logins(site)] == ["pwd otp"]
+    assert site.post("reauthenticate", body, client=client).get_json() == INVALID
+    assert use(site, link).get_json() == LINK_INVALID
+
+
+def test_a_code_to_another_account_makes_no_login_fresh(make: NewSite) -> None:
+    site, client = with_reauthentication(make)
+    account(site, "bob")
+    for name in ("bob", "nobody"):
+        challenge = ask(site, login=name).get_json()["challenge"]
+        body = {"challenge": challenge, "code": site.outbox.latest_code()}
+        reply = site.post("reauthenticate", body, client=client)
+        assert reply.get_json() == (INVALID if name == "bob" else WRONG)
+    assert not is_fresh(site, client)
+
+
+@each_row(
+    ("body", "field"),
+    [({}, "password"), ({"challenge": "x"}, "code"), ({"code": "x"}, "challenge")],
+)
+def test_a_missing_field_of_a_re_authentication_is_named(
+    make: NewSite, body: dict[str, str], field: str
+) -> None:
+    site, client = with_reauthentication(make)
+    reply = site.post("reauthenticate", body, client=client)
+    assert (reply.status_code, reply.get_json().keys()) == (400, {field})
 
 
 # Limits and configuration

@@ -21,7 +21,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
-from flask_registration.flows import codes, new_login, second_factor
+from flask_registration.flows import codes, mail_login, new_login, second_factor
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
@@ -423,6 +423,20 @@ def test_a_handler_that_raises_breaks_no_reply(
     finally:
         logger.removeHandler(handler)
     assert capsys.readouterr().err.count("the disk is full") >= 4
+
+
+def test_a_login_by_email(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(flows=[*DEFAULT_FLOWS, mail_login.flow], challenge_model=define_challenge)
+    member(site)
+    events(security_log)
+    for name in ("alice", "nobody"):
+        site.post("send-login-link", {"login": name})
+    assert site.post("login-by-link", site.link()).status_code == 200
+    assert events(security_log) == [
+        named("authn_login_link_request"),
+        named("authn_login_link_request", None),
+        named("authn_login_success"),
+    ]
 
 
 def test_a_login_that_a_user_reports(new_site: NewSite, security_log: Log) -> None:
