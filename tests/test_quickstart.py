@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pyotp
 import pytest
 
 from .browsers import width, window
@@ -295,6 +297,57 @@ def test_somebody_registers_and_confirms_the_address(page: Page, quickstart: Qui
     )
     assert quickstart.is_verified("alice")
     assert urlsplit(page.url).query == ""
+
+
+def test_a_user_turns_on_two_factor_authentication_loses_the_phone_and_recovers(
+    page: Page, quickstart: Quickstart
+) -> None:
+    from playwright.sync_api import expect
+
+    def begin_login() -> None:
+        page.get_by_role("button", name="Log out", exact=True).click()
+        enter(page, "Log in", login="frida", password=PASSWORD)
+
+    def send_code(code: str) -> None:
+        field = section(page, "Enter a code").get_by_label("Code", exact=True)
+        field.fill(code)
+        field.press("Enter")
+
+    quickstart.open_account("frida")
+    log_in(page, "frida")
+    factor = section(page, "Two-factor authentication")
+    factor.get_by_role("button", name="Turn on").click()
+    expect(said(page, "Two-factor authentication")).to_have_text("Now confirm a code of the app.")
+    expect(factor.get_by_role("img")).to_be_visible()
+    assert factor.get_by_role("img").evaluate("image => image.complete && image.naturalWidth") > 100
+    app = pyotp.TOTP(factor.locator("#factor-secret").inner_text())
+    field = factor.get_by_label("Code of the app", exact=True)
+    field.fill(app.now())
+    field.press("Enter")
+    expect(said(page, "Two-factor authentication")).to_contain_text("is on.")
+    codes = factor.locator("#recovery-codes li").all_inner_texts()
+    assert len(codes) == 10
+
+    begin_login()
+    send_code("000000")
+    expect(said(page, "Enter a code")).to_have_text("This code is not correct.")
+    send_code(app.generate_otp(int(time.time()) // 30 + 1))  # the code that confirmed is spent
+    expect(notice(page)).to_have_text("You are logged in.")
+
+    begin_login()
+    send_code(codes[0].lower())
+    expect(notice(page)).to_have_text("You are logged in.")
+    expect(factor).to_contain_text("You have 9 recovery codes left.")
+    quickstart.mail_to("frida@example.com", "A recovery code for Quickstart was used")
+
+    off = factor.get_by_label("Code of the app, or a recovery code")
+    off.fill(codes[1])
+    off.press("Enter")
+    expect(said(page, "Two-factor authentication")).to_have_text(
+        "Two-factor authentication is off."
+    )
+    page.get_by_role("button", name="Log out", exact=True).click()
+    log_in(page, "frida")
 
 
 def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:

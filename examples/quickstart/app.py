@@ -9,13 +9,21 @@ from flask import Flask, render_template
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_registration import LoginMixin, Registration, UserMixin
+from flask_registration import (
+    DEFAULT_FLOWS,
+    ChallengeMixin,
+    CredentialMixin,
+    LoginMixin,
+    Registration,
+    UserMixin,
+)
+from flask_registration.flows import second_factor
 
 from . import mailbox
 
 db = SQLAlchemy()
 mail = Mail()
-registration = Registration()
+registration = Registration(flows=[*DEFAULT_FLOWS, second_factor.flow])
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
@@ -24,6 +32,14 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQL
 
 class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]
     """A session or a token, stored so that it can be listed, and revoked by a logout."""
+
+
+class Challenge(ChallengeMixin, db.Model):  # type: ignore[name-defined,misc]
+    """A login that waits for the code of the authenticator app."""
+
+
+class Credential(CredentialMixin, db.Model):  # type: ignore[name-defined,misc]
+    """The authenticator app of a user, or a recovery code."""
 
 
 def create_app(instance_path: str | None = None) -> Flask:
@@ -45,11 +61,13 @@ def create_app(instance_path: str | None = None) -> Flask:
         REGISTRATION_RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=True,  # the page asks for it twice
     )
     app.config.from_prefixed_env()  # FLASK_MAIL_SERVER sets MAIL_SERVER, and so on
-    app.secret_key = app.secret_key or kept_secret(Path(app.instance_path))
+    folder = Path(app.instance_path)
+    app.secret_key = app.secret_key or kept_secret(folder / "secret_key")
+    app.config.setdefault("REGISTRATION_CREDENTIAL_KEYS", [kept_secret(folder / "credential_key")])
 
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User, models=[Login])
+    registration.init_app(app, user_model=User, models=[Login, Challenge, Credential])
     mailbox.init_app(app)
     with app.app_context():
         db.create_all()
@@ -67,11 +85,10 @@ def create_app(instance_path: str | None = None) -> Flask:
     return app
 
 
-def kept_secret(folder: Path) -> str:
-    """The key that signs links and sessions, made once and kept in a file."""
-    file = folder / "secret_key"
+def kept_secret(file: Path) -> str:
+    """The key in a file, made once: one signs links and sessions, one encrypts secrets."""
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(secrets.token_hex())
     return file.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b32decode
 from importlib.util import find_spec
+from io import BytesIO
 from typing import Any, cast
 
 from marshmallow import Schema, fields
@@ -174,4 +175,6 @@ def _enrollment(state: RegistrationState, user: User, secret: str) -> dict[str, 
         return {"uri": uri}
     import segno
 
-    return {"uri": uri, "qr": segno.make(uri).svg_inline(scale=4, light="white")}
+    image = BytesIO()
+    segno.make(uri).save(image, "svg", xmldecl=False, scale=4, light="white")
+    return {"uri": uri, "qr": image.getvalue().decode()}
