@@ -32,7 +32,7 @@ from ..http.accounts import (
     new_user,
 )
 from ..http.bodies import login_response, renewal_response, schema_of
-from ..http.codes import add_code, send_quietly, sent_response, with_challenge
+from ..http.codes import NO_LINK, add_code, send_quietly, sent_response, with_challenge
 from ..http.flow import EndpointLink, Flow
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
@@ -104,9 +104,6 @@ def _is_verifying(settings: RegisterSettings) -> bool:
 
 
 flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, sends_mail=_is_verifying)
-
-#: The variables of an e-mail with a code only.
-NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_time_use": None}
 
 #: Not bound to the verification flag, so that it can be opened again.
 VERIFY = Purpose("register", binds=lambda user: (user.email, user.security_stamp), stamped=False)

@@ -105,9 +105,11 @@ def email_change_email(
     """
     page = state.pages["register_email_verification_url"]
     period = state.group(RegisterEmailSettings).register_email_verification_period
-    url = state.links.url(CHANGE_EMAIL, user, page, email, note=login or "")
+    note = login or ""
+    has_link = state.sends_links
+    url = state.links.url(CHANGE_EMAIL, user, page, email, note=note) if has_link else None
     return {
-        "verification_url": url if state.sends_links else None,
+        "verification_url": url,
         "valid_for": duration(period),
         "email": email,
     }

@@ -21,7 +21,7 @@ from ..http.accounts import (
     remember_device,
 )
 from ..http.bodies import SuccessSchema, login_response
-from ..http.codes import send_quietly, sent_response
+from ..http.codes import NO_LINK, send_quietly, sent_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import new_password_schema
 from ..http.steps import log_in
@@ -143,10 +143,9 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
     sender=lambda settings: settings.reset_password_verification_email_sender,
     has_code=True,
 )
-def reset_email(state: RegistrationState, user: User) -> dict[str, Any]:
+def reset_email(state: RegistrationState, user: User) -> Mapping[str, Any]:
     """Return the template variables."""
-    variables = reset_link(state, user)
-    return variables if state.sends_links else {**variables, "verification_url": None}
+    return reset_link(state, user) if state.sends_links else NO_LINK
 
 
 # Ask for the link

@@ -17,6 +17,9 @@ from ..state import RegistrationState
 from ..users.store import User
 from .bodies import BodySchema, SuccessSchema, Text, not_blank
 
+#: The template variables of an e-mail with a code only.
+NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_time_use": None}
+
 
 class CodeSchema(BodySchema):
     """The challenge of an earlier response, and the code of the e-mail."""
@@ -91,9 +94,10 @@ def send_quietly(
     try:
         state.commit(queued)
     except MailUnavailable:
-        dropped = replace(mail, user_id=None, limited=False)
-        _, challenge = add_code(state, dropped, purpose, user)
-        state.commit()
+        if challenge:
+            dropped = replace(mail, user_id=None, limited=False)
+            _, challenge = add_code(state, dropped, purpose, user)
+            state.commit()
     return challenge
 
 

@@ -842,6 +842,25 @@ def test_of_twenty_uses_at_once_one_succeeds(
 
 
 @pytest.mark.databases
+@each_row(("ask", "kind", "body"), KINDS[1:], ids=["reset", "e-mail change"], anew=True)
+def test_of_twenty_uses_of_a_link_and_its_code_at_once_one_succeeds(
+    database: str, make: NewSite, ask: Ask, kind: str, body: dict[str, Any]
+) -> None:
+    site = make(database, VERIFICATION_METHOD="both", config=AT_ONCE)
+    challenge = ask(site)
+    code, link = site.outbox.latest_code(), {**site.link(), **body}
+
+    def use(number: int) -> TestResponse:
+        if number % 2:
+            return site.post(kind, link)
+        return send(site, kind, challenge, code, **body)
+
+    found = Counter(each.status_code for each in at_once(use, 20))
+    assert found[200] == 1
+    assert found.keys() <= {200, 400, 503}
+
+
+@pytest.mark.databases
 def test_of_twenty_who_finish_the_latest_registration_at_once_one_does(
     database: str, make: NewSite
 ) -> None:

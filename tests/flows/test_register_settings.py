@@ -33,6 +33,9 @@ NewSite = Callable[..., Site]
 
 BOTH_WAYS = each_row("spelled", ["as an object", "as an import string"])
 
+#: The variables of an e-mail that can have a code.
+CODE = ("code", "code_valid_for")
+
 
 def given(spelled: str, thing: Any) -> Any:
     """A setting's value, the object or its import string."""
@@ -520,7 +523,7 @@ def test_verification_template_context_builder_makes_what_templates_see(
     assert calls[1] == {
         "user": "alice",
         "address": "alice@example.com",
-        "data": {"site_name", "verification_url", "valid_for", "can_register"},
+        "data": {"site_name", "verification_url", "valid_for", "can_register", *CODE},
         "type": "register",
         "method": "email",
     }
@@ -555,6 +558,7 @@ def test_verification_template_renderer_makes_subject_text_and_html(
         "verification_url",
         "valid_for",
         "can_register",
+        *CODE,
         "_",
         "wrap_lines",
         "language",
