@@ -16,7 +16,13 @@ from flask_registration import (
     user_activated,
     user_logged_in,
 )
-from flask_registration.flows import codes, mail_login, reauthenticate, verification_redirects
+from flask_registration.flows import (
+    codes,
+    mail_login,
+    reauthenticate,
+    second_factor,
+    verification_redirects,
+)
 
 from ..conftest import Clock
 from ..outboxes import define_outbox
@@ -55,6 +61,7 @@ from .common import (
     move,
     undo_move,
 )
+from .test_second_factor import KEY, add, define_credential
 
 SENT = {"detail": "If this account exists, an e-mail to log in is on its way"}
 LOGGED_IN = {"detail": "Login successful"}
@@ -365,6 +372,24 @@ def test_it_stays_done_when_a_step_is_left(make: NewSite) -> None:
     assert site.post("login", login).get_json()["code"] == "login-invalid"
     assert answer(site, reply.get_json()["challenge"], client=client).status_code == 200
     assert knows(site, client)
+
+
+def test_a_second_factor_is_asked_for(make: NewSite, clock: Clock) -> None:
+    site = make(
+        flows=[*FLOWS, second_factor.flow],
+        credential_model=define_credential,
+        login_model=define_login,
+        CREDENTIAL_KEYS=[KEY],
+    )
+    account(site)
+    app = add(site, log_in(site), clock)
+    link, client = ask_link(site), site.app.test_client()
+    first = use(site, link, client)
+    assert (first.status_code, first.get_json()["step"]) == (401, "second-factor")
+    body = {"challenge": first.get_json()["challenge"], "code": app.code()}
+    assert site.post("second-factor", body, client=client).status_code == 200
+    assert knows(site, client)
+    assert logins(site)[-1].methods == "mail otp"
 
 
 def test_the_undo_of_an_earlier_owner_does_not_survive(make: NewSite) -> None:
