@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from werkzeug.utils import import_string
+
 from flask_registration import DEFAULT_FLOWS
 from flask_registration.extension import SETTINGS_GROUPS
+from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.settings import declarations
 
 from .pages import ROOT, named_tests, read
@@ -62,7 +65,8 @@ def test_what_a_row_names_exists(row: tuple[str, ...]) -> None:
     named = named_tests(where)
     pages = re.findall(r"\]\(([\w-]+\.md)", where)
     files = re.findall(r"`(flask_registration/[^`]+)`", where)
-    groups = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS)
+    optional = map(import_string, OPTIONAL_FLOWS)
+    groups = (*(flow.group for flow in (*DEFAULT_FLOWS, *optional)), *SETTINGS_GROUPS)
     known = {setting.key for group in groups for setting in declarations(group)}
     settings = re.findall(r"`(REGISTRATION_\w+)", where)
     assert all((ROOT / "docs" / page).is_file() for page in pages), pages

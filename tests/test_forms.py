@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyotp
 import pytest
 
 from .browsers import width, window
@@ -26,6 +27,7 @@ PAGES = (
     "/",
     "/register",
     "/login",
+    "/second-factor",
     "/resend",
     "/forgotten-password",
     "/verify-registration/",
@@ -33,7 +35,14 @@ PAGES = (
     "/verify-email/",
     "/undo-email-change/",
 )
-FOR_USERS = ("/profile", "/change-password", "/change-email", "/sessions", "/delete-account")
+FOR_USERS = (
+    "/profile",
+    "/change-password",
+    "/change-email",
+    "/two-factor",
+    "/sessions",
+    "/delete-account",
+)
 
 
 class Site(Program):
@@ -159,6 +168,29 @@ def test_an_account_lives_its_whole_life_without_javascript(page: Page, site: Si
     assert "Your account was deleted." in said(page)
     log_in(page, site, "alice")
     assert "Incorrect username" in said(page)
+
+
+def test_a_login_asks_for_the_code_of_an_authenticator_app(page: Page, site: Site) -> None:
+    register(page, site, "frida")
+    log_in(page, site, "frida")
+    page.goto(f"{site.url}/two-factor")
+    enter(page, "Turn on", password=PASSWORD)
+    assert page.locator(".qr svg").bounding_box()
+    app = pyotp.TOTP(page.locator("main code").inner_text())
+    enter(page, "Confirm", code="000000")
+    assert "This code is not correct." in said(page)
+    enter(page, "Confirm", code=app.now())
+    codes = page.locator(".codes code").all_inner_texts()
+    assert len(codes) == 10
+    page.get_by_role("button", name="Log out").click()
+    log_in(page, site, "frida")
+    enter(page, "Log in", code="wrong")
+    assert "This code is not correct." in said(page)
+    enter(page, "Log in", code=codes[0])
+    assert page.get_by_role("heading").inner_text() == "Hello, frida"
+    page.goto(f"{site.url}/two-factor")
+    enter(page, "Turn off", code=codes[1], password=PASSWORD)
+    assert "Two-factor authentication is off." in said(page)
 
 
 def test_a_form_shows_the_messages_of_the_action_at_their_fields(page: Page, site: Site) -> None:

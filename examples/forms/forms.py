@@ -33,6 +33,18 @@ class ConfirmForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """A button: it has nothing but the token against forged requests."""
 
 
+class CodeForm(FlaskForm):  # type: ignore[misc]
+    """A code of the authenticator app, or a recovery code."""
+
+    code = StringField("Code", [InputRequired()], render_kw={"autocomplete": "one-time-code"})
+
+
+class RemoveFactorForm(CodeForm):
+    """A code, and the password."""
+
+    password = current_password()
+
+
 class RegisterForm(FlaskForm):  # type: ignore[misc]
     """A new account."""
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
+from markupsafe import Markup
 from marshmallow import ValidationError
 
-from flask_registration import APIError, actions
+from flask_registration import APIError, StepRequired, actions
 
 from . import forms
 
@@ -29,13 +30,18 @@ def add_button() -> dict[str, Any]:
 
 
 def perform(form: FlaskForm, action: Callable[..., Any], **values: Any) -> bool:
-    """Run an action on a valid form. Show the errors in the form, and return whether it worked."""
+    """Run an action on a valid form. Show the errors in the form, and return whether it worked.
+
+    :raises StepRequired: the login needs another step.
+    """
     if not form.validate_on_submit():
         return False
     try:
         action(**values)
     except ValidationError as error:
         show_errors(form, error)
+    except StepRequired:
+        raise
     except APIError as error:
         flash(error.detail, "error")
     else:
@@ -115,10 +121,26 @@ def login() -> ResponseReturnValue:
         "password": form.password.data,
         "remember": form.remember.data,
     }
-    if perform(form, actions.login, **values):
-        return redirect(next_page())
+    try:
+        if perform(form, actions.login, **values):
+            return redirect(next_page())
+    except StepRequired as error:
+        session["challenge"] = error.challenge
+        return redirect(url_for("site.second_factor", next=next_page()))
     links = [("Forgot your password?", "site.forgotten"), ("No e-mail?", "site.resend")]
     return page(form, "Log in", "Log in", links=links)
+
+
+@site.route("/second-factor", methods=["GET", "POST"])
+def second_factor() -> ResponseReturnValue:
+    """Finish a login with a code."""
+    form = forms.CodeForm()
+    challenge = session.get("challenge", "")
+    if perform(form, actions.second_factor, challenge=challenge, code=form.code.data):
+        return redirect(next_page())
+    text = "Enter a code of your authenticator app, or one of your recovery codes."
+    links = [("Begin again", "site.login")]
+    return page(form, "One more step", "Log in", text=text, links=links)
 
 
 def next_page() -> str:
@@ -252,6 +274,58 @@ def end_session(login_id: str) -> ResponseReturnValue:
     if perform(forms.ConfirmForm(), actions.revoke_login, login_id=login_id):
         flash("The session was ended.")
     return redirect(url_for("site.sessions"))
+
+
+@site.route("/two-factor", methods=["GET", "POST"])
+@login_required  # type: ignore[untyped-decorator]
+def two_factor() -> ResponseReturnValue:
+    """Add an authenticator app, or show that there is one."""
+    if actions.credentials():
+        return redirect(url_for("site.remove_two_factor"))
+    form, app = forms.DeleteForm(), {}
+
+    def add(password: str) -> None:
+        app.update(actions.add_totp(password))
+
+    if perform(form, add, password=form.password.data):
+        # The image is made by the extension, from a secret and the name of the account.
+        image = Markup(app["qr"])  # noqa: S704
+        return confirm_page(forms.CodeForm(formdata=None), secret=app["secret"], image=image)
+    text = "A login then needs your password and a code of an app on your phone."
+    return page(form, "Two-factor authentication", "Turn on", text=text)
+
+
+@site.post("/two-factor/confirm")
+@login_required  # type: ignore[untyped-decorator]
+def confirm_two_factor() -> ResponseReturnValue:
+    """Turn two-factor authentication on with a code of the app, and show the recovery codes."""
+    form = forms.CodeForm()
+    codes: list[str] = []
+
+    def confirm(code: str) -> None:
+        codes.extend(actions.confirm_totp(code)["recovery_codes"])
+
+    if perform(form, confirm, code=form.code.data):
+        return render_template("recovery_codes.html", codes=codes)
+    return confirm_page(form)
+
+
+def confirm_page(form: FlaskForm, **variables: Any) -> str:
+    """Return the page that asks for a code of the new app."""
+    return render_template("two_factor.html", form=form, **variables)
+
+
+@site.route("/two-factor/remove", methods=["GET", "POST"])
+@login_required  # type: ignore[untyped-decorator]
+def remove_two_factor() -> ResponseReturnValue:
+    """Turn two-factor authentication off."""
+    form = forms.RemoveFactorForm()
+    values = {"code": form.code.data, "password": form.password.data}
+    if perform(form, actions.remove_totp, **values):
+        flash("Two-factor authentication is off.")
+        return redirect(url_for("site.home"))
+    text = "It is on. To turn it off, enter a code of your app or a recovery code."
+    return page(form, "Two-factor authentication", "Turn off", text=text, danger=True)
 
 
 @site.route("/delete-account", methods=["GET", "POST"])
