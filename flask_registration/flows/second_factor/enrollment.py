@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from marshmallow import Schema, fields
 
+from ...auth.codes import normalize_code
 from ...errors import (
     ChallengeInvalid,
     CodeInvalid,
@@ -150,10 +151,10 @@ def confirm_totp(data: dict[str, Any]) -> dict[str, Any]:
 def import_totp(state: RegistrationState, user: User, secret: str) -> None:
     """Activate a secret of another library, without committing. An earlier one is replaced.
 
-    :param secret: in Base32.
+    :param secret: in Base32; spaces and hyphens do not matter.
     :raises ValueError: it is not Base32.
     """
-    text = "".join(secret.split()).upper()
+    text = normalize_code(secret)
     b32decode(text + "=" * (-len(text) % 8))
     factor_of(state).import_secret(user, text)
 
