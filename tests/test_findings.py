@@ -104,6 +104,7 @@ IDS = {
     "registration.E062": "REGISTRATION_CREDENTIAL_KEYS",
     "registration.E063": "models",
     "registration.E064": "{name}.user_id",
+    "registration.E065": "REGISTRATION_TRUST_BROWSER_PERIOD",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

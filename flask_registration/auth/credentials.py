@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from limits import RateLimitItem
@@ -20,6 +20,10 @@ from .rows import AccountRows
 
 TOTP = "totp"
 RECOVERY_CODE = "recovery-code"
+
+#: How long a new secret waits for its first code. It was stored with a fresh login, and who
+#: confirms it need not have one.
+ENROLLMENT_PERIOD = timedelta(minutes=15)
 
 
 class CredentialMixin:
@@ -100,7 +104,8 @@ class CredentialStore(AccountRows):
         """
         now = utc_now()
         conditions = (self.model.confirmed_at.is_(None), self.model.secret == secret)
-        pending = self._row(self._totp_key(user), *conditions)
+        is_recent = self.model.created_at > now - ENROLLMENT_PERIOD
+        pending = self._row(self._totp_key(user), *conditions, is_recent)
         values = {"confirmed_at": now, "counter": counter, "last_used_at": now}
         if not self.execute(pending.values(**values, **_NO_FAILURES)):
             raise CodeInvalid

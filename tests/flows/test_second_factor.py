@@ -185,6 +185,37 @@ def test_nothing_is_active_before_a_code_confirms_it(make: NewSite, clock: Clock
     assert begin(site).get_json()["code"] == "step-required"
 
 
+def test_a_secret_waits_for_its_code_as_long_as_a_login_is_fresh(
+    make: NewSite, clock: Clock
+) -> None:
+    """Who confirms it need not be the person who showed the password for it."""
+    site = make()
+    client = log_in(site)
+    app = App(site.post("totp", {}, client=client).get_json()["secret"], clock)
+    clock.advance(15 * 60 + 1)
+    late = site.post("totp/confirm", {"code": app.code()}, client=client)
+    assert late.get_json() == CODE_INVALID
+    assert begin(site).status_code == 200
+
+
+@with_and_without_login_model
+def test_a_token_that_adds_or_removes_a_factor_is_as_fresh_as_it_was(
+    make: NewSite, clock: Clock, login_model: Any
+) -> None:
+    site = make(LOGIN_RETRIEVE_TOKEN=True, login_model=login_model)
+    old = bearer(token_of(site))
+    clock.advance(15 * 60 + 1)
+    stale, shown = "reauthentication-required", {"password": PASSWORD}
+    app = App(site.post("totp", shown, headers=old).get_json()["secret"], clock)
+    added = site.post("totp/confirm", {"code": app.code()}, headers=old).get_json()
+    new = bearer(added["token"])
+    assert site.post("recovery-codes", {}, headers=new).get_json()["code"] == stale
+    body = {"code": added["recovery_codes"][0], **shown}
+    client = site.app.test_client()
+    removed = client.delete("/accounts/totp/", json=body, headers=new).get_json()
+    assert site.post("totp", {}, headers=bearer(removed["token"])).get_json()["code"] == stale
+
+
 def test_a_second_enrollment_replaces_one_that_is_not_confirmed(
     make: NewSite, clock: Clock
 ) -> None:
@@ -753,6 +784,19 @@ def test_what_ends_all_sessions_ends_the_trust(make: NewSite, clock: Clock, how:
     assert begin(site, client, password=password).status_code == 401
 
 
+def test_a_change_at_the_same_moment_ends_the_trust(make: NewSite, clock: Clock) -> None:
+    site = make(**TRUST)
+    app = enrolled(site, clock)
+    client, challenge = site.app.test_client(), challenge_of(site)
+
+    def end_logins(sender: Flask, **_: Any) -> None:
+        site.change(site.user(), security_stamp="another")
+
+    with user_logged_in.connected_to(end_logins):
+        assert finish(site, challenge, app.code(), client, trust=True).status_code == 200
+    assert begin(site, client).status_code == 401
+
+
 # Re-authentication
 
 
@@ -885,3 +929,9 @@ def test_without_a_stamp_the_sessions_that_a_factor_ends_are_rows(new_site: NewS
     with pytest.raises(ConfigurationError, match="could not end other sessions"):
         new_site(**options)
     new_site(**options, login_model=define_login)
+
+
+def test_without_a_stamp_no_browser_can_be_trusted(make: NewSite) -> None:
+    options = {"define": define_user_without_stamp, "login_model": define_login}
+    with pytest.raises(ConfigurationError, match="could end the trust in a browser"):
+        make(**options, **TRUST)
