@@ -931,6 +931,17 @@ def test_without_a_stamp_the_sessions_that_a_factor_ends_are_rows(new_site: NewS
     new_site(**options, login_model=define_login)
 
 
+def test_without_a_stamp_a_factor_ends_other_logins_too(make: NewSite, clock: Clock) -> None:
+    site = make(define=define_user_without_stamp, login_model=define_login)
+    client, other = log_in(site), log_in(site)
+    app = add(site, client, clock)
+    assert (knows(site, client), knows(site, other)) == (True, False)
+    finish(site, challenge_of(site), app.code(), other)
+    body = {"code": app.recovery_codes[0]}
+    assert client.delete("/accounts/totp/", json=body).status_code == 200
+    assert (knows(site, client), knows(site, other)) == (True, False)
+
+
 def test_without_a_stamp_no_browser_can_be_trusted(make: NewSite) -> None:
     options = {"define": define_user_without_stamp, "login_model": define_login}
     with pytest.raises(ConfigurationError, match="could end the trust in a browser"):
