@@ -541,6 +541,19 @@ def test_a_new_password_ends_the_lock(make: NewSite, clock: Clock, how: str) -> 
     assert finish(site, challenge, app.code()).status_code == 200
 
 
+def test_the_time_of_the_lock_begins_with_the_first_wrong_code(make: NewSite, clock: Clock) -> None:
+    site = make(SECOND_FACTOR_LOCK="2/15 minutes")
+    app = enrolled(site, clock)
+    challenge = challenge_of(site)
+    assert finish(site, challenge, "wrong").get_json() == CODE_INVALID
+    clock.advance(14 * 60)
+    challenge = challenge_of(site)
+    assert finish(site, challenge, "wrong").get_json() == CODE_INVALID
+    assert int(finish(site, challenge, app.code()).headers["Retry-After"]) <= 60
+    clock.advance(61)
+    assert finish(site, challenge, app.code()).status_code == 200
+
+
 def test_a_setting_switches_the_lock_off(make: NewSite, clock: Clock) -> None:
     site = make(SECOND_FACTOR_LOCK=None)
     app = enrolled(site, clock)
