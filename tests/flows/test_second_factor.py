@@ -728,6 +728,8 @@ def test_wrong_codes_of_an_enrollment_by_challenge_are_tries(make: NewSite, cloc
         assert wrong.get_json() == CODE_INVALID
     over = site.post("totp/confirm", {**challenge, "code": app.code()})
     assert over.get_json()["code"] == CHALLENGE_INVALID
+    begun = site.post("totp", challenge)
+    assert begun.get_json()["code"] == CHALLENGE_INVALID
 
 
 def test_a_challenge_cannot_add_a_factor_to_an_account_that_has_one(
