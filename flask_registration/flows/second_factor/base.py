@@ -14,7 +14,7 @@ from marshmallow import fields
 from ...auth.challenges import Challenge, ChallengeStore
 from ...auth.credentials import RECOVERY_CODE, TOTP, CredentialStore
 from ...checks import Finding
-from ...errors import ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
+from ...errors import APIError, ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
 from ...http.bodies import BodySchema, Text, login_response
 from ...http.flow import Flow
 from ...i18n.messages import Message
@@ -176,15 +176,17 @@ def refuse(state: RegistrationState, user: User, challenge: Challenge | None = N
     raise CodeInvalid
 
 
-def end_logins(state: RegistrationState, user: User) -> None:
+def end_logins(
+    state: RegistrationState, user: User, changed: type[APIError] = NotAuthenticated
+) -> None:
     """End the sessions and tokens of an account. Links in e-mails stay valid.
 
-    :raises NotAuthenticated: the account was changed at the same moment.
+    :param changed: the error if the account was changed at the same moment.
     """
     seen = state.users.snapshot(user)
     stamp = stamp_without_logins(seen.security_stamp)
     if not state.users.change(user, seen, {"security_stamp": stamp}):
-        raise NotAuthenticated
+        raise changed
     state.sessions.end_logins(user)
 
 
