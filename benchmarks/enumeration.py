@@ -50,6 +50,7 @@ class Comparison:
     """Two kinds of bodies for one endpoint, which must not be told apart.
 
     :ivar cookie: whether whoever asks is logged in.
+    :ivar codes: whether e-mails have codes beside links.
     """
 
     endpoint: str
@@ -58,6 +59,7 @@ class Comparison:
     one: Bodies
     other: Bodies
     cookie: bool = False
+    codes: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,19 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
         Comparison("login", "pending and unknown", 400, login(crowd.pending), free),
         Comparison("login", "suspended and unknown", 400, login(crowd.suspended), free),
     ]
-    for endpoint in ("resend-verification", "send-reset-password-link"):
+    for endpoint, codes in (
+        ("resend-verification", False),
+        ("send-reset-password-link", False),
+        ("send-reset-password-link", True),
+        ("send-login-link", True),
+    ):
         for about, who in (
             ("verified", crowd.verified),
             ("pending", crowd.pending),
             ("suspended", crowd.suspended),
         ):
-            found.append(Comparison(endpoint, f"{about} and unknown", 200, named(who), unknown))
+            about = f"{about} and unknown{', with codes' if codes else ''}"
+            found.append(Comparison(endpoint, about, 200, named(who), unknown, codes=codes))
     taken = registration("one", lambda number: address(crowd.verified(number)))
     awaited = registration("two", lambda number: address(crowd.pending(number)))
     new = registration("other", lambda number: address(number, "other"))
@@ -246,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )["Cookie"]
         os.environ.update(surroundings.environment())
         ours = importlib.import_module(contenders.ours.module)
-        application = ours.create_app()
+        application, with_codes = ours.create_app(), ours.create_app(with_codes=True)
         with application.app_context():
             suspended = update(ours.User).where(ours.User.id > 2 * crowd.size)
             ours.db.session.execute(suspended.values(is_active=False, is_verified=True))
@@ -268,7 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.endpoint not in (None, comparison.endpoint):
                 continue
             numbers = range(place * each_takes, (place + 1) * each_takes)
-            pairs = list(compare(application, comparison, numbers, cookie, chance))[warm_up:]
+            asked = with_codes if comparison.codes else application
+            pairs = list(compare(asked, comparison, numbers, cookie, chance))[warm_up:]
             result = result_of(pairs)
             good = abs(result.share) <= BOUND or abs(result.difference) <= BOUND_MICROSECONDS
             missed += not good

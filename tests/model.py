@@ -1,4 +1,4 @@
-"""What accounts are, in a hundred lines: what ``test_machine.py`` holds the real ones against.
+"""What accounts are, in two hundred lines: what ``test_machine.py`` holds the real ones against.
 
 A method does what the API shall do; where that shall refuse, it raises ``PermissionError`` with the
 error's code, or with ``REFUSED`` where fields are named. What it mails and which sessions and
@@ -7,7 +7,7 @@ tokens it gives away are in ``news``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 DAY, FRESH = 24 * 3600, 15 * 60
 PERIODS = {"session": 31 * DAY, "remember": 31 * DAY, "token": 14 * DAY}
@@ -15,6 +15,11 @@ PERIODS |= {"reset_password": DAY, "register_email": DAY}
 PLACEHOLDER, REVOKED = "placeholder", "no password"
 RESET_LINKS = ("register_again", "email_change_undone")  # they open where "reset_password" does
 REFUSED, BAD_LINK, STALE = "fields", "signature-invalid", "reauthentication-required"
+BAD_CHALLENGE, BAD_CODE = "challenge-invalid", "code-invalid"
+LOGINS = ("session", "remember", "token", "challenge")
+INTERVAL = 30  # seconds that a code of an app is for
+STEP = 15 * 60  # how long a challenge is valid, and how long wrong codes count
+LOGIN_TRIES, CODE_TRIES, WRONG_CODES, CHALLENGES = 2, 3, 3, 5
 
 
 def need(what: object, code: str) -> None:
@@ -26,14 +31,37 @@ class Account:
     def __init__(self, name: str, email: str, password: str, joined: float) -> None:
         self.name, self.email, self.password, self.joined = name, email, password, joined
         self.verified, self.active = False, True
+        self.app = self.pending = cast("App | None", None)
+        self.forget_wrong_codes()
+
+    def forget_wrong_codes(self) -> None:
+        self.wrong, self.wrong_since = 0, float("-inf")
+
+
+class App:
+    """An authenticator app, with its recovery codes on paper.
+
+    :ivar spent: the interval of the last code that was used.
+    """
+
+    def __init__(self) -> None:
+        self.secret, self.spent = "", 0
+        self.codes, self.used_codes = list[str](), list[str]()
+
+
+#: A code: an app and an interval, or a recovery code, or none that is right.
+Code = tuple[App, int] | str | None
 
 
 class Thing:
-    """What somebody was given: a mail, a session's cookie, a remember-me cookie or a token.
+    """What somebody was given: a mail, a session's cookie, a remember-me cookie, a token, or the
+    challenge of a login that lacks the second factor.
 
     :ivar use: the kind of the links that are shown to the same endpoint.
     :ivar shown: when the password was shown.
     :ivar row: the login that it belongs to; a session and its remember-me cookie are one.
+    :ivar tries: how many codes may be tried, of a challenge or of a mail with a code.
+    :ivar more: what the login gives beside a session and a token, when it is finished.
     """
 
     def __init__(
@@ -45,6 +73,8 @@ class Thing:
             "reset_password" if kind in RESET_LINKS else kind,
             (given, kind == "token"),
         )
+        self.tries = LOGIN_TRIES if kind == "challenge" else CODE_TRIES
+        self.more: tuple[str, ...] = ()
 
 
 class Model:
@@ -72,6 +102,23 @@ class Model:
         self.alive = [
             each for each in self.alive if each.owner is not account or each.kind == spared
         ]
+
+    def end_logins(self, account: Account) -> None:
+        """End every session, token and challenge, and a verification link, which was used. Other
+        links stay valid; the codes beside them end."""
+        for each in self.alive:
+            each.tries = 0 if each.owner is account else each.tries
+        ended = (*LOGINS, "register")
+        self.alive = [
+            each for each in self.alive if each.owner is not account or each.kind not in ended
+        ]
+
+    def go_on(self, by: Thing) -> None:
+        """Give another session or token to the one who asks, as fresh as the last one was."""
+        kinds = dict.fromkeys([by.kind, "token" if by.kind == "token" else "session"])
+        self.give(by.owner, *kinds)
+        for each in self.news[-len(kinds) :]:  # the age of a token begins anew
+            each.shown = self.now if by.kind == "token" and self.is_fresh(by) else by.shown
 
     def drop(self, row: object) -> None:
         self.alive = [each for each in self.alive if not self.rows or each.row != row]
@@ -135,8 +182,7 @@ class Model:
         if kind == "register" and not account.verified:
             self.change(account, "register", verified=True)
         elif kind == "reset_password":
-            self.change(account, password=password, verified=True)
-            self.give(account, "password_changed", good=False)
+            self.reset(account, password)
         elif kind in ("register_email", "email_changed"):
             need(link.to != old, BAD_LINK)
             holder = self.find(email=link.to)
@@ -158,9 +204,29 @@ class Model:
                 self.give(account, "email_changed", to=old, good=False)
                 self.give(account, "email_change_undone")
 
+    def reset(self, account: Account, password: str) -> None:
+        self.change(account, password=password, verified=True)
+        account.forget_wrong_codes()
+        self.give(account, "password_changed", good=False)
+
+    def reset_by_code(self, mail: Thing, is_right: bool, password: str) -> None:
+        """Show the challenge of a mail, with the code of this mail or of another one."""
+        self.count_try(mail)
+        need(is_right and mail.key in self.keys, BAD_CODE)
+        self.reset(mail.owner, password)
+
     def log_in(self, name: str, password: str, by: Thing | None, *more: str) -> None:
         account = self.find(name=name, password=password, active=True)
         need(account and account.verified, "login-invalid")
+        if account.app:
+            self.give(account, "challenge")
+            self.news[-1].more = more
+            challenges = [
+                each for each in self.alive if each.owner is account and each.kind == "challenge"
+            ]
+            gone = challenges[:-CHALLENGES]
+            self.alive = [each for each in self.alive if each not in gone]
+            need(False, "step-required")
         self.drop(by and self.is_good(by) and by.row)
         self.give(account, "session", "token", *more)
 
@@ -177,10 +243,8 @@ class Model:
     def change_password(self, by: Thing, old: str, new: str) -> None:
         self.confirm(by, old)
         self.change(by.owner, password=new)
-        kinds = dict.fromkeys([by.kind, "token" if by.kind == "token" else "session"])
-        self.give(by.owner, *kinds)
-        for each in self.news[-len(kinds) :]:  # as fresh as it was; the age of a token begins anew
-            each.shown = self.now if by.kind == "token" and self.is_fresh(by) else by.shown
+        by.owner.forget_wrong_codes()
+        self.go_on(by)
         self.give(by.owner, "password_changed", good=False)
 
     def ask_move(self, by: Thing, email: Any, password: str | None) -> None:
@@ -200,3 +264,76 @@ class Model:
     def delete(self, by: Thing, password: str | None) -> None:
         self.confirm(by, password)
         self.accounts.remove(by.owner)
+
+    # The second factor
+
+    def count_try(self, challenge: Thing) -> None:
+        known = challenge in self.alive and challenge.owner in self.accounts
+        young = self.now - challenge.born < STEP
+        need(known and young and challenge.owner.active and challenge.tries, BAD_CHALLENGE)
+        challenge.tries -= 1
+
+    def use(self, account: Account, code: Code) -> None:
+        """Use a code once. It counts as a wrong one until it has turned out right."""
+        app = account.app
+        self.count_wrong_code(account)
+        need(app and code, BAD_CODE)
+        assert app
+        assert code
+        if isinstance(code, str):
+            need(code in app.codes, BAD_CODE)
+            app.codes.remove(code)
+            app.used_codes.append(code)
+            self.give(account, "recovery_code_used", good=False)
+        else:
+            need(code[0] is app and self.is_now(code) and code[1] > app.spent, BAD_CODE)
+            app.spent = code[1]
+        account.forget_wrong_codes()
+
+    def is_now(self, code: tuple[App, int]) -> bool:
+        return abs(code[1] - self.now // INTERVAL) <= 1
+
+    def count_wrong_code(self, account: Account) -> None:
+        if account.app or account.pending:
+            if self.now - account.wrong_since >= STEP:
+                account.wrong, account.wrong_since = 0, self.now
+            need(account.wrong < WRONG_CODES, "throttled")
+            account.wrong += 1
+
+    def finish_login(self, challenge: Thing, code: Code) -> None:
+        self.count_try(challenge)
+        self.use(challenge.owner, code)
+        self.alive.remove(challenge)
+        self.give(challenge.owner, "session", "token", *challenge.more)
+
+    def add_app(self, by: Thing, password: str | None, app: App) -> None:
+        self.confirm(by, password)
+        need(not by.owner.app, "factor-exists")
+        by.owner.pending = app
+
+    def confirm_app(self, by: Thing, code: Code) -> None:
+        need(self.is_good(by), "not-authenticated")
+        account = by.owner
+        self.count_wrong_code(account)
+        is_right = isinstance(code, tuple) and code[0] is account.pending and self.is_now(code)
+        need(is_right, BAD_CODE)
+        assert isinstance(code, tuple)
+        account.app, account.pending, code[0].spent = code[0], None, code[1]
+        account.forget_wrong_codes()
+        self.end_logins(account)
+        self.go_on(by)
+        self.give(account, "factor_added", good=False)
+
+    def remove_app(self, by: Thing, password: str | None, code: Code) -> None:
+        self.confirm(by, password)
+        account = by.owner
+        need(account.app, "no-factor")
+        self.use(account, code)
+        account.app = None
+        self.end_logins(account)
+        self.go_on(by)
+        self.give(account, "factor_removed", good=False)
+
+    def renew_codes(self, by: Thing, password: str | None) -> None:
+        self.confirm(by, password)
+        need(by.owner.app, "no-factor")

@@ -237,6 +237,7 @@ SALTS = {
     "undo_email_change": "undo-email-change",
     "report_login": "report-login",
     "login_by_link": "login-link",
+    "cancel_recovery": "cancel-recovery",
 }
 
 LINK_ENDPOINTS = [name for name, endpoint in ENDPOINTS.items() if endpoint.link]

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import pyotp
+import pytest
 from flask.testing import FlaskClient
 from hypothesis import seed
 from hypothesis import settings as hypothesis_settings
@@ -25,30 +27,42 @@ from hypothesis.stateful import (
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
+from flask_registration import DEFAULT_FLOWS
 from flask_registration.cli.base import registration_cli
+from flask_registration.flows import codes, second_factor
 from flask_registration.users.mixins import as_utc, utc_now
 
 from .conftest import Clock
 from .flows.common import is_placeholder
+from .flows.test_second_factor import KEY, define_credential
 from .model import (
     BAD_LINK,
+    CODE_TRIES,
     DAY,
+    INTERVAL,
+    LOGIN_TRIES,
+    LOGINS,
     PERIODS,
     PLACEHOLDER,
     REFUSED,
+    STEP,
+    WRONG_CODES,
     Account,
+    App,
+    Code,
     Model,
     Thing,
     need,
 )
 from .people import bearer, logins, with_and_without_login_model
 from .site import CONFIG, Site, links_of, parameters
+from .test_steps import define_challenge
 
 T = TypeVar("T")
 NewSite = Callable[..., Site]
 
 #: How many sequences, of how many steps; by hand, a few thousand.
-EXAMPLES = int(os.environ.get("TEST_MACHINE_EXAMPLES", "24"))
+EXAMPLES = int(os.environ.get("TEST_MACHINE_EXAMPLES", "16"))
 STEPS = int(os.environ.get("TEST_MACHINE_STEPS", "40"))
 SEED = int(os.environ.get("TEST_SEED") or random.randrange(2**32))
 
@@ -72,7 +86,18 @@ ENDPOINTS = {
     "email_changed": "undo-email-change",
 }
 
-SESSIONS_AND_TOKENS = ("session", "remember", "token")
+SETTINGS: dict[str, Any] = {
+    "flows": [*DEFAULT_FLOWS, codes.flow, second_factor.flow],
+    "challenge_model": define_challenge,
+    "credential_model": define_credential,
+    "LOGIN_RETRIEVE_TOKEN": True,
+    "MAIL_COOLDOWN": 0,
+    "VERIFICATION_METHOD": "both",
+    "CODE_TRIES": CODE_TRIES,
+    "CREDENTIAL_KEYS": [KEY],
+    "SECOND_FACTOR_TRIES": LOGIN_TRIES,
+    "SECOND_FACTOR_LOCK": f"{WRONG_CODES}/{STEP} seconds",
+}
 
 names, addresses, passwords = (
     st.sampled_from(NAMES),
@@ -81,6 +106,8 @@ names, addresses, passwords = (
 )
 places = st.integers(0, 30)  # among what was seen, the latest first
 maybe, rarely = st.booleans(), st.sampled_from([False, False, False, True])
+#: Which code is typed: of the app, by its interval; or a recovery code.
+typed_codes = st.sampled_from([0, 0, 1, 1, -1, -2, "recovery", "recovery", "used", "wrong"])
 
 
 def name_key(typed: str) -> str:
@@ -116,13 +143,16 @@ class Machine(RuleBasedStateMachine):
         self.site, self.clock, self.subjects, self.count = site, clock, subjects, count
         self.links: list[tuple[dict[str, str], Thing]] = []
         self.credentials: list[tuple[str, Thing]] = []
+        self.challenges: list[tuple[str, Thing]] = []
+        self.codes: list[tuple[str, str, Thing]] = []  # a challenge, the code of its mail
+        self.apps: list[App] = []
         self.suspended: set[Account] = set()  # once at least
         self.model = Model(rows=site.Login is not None, now=clock.now)
         self.keys = [CONFIG["SECRET_KEY"]]
         self.set_keys()
         with site.app.app_context():
-            for model in filter(None, (site.Login, site.User)):
-                site.db.session.execute(delete(model))
+            for table in reversed(site.db.metadata.sorted_tables):
+                site.db.session.execute(delete(table))
             site.db.session.commit()
         site.outbox.clear()
         count["sequences"] += 1
@@ -144,8 +174,9 @@ class Machine(RuleBasedStateMachine):
         *,
         success: int = 200,
         **options: Any,
-    ) -> None:
-        """Ask the API what the model is asked; the same must come of it."""
+    ) -> dict[str, Any]:
+        """Ask the API what the model is asked; the same must come of it. Return the body of a
+        success."""
         expected: int | str = success
         try:
             in_the_model()
@@ -158,8 +189,12 @@ class Machine(RuleBasedStateMachine):
         self.count["steps"] += 1
         self.count[f"{endpoint}: {expected}"] += 1
         assert outcome(reply) == expected, (reply.status_code, reply.get_data(as_text=True))
-        self.read_mails()
+        if expected == "step-required" and not by:
+            assert "Set-Cookie" not in reply.headers
+        body = reply.get_json(silent=True) or {}
+        self.read_mails(body.get("challenge", ""))
         self.collect(reply, client)
+        return body if reply.status_code < 400 else {}
 
     def client(self, by: tuple[str, Thing] | None) -> tuple[FlaskClient, dict[str, str]]:
         client = self.site.app.test_client()
@@ -169,26 +204,30 @@ class Machine(RuleBasedStateMachine):
             client.set_cookie("session" if by[1].kind == "session" else "remember_token", by[0])
         return client, {}
 
-    def read_mails(self) -> None:
-        """The mails are the model's mails; their links are kept."""
+    def read_mails(self, challenge: str) -> None:
+        """The mails are the model's mails; their links are kept, and the code of a reset."""
         found = []
         for number, message in enumerate(self.site.outbox):
             mail = self.site.read(number)
             assert message.send_to == {mail["To"]}
             found.append((self.subjects[mail["Subject"]], mail["To"], links_of(mail)))
-        mails = [each for each in self.model.news if each.kind not in SESSIONS_AND_TOKENS]
+        mails = [each for each in self.model.news if each.kind not in LOGINS]
         assert [(kind, to) for kind, to, _ in found] == [(mail.kind, mail.to) for mail in mails]
         for (*_, links), meant in zip(found, mails, strict=True):
             assert bool(links) == (meant in self.model.alive)
             self.links += [(parameters(links[0]), meant)] if links else []
+            if meant.kind == "reset_password":
+                self.codes.append((challenge, self.site.outbox.latest_code(), meant))
         self.site.outbox.clear()
 
     def collect(self, reply: TestResponse, client: FlaskClient) -> None:
         """Keep what the reply gave: what the model gives, and no more."""
-        given = {each.kind: each for each in self.model.news if each.kind in SESSIONS_AND_TOKENS}
+        given = {each.kind: each for each in self.model.news if each.kind in LOGINS}
         self.model.news.clear()
-        body = reply.get_json(silent=True) if reply.status_code == 200 else None
-        found: dict[str, str] = {"token": (body or {}).get("token", "")}
+        body = reply.get_json(silent=True) or {}
+        if "challenge" in given:
+            self.challenges.append((body["challenge"], given.pop("challenge")))
+        found: dict[str, str] = {"token": body.get("token", "")}
         if given:
             for kind, name in (("session", "session"), ("remember", "remember_token")):
                 cookie = next(
@@ -298,6 +337,29 @@ class Machine(RuleBasedStateMachine):
             body = {"email": "eve@x.org", "password": PASSWORDS[0], **mixed}
             self.ask(ENDPOINTS[mail.use], body, lambda: need(False, BAD_LINK))
 
+    @precondition(lambda self: self.codes)
+    @rule(one=places, other=places, astray=rarely, slips=rarely, password=passwords)
+    def reset_by_code(self, one: int, other: int, astray: bool, slips: bool, password: str) -> None:
+        """With the code of a mail; or of another one, or with none that ever was."""
+        challenge, code, mail = latest(self.codes, one)
+        if astray:
+            code = latest(self.codes, other)[1]
+        if slips:
+            code = "BBBB-BBBB"
+        is_right = code == mail_code(self.codes, mail)
+        body = {"challenge": challenge, "code": code.lower(), "password": password}
+        self.ask(
+            "reset-password-code", body, lambda: self.model.reset_by_code(mail, is_right, password)
+        )
+
+    @precondition(lambda self: self.challenges)
+    @rule(place=places, typed=typed_codes)
+    def finish_the_login(self, place: int, typed: Any) -> None:
+        challenge, login = latest(self.challenges, place)
+        text, code = self.code(login.owner, typed)
+        body = {"challenge": challenge, "code": text}
+        self.ask("second-factor", body, lambda: self.model.finish_login(login, code))
+
     # What anybody does who has a session or a token
 
     @precondition(lambda self: self.credentials and self.model.accounts)
@@ -370,6 +432,82 @@ class Machine(RuleBasedStateMachine):
             method="DELETE",
         )
 
+    # The second factor, with a session or a token
+
+    def code(self, account: Account, typed: Any) -> tuple[str, Code]:
+        """A code as it is typed, and what it is."""
+        app = account.app or account.pending or (self.apps[-1] if self.apps else None)
+        if app and isinstance(typed, int):
+            interval = int(self.clock()) // INTERVAL + typed
+            return pyotp.TOTP(app.secret).generate_otp(interval), (app, interval)
+        papers = {"recovery": app.codes, "used": app.used_codes} if app else {}
+        return (papers[typed][-1],) * 2 if papers.get(typed) else ("000000", None)
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, types=maybe, slips=rarely)
+    def add_an_app(self, which: int, types: bool, slips: bool) -> None:
+        text, by = latest(self.credentials, which)
+        password, app = typed_password(by.owner, slips) if types else None, App()
+        body = {"password": password} if password else {}
+        reply = self.ask("totp", body, lambda: self.model.add_app(by, password, app), (text, by))
+        if reply:
+            app.secret = reply["secret"]
+            self.apps.append(app)
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, typed=typed_codes)
+    def confirm_an_app(self, which: int, typed: Any) -> None:
+        text, by = latest(self.credentials, which)
+        shown, code = self.code(by.owner, typed)
+        reply = self.ask(
+            "totp/confirm", {"code": shown}, lambda: self.model.confirm_app(by, code), (text, by)
+        )
+        if reply and by.owner.app:
+            by.owner.app.codes = reply["recovery_codes"]
+
+    @precondition(lambda self: self.credentials and not self.credentials[-1][1].owner.app)
+    @rule()
+    def add_and_confirm(self) -> None:
+        self.add_an_app(0, True, False)
+        self.confirm_an_app(0, 0)
+
+    @precondition(lambda self: self.model.accounts)
+    @rule(place=places, typed=typed_codes, remember=maybe)
+    def log_in_with_a_code(self, place: int, typed: Any, remember: bool) -> None:
+        """Log in to an account with an app, if there is one."""
+        accounts = self.model.accounts
+        protected = [each for each in accounts if each.app and each.active] or accounts
+        self.log_in(accounts[::-1].index(latest(protected, place)), False, False, remember)
+        if self.challenges:
+            self.finish_the_login(0, typed)
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, types=maybe, slips=rarely, typed=typed_codes)
+    def remove_the_app(self, which: int, types: bool, slips: bool, typed: Any) -> None:
+        text, by = latest(self.credentials, which)
+        password = typed_password(by.owner, slips) if types else None
+        shown, code = self.code(by.owner, typed)
+        self.ask(
+            "totp",
+            {"code": shown, **({"password": password} if password else {})},
+            lambda: self.model.remove_app(by, password, code),
+            (text, by),
+            method="DELETE",
+        )
+
+    @precondition(lambda self: self.credentials)
+    @rule(which=places, types=maybe, slips=rarely)
+    def renew_the_recovery_codes(self, which: int, types: bool, slips: bool) -> None:
+        text, by = latest(self.credentials, which)
+        password = typed_password(by.owner, slips) if types else None
+        body = {"password": password} if password else {}
+        reply = self.ask(
+            "recovery-codes", body, lambda: self.model.renew_codes(by, password), (text, by)
+        )
+        if reply and by.owner.app:
+            by.owner.app.used_codes += by.owner.app.codes
+            by.owner.app.codes = reply["recovery_codes"]
+
     # What administrators and time do
 
     @precondition(lambda self: self.model.accounts)
@@ -383,7 +521,9 @@ class Machine(RuleBasedStateMachine):
             self.model.change(account, spared="", active=False)
         self.site.change(self.site.user(username_key=account.name), is_active=active)
 
-    @rule(seconds=st.sampled_from([1, 900, 901, DAY - 1, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1]))
+    @rule(
+        seconds=st.sampled_from([1, 30, 60, 900, 901, DAY - 1, DAY, DAY + 1, 7 * DAY, 7 * DAY + 1])
+    )
     def wait(self, seconds: int) -> None:
         self.clock.advance(seconds)
         self.model.now = self.clock.now
@@ -472,8 +612,16 @@ class Machine(RuleBasedStateMachine):
             for kind in ENDPOINTS:
                 self.count["replays"] += 1
                 self.post_link(kind, link, mail)
+        for place in range(len(self.challenges)):
+            self.finish_the_login(place, 0)
+        for place in range(len(self.codes)):
+            self.reset_by_code(place, 0, False, False, PASSWORDS[0])
         self.accounts_are_the_models_accounts()
         self.every_row_has_an_owner()
+
+
+def mail_code(codes: Sequence[tuple[str, str, Thing]], mail: Thing) -> str:
+    return next(code for _, code, one in codes if one is mail)
 
 
 def outcome(reply: TestResponse) -> int | str:
@@ -482,8 +630,7 @@ def outcome(reply: TestResponse) -> int | str:
     if reply.status_code < 400:
         return reply.status_code
     code = reply.get_json().get("code", REFUSED)
-    assert isinstance(code, str)
-    return code
+    return code if isinstance(code, str) else REFUSED  # a field may have this name
 
 
 def subjects(site: Site) -> dict[str, str]:
@@ -494,9 +641,14 @@ def subjects(site: Site) -> dict[str, str]:
             for name in site.app.extensions["registration"].emails
         }
         return {
-            template.render(site_name="example.com", _=str.format): kind
+            template.render(site_name="example.com", _=str.format, verification_url="x"): kind
             for kind, template in rendered.items()
         }
+
+
+@pytest.fixture(autouse=True)
+def many_codes_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_registration.auth.challenges.TRIES_PER_DAY", 10**6)
 
 
 def run(site: Site, clock: Clock, examples: int) -> dict[str, int]:
@@ -525,7 +677,7 @@ def run(site: Site, clock: Clock, examples: int) -> dict[str, int]:
 def test_whatever_happens_accounts_are_what_the_model_says(
     new_site: NewSite, clock: Clock, login_model: Any
 ) -> None:
-    site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0)
+    site = new_site(login_model=login_model, **SETTINGS)
     count = run(site, clock, EXAMPLES)
     assert count["steps"] > EXAMPLES
 
@@ -534,8 +686,6 @@ def test_whatever_happens_accounts_are_what_the_model_says(
 def test_so_they_are_on_a_server(
     server_database: str, new_site: NewSite, clock: Clock, login_model: Any
 ) -> None:
-    site = new_site(
-        server_database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0
-    )
+    site = new_site(server_database, login_model=login_model, **SETTINGS)
     count = run(site, clock, max(1, EXAMPLES // 8))
     assert count["steps"] > EXAMPLES // 8

@@ -13,6 +13,7 @@ from .descriptions import COMMON, SITES, describe, resolve
 from .people import account
 from .site import PASSWORD, Site
 from .tables import each_row
+from .world import SETTINGS
 
 schemathesis = pytest.importorskip(
     "schemathesis", reason="no Schemathesis here: it needs Python 3.11 or newer"
@@ -61,7 +62,7 @@ def member(site: Site, name: str) -> Callable[[Any], None]:
     """Open Alice's account; what lets a request be hers."""
     account(site, "alice")
     login = "alice@example.com" if name == "tokens" else "alice"
-    prefix = SITES[name].get("URL_PREFIX", "/accounts")
+    prefix = site.app.config.get("REGISTRATION_URL_PREFIX", "/accounts")
     client = site.app.test_client()
     reply = client.post(f"{prefix}/login/", json={"login": login, "password": PASSWORD})
     assert reply.status_code == 200, reply.get_json()
@@ -82,7 +83,7 @@ def member(site: Site, name: str) -> Callable[[Any], None]:
 def configured(site: Site, name: str = "sessions") -> Any:
     """The description as Schemathesis reads it, for requests of Alice's."""
     sign = member(site, name)
-    prefix = SITES[name].get("URL_PREFIX", "/accounts")
+    prefix = site.app.config.get("REGISTRATION_URL_PREFIX", "/accounts")
     from schemathesis.config import CacheConfig
 
     config = schemathesis.Config(seed=SEED, cache=CacheConfig(enabled=False))
@@ -185,6 +186,20 @@ def test_no_request_finds_a_difference(name: str, new_site: NewSite) -> None:
     assert asked == {
         f"{method.upper()} {path}" for method, path in described if method != "parameters"
     }
+
+
+def test_no_request_to_an_optional_flow_finds_a_difference(new_site: NewSite) -> None:
+    described = [flow for flow in SETTINGS["flows"] if not flow.pages]
+    changes = {"flows": described, "config": {"PROPAGATE_EXCEPTIONS": False}}
+    site = new_site(**{**SETTINGS, **changes})
+    document = describe(site.app)
+    known = describe(new_site(**COMMON).app)["paths"]
+    paths = [path for path in document["paths"] if path not in known]
+    schema = configured(site)
+    asked, complaints = ask(schema.include(path=paths), document)
+    assert complaints == [], f"seed {SEED}\n" + "\n\n".join(complaints[:5])
+    assert {label.partition(" ")[2] for label in asked} == set(paths)
+    assert len(paths) >= 15
 
 
 def no_415(document: dict[str, Any]) -> None:

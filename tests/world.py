@@ -6,15 +6,25 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+import pyotp
 import pytest
+from flask.testing import FlaskClient
 from marshmallow import Schema
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 from werkzeug.utils import import_string
 
-from flask_registration import DEFAULT_FLOWS, ChallengeMixin, Flow, LoginMixin, UserMixin
+from flask_registration import (
+    DEFAULT_FLOWS,
+    ChallengeMixin,
+    CredentialMixin,
+    Flow,
+    LoginMixin,
+    UserMixin,
+)
 from flask_registration.flows import verification_redirects
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.http.bodies import schema_of
@@ -24,16 +34,11 @@ from .people import bearer, log_in
 from .site import PASSWORD, Site, define
 
 OPTIONAL: list[Flow[Any]] = [import_string(path) for path in OPTIONAL_FLOWS]
-#: Every flow, those that are not there by default among them, but the second factor: without the
-#: secret of an app, no request to it is valid.
-FLOWS = (*DEFAULT_FLOWS, *(flow for flow in OPTIONAL if flow.name != "second_factor"))
-#: All but the stylesheet of the pages, a file that is the same for everybody, and the endpoints for
-#: codes, where a refusal counts a try.
+#: Every flow, those that are not there by default among them.
+FLOWS = (*DEFAULT_FLOWS, *OPTIONAL)
+#: All but the stylesheet of the pages, a file that is the same for everybody.
 ENDPOINTS: dict[str, Endpoint[Any]] = {
-    each.name: each
-    for flow in FLOWS
-    for each in flow.endpoints
-    if each.name != "stylesheet" and not each.code
+    each.name: each for flow in FLOWS for each in flow.endpoints if each.name != "stylesheet"
 }
 
 #: Those that answer in HTML: the pages behind mailed links.
@@ -51,14 +56,24 @@ SETTINGS: dict[str, Any] = {
     "LOGIN_RETRIEVE_TOKEN": True,
     "MAIL_COOLDOWN": 0,
     "NEW_LOGIN_NOTICE_ENABLED": True,
+    "VERIFICATION_METHOD": "both",
+    "CREDENTIAL_KEYS": ["a key for credentials in the tests, which is long"],
+    "SECOND_FACTOR_RECOVERY_DELAY": timedelta(days=3),
 }
+
+#: What a refusal may change: it counts a try.
+COUNTED = {"tries_left": 0, "failures": 0, "locked_until": None, "last_used_at": None}
 
 
 def define_challenge(db: Any) -> type[Any]:
     return type("Challenge", (ChallengeMixin, db.Model), {"__tablename__": "world_challenges"})
 
 
-SETTINGS["challenge_model"] = define_challenge
+def define_credential(db: Any) -> type[Any]:
+    return type("Credential", (CredentialMixin, db.Model), {"__tablename__": "world_credentials"})
+
+
+SETTINGS |= {"challenge_model": define_challenge, "credential_model": define_credential}
 
 
 def define_login(db: Any) -> type[Any]:
@@ -73,13 +88,33 @@ class State:
     cookie: str = ""
     token: str = ""
     links: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    secret: str = ""
+
+
+#: The state that a valid request needs, if it is another than ``member``.
+STATES = {
+    **dict.fromkeys(
+        ["verify_registration", "verify_registration_code", "resend_verification"], "pending"
+    ),
+    "undo_email_change": "moved",
+    "confirm_totp": "enrolling",
+    **dict.fromkeys(
+        ["second_factor", "remove_totp", "create_recovery_codes", "recover_second_factor"],
+        "protected",
+    ),
+    "credentials": "protected",
+    "cancel_recovery": "lost",
+}
 
 
 class World:
     """One application, put back into the same state before each request that needs it so.
 
-    The states: Alice is ``pending``; she is a ``member`` with a session, a token and links; she
-    has ``moved``.
+    The states: Alice is ``pending``; she is a ``member`` with a session, a token and links; she is
+    ``enrolling`` in a second factor; she is ``protected`` by it; she has ``lost`` it; she has
+    ``moved``.
+
+    What is in ``links`` is the body that shows a link or a code of an e-mail, by endpoint.
     """
 
     def __init__(self, site: Site) -> None:
@@ -100,26 +135,54 @@ class World:
 
     def _live(self) -> Iterator[tuple[str, State]]:
         site = self.site
-        site.register("alice", first_name="Alice", last_name="Liddell")
-        links = {"verify_registration": site.link()}
+
+        def ask(endpoint: str, body: Any = None, status: int = 200, **options: Any) -> Any:
+            reply = site.post(endpoint, body or {}, **options)
+            assert reply.status_code == status, reply.get_json()
+            return reply.get_json()
+
+        def mailed(link: str, code: str, body: Any) -> dict[str, dict[str, str]]:
+            shown = {"challenge": body["challenge"], "code": site.outbox.latest_code()}
+            return {link: site.link(), code: shown}
+
+        password = {"login": "alice", "password": PASSWORD}
+        body = site.register("alice", first_name="Alice", last_name="Liddell").get_json()
+        links = mailed("verify_registration", "verify_registration_code", body)
         yield "pending", State(self.rows(), links=links)
-        site.verify()
+        site.verify(links["verify_registration"])
         client = log_in(site)
-        token = site.post("login", {"login": "alice", "password": PASSWORD}).get_json()["token"]
-        links = {**links, "report_login": site.link()}
-        site.post("send-reset-password-link", {"login": "alice"})
-        links = {**links, "reset_password": site.link()}
-        site.post("send-login-link", {"login": "alice"})
-        links = {**links, "login_by_link": site.link()}
-        site.post(
+        token = ask("login", password)["token"]
+        links |= {"report_login": site.link()}
+        body = ask("send-reset-password-link", {"login": "alice"})
+        links |= mailed("reset_password", "reset_password_code", body)
+        body = ask("send-login-link", {"login": "alice"})
+        links |= mailed("login_by_link", "login_by_code", body)
+        body = ask(
             "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
         )
-        links = {**links, "verify_email": site.link()}
-        yield "member", State(self.rows(), client.get_cookie("session").value, token, links)  # type: ignore[union-attr]
-        site.post("verify-email", links["verify_email"], client=client)
-        links = {**links, "undo_email_change": site.link()}
-        yield "moved", State(self.rows(), client.get_cookie("session").value, links=links)  # type: ignore[union-attr]
+        links |= mailed("verify_email", "verify_email_code", body)
+        member = State(self.rows(), session_of(client), token, dict(links))
+        yield "member", member
+        ask("verify-email", links["verify_email"], client=client)
+        moved = {**links, "undo_email_change": site.link()}
+        yield "moved", State(self.rows(), session_of(client), links=moved)
+        self.states = {"member": member}
+        self.enter("member")
+        client.set_cookie("session", member.cookie)
+        secret = ask("totp", client=client)["secret"]
+        yield "enrolling", State(self.rows(), member.cookie, links=links, secret=secret)
+        codes = ask("totp/confirm", {"code": pyotp.TOTP(secret).now()}, client=client)
+        challenge = {"challenge": ask("login", password, 401)["challenge"]}
+        code = {"code": codes["recovery_codes"][0]}
+        links |= {"second_factor": {**challenge, **code}}
+        links |= {"remove_totp": {"password": PASSWORD, **code}}
+        links |= {"recover_second_factor": challenge}
+        yield "protected", State(self.rows(), session_of(client), links=links)
+        ask("recover-second-factor", challenge, 202)
+        links |= {"cancel_recovery": site.link()}
+        yield "lost", State(self.rows(), session_of(client), links=links)
         site.outbox.clear()
+        self.now = None
 
     # The database
 
@@ -152,9 +215,7 @@ class World:
     # Requests
 
     def state_for(self, name: str) -> str:
-        if name in ("verify_registration", "resend_verification"):
-            return "pending"
-        return "moved" if name.startswith("undo_email_change") else "member"
+        return STATES.get(name.removesuffix("_page").removesuffix("_confirm"), "member")
 
     def path(self, endpoint: Endpoint[Any], login_id: object = None) -> str:
         """The path of an endpoint, to the latest of Alice's logins unless told to which."""
@@ -176,10 +237,9 @@ class World:
 
     def schemas(self, endpoint: Endpoint[Any]) -> list[Schema]:
         """What its body is loaded with, in this order: the link, and the rest."""
-        factories = [endpoint.link.schema if endpoint.link else None, endpoint.request]
         with self.site.app.app_context():
             state = self.site.app.extensions["registration"]
-            return [schema_of(state, each) for each in factories if each]
+            return [schema_of(state, each) for each in endpoint.requests]
 
     def body(self, name: str) -> dict[str, Any]:
         """A right body; nothing for an endpoint that nobody has described here yet."""
@@ -213,10 +273,15 @@ class World:
             "register_email": {"email": "new@example.com", "password": PASSWORD},
             "send_reset_password_link": {"login": "alice", "username": "alice"},
             "reset_password": twice,
+            "reset_password_code": twice,
+            "add_totp": {"password": PASSWORD},
+            "create_recovery_codes": {"password": PASSWORD},
             "send_login_link": {"login": "alice", "username": "alice"},
         }
-        link = self.states[self.state_for(name)].links.get(name, {})
-        return {**link, **bodies.get(name, {})}
+        state = self.states[self.state_for(name)]
+        if name == "confirm_totp":
+            bodies[name] = {"code": pyotp.TOTP(state.secret).now()}
+        return {**state.links.get(name, {}), **bodies.get(name, {})}
 
     def ask(
         self, name: str, *, method: str | None = None, path: str | None = None, **options: Any
@@ -228,7 +293,8 @@ class World:
         endpoint = ENDPOINTS[name]
         state = self.enter(self.state_for(name))
         headers = dict(options.pop("headers", {}))
-        if endpoint.login_required and not {"Authorization", "Cookie"} & headers.keys():
+        logged_in = endpoint.login_required or name in ("add_totp", "confirm_totp")
+        if logged_in and not {"Authorization", "Cookie"} & headers.keys():
             headers["Cookie"] = f"session={state.cookie}"
         if not {"json", "data", "input_stream"} & options.keys() and self.schemas(endpoint):
             options["json"] = self.body(name)
@@ -244,7 +310,9 @@ class World:
         if without_last_use(after) == without_last_use(state.rows):
             self.now = state
         if reply.status_code >= 400:
-            assert self.now is state, "a refusal changed something"
+            assert without_counts(after) == without_counts(state.rows), (
+                "a refusal changed something"
+            )
             assert self.site.outbox == [], "a refusal was mailed about"
         if method not in ("HEAD", "OPTIONS"):
             check_reply(reply, html=name in PAGES or method == "GET")
@@ -274,6 +342,16 @@ def without_last_use(rows: dict[str, list[dict[str, Any]]]) -> Any:
     return {name: [{**row, "last_used_at": None} for row in table] for name, table in rows.items()}
 
 
+def without_counts(rows: dict[str, list[dict[str, Any]]]) -> Any:
+    return {name: [{**row, **COUNTED} for row in table] for name, table in rows.items()}
+
+
+def session_of(client: FlaskClient) -> str:
+    cookie = client.get_cookie("session")
+    assert cookie
+    return cookie.value
+
+
 def check_reply(reply: TestResponse, *, html: bool = False) -> None:
     """What holds of every reply of ours."""
     assert reply.status_code < 500
@@ -283,7 +361,7 @@ def check_reply(reply: TestResponse, *, html: bool = False) -> None:
         return
     assert reply.mimetype == "application/json"
     body = json.loads(reply.get_data(), parse_constant=pytest.fail)
-    if reply.status_code == 400 and "code" not in body:
+    if reply.status_code == 400 and not isinstance(body.get("code"), str):
         assert all(isinstance(messages, list | dict) for messages in body.values())
     elif reply.status_code >= 400:
         assert body.keys() == {"detail", "code"}

@@ -18,7 +18,13 @@ from benchmarks.workload import (
     name,
     prepare_in_process,
 )
-from flask_registration import Registration, UserMixin, current_registration
+from flask_registration import (
+    DEFAULT_FLOWS,
+    ChallengeMixin,
+    Registration,
+    UserMixin,
+    current_registration,
+)
 from flask_registration.flows.register import VERIFY
 
 from . import common
@@ -32,8 +38,15 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQL
     __tablename__ = "users"
 
 
-def create_app() -> Flask:
-    """Make the application."""
+class Challenge(ChallengeMixin, db.Model):  # type: ignore[name-defined,misc]  # see above
+    __tablename__ = "challenges"
+
+
+def create_app(*, with_codes: bool = False) -> Flask:
+    """Make the application.
+
+    :param with_codes: whether e-mails have codes beside links, and log users in.
+    """
     surroundings = Surroundings.of_process()
     app = common.make_app(__name__, surroundings)
     app.config["REGISTRATION_REGISTER_VERIFICATION_URL"] = PAGE
@@ -45,7 +58,14 @@ def create_app() -> Flask:
     )
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User)
+    if with_codes:
+        from flask_registration.flows import codes, mail_login
+
+        app.config["REGISTRATION_VERIFICATION_METHOD"] = "both"
+        flows = [*DEFAULT_FLOWS, codes.flow, mail_login.flow]
+        Registration(app, user_model=User, models=[Challenge], flows=flows)
+    else:
+        registration.init_app(app, user_model=User)
     return app
 
 
