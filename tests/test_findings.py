@@ -104,6 +104,7 @@ IDS = {
     "registration.E062": "REGISTRATION_CREDENTIAL_KEYS",
     "registration.E063": "models",
     "registration.E064": "REGISTRATION_SECOND_FACTOR_RECOVERY_DELAY",
+    "registration.E066": "{user_model}.{email}",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

@@ -85,7 +85,7 @@ def register(**fields: Any) -> dict[str, Any]:
 
 
 def sign_up(email: str) -> dict[str, Any]:
-    """Send an e-mail that finishes a registration; see ``POST /sign-up/``. Needs the flow `sign_up`.
+    """Send an e-mail that finishes a registration; see ``POST /sign-up/``.
 
     Return the ``challenge`` if e-mails have codes.
 

@@ -155,9 +155,10 @@ def finish_schema(state: RegistrationState) -> Schema:
     class FinishSchema(base):  # type: ignore[valid-type,misc]  # a class made at run time
         @pre_load
         def _take_email(self, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-            named = [self.fields[name] for name in (column,) if name in self.fields]
-            keys = [field.data_key or column for field in named]
-            return {**data, **{key: data.get("email") for key in keys}}
+            field = self.fields.get(column)
+            if field is None or "email" not in data:
+                return dict(data)
+            return {**data, field.data_key or column: data["email"]}
 
     FinishSchema.__name__ = "FinishSignUp"
     return FinishSchema(unknown=EXCLUDE)  # of the parameters of the link
