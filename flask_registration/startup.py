@@ -85,7 +85,7 @@ def models_by_role(models: Iterable[Any], found: list[Finding]) -> dict[str, Any
 
 
 def missing_models(setup: Setup) -> Iterator[Finding]:
-    """Report flows whose model is missing."""
+    """Report flows whose model is missing, and a model that refuses rows of a flow."""
     for flow in setup.flows:
         for role in flow.needs_models:
             if role not in setup.models:
@@ -98,6 +98,16 @@ def missing_models(setup: Setup) -> Iterator[Finding]:
                     f"Define class {model}({model}Mixin, db.Model), and pass models=[{model}] to "
                     "Registration or init_app.",
                 )
+    columns = model_columns(setup.models.get("challenge"))
+    if columns and not columns["user_id"].nullable:
+        name = setup.models["challenge"].__name__
+        yield Finding(
+            "registration.E064",
+            f"{name}.user_id",
+            "must not be NULL. A request for an unknown account stores a row without one. It would "
+            "fail, which reveals who has an account.",
+            "Declare it with Mapped[int | None], or with mapped_column(..., nullable=True).",
+        )
 
 
 def codes(setup: Setup) -> Iterator[Finding]:

@@ -410,6 +410,8 @@ class RegistrationState:
     def remove_rows(self, user: User) -> None:
         """Delete what belongs to an account that ends, without committing."""
         self.sessions.end_logins(user)
+        if self.challenges:
+            self.challenges.remove_all(user)
         remove = self.provided("remove_credentials")
         if remove:
             remove(self, user)

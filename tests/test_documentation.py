@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import bcrypt
+import pyotp
 import pytest
 from babel.messages.frontend import CommandLineInterface
 from blinker import NamedSignal
@@ -508,6 +509,34 @@ def test_the_codes_of_the_documentation(run: RunPage) -> None:
     (example,) = (block for block in blocks(read("docs/codes.md")) if block.info == "json")
     assert reply.get_json().keys() == json.loads(example.text).keys()
     assert reply.get_json()["detail"] == json.loads(example.text)["detail"]
+
+
+def test_two_factor_authentication(run: RunPage) -> None:
+    page = run("docs/second-factor.md")
+    with page.app.app_context():
+        for name in ("alice", "bob"):
+            page.registration.create_user(
+                username=name, email=f"{name}@example.org", password=PASSWORD
+            )
+        page.db.session.commit()
+    client = page.app.test_client()
+    log_in(client, "alice")
+    enrollment = client.post("/accounts/totp/", json={}).get_json()
+    examples = [
+        block.text for block in blocks(read("docs/second-factor.md")) if block.info == "json"
+    ]
+    assert enrollment.keys() == json.loads(examples[0]).keys()
+    with page.app.app_context():
+        page.import_secrets({"bob": "JBSW Y3DP-EHPK 3PXP JBSW Y3DP EHPK 3PXP"})
+    reply = page.app.test_client().post(
+        "/accounts/login/", json={"login": "bob", "password": PASSWORD}
+    )
+    step = {**reply.get_json(), "methods": ["totp", "recovery-code"], "challenge": "gJq0fVtF…"}
+    assert step == json.loads(examples[2])
+    code = pyotp.TOTP("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP").now()
+    body = {"challenge": reply.get_json()["challenge"], "code": code}
+    assert page.app.test_client().post("/accounts/second-factor/", json=body).status_code == 200
+    assert page.required(page.User(email="alice@example.com"))
 
 
 def test_a_profile_of_one_s_own(run: RunPage) -> None:

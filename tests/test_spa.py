@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyotp
 import pytest
 from werkzeug.test import TestResponse
 
@@ -134,6 +135,36 @@ def log_in(page: Page, login: str, password: str = PASSWORD) -> None:
     go(page, "Log in")
     enter(page, "Log in", **{"Username or e-mail address": login, "Password": password})
     expect(said(page)).to_have_text("You are logged in.")
+
+
+def test_a_login_asks_for_the_code_of_an_authenticator_app(page: Page, spa: Spa) -> None:
+    from playwright.sync_api import expect
+
+    go(page, "Register")
+    fields = {"Username": "frida", "E-mail address": "frida@example.com", "Password": PASSWORD}
+    enter(page, "Register", **fields)
+    page.goto(spa.link_to("frida@example.com", "Confirm your e-mail address"))
+    enter(page, "Confirm my e-mail address")
+    expect(page.get_by_role("main")).to_contain_text("your account is ready")
+    log_in(page, "frida")
+    go(page, "Two-factor")
+    enter(page, "Turn on", **{"Your password": PASSWORD})
+    expect(page.get_by_role("img")).to_be_visible()
+    app = pyotp.TOTP(page.locator("main code").inner_text())
+    enter(page, "Confirm", **{"Code of the app": app.now()})
+    expect(said(page)).to_have_text("It is on. You have 10 recovery codes left.")
+    codes = page.locator(".codes li").all_inner_texts()
+    page.get_by_role("button", name="Log out").click()
+    expect(said(page)).to_have_text("You are logged out.")
+    enter(page, "Log in", **{"Username or e-mail address": "frida", "Password": PASSWORD})
+    enter(page, "Log in", Code="000000")
+    expect(said(page)).to_have_text("This code is not correct.")
+    enter(page, "Log in", Code=codes[0])
+    expect(said(page)).to_have_text("You are logged in.")
+    go(page, "Two-factor")
+    values = {"Code of the app, or a recovery code": codes[1], "Your password": PASSWORD}
+    enter(page, "Turn off", **values)
+    expect(page.get_by_role("button", name="Turn on")).to_be_visible()
 
 
 def test_a_whole_life_of_an_account_on_two_origins(browser: Browser, page: Page, spa: Spa) -> None:

@@ -10,11 +10,19 @@ from flask_cors import CORS
 from flask_mail import Mail, Message, email_dispatched
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_registration import LoginMixin, Registration, UserMixin
+from flask_registration import (
+    DEFAULT_FLOWS,
+    ChallengeMixin,
+    CredentialMixin,
+    LoginMixin,
+    Registration,
+    UserMixin,
+)
+from flask_registration.flows import second_factor
 
 db = SQLAlchemy()
 mail = Mail()
-registration = Registration()
+registration = Registration(flows=[*DEFAULT_FLOWS, second_factor.flow])
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
@@ -27,6 +35,14 @@ class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]
     """A session, so that a copied cookie is dead after the logout."""
 
 
+class Challenge(ChallengeMixin, db.Model):  # type: ignore[name-defined,misc]
+    """A login that waits for a code."""
+
+
+class Credential(CredentialMixin, db.Model):  # type: ignore[name-defined,misc]
+    """The authenticator app of a user, or a recovery code."""
+
+
 def create_app(**settings: Any) -> Flask:
     """Make the application."""
     app = Flask(__name__)
@@ -34,6 +50,8 @@ def create_app(**settings: Any) -> Flask:
         FRONTEND_URL="http://127.0.0.1:5173",  # its origin, without a slash at the end
         # Set your own: a new key at each start ends all sessions and links.
         SECRET_KEY=secrets.token_hex(),
+        # Set your own: without them, no user can log in with a second factor.
+        REGISTRATION_CREDENTIAL_KEYS=[secrets.token_hex()],
         SQLALCHEMY_DATABASE_URI="sqlite:///spa.sqlite",
         MAIL_DEFAULT_SENDER="no-reply@example.com",
         MAIL_SUPPRESS_SEND=True,  # print_mail shows it instead
@@ -54,7 +72,7 @@ def create_app(**settings: Any) -> Flask:
     )
     db.init_app(app)
     mail.init_app(app)
-    registration.init_app(app, user_model=User, models=[Login])
+    registration.init_app(app, user_model=User, models=[Login, Challenge, Credential])
     CORS(
         app,
         origins=[frontend],  # nobody else: whoever is named here can do what the user can

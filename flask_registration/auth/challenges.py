@@ -129,7 +129,8 @@ class ChallengeStore(ExpiringRows):
         digest, key = handle_digest(handle), self.keys()[-1]
         is_allowed, budget = self._count_code(purpose, counted)
         address = user if isinstance(user, str) else None
-        data = data if address is None else {"address": self._address_digests(address)[-1]}
+        if address is not None:
+            data = {**(data or {}), "address": self._address_digests(address)[-1]}
         owner = None if address is not None else user
         values = self._values(purpose, owner, digest, rules.period, rules.tries, data)
         if has_code and is_allowed and user is not None and counted is not None:
@@ -225,10 +226,15 @@ class ChallengeStore(ExpiringRows):
     def take(self, challenge: Challenge) -> None:
         """Delete a challenge whose step is done, without committing. It works once.
 
-        :raises ChallengeInvalid: another request has taken it.
+        :raises ChallengeInvalid: another request has taken it, or it has expired.
         """
-        if self.delete_where(self.model.digest == challenge.digest) != 1:
+        is_valid = (self.model.digest == challenge.digest, self.model.expires_at > utc_now())
+        if self.delete_where(*is_valid) != 1:
             raise ChallengeInvalid
+
+    def remove_all(self, user: User) -> None:
+        """Delete all challenges of an account that ends, without committing."""
+        self.delete_where(self.is_of(user))
 
     def give_back(self, challenge: Challenge) -> None:
         """Give back the try of a right code whose request was refused for another reason."""
@@ -251,7 +257,7 @@ class ChallengeStore(ExpiringRows):
             "purpose": purpose,
             "digest": digest,
             "user_id": None if user is None else self.key(user),
-            "stamp_digest": "" if user is None else stamp_digest(self.users.snapshot(user)),
+            "stamp_digest": "" if user is None else _account_digest(self.users.snapshot(user)),
             "code_digest": None,
             "data": dict(data or {}),
             "tries_left": tries,
@@ -290,8 +296,18 @@ class ChallengeStore(ExpiringRows):
         return user is None or count == 1, []
 
 
+def _account_digest(seen: UserSnapshot) -> str:
+    """Return the digest of what an account must still have.
+
+    That is also the e-mail address, which changes without a new stamp where there is no column for
+    it: a code must not outlive the address that received it.
+    """
+    values = f"{stamp_digest(seen)} {seen.email}"
+    return hashlib.sha256(values.encode()).hexdigest()[:32]
+
+
 def _is_as_it_was(seen: UserSnapshot, digest: str) -> bool:
-    return seen.is_active and hmac.compare_digest(stamp_digest(seen), digest)
+    return seen.is_active and hmac.compare_digest(_account_digest(seen), digest)
 
 
 def handle_digest(handle: str) -> str:

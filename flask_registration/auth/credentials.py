@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from limits import RateLimitItem
@@ -24,6 +24,9 @@ RECOVERY_CODE = "recovery-code"
 #: The kind of a row that asks to remove the factor after a while. ``counter`` is 1 after the
 #: reminder, which ``last_used_at`` dates.
 RECOVERY = "recovery"
+#: How long a new secret waits for its first code. It was stored with a fresh login, and who
+#: confirms it need not have one.
+ENROLLMENT_PERIOD = timedelta(minutes=15)
 
 
 class CredentialMixin:
@@ -104,7 +107,8 @@ class CredentialStore(AccountRows):
         """
         now = utc_now()
         conditions = (self.model.confirmed_at.is_(None), self.model.secret == secret)
-        pending = self._row(self._key(TOTP, user), *conditions)
+        is_recent = self.model.created_at > now - ENROLLMENT_PERIOD
+        pending = self._row(self._key(TOTP, user), *conditions, is_recent)
         values = {"confirmed_at": now, "counter": counter, "last_used_at": now}
         if not self.execute(pending.values(**values, **_NO_FAILURES)):
             raise CodeInvalid

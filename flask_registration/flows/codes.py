@@ -103,8 +103,7 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
     :raises EmailAlreadyRegistered: another account has verified the address meanwhile.
     :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
     """
-    email = challenge.data.get("email")
-    return _finish("verify_account", challenge, method="otp", email=email)
+    return _finish("verify_account", challenge, method="otp", **challenge.data)
 
 
 @flow.post(

@@ -11,6 +11,7 @@ from flask import has_request_context
 from marshmallow import Schema
 
 from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
+from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import (
     DuplicateValue,
@@ -31,8 +32,15 @@ from ..http.accounts import (
     is_placeholder,
     new_user,
 )
-from ..http.bodies import login_response, renewal_response, schema_of
-from ..http.codes import NO_LINK, add_code, send_quietly, sent_response, with_challenge
+from ..http.bodies import Text, login_response, renewal_response, schema_of
+from ..http.codes import (
+    NO_LINK,
+    add_code,
+    challenged_user,
+    send_quietly,
+    sent_response,
+    with_challenge,
+)
 from ..http.flow import EndpointLink, Flow
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
@@ -366,11 +374,13 @@ def verify_account(
     *,
     method: str,
     email: str | None = None,
+    keeps_password: bool = True,
 ) -> dict[str, Any]:
     """Verify the e-mail address of an account. Return fields of the response.
 
     :param method: what the client has shown, as a word of RFC 8176.
     :param email: the address that a registration receives which has a placeholder until now.
+    :param keeps_password: whether the client may be the one that has chosen the password.
     :raises UserNotFound: the account is verified or suspended, or was changed at the same moment.
     :raises EmailAlreadyRegistered: a verified account has the address by now.
     :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
@@ -379,6 +389,8 @@ def verify_account(
     current_user = state.sessions.user_or_none()
     auto_login = settings.register_verification_auto_login and has_request_context()
     changes: dict[str, Any] = {"is_verified": True}  # which ends all earlier sessions and links
+    if not keeps_password:
+        changes["password_hash"] = unusable_hash()
     displaced, signals = [], [user_activated]
     if email is not None:
         try:
@@ -406,9 +418,15 @@ def verify_account(
 # Resend the verification e-mail
 
 
+def resend_schema(state: RegistrationState) -> Schema:
+    """Return the schema that names an account; with codes, also the client's own challenge."""
+    challenge: dict[str, Any] = {"challenge": Text()} if state.sends_codes else {}
+    return account_schema(state, **challenge)
+
+
 @flow.post(
     "/resend-verification/",
-    request=account_schema,
+    request=resend_schema,
     response=sent_response,
     message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
@@ -416,13 +434,19 @@ def verify_account(
     account=account_names,
 )
 def resend_verification(data: dict[str, str]) -> dict[str, Any]:
-    """Resend the verification e-mail. The response does not reveal whether the account exists."""
+    """Resend the verification e-mail. The response does not reveal whether the account exists.
+
+    Another client may have registered the account. So a code verifies it without its password,
+    unless the client sends the challenge of its own registration.
+    """
     state = flow.state
+    owner = challenged_user(state, VERIFY.name, data.get("challenge"))
     named = find_users(state, data)
     pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
     state.record(VERIFICATION_REQUEST, pending)
     mail = state.mail(verification_email, pending)
-    return send_quietly(state, mail, VERIFY.name, pending)
+    about = {"keeps_password": owner is pending}
+    return send_quietly(state, mail, VERIFY.name, pending, data=about)
 
 
 # Checks

@@ -246,7 +246,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     model_fields = setup.fields
     if model_fields and model_fields.email not in model_fields.unique:
         yield Finding(
-            "registration.E066",
+            "registration.E067",
             f"{model_fields.model.__name__}.{model_fields.email}",
             "is not unique. A link of the flow sign_up would create several accounts.",
             "Declare it with mapped_column(..., unique=True).",

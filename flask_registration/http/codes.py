@@ -106,8 +106,27 @@ def add_code(
     return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
 
 
+def challenged_user(state: RegistrationState, purpose: str, handle: str | None) -> User | None:
+    """Return the account of a valid challenge that a client sends without its code.
+
+    Return None if there is none, or its code would verify the account without its password.
+    """
+    if handle is None or state.challenges is None:
+        return None
+    try:
+        challenge = state.challenges.open(purpose, handle, counts=False)
+    except ChallengeInvalid:
+        return None
+    return challenge.user if challenge.data.get("keeps_password", True) else None
+
+
 def send_quietly(
-    state: RegistrationState, mail: Mail, purpose: str, user: User | str | None
+    state: RegistrationState,
+    mail: Mail,
+    purpose: str,
+    user: User | str | None,
+    *,
+    data: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Commit, and send an e-mail with a code, if e-mails have codes.
 
@@ -115,14 +134,15 @@ def send_quietly(
     e-mail could not be sent, which is logged. The challenge then has no code.
 
     :param user: see :func:`add_code`.
+    :param data: see :meth:`ChallengeStore.create`.
     """
-    queued, challenge = add_code(state, mail, purpose, user)
+    queued, challenge = add_code(state, mail, purpose, user, data=data)
     try:
         state.commit(queued)
     except MailUnavailable:
         if challenge:
             dropped = replace(mail, user_id=None, limited=False)
-            _, challenge = add_code(state, dropped, purpose, user)
+            _, challenge = add_code(state, dropped, purpose, user, data=data)
             state.commit()
     return challenge
 

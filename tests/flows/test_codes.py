@@ -1052,3 +1052,54 @@ def test_the_functions_are_those_of_the_endpoints(make: NewSite) -> None:
         challenge = actions.send_reset_password_link(login="alice")["challenge"]
         actions.reset_password_code(challenge, site.outbox.latest_code(), password=NEW)
     log_in(site, password=NEW)
+
+
+# Sent again
+
+
+def test_a_code_that_is_sent_again_verifies_no_password_of_another_client(
+    make: NewSite, clock: Clock
+) -> None:
+    site = make()
+    mallory = site.register("mallory", email="alice@example.com").get_json()["challenge"]
+    site.register("alice")
+    clock.advance(61)
+    again = site.post("resend-verification", {"email": "alice@example.com"}).get_json()
+    body = {"challenge": again["challenge"], "code": site.outbox.latest_code()}
+    assert site.post("verify-registration-code", body).status_code == 200
+    login = {"login": "mallory", "password": PASSWORD}
+    assert site.post("login", login).get_json()["code"] == "login-invalid"
+    clock.advance(61)
+    other = site.post("resend-verification", {"email": "alice@example.com", "challenge": mallory})
+    assert other.status_code == 200
+    assert site.post("login", login).get_json()["code"] == "login-invalid"
+
+
+def test_with_the_challenge_of_the_registration_the_password_stays(
+    make: NewSite, clock: Clock
+) -> None:
+    site = make()
+    challenge = site.register("alice").get_json()["challenge"]
+    for _ in range(2):
+        clock.advance(61)
+        names = {"email": "alice@example.com", "challenge": challenge}
+        challenge = site.post("resend-verification", names).get_json()["challenge"]
+    body = {"challenge": challenge, "code": site.outbox.latest_code()}
+    assert site.post("verify-registration-code", body).status_code == 200
+    login = {"login": "alice", "password": PASSWORD}
+    assert site.post("login", login).status_code == 200
+
+
+def test_a_challenge_of_another_registration_keeps_no_password(make: NewSite, clock: Clock) -> None:
+    site = make()
+    site.register("mallory", email="alice@example.com")
+    foreign = site.register("bob").get_json()["challenge"]
+    clock.advance(61)
+    for handle in (foreign, "unknown"):
+        names = {"email": "alice@example.com", "challenge": handle}
+        again = site.post("resend-verification", names).get_json()
+    body = {"challenge": again["challenge"], "code": site.outbox.latest_code("alice@example.com")}
+    clock.advance(61)
+    site.post("verify-registration-code", body)
+    login = {"login": "mallory", "password": PASSWORD}
+    assert site.post("login", login).get_json()["code"] == "login-invalid"

@@ -268,6 +268,17 @@ def test_a_link_ends_its_code_and_wrong_codes_do_not_end_the_link(make: NewSite)
     assert use_code(site, challenge).get_json() == INVALID
 
 
+def test_a_link_is_valid_no_longer_than_the_code_beside_it(make: NewSite, clock: Clock) -> None:
+    site = make(**WITH_CODES, LOGIN_LINK_PERIOD=86400, CODE_PERIOD=900)
+    account(site)
+    first = ask_link(site)
+    clock.advance(899)
+    assert use(site, first).status_code == 200
+    second = ask_link(site)
+    clock.advance(901)
+    assert use(site, second).get_json() == LINK_INVALID
+
+
 def test_with_codes_only_the_e_mail_has_no_link_and_the_page_need_not_exist(make: NewSite) -> None:
     site = make(flows=[*FLOWS, codes.flow], VERIFICATION_METHOD="code", LOGIN_LINK_URL=None)
     account(site)

@@ -185,6 +185,37 @@ def test_nothing_is_active_before_a_code_confirms_it(make: NewSite, clock: Clock
     assert begin(site).get_json()["code"] == "step-required"
 
 
+def test_a_secret_waits_for_its_code_as_long_as_a_login_is_fresh(
+    make: NewSite, clock: Clock
+) -> None:
+    """Who confirms it need not be the person who showed the password for it."""
+    site = make()
+    client = log_in(site)
+    app = App(site.post("totp", {}, client=client).get_json()["secret"], clock)
+    clock.advance(15 * 60 + 1)
+    late = site.post("totp/confirm", {"code": app.code()}, client=client)
+    assert late.get_json() == CODE_INVALID
+    assert begin(site).status_code == 200
+
+
+@with_and_without_login_model
+def test_a_token_that_adds_or_removes_a_factor_is_as_fresh_as_it_was(
+    make: NewSite, clock: Clock, login_model: Any
+) -> None:
+    site = make(LOGIN_RETRIEVE_TOKEN=True, login_model=login_model)
+    old = bearer(token_of(site))
+    clock.advance(15 * 60 + 1)
+    stale, shown = "reauthentication-required", {"password": PASSWORD}
+    app = App(site.post("totp", shown, headers=old).get_json()["secret"], clock)
+    added = site.post("totp/confirm", {"code": app.code()}, headers=old).get_json()
+    new = bearer(added["token"])
+    assert site.post("recovery-codes", {}, headers=new).get_json()["code"] == stale
+    body = {"code": added["recovery_codes"][0], **shown}
+    client = site.app.test_client()
+    removed = client.delete("/accounts/totp/", json=body, headers=new).get_json()
+    assert site.post("totp", {}, headers=bearer(removed["token"])).get_json()["code"] == stale
+
+
 def test_a_second_enrollment_replaces_one_that_is_not_confirmed(
     make: NewSite, clock: Clock
 ) -> None:
@@ -510,6 +541,19 @@ def test_a_new_password_ends_the_lock(make: NewSite, clock: Clock, how: str) -> 
     assert finish(site, challenge, app.code()).status_code == 200
 
 
+def test_the_time_of_the_lock_begins_with_the_first_wrong_code(make: NewSite, clock: Clock) -> None:
+    site = make(SECOND_FACTOR_LOCK="2/15 minutes")
+    app = enrolled(site, clock)
+    challenge = challenge_of(site)
+    assert finish(site, challenge, "wrong").get_json() == CODE_INVALID
+    clock.advance(14 * 60)
+    challenge = challenge_of(site)
+    assert finish(site, challenge, "wrong").get_json() == CODE_INVALID
+    assert int(finish(site, challenge, app.code()).headers["Retry-After"]) <= 60
+    clock.advance(61)
+    assert finish(site, challenge, app.code()).status_code == 200
+
+
 def test_a_setting_switches_the_lock_off(make: NewSite, clock: Clock) -> None:
     site = make(SECOND_FACTOR_LOCK=None)
     app = enrolled(site, clock)
@@ -684,6 +728,8 @@ def test_wrong_codes_of_an_enrollment_by_challenge_are_tries(make: NewSite, cloc
         assert wrong.get_json() == CODE_INVALID
     over = site.post("totp/confirm", {**challenge, "code": app.code()})
     assert over.get_json()["code"] == CHALLENGE_INVALID
+    begun = site.post("totp", challenge)
+    assert begun.get_json()["code"] == CHALLENGE_INVALID
 
 
 def test_a_challenge_cannot_add_a_factor_to_an_account_that_has_one(
@@ -751,6 +797,19 @@ def test_what_ends_all_sessions_ends_the_trust(make: NewSite, clock: Clock, how:
         body = {"old_password": PASSWORD, "password": password, "password_confirm": password}
         site.post("change-password", body, client=client)
     assert begin(site, client, password=password).status_code == 401
+
+
+def test_a_change_at_the_same_moment_ends_the_trust(make: NewSite, clock: Clock) -> None:
+    site = make(**TRUST)
+    app = enrolled(site, clock)
+    client, challenge = site.app.test_client(), challenge_of(site)
+
+    def end_logins(sender: Flask, **_: Any) -> None:
+        site.change(site.user(), security_stamp="another")
+
+    with user_logged_in.connected_to(end_logins):
+        assert finish(site, challenge, app.code(), client, trust=True).status_code == 200
+    assert begin(site, client).status_code == 401
 
 
 # Re-authentication
@@ -991,3 +1050,20 @@ def test_without_a_stamp_the_sessions_that_a_factor_ends_are_rows(new_site: NewS
     with pytest.raises(ConfigurationError, match="could not end other sessions"):
         new_site(**options)
     new_site(**options, login_model=define_login)
+
+
+def test_without_a_stamp_a_factor_ends_other_logins_too(make: NewSite, clock: Clock) -> None:
+    site = make(define=define_user_without_stamp, login_model=define_login)
+    client, other = log_in(site), log_in(site)
+    app = add(site, client, clock)
+    assert (knows(site, client), knows(site, other)) == (True, False)
+    finish(site, challenge_of(site), app.code(), other)
+    body = {"code": app.recovery_codes[0]}
+    assert client.delete("/accounts/totp/", json=body).status_code == 200
+    assert (knows(site, client), knows(site, other)) == (True, False)
+
+
+def test_without_a_stamp_no_browser_can_be_trusted(make: NewSite) -> None:
+    options = {"define": define_user_without_stamp, "login_model": define_login}
+    with pytest.raises(ConfigurationError, match="could end the trust in a browser"):
+        make(**options, **TRUST)

@@ -14,7 +14,7 @@ from marshmallow import fields
 from ...auth.challenges import Challenge, ChallengeStore
 from ...auth.credentials import RECOVERY_CODE, TOTP, CredentialStore
 from ...checks import Finding
-from ...errors import ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
+from ...errors import APIError, ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
 from ...http.bodies import BodySchema, Text, login_response
 from ...http.flow import Flow
 from ...i18n.messages import Message
@@ -176,15 +176,17 @@ def refuse(state: RegistrationState, user: User, challenge: Challenge | None = N
     raise CodeInvalid
 
 
-def end_logins(state: RegistrationState, user: User) -> None:
+def end_logins(
+    state: RegistrationState, user: User, changed: type[APIError] = NotAuthenticated
+) -> None:
     """End the sessions and tokens of an account. Links in e-mails stay valid.
 
-    :raises NotAuthenticated: the account was changed at the same moment.
+    :param changed: the error if the account was changed at the same moment.
     """
     seen = state.users.snapshot(user)
     stamp = stamp_without_logins(seen.security_stamp)
     if not state.users.change(user, seen, {"security_stamp": stamp}):
-        raise NotAuthenticated
+        raise changed
     state.sessions.end_logins(user)
 
 
@@ -257,9 +259,10 @@ def second_factor(data: dict[str, Any]) -> dict[str, Any]:
         emails, signals = use_code(state, user, data["code"])
     except CodeInvalid:
         step.refuse(state, challenge)
+    seen = identity(state, user)  # a change after the commit must end the trust
     response = step.finish(state, challenge, methods=["otp"], emails=emails, signals=signals)
     if data["trust"]:
-        trusted_browsers(state).trust(*identity(state, user))
+        trusted_browsers(state).trust(*seen)
     return response
 
 
@@ -279,7 +282,8 @@ def check(setup: Setup) -> Iterator[Finding]:
             "No code could be checked.",
             'Install them: pip install "Flask-Registration[second-factor]".',
         )
-    if not setup.group(SecondFactorSettings).credential_keys:
+    settings = setup.group(SecondFactorSettings)
+    if not settings.credential_keys:
         yield Finding(
             "registration.E062",
             "REGISTRATION_CREDENTIAL_KEYS",
@@ -294,4 +298,12 @@ def check(setup: Setup) -> Iterator[Finding]:
             "has no Login, and the user model has no security stamp. "
             "A new second factor could not end other sessions.",
             "Add the column security_stamp to the user model, or pass models=[Login, …].",
+        )
+    if setup.fields and not setup.fields.stamp and settings.trust_browser_period:
+        yield Finding(
+            "registration.E065",
+            "REGISTRATION_TRUST_BROWSER_PERIOD",
+            "is set, and the user model has no security stamp. "
+            "Neither a logout everywhere nor another factor could end the trust in a browser.",
+            "Add the column security_stamp to the user model, or remove the setting.",
         )

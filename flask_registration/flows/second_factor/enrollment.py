@@ -135,7 +135,7 @@ def confirm_totp(data: dict[str, Any]) -> dict[str, Any]:
     codes = factor_of(state).replace_recovery_codes(user, flow.settings.recovery_codes)
     emails = notices(state, user, factor_added_email)
     signals = [user_added_factor]
-    end_logins(state, user)
+    end_logins(state, user, ChallengeInvalid if challenge else NotAuthenticated)
     if challenge is None:
         login = state.sessions.renew(user, fresh_token=was_fresh)
         state.commit(*emails, signals=signals, user=user)

@@ -161,7 +161,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     yield from check_page("CANCEL_RECOVERY_URL", setup.settings, setup.findings)
     if setup.fields and setup.fields.email is None:
         yield Finding(
-            "registration.E064",
+            "registration.E066",
             "REGISTRATION_SECOND_FACTOR_RECOVERY_DELAY",
             "is set, but users have no e-mail address. No owner could cancel the removal.",
             "Set REGISTRATION_SECOND_FACTOR_RECOVERY_DELAY = None.",

@@ -3,6 +3,7 @@ import { profile, refresh } from "./account.js";
 import AddressPage from "./pages/AddressPage.vue";
 import ConfirmPage from "./pages/ConfirmPage.vue";
 import DeletePage from "./pages/DeletePage.vue";
+import FactorPage from "./pages/FactorPage.vue";
 import ForgottenPage from "./pages/ForgottenPage.vue";
 import LoginPage from "./pages/LoginPage.vue";
 import LostPage from "./pages/LostPage.vue";
@@ -27,6 +28,7 @@ const router = createRouter({
     page("/", "Your profile", ProfilePage, forUsers),
     page("/address/", "Your e-mail address", AddressPage, forUsers),
     page("/password/", "Your password", PasswordPage, forUsers),
+    page("/two-factor/", "Two-factor authentication", FactorPage, forUsers),
     page("/delete/", "Delete your account", DeletePage, forUsers),
 
     // Where mailed links lead
