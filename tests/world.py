@@ -111,6 +111,8 @@ class World:
         links = {**links, "reset_password": site.link()}
         site.post("send-login-link", {"login": "alice"})
         links = {**links, "login_by_link": site.link()}
+        site.post("sign-up", {"email": "free@example.com"})
+        links = {**links, "finish_sign_up": site.link()}
         site.post(
             "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
         )
@@ -214,6 +216,8 @@ class World:
             "send_reset_password_link": {"login": "alice", "username": "alice"},
             "reset_password": twice,
             "send_login_link": {"login": "alice", "username": "alice"},
+            "sign_up": {"email": "alice@example.com"},
+            "finish_sign_up": {"username": new, "first_name": "Al", "last_name": "L", **twice},
         }
         link = self.states[self.state_for(name)].links.get(name, {})
         return {**link, **bodies.get(name, {})}

@@ -128,10 +128,9 @@ class ChallengeStore(ExpiringRows):
         rules, handle = self.rules, secrets.token_urlsafe(32)
         digest, key = handle_digest(handle), self.keys()[-1]
         is_allowed, budget = self._count_code(purpose, counted)
-        address = user if isinstance(user, str) else None
-        if address is not None:
-            data = {**(data or {}), "address": self._address_digests(address)[-1]}
-        owner = None if address is not None else user
+        owner = user
+        if isinstance(user, str):
+            owner, data = None, {**(data or {}), "address": self._address_digests(user)[-1]}
         values = self._values(purpose, owner, digest, rules.period, rules.tries, data)
         if has_code and is_allowed and user is not None and counted is not None:
             code = derive_code(key, digest, rules.format)

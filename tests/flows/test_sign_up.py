@@ -621,7 +621,7 @@ def test_an_account_that_was_used_before_it_was_verified_is_not_displaced(make: 
 
 def test_what_a_client_may_not_set_is_ignored(make: NewSite) -> None:
     site = make()
-    body = {"id": 7, "is_active": False, "is_verified": False, "last_login": None, "data": {}}
+    body: dict[str, Any] = {"id": 7, "is_active": False, "is_verified": False, "last_login": None, "data": {}}
     assert finish(site, ask_proof(site), **body).status_code == 201
     assert (site.user().id, site.user().is_active, site.user().is_verified) == (1, True, True)
 
