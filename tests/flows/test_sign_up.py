@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import flask_login
 import pytest
 from flask.testing import FlaskClient
 from marshmallow import Schema, ValidationError, fields, validates_schema
@@ -16,13 +17,18 @@ from flask_registration import (
     DEFAULT_FLOWS,
     ConfigurationError,
     EmailUserMixin,
+    LinkInvalid,
+    actions,
+    mail_failed,
     user_activated,
     user_deleted,
     user_logged_in,
     user_registered,
 )
+from flask_registration.cli.preview import examples
 from flask_registration.flows import codes, sign_up
 
+from .. import outboxes
 from ..conftest import Clock
 from ..outboxes import define_outbox, letter, send_mail
 from ..people import account, define_login, knows, logins
@@ -621,7 +627,13 @@ def test_an_account_that_was_used_before_it_was_verified_is_not_displaced(make: 
 
 def test_what_a_client_may_not_set_is_ignored(make: NewSite) -> None:
     site = make()
-    body: dict[str, Any] = {"id": 7, "is_active": False, "is_verified": False, "last_login": None, "data": {}}
+    body: dict[str, Any] = {
+        "id": 7,
+        "is_active": False,
+        "is_verified": False,
+        "last_login": None,
+        "data": {},
+    }
     assert finish(site, ask_proof(site), **body).status_code == 201
     assert (site.user().id, site.user().is_active, site.user().is_verified) == (1, True, True)
 
@@ -711,3 +723,58 @@ def test_the_answers_of_a_used_link_and_a_forged_one_are_the_same(make: NewSite)
     proof = ask_proof(site)
     finish(site, proof)
     assert whole(finish(site, proof)) == whole(finish(site, {**proof, "signature": "x"}))
+
+
+# Everywhere else
+
+
+def test_the_actions_do_the_same(make: NewSite) -> None:
+    site = make()
+    with site.app.app_context():  # of a script
+        assert actions.sign_up("Alice@example.com") == {}
+    twice = {"password": PASSWORD, "password_confirm": PASSWORD}
+    with site.app.test_request_context():
+        profile = actions.finish_sign_up(**site.link(), username="alice", **twice)
+        assert flask_login.current_user.username == "alice"
+    assert profile["email"] == ADDRESS
+    with site.app.test_request_context(), pytest.raises(LinkInvalid):
+        actions.finish_sign_up(**site.link(), username="bob", **twice)
+
+
+def test_the_preview_shows_both_e_mails(make: NewSite) -> None:
+    site = make(**WITH_CODES)
+    with site.app.test_request_context():
+        shown = {each.email.name: each for each in examples(site.app.extensions["registration"])}
+    for name in ("sign_up", "sign_up_taken"):
+        assert shown[name].error is None
+        assert "https://example.com/" in str(getattr(shown[name].message, "body", ""))
+
+
+def test_the_e_mails_leave_by_a_thread(make: NewSite) -> None:
+    site = make(config={"TESTING": False, "MAIL_SUPPRESS_SEND": True})
+    account(site, "bob")
+    for name in ("alice", "bob"):
+        assert ask(site, f"{name}@example.com").get_json() == SENT
+    outboxes.finish(site)
+    assert sorted(each[0] for each in mails(site)) == [ADDRESS, "bob@example.com"]
+
+
+def test_an_e_mail_that_fails_is_reported_without_a_user(make: NewSite) -> None:
+    site = make()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    with site.hears(mail_failed) as heard, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flask_mail.Connection.send", fail)
+        assert ask(site).get_json() == SENT
+    assert [(each["user"], each["template"]) for each in heard] == [(None, "sign_up")]
+
+
+def test_it_speaks_the_language_of_the_request(make: NewSite) -> None:
+    site = make()
+    reply = site.post("sign-up", {"email": ADDRESS}, headers={"Accept-Language": "de"})
+    assert (
+        reply.get_json()["detail"] == "Eine E-Mail zum Abschließen der Registrierung ist unterwegs"
+    )
+    assert mails(site) == [(ADDRESS, "Schließen Sie Ihre Registrierung bei example.com ab")]
