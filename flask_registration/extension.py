@@ -178,6 +178,8 @@ def _read(
         ),
         findings=findings,
     )
+    offers = setup.offers()
+    setup.flows = [flow for flow in flows if flow.closed_by not in offers]
     wanted = [each for each in EXTRAS if each.is_installed and each.is_wanted(setup)]
     setup.packages = [package.load() for package in wanted]
     for package in setup.packages:

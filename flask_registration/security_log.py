@@ -47,6 +47,10 @@ VERIFICATION_REQUEST = Event(
     "verification_request",
     "another verification e-mail was requested, for a pending account or for none",
 )
+SIGN_UP_REQUEST = Event(
+    "sign_up_request",
+    "a sign-up e-mail was requested; `user_id` is the owner of the e-mail address, if it has one",
+)
 USER_ACTIVATED = Event(
     "user_activated",
     "an e-mail address was verified, by a link, a code or from the command line",
@@ -225,7 +229,7 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
     current_request = request if has_request_context() else None
     attributes = {
         "event": event.name,
-        "user_id": None if user_id is None else _clean(str(user_id)),
+        "user_id": _clean(str(user_id)) if user_id not in (None, "") else None,
         "client": _clean(client_address()),
         "method": _clean(current_request and current_request.method),
         # Not the path or the query: those of the application may be secrets.

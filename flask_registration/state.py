@@ -35,7 +35,7 @@ from .settings import Settings
 from .signals import EVENTS, user_deleted
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
-from .users.stamps import UserSnapshot, link_digest, next_stamp
+from .users.stamps import NO_ACCOUNT, UserSnapshot, link_digest, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 
 S = TypeVar("S", bound=Settings)
@@ -86,10 +86,6 @@ class Setup:
 
 #: A check of the configuration, run by ``init_app`` and by ``flask registration check``.
 Check = Callable[[Setup], Iterable[Finding]]
-
-
-#: What an e-mail about an unknown account is made from.
-NO_ACCOUNT = UserSnapshot(None, None, is_verified=False, is_active=False, security_stamp="")
 
 
 def _is_notified(state: RegistrationState) -> bool:
@@ -186,19 +182,21 @@ class RegistrationState:
         """Return an e-mail to send with :meth:`commit`. It is rendered when it is sent.
 
         :param user: the user that it is about. If None it is dropped when it is sent, so that the
-            response takes the same time for an unknown account.
+            response takes the same time for an unknown account. With ``to``, it is about an e-mail
+            address that has no account, and ``variables`` receives None.
         :param to: the recipient, if it is not the stored e-mail address.
         :param data: the arguments of the declared function, as JSON can have them.
         """
         seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
         address = to or seen.email or ""
-        is_dropped = user is None or address.endswith(PLACEHOLDER_DOMAIN)
+        has_recipient = user is not None or to
+        is_dropped = not has_recipient or address.endswith(PLACEHOLDER_DOMAIN)
         language, locale = self.languages.choose(user)
         settings = self.settings[email.group]
         return Mail(
             to=address,
             template=email.name,
-            user_id=None if is_dropped else self.users.identifier(user),
+            user_id=None if is_dropped else "" if user is None else self.users.identifier(user),
             account=self._account_digest(user, seen, limited=email.limited),
             data=data,
             templates=self.composer.templates(email, settings, user),
@@ -232,10 +230,10 @@ class RegistrationState:
         that is signed now could reach an earlier e-mail address.
         """
         try:
-            user = self.users.get(mail.user_id)  # None finds none
-            if user is None:
+            user = self.users.get(mail.user_id)  # None and "" find none
+            if user is None and mail.user_id != "":
                 return None
-            seen = self.users.snapshot(user)
+            seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
             if mail.account != self._account_digest(user, seen, limited=mail.limited):
                 return None
             email = self.emails[mail.template]

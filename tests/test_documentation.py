@@ -43,6 +43,7 @@ from flask_registration.flows import (
     mail_login,
     reauthenticate,
     second_factor,
+    sign_up,
     verification_redirects,
 )
 from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
@@ -748,6 +749,20 @@ def test_the_api_lists_every_name() -> None:
         assert re.search(rf"^\.\. \w+:: {name}$", page, re.MULTILINE), name
 
 
+def test_a_sign_up(run: RunPage) -> None:
+    page = run("docs/sign-up.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    client = app.test_client()
+    with app.app_context(), page.mail.record_messages() as outbox:
+        reply = client.post("/accounts/sign-up/", json={"email": "alice@example.com"})
+    (example,) = (block for block in blocks(read("docs/sign-up.md")) if block.info == "json")
+    assert reply.get_json() == json.loads(example.text)
+    chosen = {"username": "alice", "password": PASSWORD, "password_confirm": PASSWORD}
+    body = {**parameters(url_in(outbox[0])), **chosen}
+    assert client.post("/accounts/finish-sign-up/", json=body).status_code == 201
+    assert client.get("/accounts/profile/").status_code == 200
+
+
 def test_a_login_without_a_password(run: RunPage) -> None:
     page = run("docs/passwordless.md")
     app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -768,6 +783,7 @@ def test_a_login_without_a_password(run: RunPage) -> None:
         ("docs/redirects.md", verification_redirects.flow, []),
         ("docs/codes.md", codes.flow, ["REGISTRATION_VERIFICATION_METHOD"]),
         ("docs/passwordless.md", mail_login.flow, []),
+        ("docs/sign-up.md", sign_up.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
     ],
 )

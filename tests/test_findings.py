@@ -106,6 +106,7 @@ IDS = {
     "registration.E064": "{name}.user_id",
     "registration.E065": "REGISTRATION_TRUST_BROWSER_PERIOD",
     "registration.E066": "REGISTRATION_SECOND_FACTOR_RECOVERY_DELAY",
+    "registration.E067": "{model}.{email}",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

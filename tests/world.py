@@ -157,6 +157,8 @@ class World:
         links |= mailed("reset_password", "reset_password_code", body)
         body = ask("send-login-link", {"login": "alice"})
         links |= mailed("login_by_link", "login_by_code", body)
+        ask("sign-up", {"email": "free@example.com"})
+        links |= {"finish_sign_up": site.link()}
         body = ask(
             "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
         )
@@ -277,6 +279,8 @@ class World:
             "add_totp": {"password": PASSWORD},
             "create_recovery_codes": {"password": PASSWORD},
             "send_login_link": {"login": "alice", "username": "alice"},
+            "sign_up": {"email": "alice@example.com"},
+            "finish_sign_up": {"username": new, "first_name": "Al", "last_name": "L", **twice},
         }
         state = self.states[self.state_for(name)]
         if name == "confirm_totp":

@@ -84,6 +84,34 @@ def register(**fields: Any) -> dict[str, Any]:
     return _run("register", fields)
 
 
+def sign_up(email: str) -> dict[str, Any]:
+    """Send an e-mail that finishes a registration; see ``POST /sign-up/``.
+
+    Return the ``challenge`` if e-mails have codes.
+
+    :raises marshmallow.ValidationError: the e-mail address is invalid.
+    """
+    return _run("sign_up", {"email": email})
+
+
+def finish_sign_up(email: str, **fields: Any) -> dict[str, Any]:
+    """Create the account of a verified e-mail address; see ``POST /finish-sign-up/``.
+
+    Call it in a request: it logs the user in. Return the profile, and the token if logins return
+    one.
+
+    :param fields: ``timestamp`` and ``signature`` of the link, or ``challenge`` and ``code``; and
+        the fields of a registration.
+    :raises LinkInvalid: the link is not valid, or an account has the e-mail address by now.
+    :raises LinkExpired: the link has expired.
+    :raises ChallengeInvalid: the challenge is not valid, or no longer.
+    :raises CodeInvalid: the code is wrong.
+    :raises StepRequired: the account is created, and a step of the login is left.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
+    """
+    return _run("finish_sign_up", {"email": email, **fields})
+
+
 def verify_registration(
     user_id: Parameter, timestamp: Parameter, signature: Parameter
 ) -> dict[str, Any]:

@@ -107,9 +107,9 @@ class ChallengeStore(ExpiringRows):
     def create_with_code(
         self,
         purpose: str,
-        user: User | None,
+        user: User | str | None,
         *,
-        counted: User | None,
+        counted: User | str | None,
         data: Mapping[str, Any] | None = None,
         has_code: bool = True,
     ) -> tuple[str, bool]:
@@ -119,13 +119,19 @@ class ChallengeStore(ExpiringRows):
         have more than :data:`TRIES_PER_DAY`. The challenge has no code then, and the statements are
         the same.
 
-        :param counted: the account whose code is counted; None if no e-mail is sent.
+        :param user: see :meth:`create`; or an e-mail address without an account, see
+            :meth:`is_about`.
+        :param counted: the account or the e-mail address whose code is counted; None if no e-mail
+            is sent.
         :param has_code: False for a challenge that no code solves.
         """
         rules, handle = self.rules, secrets.token_urlsafe(32)
         digest, key = handle_digest(handle), self.keys()[-1]
         is_allowed, budget = self._count_code(purpose, counted)
-        values = self._values(purpose, user, digest, rules.period, rules.tries, data)
+        owner = user
+        if isinstance(user, str):
+            owner, data = None, {**(data or {}), "address": self._address_digests(user)[-1]}
+        values = self._values(purpose, owner, digest, rules.period, rules.tries, data)
         if has_code and is_allowed and user is not None and counted is not None:
             code = derive_code(key, digest, rules.format)
             values["code_digest"] = _code_digest(key, digest, code)
@@ -195,14 +201,26 @@ class ChallengeStore(ExpiringRows):
         return Challenge(digest, user, row.code_digest, row.data)
 
     def has_code(self, challenge: Challenge, code: str) -> bool:
-        """Return whether this is the code of a challenge. A challenge without an account has none.
+        """Return whether this is the code of a challenge.
 
         :param code: in normal form.
         """
         stored = challenge.code_digest or ""
         found = (_code_digest(key, challenge.digest, code) for key in self.keys())
-        is_right = any(hmac.compare_digest(each, stored) for each in found)
-        return is_right and challenge.user is not None
+        return any(hmac.compare_digest(each, stored) for each in found)
+
+    def is_about(self, challenge: Challenge, address: str) -> bool:
+        """Return whether a challenge without an account is about this e-mail address.
+
+        :param address: in normal form.
+        """
+        stored = str(challenge.data.get("address"))
+        return any(hmac.compare_digest(each, stored) for each in self._address_digests(address))
+
+    def _address_digests(self, address: str) -> list[str]:
+        """Return the keyed digests of an e-mail address, one for each key."""
+        content = f"flask-registration.address {address}".encode()
+        return [hmac.new(key, content, hashlib.sha256).hexdigest() for key in self.keys()]
 
     def take(self, challenge: Challenge) -> None:
         """Delete a challenge whose step is done, without committing. It works once.
@@ -246,15 +264,21 @@ class ChallengeStore(ExpiringRows):
             "expires_at": now + period,
         }
 
-    def _count_code(self, purpose: str, user: User | None) -> tuple[bool, list[dict[str, Any]]]:
-        """Count a code of an account, without committing.
+    def _count_code(
+        self, purpose: str, user: User | str | None
+    ) -> tuple[bool, list[dict[str, Any]]]:
+        """Count a code of an account or an e-mail address, without committing.
 
         A row for each account and purpose has the number of codes that are left today. Return
         whether there was one, and that row if it is missing. No account costs the same statements.
         """
         model, now, name = self.model, utc_now(), f"{purpose}.day"
         codes = TRIES_PER_DAY // self.rules.tries
-        digest = handle_digest(f"{name} {'' if user is None else self.users.identifier(user)}")
+        if isinstance(user, str):
+            counted = self._address_digests(user)[-1]
+        else:
+            counted = "" if user is None else self.users.identifier(user)
+        digest = handle_digest(f"{name} {counted}")
         known = self.db.session.scalars(select(model.id).where(model.digest == digest)).first()
         has_expired = model.expires_at <= now
         # By key, which locks no other row. No row has the key NULL.

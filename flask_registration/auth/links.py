@@ -25,7 +25,7 @@ from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 from ..checks import Finding
 from ..errors import LinkExpired, LinkInvalid
 from ..settings import PREFIX, Settings, setting
-from ..users.stamps import UserSnapshot, link_digest
+from ..users.stamps import NO_ACCOUNT, UserSnapshot, link_digest
 from ..users.store import User, UserStore
 
 #: The maximum difference between the clocks of two hosts, in seconds.
@@ -33,7 +33,10 @@ CLOCK_SKEW = 60
 
 
 class SignedLink(NamedTuple):
-    """The parameters of a link, as text, as the client sent them."""
+    """The parameters of a link, as text, as the client sent them.
+
+    A link about an e-mail address without an account has no ``user_id``.
+    """
 
     user_id: str
     timestamp: str
@@ -67,12 +70,15 @@ class Purpose:
     """
 
     name: str
-    binds: Callable[[UserSnapshot], tuple[Any, ...]]
+    binds: Callable[[UserSnapshot], tuple[Any, ...]] = lambda user: ()
     stamped: bool = True
 
 
 class OpenedLink(NamedTuple):
-    """A link that was verified: its user, the account as it was found, and its parameters."""
+    """A link that was verified: its user, the account as it was found, and its parameters.
+
+    The user is None for a link about an e-mail address without an account.
+    """
 
     user: User
     seen: UserSnapshot
@@ -251,6 +257,23 @@ class Links:
         }
         return VerificationLink(base_url, params)
 
+    def address_url(self, purpose: Purpose, email: str, page: str) -> str:
+        """Sign a link about an e-mail address without an account. Return its URL."""
+        link = SignedLink("", str(int(time.time())), "", email)
+        signature = self._signer(purpose).get_signature(_payload(link, "")).decode()
+        params = {"timestamp": link.timestamp, "email": email, "signature": signature}
+        return self.build_url(VerificationLink(page, params))
+
+    def open_address(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
+        """Verify a link of :meth:`address_url`. It is bound to nothing that its use changes.
+
+        :raises LinkInvalid: forged, of another purpose, or from the future.
+        :raises LinkExpired: it was valid, and is older than ``max_age``.
+        """
+        self._check_outer(purpose, link)
+        check_age(link, max_age)
+        return OpenedLink(None, NO_ACCOUNT, link)
+
     def open(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
         """Verify a link.
 
@@ -259,10 +282,7 @@ class Links:
             or from the future: the same error for all. A forged link causes no query.
         :raises LinkExpired: it was valid, and is older than ``max_age``.
         """
-        outer, _, signed = link.signature.partition(".")
-        is_signed = self._signer(purpose).verify_signature(_payload(link, signed), outer.encode())
-        if not (is_signed and is_canonical(outer)):
-            raise LinkInvalid
+        signed = self._check_outer(purpose, link)
         user = self.users.get(link.user_id)
         if user is None:
             raise LinkInvalid
@@ -273,6 +293,17 @@ class Links:
             raise LinkInvalid(user_id=link.user_id)
         check_age(link, max_age)
         return OpenedLink(user, snapshot, link)
+
+    def _check_outer(self, purpose: Purpose, link: SignedLink) -> str:
+        """Verify the first signature of a link. Return what it has signed of the rest.
+
+        :raises LinkInvalid: forged, or of another purpose.
+        """
+        outer, _, signed = link.signature.partition(".")
+        is_signed = self._signer(purpose).verify_signature(_payload(link, signed), outer.encode())
+        if not (is_signed and is_canonical(outer)):
+            raise LinkInvalid
+        return signed
 
     def _signer(self, purpose: Purpose, part: str = "") -> Signer:
         return Signer(

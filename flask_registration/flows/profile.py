@@ -54,6 +54,7 @@ flow: Flow[ProfileSettings] = Flow("profile", ProfileSettings)
 CHANGES = {"account": "30/minute;300/hour"}
 
 
+@flow.provides("profile_schema")
 def full_schema(state: RegistrationState) -> Schema:
     """Return the application's schema, or the one made from its model."""
     has_password = state.provided("makes_passwordless_accounts") is not None

@@ -161,6 +161,18 @@ def reserve_names(state: RegistrationState, user: User, former: Mapping[str, Any
     reserve(state, user, former)
 
 
+@flow.provides("closes_registration", enabled=lambda settings: not settings.register_flow_enabled)
+def closes_registration() -> bool:
+    """Return that no client may create an account."""
+    return True
+
+
+@flow.provides("registrations_expire", enabled=_is_verifying)
+def registrations_expire(state: RegistrationState) -> datetime:
+    """Return the time before which an unverified registration has expired."""
+    return expired_before(state.group(RegisterSettings))
+
+
 # E-mails
 
 
@@ -230,11 +242,17 @@ def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:
 # Register
 
 
-def registration_schema(state: RegistrationState) -> Schema:
+@flow.provides("registration_schema")
+def registration_schema_class(state: RegistrationState) -> type[Schema]:
     """Return the application's schema, or the one made from its model."""
     settings = state.group(RegisterSettings)
     made = register_schema(state.fields, password_confirm=settings.register_schema_password_confirm)
-    return (settings.register_schema_class or made)()
+    return settings.register_schema_class or made
+
+
+def registration_schema(state: RegistrationState) -> Schema:
+    """Return the schema of the request body."""
+    return registration_schema_class(state)()
 
 
 def registered_response(state: RegistrationState) -> Schema:
@@ -305,17 +323,9 @@ def _add_code_to_duplicate(
     account then receives the address, with the password that its client knows.
     """
     mail = duplicate_mail(state, owner)
-    has_code = mail.template == register_again_email.name
     stored = user if is_placeholder(state, user) else None  # the model may refuse a placeholder
-    return add_code(
-        state,
-        mail,
-        VERIFY.name,
-        stored,
-        data={"email": email},
-        has_code=has_code,
-        account=owner if has_code else None,
-    )
+    account = owner if mail.template == register_again_email.name else None
+    return add_code(state, mail, VERIFY.name, stored, data={"email": email}, account=account)
 
 
 # Verify

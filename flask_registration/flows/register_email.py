@@ -256,9 +256,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         mail = state.mail(email_change_taken_email, owner)
     else:
         mail = state.mail(email_change_email, user, to=email, **about)
-    mail, challenge = add_code(
-        state, mail, CHANGE_EMAIL.name, user, data=about, has_code=not is_duplicate
-    )
+    mail, challenge = add_code(state, mail, CHANGE_EMAIL.name, user, data=about)
     state.commit(*notices, mail)
     return challenge
 

@@ -178,45 +178,55 @@ def add_account(
     *,
     expired_before: datetime | None,
     hide_email: bool = False,
+    is_verified: bool = False,
 ) -> tuple[list[User], DuplicateValue | None]:
     """Store an account without committing.
 
-    Return the expired registrations that it displaces, and the error about its e-mail address, if
+    Return the registrations that it displaces, and the error about its e-mail address, if
     that is in use. With ``hide_email`` such an account is stored with a placeholder address, so
     that it takes the same statements as any other. Nothing can verify it; it reserves the username
     until it expires.
 
     :param expired_before: unverified registrations before this time have expired; None if none
         expires.
+    :param is_verified: whether the client has verified the e-mail address, and so displaces a
+        registration that merely claims it.
     :raises DuplicateValue: another account has one of the other unique values.
     """
     # Look first: a statement that fails takes another time.
     duplicate = state.users.find_duplicate(user) if hide_email else None
-    displaced, duplicate = _displace_expired(state, user, duplicate, expired_before, hide_email)
+
+    def displace(duplicate: DuplicateValue | None) -> tuple[list[User], DuplicateValue | None]:
+        return _displace(state, user, duplicate, expired_before, hide_email, is_verified)
+
+    displaced, duplicate = displace(duplicate)
     try:
         return _store(state, user, displaced, duplicate)
     except DuplicateValue as current:  # of a parallel request, or without a look
-        displaced, duplicate = _displace_expired(state, user, current, expired_before, hide_email)
+        displaced, duplicate = displace(current)
         return _store(state, user, displaced, duplicate)
 
 
-def _displace_expired(
+def _displace(
     state: RegistrationState,
     user: User,
     duplicate: DuplicateValue | None,
     expired_before: datetime | None,
     hide_email: bool,
+    is_verified: bool,
 ) -> tuple[list[User], DuplicateValue | None]:
-    """Delete the expired registrations that have a new account's values.
+    """Delete the registrations that have a new account's values and do not count any more.
 
     Return them, and the error about its e-mail address, if that is the one value in use.
 
     :raises DuplicateValue: another account has one of the other values.
     """
     displaced: list[User] = []
-    if duplicate and expired_before:
-        holders = duplicate.holders
-        displaced = [each for each in holders if has_expired(state, each, expired_before)]
+    for each in duplicate.holders if duplicate else ():
+        is_claim = duplicate is not None and is_verified and each is duplicate.owner
+        has_ended = expired_before is not None and has_expired(state, each, expired_before)
+        if has_ended or (is_claim and is_unused(state, each)):
+            displaced.append(each)
     if displaced:
         if not all(delete_pending(state, each) for each in displaced):
             state.users.rollback()  # one was verified meanwhile, or other rows refer to it

@@ -180,13 +180,22 @@ class LinkSchema(BodySchema):
 
     @post_load
     def _link(self, data: dict[str, str], **kwargs: Any) -> SignedLink:
-        return SignedLink(**data)
+        return SignedLink(**{"user_id": "", **data})
 
 
 class EmailLinkSchema(LinkSchema):
     """The parameters of a link that is about another e-mail address than the account's."""
 
     email: LinkParameter = LinkParameter(required=True)
+
+
+class AddressLinkSchema(EmailLinkSchema):
+    """The parameters of a link that is about an e-mail address without an account."""
+
+    class Meta(BodySchema.Meta):
+        """The options of marshmallow."""
+
+        exclude = ("user_id",)
 
 
 def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:

@@ -15,7 +15,15 @@ from ..mail.message import Mail
 from ..security_log import CODE_REFUSED, MAIL_DROPPED, record
 from ..state import RegistrationState
 from ..users.store import User
-from .bodies import BodySchema, SuccessSchema, Text, not_blank
+from .bodies import (
+    AddressLinkSchema,
+    AlternativesSchema,
+    BodySchema,
+    LinkParameter,
+    SuccessSchema,
+    Text,
+    not_blank,
+)
 
 #: The template variables of an e-mail with a code only.
 NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_time_use": None}
@@ -26,6 +34,24 @@ class CodeSchema(BodySchema):
 
     challenge: Text = Text(required=True, validate=not_blank)
     code: Text = Text(required=True, validate=not_blank)
+
+
+class LinkOrCodeSchema(AlternativesSchema):
+    """The parameters of a link about an e-mail address, or the challenge and the code."""
+
+    email: LinkParameter = LinkParameter(required=True)
+    timestamp: LinkParameter = LinkParameter()
+    signature: LinkParameter = LinkParameter()
+    challenge: Text = Text(validate=not_blank)
+    code: Text = Text(validate=not_blank)
+    alternatives = ("signature", "challenge")
+
+
+def link_or_code(state: RegistrationState) -> Schema:
+    """Return the schema that describes a request with a link about an address, or a code."""
+    if state.sends_links and state.sends_codes:
+        return LinkOrCodeSchema()
+    return AddressLinkSchema() if state.sends_links else CodeSchema()
 
 
 def with_challenge(state: RegistrationState, schema: type[Schema]) -> type[Schema]:
@@ -45,10 +71,9 @@ def add_code(
     state: RegistrationState,
     mail: Mail,
     purpose: str,
-    user: User | None,
+    user: User | str | None,
     *,
     data: Mapping[str, Any] | None = None,
-    has_code: bool = True,
     account: User | None = None,
 ) -> tuple[Mail, dict[str, str]]:
     """Add a code to an e-mail, if e-mails have codes, without committing.
@@ -57,15 +82,16 @@ def add_code(
     dropped and the challenge has no code.
 
     :param purpose: the purpose of the challenge, as in :attr:`Endpoint.code`.
-    :param user: the account of the challenge; None if the client named none.
+    :param user: the account of the challenge, or an e-mail address that has none; None if the
+        client named none. If the e-mail has no code, no code solves the challenge.
     :param data: see :meth:`ChallengeStore.create`.
-    :param has_code: False for a challenge that no code solves.
     :param account: the account that the e-mail is about, if it is another one.
     """
     if state.challenges is None or not state.sends_codes:
         return mail, {}
     mail = state.admit(mail)
     counted = None if mail.user_id is None else account or user
+    has_code = state.emails[mail.template].has_code
     try:
         handle, is_allowed = state.challenges.create_with_code(
             purpose, user, counted=counted, data=data, has_code=has_code
@@ -98,7 +124,7 @@ def send_quietly(
     state: RegistrationState,
     mail: Mail,
     purpose: str,
-    user: User | None,
+    user: User | str | None,
     *,
     data: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
@@ -107,7 +133,7 @@ def send_quietly(
     Return further fields of the response. It must not reveal the account, so it is the same if the
     e-mail could not be sent, which is logged. The challenge then has no code.
 
-    :param user: the account; None if the client named none.
+    :param user: see :func:`add_code`.
     :param data: see :meth:`ChallengeStore.create`.
     """
     queued, challenge = add_code(state, mail, purpose, user, data=data)

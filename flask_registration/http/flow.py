@@ -39,6 +39,7 @@ from ..settings import Settings
 from ..state import Check, RegistrationState
 from ..users.transaction import with_retries
 from .bodies import (
+    AddressLinkSchema,
     EmailLinkSchema,
     LinkSchema,
     SchemaFactory,
@@ -46,7 +47,7 @@ from .bodies import (
     name_by_data_key,
     schema_of,
 )
-from .codes import CodeSchema, open_challenge
+from .codes import CodeSchema, link_or_code, open_challenge
 from .responses import success
 from .steps import Step
 
@@ -70,20 +71,25 @@ class EndpointLink(Generic[S]):
     :ivar purpose: what the link is for, with these settings.
     :ivar period: how long it is valid.
     :ivar with_email: whether it is about another e-mail address, one of its parameters.
+    :ivar of_address: whether it is about an e-mail address without an account.
     """
 
     purpose: Callable[[S], Purpose]
     period: Callable[[S], timedelta]
     with_email: bool = False
+    of_address: bool = False
 
     @property
     def schema(self) -> type[LinkSchema]:
         """Return the schema of its parameters."""
+        if self.of_address:
+            return AddressLinkSchema
         return EmailLinkSchema if self.with_email else LinkSchema
 
     def open(self, state: RegistrationState, settings: S, params: SignedLink) -> OpenedLink:
         """Verify the link; see :meth:`Links.open`."""
-        return state.links.open(self.purpose(settings), params, self.period(settings))
+        open_link = state.links.open_address if self.of_address else state.links.open
+        return open_link(self.purpose(settings), params, self.period(settings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +106,8 @@ class Endpoint(Generic[S]):
         :class:`OpenedLink`.
     :ivar code: the purpose of the challenge in the request body, for an endpoint that takes a code
         of an e-mail. The code is verified first, and the view receives the :class:`Challenge`,
-        which it takes. If the request is refused after that, the code stays valid.
+        which it takes. If the request is refused after that, the code stays valid. With a ``link``
+        of an address as well, a request has one of both, and the view receives one of both.
     :ivar request: the schema of the request body, or a function that makes it of the state, once.
         The view receives what it loads.
     :ivar body_optional: take a request without a body for an empty object, unless another site
@@ -160,7 +167,9 @@ class Endpoint(Generic[S]):
     @property
     def requests(self) -> list[SchemaFactory]:
         """Return the schemas of the request body: of its link or code, then of the rest."""
-        first = self.link.schema if self.link else CodeSchema if self.code else None
+        first: SchemaFactory | None = self.link.schema if self.link else None
+        if self.code:
+            first = link_or_code if self.link else CodeSchema
         return [each for each in (first, self.request) if each]
 
     @property
@@ -181,6 +190,7 @@ class Flow(Generic[S]):
     :param needs_models: the roles of the models without which the flow cannot be mounted, for
         example ``["challenge"]``. A flow with a step needs that one in any case.
     :param needs_email: whether the flow needs an e-mail address; it is left out if users have none.
+    :param closed_by: what another flow provides if this one must be left out.
     :param pages: whether its endpoints are pages for people, which the API description leaves out.
     """
 
@@ -193,6 +203,7 @@ class Flow(Generic[S]):
         needs_logins: bool = False,
         needs_models: Sequence[str] = (),
         needs_email: bool = False,
+        closed_by: str | None = None,
         pages: bool = False,
     ) -> None:
         self.name = name
@@ -201,6 +212,7 @@ class Flow(Generic[S]):
         self.needs_logins = needs_logins
         self.needs_models: list[str] = [*needs_models]
         self.needs_email = needs_email
+        self.closed_by = closed_by
         self.pages = pages
         self.endpoints: list[Endpoint[S]] = []
         self.checks: list[Check] = []
@@ -348,13 +360,15 @@ class Action(Generic[S]):
             if endpoint.login_required:
                 arguments.append(state.sessions.user())
             body = read() if endpoint.requests else {}
-            if link and self._link_schema:
+            by_code = not link or "challenge" in body or not state.sends_links
+            code = endpoint.code if by_code else None
+            if link and self._link_schema and not code:
                 params = load(self._link_schema, body)
-                count(lambda: [params.user_id])
+                count(lambda: [params.user_id or str(params.email)])
                 arguments.append(link.open(state, self._settings, params))
-            if endpoint.code and self._code_schema:
+            if code and self._code_schema:
                 given = load(self._code_schema, body)
-                challenge = open_challenge(state, endpoint.code, given)
+                challenge = open_challenge(state, code, given)
                 arguments.append(challenge)
             if self.schema:
                 arguments.append(load(self.schema, body))

@@ -190,8 +190,8 @@ class Composer:
         }
         return {"site_name": self.site_name, **values}
 
-    def compose(self, mail: Mail, user: User, variables: Mapping[str, Any]) -> MailMessage:
-        """Render an e-mail about a user, for Flask-Mail."""
+    def compose(self, mail: Mail, user: User | None, variables: Mapping[str, Any]) -> MailMessage:
+        """Render an e-mail about a user, or to an address without one, for Flask-Mail."""
         settings, kind = self.settings, _kind(mail.template)
         language = self.languages.get(mail.language)
         with force_babel_locale(mail.locale):

@@ -73,8 +73,8 @@ class Mail:
     """An e-mail to send: what it is about. It has no link and no text until it is sent.
 
     :ivar template: the name of its :class:`Email`.
-    :ivar user_id: the verification id of the account; None if the e-mail is dropped when it is
-        sent.
+    :ivar user_id: the verification id of the account; empty for an e-mail address that has no
+        account; None if the e-mail is dropped when it is sent.
     :ivar account: a digest of what links are bound to. An e-mail that is limited is dropped if the
         account has changed when it is sent.
     :ivar data: the arguments of its ``variables``, as JSON can have them.

@@ -37,6 +37,10 @@ class UserSnapshot(NamedTuple):
         return self.is_active and not self.is_verified and bool(self.email)
 
 
+#: What an e-mail or a link without an account is made from.
+NO_ACCOUNT = UserSnapshot(None, None, is_verified=False, is_active=False, security_stamp="")
+
+
 class SecurityStamp(NamedTuple):
     """The parts of a security stamp, written as ``<token>`` or ``<token>~<time>``.
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
-from flask_registration.flows import codes, mail_login, new_login, second_factor
+from flask_registration.flows import codes, mail_login, new_login, second_factor, sign_up
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
@@ -542,3 +542,20 @@ def test_a_statement_that_fails_is_logged_without_what_it_would_have_written(
         event.remove(site.db.engine, "before_cursor_execute", fail)
     assert "INSERT INTO users" in caplog.text
     assert not re.search(r"alice@example\.com|argon2|\$m=", caplog.text)
+
+
+def test_a_sign_up(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(flows=[*DEFAULT_FLOWS, sign_up.flow])
+    member(site)
+    events(security_log)
+    for name in ("alice", "bob"):
+        site.post("sign-up", {"email": f"{name}@example.com"})
+    body = {"username": "bob", "password": PASSWORD, "password_confirm": PASSWORD}
+    assert site.post("finish-sign-up", {**site.link(), **body}).status_code == 201
+    assert events(security_log) == [
+        named("sign_up_request"),
+        named("sign_up_request", None),
+        named("user_created", "2"),
+        named("user_activated", "2"),
+        named("authn_login_success", "2"),
+    ]

@@ -1,0 +1,253 @@
+"""Verify an e-mail address first, and create the account afterwards. Optional.
+
+An application adds the flow to the default ones:
+``Registration(flows=[*DEFAULT_FLOWS, sign_up.flow])``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
+
+from ..auth.challenges import Challenge
+from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
+from ..auth.sessions import LoginSettings
+from ..checks import Finding
+from ..errors import ChallengeInvalid, DuplicateValue, LinkInvalid, StepRequired
+from ..http.accounts import account_names, add_account, is_unused, new_user
+from ..http.bodies import REQUIRED, BodySchema, Text, not_blank, schema_of
+from ..http.codes import NO_LINK, send_quietly, sent_response
+from ..http.flow import EndpointLink, Flow, always
+from ..http.schemas import profile_schema, register_schema
+from ..http.steps import log_in
+from ..i18n.messages import Message, duration
+from ..security_log import REGISTRATION_TAKEN, SIGN_UP_REQUEST
+from ..settings import Settings, setting
+from ..signals import user_activated, user_registered
+from ..state import RegistrationState, Setup
+from ..users.store import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignUpSettings(Settings):
+    """Sign-up that verifies the e-mail address first."""
+
+    sign_up_url: str | None = setting(
+        None,
+        "The page that asks for the rest of a registration.",
+        page="finish-sign-up/",
+        beside="REGISTER_VERIFICATION_URL",
+    )
+    sign_up_period: timedelta = setting(
+        timedelta(days=1),
+        "How long the link of a sign-up is valid.",
+        minimum=timedelta(minutes=1),
+        maximum=timedelta(days=30),
+    )
+
+
+flow: Flow[SignUpSettings] = Flow(
+    "sign_up",
+    SignUpSettings,
+    sends_mail=always,
+    needs_email=True,
+    closed_by="closes_registration",
+)
+
+#: Of a link, and of the challenge with a code.
+SIGN_UP = Purpose("sign-up")
+
+
+# Ask for the e-mail
+
+
+@flow.email(
+    "sign_up",
+    to="the e-mail address",
+    when="someone signs up with an e-mail address that no verified account has",
+    has_code=True,
+    example={"email": "alice@example.com"},
+)
+def sign_up_email(state: RegistrationState, user: None, email: str) -> dict[str, Any]:
+    """Return the template variables. There is no account yet, so ``user`` is None.
+
+    :param email: the e-mail address, in normal form.
+    """
+    page, period = state.pages["sign_up_url"], state.group(SignUpSettings).sign_up_period
+    url = state.links.address_url(SIGN_UP, email, page) if state.sends_links else None
+    return {"verification_url": url, "valid_for": duration(period)}
+
+
+@flow.email(
+    "sign_up_taken",
+    to="the owner of the e-mail address",
+    when="someone signs up with the e-mail address of an account",
+)
+def sign_up_taken_email(state: RegistrationState, user: User) -> Mapping[str, Any]:
+    """Return the template variables, with a link to reset the password."""
+    reset_link = state.provided("reset_link")
+    return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
+
+
+class SignUpSchema(BodySchema):
+    """The e-mail address."""
+
+    email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
+
+
+def normal_email(state: RegistrationState, email: object) -> str:
+    """Return the normal form of an e-mail address.
+
+    :raises marshmallow.ValidationError: it is missing or invalid.
+    """
+    column = state.fields.email or ""
+    if not isinstance(email, str):  # a schema of the application may load something else
+        raise ValidationError(REQUIRED, "email")
+    try:
+        return str(state.users.build({column: email})[column])
+    except ValidationError as error:
+        raise ValidationError({"email": error.messages_dict[column]}) from None
+
+
+@flow.post(
+    "/sign-up/",
+    request=SignUpSchema,
+    response=sent_response,
+    message=Message("An e-mail to finish signing up is on its way"),
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
+)
+def sign_up(data: dict[str, str]) -> dict[str, Any]:
+    """Ask for an e-mail that finishes a registration.
+
+    The response is the same for every e-mail address.
+
+    :raises marshmallow.ValidationError: the e-mail address is invalid.
+    """
+    state = flow.state
+    email = normal_email(state, data["email"])
+    owner = next(iter(state.users.find(state.fields.email or "", email)), None)
+    is_active = owner is not None and state.users.snapshot(owner).is_active
+    state.record(SIGN_UP_REQUEST, owner)
+    if owner is None or (is_active and is_unused(state, owner)):
+        mail = state.mail(sign_up_email, None, to=email, email=email)
+    elif is_active:
+        mail = state.mail(sign_up_taken_email, owner)
+    else:
+        mail = state.mail(sign_up_email, None, email=email)  # which is dropped
+    return send_quietly(state, mail, SIGN_UP.name, email)
+
+
+# Create the account
+
+
+def finish_schema(state: RegistrationState) -> Schema:
+    """Return the schema of a registration. The e-mail address is ``email``, as in the link."""
+    column = state.fields.email or ""
+    make = state.provided("registration_schema")
+    base: type[Schema]
+    base = make(state) if make else register_schema(state.fields, password_confirm=True)
+
+    class FinishSchema(base):  # type: ignore[valid-type,misc]  # a class made at run time
+        @pre_load
+        def _take_email(self, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
+            field = self.fields.get(column)
+            if field is None or "email" not in data:
+                return dict(data)
+            return {**data, field.data_key or column: data["email"]}
+
+    FinishSchema.__name__ = "FinishSignUp"
+    return FinishSchema(unknown=EXCLUDE)  # of the parameters of the link
+
+
+def shown_profile(state: RegistrationState) -> Schema:
+    """Return the schema of the profile."""
+    make = state.provided("profile_schema")
+    schema: Schema = make(state) if make else profile_schema(state.fields)()
+    return schema
+
+
+def finished_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response: the profile, with the token if logins return one."""
+    shown = type(schema_of(state, shown_profile))
+    has_token = state.group(LoginSettings).login_retrieve_token
+    token: dict[str, Any] = {"token": fields.String(required=True)} if has_token else {}
+    return shown.from_dict(token, name="SignedUp")()
+
+
+@flow.post(
+    "/finish-sign-up/",
+    link=EndpointLink(
+        purpose=lambda settings: SIGN_UP,
+        period=lambda settings: settings.sign_up_period,
+        of_address=True,
+    ),
+    code=SIGN_UP.name,
+    request=finish_schema,
+    response=finished_response,
+    status=201,
+    errors=[StepRequired],
+    throttles={"client": "60/minute"},
+)
+def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> dict[str, Any]:
+    """Create the account of a verified e-mail address, and log in.
+
+    :raises LinkInvalid: an account has the e-mail address by now.
+    :raises ChallengeInvalid: so too with a code; or the code is that of another e-mail address, has
+        expired, was used or has no tries left.
+    :raises CodeInvalid: the code is wrong.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username; the link and the
+        code stay valid.
+    :raises StepRequired: the account is created, and a step of the login is left.
+    """
+    state, column = flow.state, flow.state.fields.email or ""
+    challenge = None if isinstance(verified, OpenedLink) else verified
+    given = data.get(column) if isinstance(verified, Challenge) else verified.params.email
+    email = normal_email(state, given)
+    if challenge and not (state.challenges and state.challenges.is_about(challenge, email)):
+        raise ChallengeInvalid
+    user = new_user(state, {**data, column: email}, verified=True)
+    expire = state.provided("registrations_expire")
+    try:
+        displaced, _ = add_account(
+            state, user, expired_before=expire(state) if expire else None, is_verified=True
+        )
+    except DuplicateValue as error:
+        state.record(REGISTRATION_TAKEN, error.owner, fields=error.fields)
+        if column in error.fields:
+            raise (ChallengeInvalid if challenge else LinkInvalid) from None
+        raise
+    if challenge and state.challenges:
+        state.challenges.take(challenge)
+    state.mailer.cooldown.forget(email, sign_up_email.name)
+    profile: dict[str, Any] = schema_of(state, shown_profile).dump(user)
+    login = log_in(
+        state,
+        user,
+        methods=["otp" if challenge else "mail"],
+        signals=[user_registered, user_activated],
+        deleted=displaced,
+    )
+    return {**profile, **login}
+
+
+# Checks
+
+
+@flow.check
+def check(setup: Setup) -> Iterator[Finding]:
+    """Check that the link has a page, and that an e-mail address has one account."""
+    if setup.group(LinkSettings).verification_method != "code":
+        yield from check_page("SIGN_UP_URL", setup.settings, setup.findings)
+    model_fields = setup.fields
+    if model_fields and model_fields.email not in model_fields.unique:
+        yield Finding(
+            "registration.E067",
+            f"{model_fields.model.__name__}.{model_fields.email}",
+            "is not unique. A link of the flow sign_up would create several accounts.",
+            "Declare it with mapped_column(..., unique=True).",
+        )
