@@ -8,12 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from flask import (
-    Flask,
-    Response,
-    current_app,
-    has_request_context,
-)
+from flask import Flask, Response, current_app, has_request_context
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
