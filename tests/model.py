@@ -104,13 +104,11 @@ class Model:
         ]
 
     def end_logins(self, account: Account) -> None:
-        """End every session, token and challenge, and a verification link, which was used. Other
-        links stay valid; the codes beside them end."""
+        """End every session, token and challenge. Links stay valid; the codes beside them end."""
         for each in self.alive:
             each.tries = 0 if each.owner is account else each.tries
-        ended = (*LOGINS, "register")
         self.alive = [
-            each for each in self.alive if each.owner is not account or each.kind not in ended
+            each for each in self.alive if each.owner is not account or each.kind not in LOGINS
         ]
 
     def go_on(self, by: Thing) -> None:

@@ -172,11 +172,10 @@ def test_every_field_takes_or_refuses(name: str, world: World) -> None:
 @each_row("name", LINKS)
 def test_a_link_of_each_number_is_forged(name: str, world: World) -> None:
     with Cases(world) as cases:
-        for field in ("user_id", "timestamp", "signature"):
+        link = world.body(name)
+        for field in link.keys() & {"user_id", "timestamp", "signature"}:
             for case, value in NUMBERS.items():
-                reply = cases.ask(
-                    f"{field}: {case}", name, [400], json={**world.body(name), field: value}
-                )
+                reply = cases.ask(f"{field}: {case}", name, [400], json={**link, field: value})
                 assert reply is None or reply.get_json()["code"] == "signature-invalid"
 
 

@@ -206,7 +206,7 @@ def test_both_signatures_are_the_same_whichever_version_of_ours_makes_them(site:
     user, link = site.user(username="alice"), site.link()
     outer, _, bound = link["signature"].partition(".")
     parameters = [link["user_id"], None, link["timestamp"]]
-    state = [*parameters, None, user.email, user.security_stamp]
+    state = [*parameters, None, user.email, user.security_stamp[:14], None]
     assert bound == signature_of(site, "flask-registration.register.state", state)
     assert outer == signature_of(site, "flask-registration.register", [*parameters, bound])
 
@@ -240,7 +240,9 @@ SALTS = {
     "cancel_recovery": "cancel-recovery",
 }
 
-LINK_ENDPOINTS = [name for name, endpoint in ENDPOINTS.items() if endpoint.link]
+LINK_ENDPOINTS = [
+    name for name, endpoint in ENDPOINTS.items() if endpoint.link and not endpoint.link.of_address
+]
 
 CHEAP: dict[str, Callable[[World, str, dict[str, str]], dict[str, str]]] = {
     "forged": lambda world, name, link: {**link, "signature": "forged"},

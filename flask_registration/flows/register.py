@@ -53,7 +53,7 @@ from ..settings import Settings, setting
 from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
-from ..users.stamps import UserSnapshot
+from ..users.stamps import SecurityStamp, UserSnapshot
 from ..users.store import User
 
 
@@ -114,7 +114,11 @@ def _is_verifying(settings: RegisterSettings) -> bool:
 flow: Flow[RegisterSettings] = Flow("register", RegisterSettings, sends_mail=_is_verifying)
 
 #: Not bound to the verification flag, so that it can be opened again.
-VERIFY = Purpose("register", binds=lambda user: (user.email, user.security_stamp), stamped=False)
+VERIFY = Purpose(
+    "register",
+    binds=lambda user: (user.email, *SecurityStamp.parse(user.security_stamp).for_links),
+    stamped=False,
+)
 
 
 VERIFICATION_LINK: EndpointLink[RegisterSettings] = EndpointLink(

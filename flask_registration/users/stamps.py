@@ -65,9 +65,10 @@ class SecurityStamp(NamedTuple):
         return re.split(r"[^\w-]", self.token[:KEPT], maxsplit=1, flags=re.ASCII)[0]
 
     @property
-    def linked(self) -> str:
+    def for_links(self) -> tuple[str, int | None]:
         """Return what links are bound to: it stays if only sessions and tokens end."""
-        return self.token[:LINKED] if len(self.token) == TOKEN_LENGTH else self.token
+        is_ours = len(self.token) == TOKEN_LENGTH
+        return self.token[:LINKED] if is_ours else self.token, self.email_changed_at
 
     @property
     def email_change(self) -> str | None:
@@ -91,8 +92,7 @@ def stamp_digest(snapshot: UserSnapshot) -> str:
 
 def link_digest(snapshot: UserSnapshot) -> str:
     """Return the digest of the stamp and the verification flag that links are bound to."""
-    stamp = SecurityStamp.parse(snapshot.security_stamp)
-    values = f"{stamp.linked} {stamp.email_changed_at} {snapshot.is_verified}"
+    values = f"{SecurityStamp.parse(snapshot.security_stamp).for_links} {snapshot.is_verified}"
     return hashlib.sha256(values.encode()).hexdigest()[:32]
 
 
@@ -125,7 +125,7 @@ def stamp_without_logins(stamp: str | None) -> str:
     parts = SecurityStamp.parse(stamp)
     if len(parts.token) != TOKEN_LENGTH:
         return next_stamp(stamp)
-    return str(parts._replace(token=parts.linked + _token()[LINKED:]))
+    return str(parts._replace(token=parts.token[:LINKED] + _token()[LINKED:]))
 
 
 def stamp_after_email_change() -> str:
