@@ -67,8 +67,8 @@ class SecurityStamp(NamedTuple):
     @property
     def for_links(self) -> tuple[str, int | None]:
         """Return what links are bound to: it stays if only sessions and tokens end."""
-        is_ours = len(self.token) == TOKEN_LENGTH
-        return self.token[:LINKED] if is_ours else self.token, self.email_changed_at
+        is_generated = len(self.token) == TOKEN_LENGTH
+        return self.token[:LINKED] if is_generated else self.token, self.email_changed_at
 
     @property
     def email_change(self) -> str | None:
