@@ -192,10 +192,11 @@ class EmailLinkSchema(LinkSchema):
 class AddressLinkSchema(EmailLinkSchema):
     """The parameters of a link that is about an e-mail address without an account."""
 
-    class Meta(BodySchema.Meta):
+    class Meta:
         """The options of marshmallow."""
 
-        exclude = ("user_id",)
+        unknown = EXCLUDE
+        exclude: tuple[str, ...] = ("user_id",)
 
 
 def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class LinkOrCodeSchema(AlternativesSchema):
     signature: LinkParameter = LinkParameter()
     challenge: Text = Text(validate=not_blank)
     code: Text = Text(validate=not_blank)
-    alternatives = ("signature", "challenge")
+    alternatives: Sequence[str] = ("signature", "challenge")
 
 
 def link_or_code(state: RegistrationState) -> Schema:

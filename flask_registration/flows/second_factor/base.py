@@ -17,6 +17,7 @@ from ...checks import Finding
 from ...errors import APIError, ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
 from ...http.bodies import BodySchema, Text, login_response
 from ...http.flow import Flow
+from ...http.steps import Step
 from ...i18n.messages import Message
 from ...mail.message import Email, Mail
 from ...security_log import REAUTHENTICATION_FAIL
@@ -113,9 +114,9 @@ def _declare(name: str, when: str) -> Email:
     return flow.email(name, to=to, when=when, limited=False)(_no_variables)
 
 
-factor_added_email = _declare("factor_added", "an authenticator app was added")
-factor_removed_email = _declare("factor_removed", "an authenticator app was removed")
-recovery_code_used_email = _declare("recovery_code_used", "a recovery code was used")
+factor_added_email: Email = _declare("factor_added", "an authenticator app was added")
+factor_removed_email: Email = _declare("factor_removed", "an authenticator app was removed")
+recovery_code_used_email: Email = _declare("recovery_code_used", "a recovery code was used")
 
 
 def notices(state: RegistrationState, user: User, email: Email) -> list[Mail]:
@@ -217,7 +218,7 @@ def _offers(state: RegistrationState, user: User) -> Mapping[str, Any]:
     return {"methods": [TOTP, RECOVERY_CODE] if has_codes else [TOTP]}
 
 
-step = flow.step(
+step: Step = flow.step(
     "second-factor",
     needed=_needs_code,
     offers=_offers,
