@@ -156,11 +156,11 @@ def reset_second_factor(user: User) -> bool:
     if remove is None:
         text = "This application has no second factor: the flow second_factor is not mounted."
         raise AdministrationError(text)
-    emails = remove(state, user)
+    _change(state, user, lambda seen: {"security_stamp": new_stamp()})
+    emails = remove(state, user)  # last: a change that is tried again undoes what was before it
     if emails is None:
         state.users.rollback()
         return False
-    _change(state, user, lambda seen: {"security_stamp": new_stamp()})
     state.commit(*emails, signals=[user_removed_factor], user=user)
     return True
 

@@ -18,7 +18,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import select
+from sqlalchemy import event, select
 from werkzeug.test import TestResponse
 
 from flask_registration import (
@@ -858,6 +858,30 @@ def test_an_administrator_resets_a_lost_factor(make: NewSite, clock: Clock) -> N
     assert begin(site).status_code == 200
     again = run(registration_cli, command, obj=info)
     assert again.output == "alice (id 1) has no second factor. Nothing was changed.\n"
+
+
+@pytest.mark.databases
+def test_a_reset_holds_although_the_account_changes_at_the_same_moment(
+    database: str, make: NewSite, clock: Clock
+) -> None:
+    site = make(database)
+    enrolled(site, clock)
+    meanwhile = [site.User.__table__.update().values(security_stamp="of another request")]
+
+    def change(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE users") and meanwhile:
+            other = meanwhile.pop()
+            with site.db.engine.begin() as another:
+                another.execute(other)
+
+    with site.app.app_context():
+        event.listen(site.db.engine, "before_cursor_execute", change)
+        user = site.db.session.scalars(select(site.User)).one()
+        assert actions.reset_second_factor(user)
+        event.remove(site.db.engine, "before_cursor_execute", change)
+    assert not meanwhile
+    assert rows(site) == []
+    assert begin(site).status_code == 200
 
 
 # Recovery after a while
