@@ -80,7 +80,8 @@ flow: Flow[NewLoginSettings] = Flow(
     "new_login", NewLoginSettings, sends_mail=_is_enabled, needs_email=True
 )
 
-REPORT = Purpose("report-login", binds=lambda user: (user.email,))
+#: Not bound to the security stamp, which the client that logged in can change.
+REPORT = Purpose("report-login", binds=lambda user: (user.email, user.password_hash), stamped=False)
 
 
 # The notice

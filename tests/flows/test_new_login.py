@@ -220,6 +220,27 @@ def test_of_twenty_uses_at_once_one_succeeds(database: str, make: NewSite) -> No
     assert mails(site) == [("alice@example.com", RESET)]
 
 
+def test_a_logout_everywhere_by_the_other_client_does_not_end_the_link(make: NewSite) -> None:
+    site = make()
+    other = log_in(site)
+    link = link_in(site.read())
+    assert site.post("logout", {"everywhere": True}, client=other).status_code == 200
+    again = log_in(site, client=other)
+    assert report(site, link).status_code == 200
+    assert not is_in(again)
+    assert whole(report(site, link)) == forged(site, "report-login")
+
+
+def test_a_new_password_ends_the_link(make: NewSite) -> None:
+    site = make()
+    client = log_in(site)
+    link = link_in(site.read())
+    body = {"old_password": PASSWORD, "password": OTHER_PASSWORD}
+    body["password_confirm"] = OTHER_PASSWORD
+    assert site.post("change-password", body, client=client).status_code == 200
+    assert whole(report(site, link)) == forged(site, "report-login")
+
+
 def test_the_link_expires(make: NewSite, clock: Clock) -> None:
     site = make()
     log_in(site)
