@@ -104,7 +104,7 @@ def missing_models(setup: Setup) -> Iterator[Finding]:
         yield Finding(
             "registration.E064",
             f"{name}.user_id",
-            "must not be NULL. A request for an unknown account stores a row without one. It would "
+            "is NOT NULL. A request about an unknown account stores a row without a user. It would "
             "fail, which reveals who has an account.",
             "Declare it with Mapped[int | None], or with mapped_column(..., nullable=True).",
         )

@@ -189,14 +189,15 @@ class RegistrationState:
         """
         seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
         address = to or seen.email or ""
-        has_recipient = user is not None or to
-        is_dropped = not has_recipient or address.endswith(PLACEHOLDER_DOMAIN)
+        user_id: str | None = "" if user is None else self.users.identifier(user)
+        if (user is None and not to) or address.endswith(PLACEHOLDER_DOMAIN):
+            user_id = None  # which drops it
         language, locale = self.languages.choose(user)
         settings = self.settings[email.group]
         return Mail(
             to=address,
             template=email.name,
-            user_id=None if is_dropped else "" if user is None else self.users.identifier(user),
+            user_id=user_id,
             account=self._account_digest(user, seen, limited=email.limited),
             data=data,
             templates=self.composer.templates(email, settings, user),
@@ -206,7 +207,7 @@ class RegistrationState:
             written_at=time.time(),
             limited=email.limited,
             notice=email.notice,
-            by_application=not is_dropped and email.sender(settings) is not None,
+            by_application=user_id is not None and email.sender(settings) is not None,
         )
 
     def _account_digest(self, user: User | None, seen: UserSnapshot, *, limited: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,43 +10,15 @@ import psycopg
 import pymysql  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from sqlalchemy import event
-from werkzeug.test import TestResponse
 
 from .conftest import Clock
-from .flows.common import accounts
+from .flows.common import AT_ONCE, THREADS, accounts, at_once
 from .site import Site
 from .tables import each_row
 
 pytestmark = pytest.mark.databases
 
 NewSite = Callable[..., Site]
-THREADS = 50
-
-#: A connection for each thread, so that none waits for another's.
-AT_ONCE = {"SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": THREADS, "max_overflow": 0}}
-
-
-def at_once(ask: Callable[[int], TestResponse]) -> list[TestResponse]:
-    """Ask many times in as many threads, none of which starts before all are there."""
-    barrier = threading.Barrier(THREADS, timeout=60)
-    replies: list[TestResponse] = []
-    errors: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            barrier.wait()
-            replies.append(ask(number))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    assert errors == []
-    assert len(replies) == THREADS
-    return replies
 
 
 def test_of_fifty_who_register_one_name_at_once_one_gets_it(

@@ -44,7 +44,7 @@ from flask_registration.http.bodies import login_response
 
 from .conftest import Clock
 from .faults.database import Faults, serialization
-from .flows.common import NewSite
+from .flows.common import NewSite, at_once
 from .people import account, define_login, knows, logins, with_and_without_login_model
 from .site import PASSWORD, Site, whole
 from .tables import each_row
@@ -433,23 +433,6 @@ def during(site: Site, start: str, act: Callable[[], None]) -> Iterator[None]:
 # At the same time
 
 
-def at_once(ask: Callable[[], TestResponse]) -> list[TestResponse]:
-    barrier = threading.Barrier(THREADS, timeout=60)
-    replies: list[TestResponse] = []
-
-    def work() -> None:
-        barrier.wait()
-        replies.append(ask())
-
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    assert len(replies) == THREADS
-    return replies
-
-
 @pytest.mark.databases
 def test_of_twenty_uses_of_a_challenge_at_once_one_succeeds(database: str, make: NewSite) -> None:
     site = make(database, login_model=define_login, config=AT_ONCE)
@@ -457,7 +440,7 @@ def test_of_twenty_uses_of_a_challenge_at_once_one_succeeds(database: str, make:
     with site.app.app_context():  # so that the row decides, and not the tries
         site.db.session.execute(update(site.registration._models[-1]).values(tries_left=1000))
         site.db.session.commit()
-    replies = at_once(lambda: answer(site, handle))
+    replies = at_once(lambda number: answer(site, handle), THREADS)
     codes = Counter((each.status_code, each.get_json().get("code")) for each in replies)
     assert codes[200, None] == 1
     assert codes[400, "challenge-invalid"] + codes[503, "database-unavailable"] == THREADS - 1
@@ -470,7 +453,7 @@ def test_of_twenty_tries_at_once_no_more_are_looked_at_than_there_are(
 ) -> None:
     site = make(database, config=AT_ONCE)
     handle = challenge_of(site)
-    replies = at_once(lambda: answer(site, handle, "wrong"))
+    replies = at_once(lambda number: answer(site, handle, "wrong"), THREADS)
     codes = Counter(each.get_json()["code"] for each in replies)
     assert codes["code-invalid"] <= TRIES
     assert [row.tries_left for row in challenges(site)] == [TRIES - codes["code-invalid"]]

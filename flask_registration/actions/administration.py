@@ -243,7 +243,7 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
     due_work = state.provided("due_work")
     for name, done, keys, work in due_work(state) if due_work else ():
         state.users.rollback()
-        yield Expired(name, keys, partial(_work_off, work), done)
+        yield Expired(name, keys, partial(_do_each, work), done)
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -256,7 +256,7 @@ def _remove_registrations(before: datetime, identifiers: Sequence[str]) -> int:
     return sum(remove(identifier, before) for identifier in identifiers)
 
 
-def _work_off(work: Callable[[Any], bool], keys: Sequence[Any]) -> int:
+def _do_each(work: Callable[[Any], bool], keys: Sequence[Any]) -> int:
     """Do the work for each key in a transaction of its own. Return how often it was done."""
     return sum(retried(work)(key) for key in keys)
 

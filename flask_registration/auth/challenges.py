@@ -192,7 +192,7 @@ class ChallengeStore(ExpiringRows):
         user = None if row.user_id is None else self.users.get(str(row.user_id))
         email = self.users.fields.email
         if row.user_id is None and email:  # no account costs a query as well
-            self.users.find(email, f"nobody@registration{PLACEHOLDER_DOMAIN}")
+            self.users.find(email, f"unknown@registration{PLACEHOLDER_DOMAIN}")
         is_valid = row.user_id is None or (
             user is not None and _is_as_it_was(self.users.snapshot(user), row.stamp_digest)
         )

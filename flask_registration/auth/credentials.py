@@ -24,8 +24,9 @@ RECOVERY_CODE = "recovery-code"
 #: The kind of a row that asks to remove the factor after a while. ``counter`` is 1 after the
 #: reminder, which ``last_used_at`` dates.
 RECOVERY = "recovery"
-#: How long a new secret waits for its first code. It was stored with a fresh login, and who
-#: confirms it need not have one.
+
+#: How long a new secret waits for its first code. Storing it needs a fresh login, and showing the
+#: code does not.
 ENROLLMENT_PERIOD = timedelta(minutes=15)
 
 

@@ -199,8 +199,9 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
+    outlasted = [StepRequired] if page.outlasts_step else []  # the login page asks for the step
     try:
-        with suppress(*[StepRequired] * page.outlasts_step):  # the login page asks for the step
+        with suppress(*outlasted):
             action.run(read_form)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)

@@ -221,12 +221,14 @@ def _displace(
 
     :raises DuplicateValue: another account has one of the other values.
     """
-    displaced: list[User] = []
-    for each in duplicate.holders if duplicate else ():
-        is_claim = duplicate is not None and is_verified and each is duplicate.owner
-        has_ended = expired_before is not None and has_expired(state, each, expired_before)
-        if has_ended or (is_claim and is_unused(state, each)):
-            displaced.append(each)
+    holders = duplicate.holders if duplicate else ()
+    claimant = duplicate.owner if duplicate and is_verified else None
+    displaced: list[User] = [
+        each
+        for each in holders
+        if (each is claimant and is_unused(state, each))
+        or (expired_before is not None and has_expired(state, each, expired_before))
+    ]
     if displaced:
         if not all(delete_pending(state, each) for each in displaced):
             state.users.rollback()  # one was verified meanwhile, or other rows refer to it

@@ -1,7 +1,7 @@
-"""Known devices: browsers in which an account has logged in before, and trusted browsers.
+"""Known devices: browsers in which an account has logged in before.
 
-Known devices have their own limits, so that guesses of others do not lock the owner out (OWASP,
-"Slow Down Online Guessing Attacks with Device Cookies").
+They have their own limits, so that guesses of others do not lock the owner out (OWASP, "Slow Down
+Online Guessing Attacks with Device Cookies").
 """
 
 from __future__ import annotations
@@ -74,42 +74,7 @@ class Devices:
             return None
 
     def _serializer(self) -> URLSafeTimedSerializer:
-        return _serializer(self.keys(), "device")
-
-
-@dataclass(frozen=True)
-class TrustedBrowsers:
-    """Browsers that need no second factor for a while, by a signed cookie for each account.
-
-    The cookie is bound to the security stamp: what ends the other sessions ends it, too.
-
-    :ivar keys: returns the keys, at each use. The oldest comes first, and the last one signs.
-    :ivar period: how long a browser is trusted; zero for never.
-    """
-
-    keys: Callable[[], Sequence[bytes]]
-    period: timedelta
-
-    def is_trusted(self, user_id: str, stamp: str) -> bool:
-        """Return whether this browser is trusted for an account.
-
-        :param stamp: the digest of its security stamp.
-        """
-        cookie = request.cookies.get(_trust_cookie(user_id)) if has_request_context() else None
-        if not (self.period and cookie):
-            return False
-        serializer, max_age = _serializer(self.keys(), "trust"), self.period.total_seconds()
-        try:
-            content: object = serializer.loads(cookie, max_age=int(max_age))
-        except (BadData, UnicodeError):
-            return False
-        return content == [user_id, stamp]
-
-    def trust(self, user_id: str, stamp: str) -> None:
-        """Trust this browser, with the response of this request."""
-        if self.period and has_request_context():
-            content = _serializer(self.keys(), "trust").dumps([user_id, stamp])
-            set_cookie(_trust_cookie(user_id), content, self.period)
+        return serializer(self.keys(), "device")
 
 
 def set_cookie(name: str, content: str, max_age: timedelta) -> None:
@@ -132,11 +97,8 @@ def set_cookie(name: str, content: str, max_age: timedelta) -> None:
         return response
 
 
-def _trust_cookie(user_id: str) -> str:
-    return f"registration_trust_{hashlib.sha256(user_id.encode()).hexdigest()[:8]}"
-
-
-def _serializer(keys: Sequence[bytes], purpose: str) -> URLSafeTimedSerializer:
+def serializer(keys: Sequence[bytes], purpose: str) -> URLSafeTimedSerializer:
+    """Return what signs a cookie for a purpose, and verifies it."""
     return URLSafeTimedSerializer(
         keys,
         salt=f"flask-registration.{purpose}",

@@ -444,7 +444,7 @@ def test_the_response_is_the_same_for_every_account(make: NewSite, method: dict[
     account(site, "bob", verified=False)
     account(site, "carol")
     site.change(site.user(username="carol"), is_active=False)
-    replies = [ask(site, login=name) for name in ("alice", "bob", "carol", "nobody")]
+    replies = [ask(site, login=name) for name in ("alice", "bob", "carol", "unknown")]
     shown = []
     for reply in replies:
         challenge = reply.get_json().get("challenge", "")
@@ -460,7 +460,7 @@ def test_the_answers_are_uniform(make: NewSite) -> None:
     site = make()
     account(site)
     site.assert_uniform_answers(
-        known=lambda: ask(site, login="alice"), unknown=lambda: ask(site, login="nobody")
+        known=lambda: ask(site, login="alice"), unknown=lambda: ask(site, login="unknown")
     )
 
 
@@ -472,7 +472,7 @@ def test_the_statements_are_the_same_for_every_account(
     account(site)
     ask(site)  # its row of the day exists
     found = []
-    for name in ("alice", "nobody"):
+    for name in ("alice", "unknown"):
         with site.statements() as statements:
             ask(site, login=name)
         kinds = [" ".join(each.split()[:3]) for each in statements]
@@ -490,7 +490,7 @@ def test_a_mail_server_that_fails_reveals_no_account(make: NewSite, method: dict
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flask_mail.Connection.send", fail)
-        replies = [ask(site, login=name) for name in ("alice", "nobody")]
+        replies = [ask(site, login=name) for name in ("alice", "unknown")]
     assert [each.status_code for each in replies] == [200, 200]
     assert replies[0].get_json().keys() == replies[1].get_json().keys()
 
@@ -625,7 +625,7 @@ def test_a_code_of_a_login_e_mail_makes_a_login_fresh_once(make: NewSite) -> Non
 def test_a_code_to_another_account_makes_no_login_fresh(make: NewSite) -> None:
     site, client = with_reauthentication(make)
     account(site, "bob")
-    for name in ("bob", "nobody"):
+    for name in ("bob", "unknown"):
         challenge = ask(site, login=name).get_json()["challenge"]
         body = {"challenge": challenge, "code": site.outbox.latest_code()}
         reply = site.post("reauthenticate", body, client=client)

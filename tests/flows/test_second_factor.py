@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -51,7 +50,7 @@ from ..site import PASSWORD, Site
 from ..tables import each_row
 from ..test_links import define_user_without_stamp
 from ..test_steps import AT_ONCE, define_challenge
-from .common import NOT_AUTHENTICATED, OTHER_PASSWORD, NewSite
+from .common import NOT_AUTHENTICATED, OTHER_PASSWORD, NewSite, at_once
 
 KEY = "a key for credentials in the tests, which is long"
 CODE_INVALID = {"detail": "This code is not correct.", "code": "code-invalid"}
@@ -136,23 +135,6 @@ def rows(site: Site) -> Any:
 
 def subjects(site: Site) -> list[str]:
     return [str(message.subject) for message in site.outbox]
-
-
-def at_once(requests: Sequence[Callable[[], TestResponse]]) -> list[TestResponse]:
-    """The responses to requests that are made at the same time."""
-    replies: list[TestResponse] = []
-    barrier = threading.Barrier(len(requests))
-
-    def send(request: Callable[[], TestResponse]) -> None:
-        barrier.wait()
-        replies.append(request())
-
-    threads = [threading.Thread(target=send, args=[each]) for each in requests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return replies
 
 
 # Enroll
@@ -439,6 +421,16 @@ def test_a_challenge_has_five_tries(make: NewSite, clock: Clock) -> None:
     for _ in range(5):
         assert finish(site, challenge, "000000").get_json() == CODE_INVALID
     assert finish(site, challenge, app.code()).get_json()["code"] == CHALLENGE_INVALID
+
+
+def test_a_challenge_expires_for_every_endpoint(make: NewSite, clock: Clock) -> None:
+    site = make(SECOND_FACTOR_REQUIRED=True, SECOND_FACTOR_RECOVERY_DELAY=72 * 3600)
+    challenge = {"challenge": challenge_of(site)}
+    clock.advance(15 * 60 + 1)
+    code = {"code": "000000"}
+    for endpoint in ("second-factor", "totp", "totp/confirm", "recover-second-factor"):
+        reply = site.post(endpoint, {**challenge, **code})
+        assert reply.get_json()["code"] == CHALLENGE_INVALID, endpoint
 
 
 @each_row("field", ["challenge", "code"])
@@ -1003,7 +995,9 @@ def test_of_twenty_parallel_logins_with_one_code_one_succeeds(
     code = app.code() if how == "totp" else app.recovery_codes[0]
     challenges = [challenge_of(site) for _ in range(5)]
     requests = [partial(finish, site, each, code) for each in challenges * 4]
-    replies = Counter(reply.status_code for reply in at_once(requests))
+    replies = Counter(
+        reply.status_code for reply in at_once(lambda number: requests[number](), THREADS)
+    )
     assert replies == {200: 1, 400: THREADS - 1}
 
 
@@ -1015,7 +1009,9 @@ def test_wrong_codes_at_once_never_exceed_the_lock(
     enrolled(site, clock)
     challenges = [challenge_of(site) for _ in range(5)]
     requests = [partial(finish, site, each, "000000") for each in challenges * 4]
-    replies = Counter(reply.status_code for reply in at_once(requests))
+    replies = Counter(
+        reply.status_code for reply in at_once(lambda number: requests[number](), THREADS)
+    )
     assert replies == {400: 7, 429: THREADS - 7}
 
 
@@ -1034,7 +1030,7 @@ def test_of_twenty_parallel_confirmations_one_succeeds(
         other.set_cookie("session", cookie.value)
         return site.post("totp/confirm", {"code": app.code()}, client=other)
 
-    replies = Counter(reply.status_code for reply in at_once([confirm] * THREADS))
+    replies = Counter(reply.status_code for reply in at_once(lambda number: confirm(), THREADS))
     assert replies[200] == 1
     assert set(replies) <= {200, 400, 401}
     assert len(rows(site)) == 11

@@ -24,10 +24,10 @@ from ...security_log import REAUTHENTICATION_FAIL
 from ...settings import Settings, setting
 from ...signals import user_used_recovery_code
 from ...state import RegistrationState, Setup
-from ...throttling.devices import TrustedBrowsers
 from ...throttling.throttles import parse
 from ...users.stamps import stamp_digest, stamp_without_logins
 from ...users.store import User
+from .trust import TrustedBrowsers
 
 if TYPE_CHECKING:
     from ...auth.totp import SecondFactor
