@@ -94,6 +94,9 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
     def named(who: Callable[[int], int]) -> Bodies:
         return lambda number: {"login": name(who(number))}
 
+    def addressed(who: Callable[[int], int]) -> Bodies:
+        return lambda number: {"email": address(who(number))}
+
     def registration(prefix: str, email: Callable[[int], str]) -> Bodies:
         return lambda number: {
             "username": name(number, prefix),
@@ -105,7 +108,7 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
     def moving(email: Callable[[int], str]) -> Bodies:
         return lambda number: {"email": email(number), "password": PASSWORD}
 
-    free, unknown = login(crowd.nobody), named(crowd.nobody)
+    free = login(crowd.nobody)
     found = [
         Comparison(
             "login",
@@ -118,11 +121,12 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
         Comparison("login", "pending and unknown", 400, login(crowd.pending), free),
         Comparison("login", "suspended and unknown", 400, login(crowd.suspended), free),
     ]
-    for endpoint, codes in (
-        ("resend-verification", False),
-        ("send-reset-password-link", False),
-        ("send-reset-password-link", True),
-        ("send-login-link", True),
+    for endpoint, codes, body in (
+        ("resend-verification", False, named),
+        ("send-reset-password-link", False, named),
+        ("send-reset-password-link", True, named),
+        ("send-login-link", True, named),
+        ("sign-up", True, addressed),
     ):
         for about, who in (
             ("verified", crowd.verified),
@@ -130,7 +134,8 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
             ("suspended", crowd.suspended),
         ):
             about = f"{about} and unknown{', with codes' if codes else ''}"
-            found.append(Comparison(endpoint, about, 200, named(who), unknown, codes=codes))
+            one, other = body(who), body(crowd.nobody)
+            found.append(Comparison(endpoint, about, 200, one, other, codes=codes))
     taken = registration("one", lambda number: address(crowd.verified(number)))
     awaited = registration("two", lambda number: address(crowd.pending(number)))
     new = registration("other", lambda number: address(number, "other"))

@@ -59,10 +59,10 @@ def create_app(*, with_codes: bool = False) -> Flask:
     db.init_app(app)
     mail.init_app(app)
     if with_codes:
-        from flask_registration.flows import codes, mail_login
+        from flask_registration.flows import codes, mail_login, sign_up
 
         app.config["REGISTRATION_VERIFICATION_METHOD"] = "both"
-        flows = [*DEFAULT_FLOWS, codes.flow, mail_login.flow]
+        flows = [*DEFAULT_FLOWS, codes.flow, mail_login.flow, sign_up.flow]
         Registration(app, user_model=User, models=[Challenge], flows=flows)
     else:
         registration.init_app(app, user_model=User)
