@@ -53,7 +53,7 @@ from ..settings import Settings, setting
 from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
-from ..users.stamps import SecurityStamp, UserSnapshot
+from ..users.stamps import SecurityStamp, UserSnapshot, next_stamp
 from ..users.store import User
 
 
@@ -393,6 +393,8 @@ def verify_account(
     current_user = state.sessions.user_or_none()
     auto_login = settings.register_verification_auto_login and has_request_context()
     changes: dict[str, Any] = {"is_verified": True}  # which ends all earlier sessions and links
+    if SecurityStamp.parse(seen.security_stamp).email_change:  # a notice of it may still wait
+        changes["security_stamp"] = next_stamp(seen.security_stamp, can_undo=False)
     if not keeps_password:
         changes["password_hash"] = unusable_hash()
     displaced, signals = [], [user_activated]

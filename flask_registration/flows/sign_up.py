@@ -131,11 +131,10 @@ def sign_up(data: dict[str, str]) -> dict[str, Any]:
     state = flow.state
     email = normal_email(state, data["email"])
     owner = next(iter(state.users.find(state.fields.email or "", email)), None)
-    is_active = owner is not None and state.users.snapshot(owner).is_active
     state.record(SIGN_UP_REQUEST, owner)
-    if owner is None or (is_active and is_unused(state, owner)):
+    if owner is None or is_unused(state, owner):
         mail = state.mail(sign_up_email, None, to=email, email=email)
-    elif is_active:
+    elif state.users.snapshot(owner).is_active:
         mail = state.mail(sign_up_taken_email, owner)
     else:
         mail = state.mail(sign_up_email, None, email=email)  # which is dropped

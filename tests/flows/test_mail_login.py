@@ -403,15 +403,6 @@ def test_a_second_factor_is_asked_for(make: NewSite, clock: Clock) -> None:
     assert logins(site)[-1].methods == "mail otp"
 
 
-def test_the_undo_of_an_earlier_owner_does_not_survive(make: NewSite) -> None:
-    site = make()
-    account(site)
-    undo = move(site, log_in(site), "new@example.com")
-    site.change(site.user(), is_verified=False)
-    assert use(site, ask_link(site, login="alice")).status_code == 200
-    assert undo_move(site, undo).get_json() == LINK_INVALID
-
-
 def test_a_suspended_account_receives_nothing(make: NewSite) -> None:
     site = make()
     account(site)

@@ -16,7 +16,8 @@ from flask_registration import (
 from flask_registration.flows import new_login, verification_redirects
 
 from ..conftest import Clock
-from ..people import account, knows, with_and_without_login_model
+from ..outboxes import OUTBOX, send_mail
+from ..people import account, knows, logins, with_and_without_login_model
 from ..site import PASSWORD, Site, html_of, links_of, own_model, text_of, whole
 from ..tables import each_row
 from .common import (
@@ -198,6 +199,7 @@ def test_the_link_ends_every_session_and_the_password_and_mails_a_reset(
     reply = report(site, link)
     assert (reply.status_code, reply.get_json()) == (200, REPORTED)
     assert (is_in(client), is_in(site.app.test_client(), token)) == (False, False)
+    assert not site.Login or logins(site) == []
     assert not has_password(site, PASSWORD)
     earlier = site.post("reset-password", {**reset, "password": OTHER_PASSWORD})
     assert earlier.get_json() == LINK_INVALID
@@ -259,6 +261,35 @@ def test_a_get_changes_nothing(make: NewSite) -> None:
     page = site.app.test_client().post("/accounts/report-login/confirm/", data=link)
     assert (page.status_code, "You were logged out" in page.text) == (200, True)
     assert not knows(site, client)
+
+
+@each_row("name", ["new_login", "login_reported"])
+@each_row("moves", [True, False])
+def test_an_e_mail_to_an_earlier_address_has_no_link(
+    make: NewSite, clock: Clock, name: str, moves: bool
+) -> None:
+    """It may wait in the outbox while the user changes the address that someone else reads."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    site = make(**OUTBOX)
+    log_in(site)
+    link = link_in(site.read())
+    site.outbox.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flask_mail.Connection.send", fail)
+        if name == "new_login":
+            log_in(site)
+        else:
+            report(site, link)
+    if moves:
+        site.change(site.user(), email="new@example.com")
+    clock.advance(3600)
+    send_mail(site)
+    (message,) = site.outbox
+    assert message.recipients == ["alice@example.com"]
+    assert bool(links_of(site.read())) is not moves
 
 
 @each_row("other", ["reset-password", "undo-email-change", "verify-registration"])

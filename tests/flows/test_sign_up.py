@@ -27,6 +27,7 @@ from flask_registration import (
 )
 from flask_registration.cli.preview import examples
 from flask_registration.flows import codes, sign_up
+from flask_registration.users.mixins import utc_now
 
 from .. import outboxes
 from ..conftest import Clock
@@ -191,13 +192,20 @@ def test_an_address_that_was_taken_meanwhile_is_not_taken_over(
     assert [user.username for user in site.users()] == ["bob"]
 
 
-def test_a_link_that_made_a_deleted_account_may_make_another_one(make: NewSite) -> None:
-    site = make()
-    proof, client = ask_proof(site), site.app.test_client()
+@with_and_without_codes
+def test_after_a_deletion_the_link_makes_another_account_and_the_code_does_not(
+    make: NewSite, method: dict[str, Any]
+) -> None:
+    site = make(**method)
+    proof, client = ask_proof(site, by_code=method), site.app.test_client()
     finish(site, proof, client=client)
     client.delete("/accounts/profile/", json={"password": PASSWORD})
     assert site.users() == []
-    assert finish(site, proof).status_code == 201
+    reply = finish(site, proof)
+    if method:
+        assert reply.get_json() == INVALID
+    else:
+        assert reply.status_code == 201
 
 
 @pytest.mark.databases
@@ -616,11 +624,13 @@ def test_a_pending_registration_of_another_address_keeps_its_username(
     assert finish(site, ask_proof(site)).status_code == 201
 
 
-def test_an_account_that_was_used_before_it_was_verified_is_not_displaced(make: NewSite) -> None:
+@each_row("change", [{"last_login": utc_now()}, {"is_active": False}], ids=["used", "suspended"])
+def test_a_pending_account_that_was_used_or_suspended_is_not_displaced(
+    make: NewSite, change: dict[str, Any]
+) -> None:
     site = make()
     proof = ask_proof(site)
-    user = account(site, "bob", email=ADDRESS, verified=False)
-    site.change(user, last_login=user.date_joined)
+    site.change(account(site, "bob", email=ADDRESS, verified=False), **change)
     assert finish(site, proof).get_json() == LINK_INVALID
     assert [each.username for each in site.users()] == ["bob"]
 
