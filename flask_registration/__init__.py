@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .auth.challenges import ChallengeMixin
 from .auth.links import OpenedLink, Purpose, VerificationLink
 from .auth.tokens import LoginMixin, TokenManager
 from .checks import Finding
@@ -45,6 +44,7 @@ from .users.mixins import EmailUserMixin, UserMixin
 from .users.stamps import next_stamp
 
 if TYPE_CHECKING:
+    from .auth.challenges import ChallengeMixin
     from .auth.credentials import CredentialMixin
     from .outbox.model import OutboxMixin
 
@@ -106,6 +106,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The mixins of optional features are imported on demand: their columns take time.
+    if name == "ChallengeMixin":
+        from .auth.challenges import ChallengeMixin
+
+        return ChallengeMixin
     if name == "CredentialMixin":
         from .auth.credentials import CredentialMixin
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
 
-from .auth.challenges import ChallengeStore
 from .auth.links import Links, LinkSettings, front_end_pages, signing_keys
 from .auth.passwords import Passwords, PasswordSettings
 from .auth.sessions import LoginSettings, SessionManager
@@ -20,6 +19,7 @@ from .errors import ConfigurationError, StepRequired
 from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
 from .http.flow import Flow
+from .http.login import check_foreign_login
 from .http.responses import (
     HTTPSettings,
     LanguageSettings,
@@ -29,7 +29,6 @@ from .http.responses import (
     load_languages,
 )
 from .http.routes import mount
-from .http.steps import check_foreign_login
 from .i18n.languages import Languages
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
@@ -224,7 +223,11 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     model = setup.models.get("challenge")
     code_rules = setup.offers().get("code_rules")
     codes = code_rules(setup) if code_rules else None
-    challenges = ChallengeStore(db, model, users, signing_keys, codes) if model else None
+    challenges = None
+    if model:
+        from .auth.challenges import ChallengeStore
+
+        challenges = ChallengeStore(db, model, users, signing_keys, codes)
     tokens = _make_tokens(login, users, logins)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(

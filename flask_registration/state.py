@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from blinker import NamedSignal
 from flask import Blueprint, Flask, current_app
@@ -16,8 +16,6 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
-from .auth.challenges import ChallengeStore
-from .auth.codes import code_variables
 from .auth.links import Links, LinkSettings
 from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
@@ -38,7 +36,13 @@ from .users.fields import UserFields
 from .users.stamps import NO_ACCOUNT, UserSnapshot, link_digest, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 
+if TYPE_CHECKING:  # an application without challenges does not import them
+    from .auth.challenges import ChallengeStore
+
 S = TypeVar("S", bound=Settings)
+
+#: The template variables of an e-mail without a code.
+NO_CODE: Mapping[str, Any] = {"code": None, "code_valid_for": None}
 
 
 @dataclass(kw_only=True)
@@ -240,11 +244,11 @@ class RegistrationState:
             email = self.emails[mail.template]
             variables = dict(email.variables(self, user, **mail.data))
             if email.has_code:
-                store = self.challenges
-                code = store.code(mail.challenge) if store and mail.challenge else None
-                if not (code or self.sends_links):
+                find_code = self.provided("code_variables")
+                code = find_code(self, mail.challenge) if find_code else NO_CODE
+                if not (code["code"] or self.sends_links):
                     return None  # the code has expired, or there never was one
-                variables |= code_variables(code, store.codes if store else None)
+                variables |= code
             send = email.sender(self.settings[email.group])
             if send is None:
                 return self.composer.compose(mail, user, variables)

@@ -12,8 +12,8 @@ from marshmallow import ValidationError
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from ..errors import AdministrationError, APIError, EndpointDisabled, LoginInvalid, UserNotFound
-from ..http import steps
 from ..http.flow import Action
+from ..http.login import log_in as log_in_user
 from ..http.responses import by_field, translate
 from ..state import current_registration
 from ..users.store import User
@@ -174,7 +174,7 @@ def log_in(
         the same response as that of ``POST /login/``.
     """
     try:
-        return steps.log_in(current_registration, user, remember=remember, methods=methods)
+        return log_in_user(current_registration, user, remember=remember, methods=methods)
     except UserNotFound:
         raise LoginInvalid from None
 

@@ -6,7 +6,7 @@ An application adds the flow to the default ones, and chooses codes with ``VERIF
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import Schema
 
 from ..auth.challenges import Challenge
-from ..auth.codes import CodeFormat, CodeRules
+from ..auth.codes import CodeFormat, CodeRules, code_variables
 from ..checks import Finding
 from ..errors import (
     ChallengeInvalid,
@@ -25,11 +25,13 @@ from ..errors import (
     UserNotFound,
 )
 from ..http.bodies import renewal_response
+from ..http.codes import EndpointCode, add_code, with_challenge
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema
 from ..i18n.messages import Message
 from ..settings import Settings, setting
 from ..state import RegistrationState, Setup
+from ..users.store import User
 
 #: The purposes of challenges, which have the names of their links' purposes.
 REGISTER, REGISTER_EMAIL, RESET_PASSWORD = "register", "register-email", "reset-password"
@@ -70,6 +72,37 @@ def code_rules(setup: Setup) -> CodeRules:
     return CodeRules(settings.code_format, settings.code_period, settings.code_tries)
 
 
+flow.provides("add_code")(add_code)
+flow.provides("with_challenge")(with_challenge)
+
+
+@flow.provides("code_variables")
+def code_of_email(state: RegistrationState, digest: str | None) -> Mapping[str, Any]:
+    """Return the template variables of the code of an e-mail, if it still has one.
+
+    :param digest: that of the handle of its challenge.
+    """
+    store = state.challenges
+    if store is None:
+        raise RuntimeError("init_app refuses this flow without a model for challenges.")
+    return code_variables(store.code(digest) if digest else None, store.codes)
+
+
+@flow.provides("challenged_user")
+def challenged_user(state: RegistrationState, handle: str | None) -> User | None:
+    """Return the account of a registration whose challenge a client sends without its code.
+
+    Return None if there is none, or its code would verify the account without its password.
+    """
+    if handle is None or state.challenges is None:
+        return None
+    try:
+        challenge = state.challenges.open(REGISTER, handle, counts=False)
+    except ChallengeInvalid:
+        return None
+    return challenge.user if challenge.data.get("keeps_password", True) else None
+
+
 def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]:
     """Take the challenge, and do what the link of another flow does.
 
@@ -89,7 +122,7 @@ def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]
 
 @flow.post(
     "/verify-registration-code/",
-    code=REGISTER,
+    code=EndpointCode(REGISTER),
     response=renewal_response,
     message=Message("User verified successfully"),
     errors=[EmailAlreadyRegistered, StepRequired],
@@ -108,7 +141,7 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
 
 @flow.post(
     "/verify-email-code/",
-    code=REGISTER_EMAIL,
+    code=EndpointCode(REGISTER_EMAIL),
     response=renewal_response,
     message=Message("Email verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
@@ -134,7 +167,7 @@ def new_password(state: RegistrationState) -> Schema:
 
 @flow.post(
     "/reset-password-code/",
-    code=RESET_PASSWORD,
+    code=EndpointCode(RESET_PASSWORD),
     request=new_password,
     response=renewal_response,
     message=Message("Reset password successful"),

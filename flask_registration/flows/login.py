@@ -15,8 +15,8 @@ from ..errors import LoginInvalid, NotAuthenticated, NotVerified, StepRequired, 
 from ..http.accounts import account_names, account_schema, find_users
 from ..http.bodies import BodySchema, SuccessSchema, login_response
 from ..http.flow import Flow
+from ..http.login import log_in
 from ..http.schemas import password_field
-from ..http.steps import log_in
 from ..i18n.messages import Message
 from ..security_log import HASH_UPGRADED, LOGIN_FAIL
 from ..settings import Settings, setting

@@ -20,9 +20,10 @@ from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import login_response
-from ..http.codes import add_code, open_challenge, sent_response
+from ..http.codes import EndpointCode, open_challenge
 from ..http.flow import EndpointLink, Flow, always
-from ..http.steps import log_in
+from ..http.login import log_in
+from ..http.verification import add_code, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.message import Mail
 from ..security_log import LOGIN_LINK_REQUEST
@@ -165,7 +166,7 @@ def login_by_link(link: OpenedLink) -> dict[str, Any]:
 
 @flow.post(
     "/login-by-code/",
-    code=CHALLENGE,
+    code=EndpointCode(CHALLENGE),
     response=login_response,
     message=Message("Login successful"),
     errors=[StepRequired],

@@ -33,18 +33,11 @@ from ..http.accounts import (
     new_user,
 )
 from ..http.bodies import Text, login_response, renewal_response, schema_of
-from ..http.codes import (
-    NO_LINK,
-    add_code,
-    challenged_user,
-    send_quietly,
-    sent_response,
-    with_challenge,
-)
 from ..http.flow import EndpointLink, Flow
+from ..http.login import log_in
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
-from ..http.steps import log_in
+from ..http.verification import NO_LINK, add_code, send_quietly, sent_response, with_challenge
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail
@@ -446,7 +439,8 @@ def resend_verification(data: dict[str, str]) -> dict[str, Any]:
     unless the client sends the challenge of its own registration.
     """
     state = flow.state
-    owner = challenged_user(state, VERIFY.name, data.get("challenge"))
+    challenged_user = state.provided("challenged_user")
+    owner = challenged_user(state, data.get("challenge")) if challenged_user else None
     named = find_users(state, data)
     pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
     state.record(VERIFICATION_REQUEST, pending)

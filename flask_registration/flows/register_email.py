@@ -20,9 +20,9 @@ from ..errors import (
 )
 from ..http import accounts
 from ..http.bodies import BodySchema, Text, renewal_response
-from ..http.codes import add_code, sent_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
+from ..http.verification import add_code, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail

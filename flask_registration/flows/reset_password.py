@@ -21,10 +21,10 @@ from ..http.accounts import (
     remember_device,
 )
 from ..http.bodies import SuccessSchema, login_response
-from ..http.codes import NO_LINK, send_quietly, sent_response
 from ..http.flow import EndpointLink, Flow, always
+from ..http.login import log_in
 from ..http.schemas import new_password_schema
-from ..http.steps import log_in
+from ..http.verification import NO_LINK, send_quietly, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..security_log import PASSWORD_RESET_REQUEST

@@ -20,10 +20,11 @@ from ..checks import Finding
 from ..errors import ChallengeInvalid, DuplicateValue, LinkInvalid, StepRequired
 from ..http.accounts import account_names, add_account, is_unused, new_user
 from ..http.bodies import REQUIRED, BodySchema, Text, not_blank, schema_of
-from ..http.codes import NO_LINK, send_quietly, sent_response
+from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
+from ..http.login import log_in
 from ..http.schemas import profile_schema, register_schema
-from ..http.steps import log_in
+from ..http.verification import NO_LINK, send_quietly, sent_response
 from ..i18n.messages import Message, duration
 from ..security_log import REGISTRATION_TAKEN, SIGN_UP_REQUEST
 from ..settings import Settings, setting
@@ -185,7 +186,7 @@ def finished_response(state: RegistrationState) -> Schema:
         period=lambda settings: settings.sign_up_period,
         of_address=True,
     ),
-    code=SIGN_UP.name,
+    code=EndpointCode(SIGN_UP.name),
     request=finish_schema,
     response=finished_response,
     status=201,

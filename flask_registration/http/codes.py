@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields
 
 from ..auth.challenges import Challenge, handle_digest
 from ..auth.codes import normalize_code
-from ..errors import ChallengeInvalid, CodeInvalid, MailUnavailable
+from ..errors import APIError, ChallengeInvalid, CodeInvalid
 from ..mail.message import Mail
 from ..security_log import CODE_REFUSED, MAIL_DROPPED, record
 from ..state import RegistrationState
@@ -20,13 +20,10 @@ from .bodies import (
     AlternativesSchema,
     BodySchema,
     LinkParameter,
-    SuccessSchema,
+    SchemaFactory,
     Text,
     not_blank,
 )
-
-#: The template variables of an e-mail with a code only.
-NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_time_use": None}
 
 
 class CodeSchema(BodySchema):
@@ -54,17 +51,30 @@ def link_or_code(state: RegistrationState) -> Schema:
     return AddressLinkSchema() if state.sends_links else CodeSchema()
 
 
-def with_challenge(state: RegistrationState, schema: type[Schema]) -> type[Schema]:
-    """Return the schema of a response with the challenge, if e-mails have codes."""
-    if not state.sends_codes:
-        return schema
+@dataclass(frozen=True)
+class EndpointCode:
+    """The challenge that an endpoint verifies with its code, before it reads the rest of the body.
+
+    :ivar purpose: the purpose of the challenge.
+    """
+
+    purpose: str
+    schema: ClassVar[type[CodeSchema]] = CodeSchema
+    errors: ClassVar[Sequence[type[APIError]]] = (CodeInvalid, ChallengeInvalid)
+
+    def described(self, *, has_link: bool) -> SchemaFactory:
+        """Return the schema of its fields; with a link as well, a request has one of both."""
+        return link_or_code if has_link else CodeSchema
+
+    def open(self, state: RegistrationState, body: Mapping[str, str]) -> Challenge:
+        """Verify the code; see :func:`open_challenge`."""
+        return open_challenge(state, self.purpose, body)
+
+
+def with_challenge(schema: type[Schema]) -> type[Schema]:
+    """Return the schema of a response with the challenge."""
     challenge = {"challenge": fields.String(required=True)}
     return schema.from_dict(dict(challenge), name=f"{schema.__name__}WithChallenge")
-
-
-def sent_response(state: RegistrationState) -> Schema:
-    """Return the schema of the response to a request for an e-mail."""
-    return with_challenge(state, SuccessSchema)()
 
 
 def add_code(
@@ -76,18 +86,18 @@ def add_code(
     data: Mapping[str, Any] | None = None,
     account: User | None = None,
 ) -> tuple[Mail, dict[str, str]]:
-    """Add a code to an e-mail, if e-mails have codes, without committing.
+    """Add a code to an e-mail, without committing.
 
     Return the e-mail, and further fields of the response. If there are too many, the e-mail is
     dropped and the challenge has no code.
 
-    :param purpose: the purpose of the challenge, as in :attr:`Endpoint.code`.
+    :param purpose: the purpose of the challenge, as in :class:`EndpointCode`.
     :param user: the account of the challenge, or an e-mail address that has none; None if the
         client named none. If the e-mail has no code, no code solves the challenge.
     :param data: see :meth:`ChallengeStore.create`.
     :param account: the account that the e-mail is about, if it is another one.
     """
-    if state.challenges is None or not state.sends_codes:
+    if state.challenges is None:  # init_app refuses the flow that offers this
         return mail, {}
     mail = state.admit(mail)
     counted = None if mail.user_id is None else account or user
@@ -118,33 +128,6 @@ def challenged_user(state: RegistrationState, purpose: str, handle: str | None) 
     except ChallengeInvalid:
         return None
     return challenge.user if challenge.data.get("keeps_password", True) else None
-
-
-def send_quietly(
-    state: RegistrationState,
-    mail: Mail,
-    purpose: str,
-    user: User | str | None,
-    *,
-    data: Mapping[str, Any] | None = None,
-) -> dict[str, str]:
-    """Commit, and send an e-mail with a code, if e-mails have codes.
-
-    Return further fields of the response. It must not reveal the account, so it is the same if the
-    e-mail could not be sent, which is logged. The challenge then has no code.
-
-    :param user: see :func:`add_code`.
-    :param data: see :meth:`ChallengeStore.create`.
-    """
-    queued, challenge = add_code(state, mail, purpose, user, data=data)
-    try:
-        state.commit(queued)
-    except MailUnavailable:
-        if challenge:
-            dropped = replace(mail, user_id=None, limited=False)
-            _, challenge = add_code(state, dropped, purpose, user, data=data)
-            state.commit()
-    return challenge
 
 
 def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, str]) -> Challenge:

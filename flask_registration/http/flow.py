@@ -6,19 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flask import Flask, Response, current_app, has_request_context
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..auth.challenges import Challenge
 from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..errors import (
     APIError,
-    ChallengeInvalid,
-    CodeInvalid,
     EndpointDisabled,
     LinkExpired,
     LinkInvalid,
@@ -42,9 +39,12 @@ from .bodies import (
     name_by_data_key,
     schema_of,
 )
-from .codes import CodeSchema, link_or_code, open_challenge
 from .responses import success
-from .steps import Step
+
+if TYPE_CHECKING:  # an application without challenges does not import them
+    from ..auth.challenges import Challenge
+    from .codes import EndpointCode
+    from .steps import Step
 
 S = TypeVar("S", bound=Settings)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,8 +99,8 @@ class Endpoint(Generic[S]):
         what ``message`` says.
     :ivar link: the link in the request body. It is verified first, and the view receives an
         :class:`OpenedLink`.
-    :ivar code: the purpose of the challenge in the request body, for an endpoint that takes a code
-        of an e-mail. The code is verified first, and the view receives the :class:`Challenge`,
+    :ivar code: the challenge in the request body, for an endpoint that takes a code of an e-mail.
+        The code is verified first, and the view receives the :class:`Challenge`,
         which it takes. If the request is refused after that, the code stays valid. With a ``link``
         of an address as well, a request has one of both, and the view receives one of both.
     :ivar request: the schema of the request body, or a function that makes it of the state, once.
@@ -129,7 +129,7 @@ class Endpoint(Generic[S]):
     methods: Sequence[str]
     view: Callable[..., Any]
     link: EndpointLink[S] | None = None
-    code: str | None = None
+    code: EndpointCode | None = None
     request: SchemaFactory | None = None
     body_optional: bool = False
     response: SchemaFactory | None = None
@@ -152,7 +152,7 @@ class Endpoint(Generic[S]):
         """Return the errors that it may return, each with a condition on the settings."""
         shared: list[type[APIError]] = [NotAuthenticated] if self.login_required else []
         shared += [LinkInvalid, LinkExpired] if self.link else []
-        shared += [CodeInvalid, ChallengeInvalid] if self.code else []
+        shared += self.code.errors if self.code else []
         shared += [SentFromOtherSite] if self.body_optional else []
         shared += [Throttled] if self.throttles else []
         errors = self.errors
@@ -164,7 +164,7 @@ class Endpoint(Generic[S]):
         """Return the schemas of the request body: of its link or code, then of the rest."""
         first: SchemaFactory | None = self.link.schema if self.link else None
         if self.code:
-            first = link_or_code if self.link else CodeSchema
+            first = self.code.described(has_link=self.link is not None)
         return [each for each in (first, self.request) if each]
 
     @property
@@ -283,6 +283,8 @@ class Flow(Generic[S]):
 
         :param name: its name in the response ``step-required``; at most 32 characters.
         """
+        from .steps import Step
+
         step = Step(name=name, **options)
         self.steps.append(step)
         if "challenge" not in self.needs_models:
@@ -312,7 +314,7 @@ class Action(Generic[S]):
         self._settings = settings
         self._function = app.ensure_sync(endpoint.view)
         self._link_schema = schema_of(state, endpoint.link.schema) if endpoint.link else None
-        self._code_schema = schema_of(state, CodeSchema) if endpoint.code else None
+        self._code_schema = schema_of(state, endpoint.code.schema) if endpoint.code else None
         factory = endpoint.request
         self.schema: Schema | None = schema_of(state, factory) if factory else None
         # A schema of the application may have other names.
@@ -363,7 +365,7 @@ class Action(Generic[S]):
                 arguments.append(link.open(state, self._settings, params))
             if code and self._code_schema:
                 given = load(self._code_schema, body)
-                challenge = open_challenge(state, code, given)
+                challenge = code.open(state, given)
                 arguments.append(challenge)
             if self.schema:
                 arguments.append(load(self.schema, body))
