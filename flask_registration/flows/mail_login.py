@@ -72,6 +72,12 @@ def makes_passwordless_accounts() -> bool:
     return True
 
 
+@flow.provides("logs_in_without_password")
+def logs_in_without_password() -> bool:
+    """Return that a user without a password can log in."""
+    return True
+
+
 # Ask for the e-mail
 
 
@@ -92,6 +98,25 @@ def login_email(state: RegistrationState, user: User, challenge: str) -> dict[st
         period = min(period, state.challenges.rules.period)
     url = state.links.url(LOGIN, user, page, note=challenge) if state.sends_links else None
     return {"verification_url": url, "valid_for": duration(period)}
+
+
+@flow.provides("login_link")
+def login_link(state: RegistrationState, user: User, challenge: str) -> dict[str, Any]:
+    """Return the template variables of another e-mail with a login link."""
+    return {**login_email.variables(state, user, challenge), "one_time_use": True}
+
+
+@flow.provides("add_login_challenge")
+def add_login_challenge(state: RegistrationState, user: User | None) -> str:
+    """Store the challenge of a login link, without committing. Return its digest.
+
+    :param user: None for an e-mail without the link, which costs the same statement.
+    :raises ChallengeInvalid: there is no table of challenges; ``init_app`` refuses that.
+    """
+    if state.challenges is None:
+        raise ChallengeInvalid
+    period = state.group(MailLoginSettings).login_link_period
+    return handle_digest(state.challenges.create(CHALLENGE, user, period=period, tries=1))
 
 
 def request_schema(state: RegistrationState) -> Schema:
@@ -128,11 +153,7 @@ def send_login_link(data: dict[str, Any]) -> dict[str, Any]:
 def send(state: RegistrationState, mail: Mail, user: User | None) -> dict[str, Any]:
     """Store the challenge of a login e-mail, commit, and send it. Return fields of the response."""
     mail, response = add_code(state, mail, CHALLENGE, user)
-    digest = mail.challenge
-    if digest is None and state.challenges:  # the e-mail has a link only
-        period = state.group(MailLoginSettings).login_link_period
-        handle = state.challenges.create(CHALLENGE, user, period=period, tries=1)
-        digest = handle_digest(handle)
+    digest = mail.challenge or add_login_challenge(state, user)  # the e-mail may have a link only
     state.commit(replace(mail, data={"challenge": digest}))
     return response
 

@@ -49,6 +49,11 @@ class SignUpSettings(Settings):
         minimum=timedelta(minutes=1),
         maximum=timedelta(days=30),
     )
+    sign_up_password_required: bool = setting(
+        True,
+        "Whether finishing a sign-up requires a password. If false, a user may sign up without "
+        "one. Needs a flow that logs in without a password, such as `mail_login`.",
+    )
 
 
 flow: Flow[SignUpSettings] = Flow(
@@ -61,6 +66,14 @@ flow: Flow[SignUpSettings] = Flow(
 
 #: Of a link, and of the challenge with a code.
 SIGN_UP = Purpose("sign-up")
+
+
+@flow.provides(
+    "makes_passwordless_accounts", enabled=lambda settings: not settings.sign_up_password_required
+)
+def makes_passwordless_accounts() -> bool:
+    """Return that an account may have no password."""
+    return True
 
 
 # Ask for the e-mail
@@ -87,10 +100,18 @@ def sign_up_email(state: RegistrationState, user: None, email: str) -> dict[str,
     "sign_up_taken",
     to="the owner of the e-mail address",
     when="someone signs up with the e-mail address of an account",
+    example={"challenge": ""},
 )
-def sign_up_taken_email(state: RegistrationState, user: User) -> Mapping[str, Any]:
-    """Return the template variables, with a link to reset the password."""
-    reset_link = state.provided("reset_link")
+def sign_up_taken_email(
+    state: RegistrationState, user: User, challenge: str | None = None
+) -> Mapping[str, Any]:
+    """Return the template variables, with a link to log in, or else to reset the password.
+
+    :param challenge: the digest of the challenge that a login link takes.
+    """
+    login_link, reset_link = state.provided("login_link"), state.provided("reset_link")
+    if state.sends_links and login_link and challenge is not None:
+        return {**login_link(state, user, challenge), "is_login": True}
     return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
 
 
@@ -133,12 +154,14 @@ def sign_up(data: dict[str, str]) -> dict[str, Any]:
     email = normal_email(state, data["email"])
     owner = next(iter(state.users.find(state.fields.email or "", email)), None)
     state.record(SIGN_UP_REQUEST, owner)
-    if owner is None or is_unused(state, owner):
-        mail = state.mail(sign_up_email, None, to=email, email=email)
-    elif state.users.snapshot(owner).is_active:
-        mail = state.mail(sign_up_taken_email, owner)
-    else:
-        mail = state.mail(sign_up_email, None, email=email)  # which is dropped
+    is_free = owner is None or is_unused(state, owner)
+    has_account = not is_free and state.users.snapshot(owner).is_active
+    add = state.provided("add_login_challenge") if state.sends_links else None
+    challenge = add(state, owner if has_account else None) if add else None  # for every address
+    if has_account:
+        mail = state.mail(sign_up_taken_email, owner, challenge=challenge)
+    else:  # without a recipient, it is dropped
+        mail = state.mail(sign_up_email, None, to=email if is_free else None, email=email)
     return send_quietly(state, mail, SIGN_UP.name, email)
 
 
@@ -161,13 +184,19 @@ def finish_schema(state: RegistrationState) -> Schema:
             return {**data, field.data_key or column: data["email"]}
 
     FinishSchema.__name__ = "FinishSignUp"
-    return FinishSchema(unknown=EXCLUDE)  # of the parameters of the link
+    schema = FinishSchema(unknown=EXCLUDE)  # of the parameters of the link
+    if not state.group(SignUpSettings).sign_up_password_required:
+        for name in schema.fields.keys() & {"password", "password_confirm"}:
+            schema.fields[name].required = False
+    return schema
 
 
 def shown_profile(state: RegistrationState) -> Schema:
     """Return the schema of the profile."""
     make = state.provided("profile_schema")
-    schema: Schema = make(state) if make else profile_schema(state.fields)()
+    has_password = state.provided("makes_passwordless_accounts") is not None
+    schema: Schema
+    schema = make(state) if make else profile_schema(state.fields, has_password=has_password)()
     return schema
 
 
@@ -210,7 +239,12 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
     email = normal_email(state, given)
     if challenge and not (state.challenges and state.challenges.is_about(challenge, email)):
         raise ChallengeInvalid
-    user = new_user(state, {**data, column: email}, verified=True)
+    user = new_user(
+        state,
+        {**data, column: email},
+        verified=True,
+        password_required=flow.settings.sign_up_password_required,
+    )
     expire = state.provided("registrations_expire")
     try:
         displaced, _ = add_account(
@@ -240,7 +274,7 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
 
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
-    """Check that the link has a page, and that an e-mail address has one account."""
+    """Check the page of the link, the column, and that every account can log in."""
     if setup.group(LinkSettings).verification_method != "code":
         yield from check_page("SIGN_UP_URL", setup.settings, setup.findings)
     model_fields = setup.fields
@@ -250,4 +284,13 @@ def check(setup: Setup) -> Iterator[Finding]:
             f"{model_fields.model.__name__}.{model_fields.email}",
             "is not unique. A link of the flow sign_up would create several accounts.",
             "Declare it with mapped_column(..., unique=True).",
+        )
+    is_required = setup.group(SignUpSettings).sign_up_password_required
+    if not is_required and "logs_in_without_password" not in setup.offers():
+        yield Finding(
+            "registration.E068",
+            "REGISTRATION_SIGN_UP_PASSWORD_REQUIRED",
+            "is False, and no flow logs in without a password. A user without a password could "
+            "never log in again.",
+            "from flask_registration.flows import mail_login, and add mail_login.flow to flows.",
         )

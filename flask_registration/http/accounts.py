@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.attributes import set_committed_value
 
+from ..auth.passwords import unusable_hash
 from ..errors import AccountInUse, DuplicateValue, EmailAlreadyRegistered, NotAuthenticated
 from ..signals import user_deleted
 from ..state import RegistrationState
@@ -93,25 +94,34 @@ def remember_device(state: RegistrationState, names: Sequence[str]) -> None:
 # Create
 
 
-def new_user(state: RegistrationState, data: Mapping[str, Any], *, verified: bool) -> User:
+def new_user(
+    state: RegistrationState,
+    data: Mapping[str, Any],
+    *,
+    verified: bool,
+    password_required: bool = True,
+) -> User:
     """Return a user with normalized fields and a checked password, which is not stored yet.
 
+    :param password_required: if False and there is no password, no password matches the account.
     :raises marshmallow.ValidationError: with the messages of all fields.
     """
     password = data.get("password")
-    if not isinstance(password, str):  # a schema of the application may not have the field
+    # A schema of the application may not have the field.
+    if not isinstance(password, str) and (password_required or password is not None):
         raise ValidationError(REQUIRED, "password")
     values = {name: value for name, value in data.items() if name in state.fields.columns}
     messages: dict[str, Any] = {}
     with collect_messages(messages):
         values = state.users.build(values)
     with collect_messages(messages):
-        state.passwords.check(password, state.users.inputs(values))
+        if password is not None:
+            state.passwords.check(password, state.users.inputs(values))
     with collect_messages(messages):
         check_confirmation(data)
     if messages:
         raise ValidationError(messages)
-    password_hash = state.passwords.hash(password)
+    password_hash = unusable_hash() if password is None else state.passwords.hash(password)
     return state.users.create(values, password_hash=password_hash, verified=verified)
 
 

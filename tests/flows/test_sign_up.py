@@ -26,7 +26,7 @@ from flask_registration import (
     user_registered,
 )
 from flask_registration.cli.preview import examples
-from flask_registration.flows import codes, sign_up
+from flask_registration.flows import codes, mail_login, sign_up
 from flask_registration.users.mixins import utc_now
 
 from .. import outboxes
@@ -654,6 +654,147 @@ def test_the_session_of_another_user_ends_with_the_login(make: NewSite) -> None:
     client = log_in(site, "bob")
     finish(site, ask_proof(site), client=client)
     assert client.get("/accounts/profile/").get_json()["username"] == "alice"
+
+
+# Without a password
+
+BY_MAIL = {"flows": [*FLOWS, mail_login.flow], "challenge_model": define_challenge}
+NO_PASSWORD = {**BY_MAIL, "SIGN_UP_PASSWORD_REQUIRED": False}
+
+
+@each_row("model", [{}, {"define": define(EmailUserMixin), "USER_LOGIN_FIELDS": ["email"]}])
+@each_row("flows", [["profile"], []], ids=["all flows", "without the profile"])
+def test_a_user_signs_up_without_a_password_and_logs_in_by_e_mail(
+    make: NewSite, model: dict[str, Any], flows: list[str]
+) -> None:
+    mounted = [each for each in NO_PASSWORD["flows"] if each.name != "profile" or flows]
+    site = make(**{**NO_PASSWORD, "flows": mounted, **model})
+    name = {} if model else {"username": "alice"}
+    client = site.app.test_client()
+    reply = site.post("finish-sign-up", {**ask_proof(site), **name}, client=client)
+    assert (reply.status_code, reply.get_json()["has_password"]) == (201, False)
+    if flows:
+        assert knows(site, client)
+    assert str(site.user().password_hash).startswith("!")
+    for password in ("", str(site.user().password_hash), PASSWORD):
+        login = {"login": ADDRESS if model else "alice", "password": password}
+        assert site.post("login", login, client=site.app.test_client()).status_code == 400
+    site.outbox.clear()
+    assert site.post("send-login-link", {"email": ADDRESS}).status_code == 200
+    assert site.post("login-by-link", site.link()).status_code == 200
+
+
+def test_two_accounts_without_a_password_have_different_hashes(make: NewSite) -> None:
+    site = make(**NO_PASSWORD)
+    for name in ("alice", "bob"):
+        proof = ask_proof(site, f"{name}@example.com")
+        client = site.app.test_client()
+        assert site.post("finish-sign-up", {**proof, "username": name}, client=client)
+        site.outbox.clear()
+    assert len({each.password_hash for each in site.users()}) == 2
+
+
+@each_row(
+    ("body", "expected"),
+    [
+        ({"password": PASSWORD, "password_confirm": PASSWORD}, None),
+        ({"password": PASSWORD}, None),
+        ({"password": "short"}, "password"),
+        ({"password": "alice"}, "password"),
+        ({"password": ""}, "password"),
+        ({"password": None}, "password"),
+        ({"password": []}, "password"),
+        ({"password": PASSWORD, "password_confirm": "another one"}, "password_confirm"),
+        ({"password_confirm": PASSWORD}, "password_confirm"),
+    ],
+)
+def test_where_no_password_is_required_one_that_is_sent_counts(
+    make: NewSite, body: dict[str, Any], expected: str | None
+) -> None:
+    site = make(**NO_PASSWORD)
+    reply = site.post("finish-sign-up", {**ask_proof(site), "username": "alice", **body})
+    if expected:
+        assert (reply.status_code, [*reply.get_json()]) == (400, [expected])
+        assert site.users() == []
+    else:
+        assert (reply.status_code, reply.get_json()["has_password"]) == (201, True)
+        assert has_password(site, PASSWORD)
+
+
+@each_row("settings", [{}, BY_MAIL], ids=["no login by e-mail", "with login by e-mail"])
+def test_a_password_is_required_by_default(make: NewSite, settings: dict[str, Any]) -> None:
+    site = make(**settings)
+    reply = site.post("finish-sign-up", {**ask_proof(site), "username": "alice"})
+    assert (reply.status_code, reply.get_json().keys()) == (400, {"password", "password_confirm"})
+
+
+def test_a_registration_requires_a_password_all_the_same(make: NewSite) -> None:
+    site = make(**NO_PASSWORD)
+    reply = site.post("register", {"username": "alice", "email": ADDRESS})
+    assert (reply.status_code, reply.get_json().keys()) == (400, {"password", "password_confirm"})
+
+
+def test_without_a_login_without_a_password_an_account_needs_one(make: NewSite) -> None:
+    with pytest.raises(ConfigurationError, match=r"registration\.E068"):
+        make(SIGN_UP_PASSWORD_REQUIRED=False)
+
+
+def test_a_password_of_another_type_is_refused(make: NewSite) -> None:
+    class Registered(Schema):
+        username = fields.String(required=True)
+        password = fields.Raw()
+
+    site = make(**NO_PASSWORD, REGISTER_SCHEMA_CLASS=Registered)
+    body = {**ask_proof(site), "username": "alice", "password": 12345678901}
+    assert site.post("finish-sign-up", body).get_json().keys() == {"password"}
+
+
+# A link to log in for the owner of an account
+
+
+def test_the_owner_of_an_account_logs_in_with_the_link(make: NewSite) -> None:
+    site = make(**BY_MAIL)
+    account(site)
+    ask(site)
+    text = text_of(site.read())
+    assert "log in here" in text
+    assert "15 minutes" in text
+    link, client = site.link(), site.app.test_client()
+    assert site.post("login-by-link", link, client=client).status_code == 200
+    assert knows(site, client)
+    assert has_password(site, PASSWORD)
+    assert site.post("login-by-link", link).get_json() == LINK_INVALID
+    assert site.post("reset-password", {**link, "password": OTHER_PASSWORD}).status_code == 400
+
+
+@each_row("method", ["link", "both"])
+def test_the_statements_are_the_same_with_a_login_link(make: NewSite, method: str) -> None:
+    site = make(
+        **{**BY_MAIL, "flows": [*BY_MAIL["flows"], codes.flow]},
+        outbox_model=define_outbox,
+        MAIL_DISPATCHER="outbox",
+        VERIFICATION_METHOD=method,
+    )
+    people(site)
+    found, rows = [], []
+    for name in ("alice", "member", "pending", "gone"):
+        before = len(challenges(site))
+        with site.statements() as statements:
+            assert ask(site, f"{name}@example.com").status_code == 200
+        kinds = [" ".join(each.split()[:3]) for each in statements]
+        found.append(kinds[: kinds.index("INSERT INTO outbox") + 1])
+        rows.append(len(challenges(site)) - before)
+    assert found == [found[0]] * 4
+    assert "example.com" not in str([vars(row) for row in challenges(site)])
+
+
+def test_with_codes_only_no_link_to_log_in_is_made(make: NewSite) -> None:
+    flows = [*BY_MAIL["flows"], codes.flow]
+    site = make(**{**BY_MAIL, "flows": flows}, VERIFICATION_METHOD="code")
+    account(site)
+    ask(site)
+    assert links_of(site.read()) == []
+    assert {each.purpose for each in challenges(site)} == {"sign-up", "sign-up.day"}
 
 
 # Settings and models
