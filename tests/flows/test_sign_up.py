@@ -658,8 +658,11 @@ def test_the_session_of_another_user_ends_with_the_login(make: NewSite) -> None:
 
 # Without a password
 
-BY_MAIL = {"flows": [*FLOWS, mail_login.flow], "challenge_model": define_challenge}
-NO_PASSWORD = {**BY_MAIL, "SIGN_UP_PASSWORD_REQUIRED": False}
+BY_MAIL: dict[str, Any] = {
+    "flows": [*FLOWS, mail_login.flow],
+    "challenge_model": define_challenge,
+}
+NO_PASSWORD: dict[str, Any] = {**BY_MAIL, "SIGN_UP_PASSWORD_REQUIRED": False}
 
 
 @each_row("model", [{}, {"define": define(EmailUserMixin), "USER_LOGIN_FIELDS": ["email"]}])
