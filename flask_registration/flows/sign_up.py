@@ -11,24 +11,28 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
+from marshmallow import Schema
 
 from ..auth.challenges import Challenge
 from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
-from ..auth.sessions import LoginSettings
 from ..checks import Finding
-from ..errors import ChallengeInvalid, DuplicateValue, LinkInvalid, StepRequired
-from ..http.accounts import account_names, add_account, is_unused, new_user
-from ..http.bodies import REQUIRED, BodySchema, Text, not_blank, schema_of
+from ..errors import ChallengeInvalid, LinkInvalid, StepRequired
+from ..http.accounts import account_names, is_unused
+from ..http.bodies import BodySchema, Text, not_blank
 from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
-from ..http.login import log_in
-from ..http.schemas import profile_schema, register_schema
 from ..http.verification import NO_LINK, send_quietly, sent_response
+from ..http.verified_accounts import (
+    add_verified_account,
+    check_unique_email,
+    finished_response,
+    finishing_schema,
+    log_in_new,
+    normal_email,
+)
 from ..i18n.messages import Message, duration
-from ..security_log import REGISTRATION_TAKEN, SIGN_UP_REQUEST
+from ..security_log import SIGN_UP_REQUEST
 from ..settings import Settings, setting
-from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.store import User
 
@@ -121,20 +125,6 @@ class SignUpSchema(BodySchema):
     email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
 
 
-def normal_email(state: RegistrationState, email: object) -> str:
-    """Return the normal form of an e-mail address.
-
-    :raises marshmallow.ValidationError: it is missing or invalid.
-    """
-    column = state.fields.email or ""
-    if not isinstance(email, str):  # a schema of the application may load something else
-        raise ValidationError(REQUIRED, "email")
-    try:
-        return str(state.users.build({column: email})[column])
-    except ValidationError as error:
-        raise ValidationError({"email": error.messages_dict[column]}) from None
-
-
 @flow.post(
     "/sign-up/",
     request=SignUpSchema,
@@ -169,43 +159,9 @@ def sign_up(data: dict[str, str]) -> dict[str, Any]:
 
 
 def finish_schema(state: RegistrationState) -> Schema:
-    """Return the schema of a registration. The e-mail address is ``email``, as in the link."""
-    column = state.fields.email or ""
-    make = state.provided("registration_schema")
-    base: type[Schema]
-    base = make(state) if make else register_schema(state.fields, password_confirm=True)
-
-    class FinishSchema(base):  # type: ignore[valid-type,misc]  # a class made at run time
-        @pre_load
-        def _take_email(self, data: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-            field = self.fields.get(column)
-            if field is None or "email" not in data:
-                return dict(data)
-            return {**data, field.data_key or column: data["email"]}
-
-    FinishSchema.__name__ = "FinishSignUp"
-    schema = FinishSchema(unknown=EXCLUDE)  # of the parameters of the link
-    if not state.group(SignUpSettings).sign_up_password_required:
-        for name in schema.fields.keys() & {"password", "password_confirm"}:
-            schema.fields[name].required = False
-    return schema
-
-
-def shown_profile(state: RegistrationState) -> Schema:
-    """Return the schema of the profile."""
-    make = state.provided("profile_schema")
-    has_password = state.provided("makes_passwordless_accounts") is not None
-    schema: Schema
-    schema = make(state) if make else profile_schema(state.fields, has_password=has_password)()
-    return schema
-
-
-def finished_response(state: RegistrationState) -> Schema:
-    """Return the schema of the response: the profile, with the token if logins return one."""
-    shown = type(schema_of(state, shown_profile))
-    has_token = state.group(LoginSettings).login_retrieve_token
-    token: dict[str, Any] = {"token": fields.String(required=True)} if has_token else {}
-    return shown.from_dict(token, name="SignedUp")()
+    """Return the schema of the rest of a registration."""
+    is_required = state.group(SignUpSettings).sign_up_password_required
+    return finishing_schema(state, "FinishSignUp", password_required=is_required)
 
 
 @flow.post(
@@ -239,34 +195,16 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
     email = normal_email(state, given)
     if challenge and not (state.challenges and state.challenges.is_about(challenge, email)):
         raise ChallengeInvalid
-    user = new_user(
-        state,
-        {**data, column: email},
-        verified=True,
-        password_required=flow.settings.sign_up_password_required,
-    )
-    expire = state.provided("registrations_expire")
     try:
-        displaced, _ = add_account(
-            state, user, expired_before=expire(state) if expire else None, is_verified=True
+        user, displaced = add_verified_account(
+            state, email, data, password_required=flow.settings.sign_up_password_required
         )
-    except DuplicateValue as error:
-        state.record(REGISTRATION_TAKEN, error.owner, fields=error.fields)
-        if column in error.fields:
-            raise (ChallengeInvalid if challenge else LinkInvalid) from None
-        raise
+    except LinkInvalid:
+        raise (ChallengeInvalid if challenge else LinkInvalid) from None
     if challenge and state.challenges:
         state.challenges.take(challenge)
     state.mailer.cooldown.forget(email, sign_up_email.name)
-    profile: dict[str, Any] = schema_of(state, shown_profile).dump(user)
-    login = log_in(
-        state,
-        user,
-        methods=["otp" if challenge else "mail"],
-        signals=[user_registered, user_activated],
-        deleted=displaced,
-    )
-    return {**profile, **login}
+    return log_in_new(state, user, displaced, method="otp" if challenge else "mail")
 
 
 # Checks
@@ -277,14 +215,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     """Check the page of the link, the column, and that every account can log in."""
     if setup.group(LinkSettings).verification_method != "code":
         yield from check_page("SIGN_UP_URL", setup.settings, setup.findings)
-    model_fields = setup.fields
-    if model_fields and model_fields.email not in model_fields.unique:
-        yield Finding(
-            "registration.E067",
-            f"{model_fields.model.__name__}.{model_fields.email}",
-            "is not unique. A link of the flow sign_up would create several accounts.",
-            "Declare it with mapped_column(..., unique=True).",
-        )
+    yield from check_unique_email(setup, flow.name)
     is_required = setup.group(SignUpSettings).sign_up_password_required
     if not is_required and "logs_in_without_password" not in setup.offers():
         yield Finding(

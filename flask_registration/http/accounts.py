@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -12,7 +12,13 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..auth.passwords import unusable_hash
-from ..errors import AccountInUse, DuplicateValue, EmailAlreadyRegistered, NotAuthenticated
+from ..errors import (
+    AccountInUse,
+    DatabaseUnavailable,
+    DuplicateValue,
+    EmailAlreadyRegistered,
+    NotAuthenticated,
+)
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc
@@ -189,6 +195,7 @@ def add_account(
     expired_before: datetime | None,
     hide_email: bool = False,
     is_verified: bool = False,
+    prepare: Callable[[User], object] | None = None,
 ) -> tuple[list[User], DuplicateValue | None]:
     """Store an account without committing.
 
@@ -201,19 +208,27 @@ def add_account(
         expires.
     :param is_verified: whether the client has verified the e-mail address, and so displaces a
         registration that merely claims it.
+    :param prepare: called with the account before it is stored. It may add other rows.
     :raises DuplicateValue: another account has one of the other unique values.
+    :raises DatabaseUnavailable: with ``prepare``, another request has stored such an account at the
+        same moment. Another try displaces it.
     """
-    # Look first: a statement that fails takes another time.
-    duplicate = state.users.find_duplicate(user) if hide_email else None
+    # Look first: a statement that fails takes another time, and undoes what ``prepare`` did.
+    duplicate = state.users.find_duplicate(user) if hide_email or prepare else None
 
     def displace(duplicate: DuplicateValue | None) -> tuple[list[User], DuplicateValue | None]:
         return _displace(state, user, duplicate, expired_before, hide_email, is_verified)
 
     displaced, duplicate = displace(duplicate)
+    if prepare:
+        prepare(user)
     try:
         return _store(state, user, displaced, duplicate)
     except DuplicateValue as current:  # of a parallel request, or without a look
         displaced, duplicate = displace(current)
+        if prepare:
+            state.users.rollback()
+            raise DatabaseUnavailable from None
         return _store(state, user, displaced, duplicate)
 
 
