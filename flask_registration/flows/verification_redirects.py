@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Response, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields, validate
 
 from ..auth.links import is_absolute_url
 from ..errors import APIError, EndpointDisabled, SentFromOtherSite, StepRequired
@@ -47,6 +47,8 @@ class VerificationRedirectsSettings(Settings):
     verify_email_failure_url: str | None = _url("after a failed e-mail change")
     reset_password_success_url: str | None = _url("after a password reset")
     reset_password_failure_url: str | None = _url("after a failed password reset")
+    finish_sign_up_success_url: str | None = _url("after a sign-up")
+    finish_sign_up_failure_url: str | None = _url("after a failed sign-up")
     login_by_link_success_url: str | None = _url("after a login by e-mail")
     login_by_link_failure_url: str | None = _url("after a failed login by e-mail")
 
@@ -55,6 +57,8 @@ class VerificationRedirectsSettings(Settings):
 class Page:
     """A page with one button, and the endpoint that the button calls.
 
+    :ivar labels: the fields of its form, and of further fields how they are called.
+    :ivar has_schema: whether its form has the required fields of the endpoint's schema instead.
     :ivar outlasts_step: whether it is done although a step of the login is left.
     """
 
@@ -63,7 +67,8 @@ class Page:
     text: str
     button: str
     done: str
-    passwords: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    has_schema: bool = False
     outlasts_step: bool = True
 
 
@@ -88,6 +93,19 @@ RESET_PASSWORD = Page(
     Message("Set the password"),
     Message("Your password was changed. You can log in with it now."),
     {"password": Message("New password"), "password_confirm": Message("Confirm password")},
+)
+FINISH_SIGN_UP = Page(
+    "finish_sign_up",
+    Message("Finish signing up"),
+    Message("This creates your account. If you did not sign up, close this page."),
+    Message("Create my account"),
+    Message("Your account is ready."),
+    {
+        "username": Message("Username"),
+        "password": Message("Password"),
+        "password_confirm": Message("Confirm password"),
+    },
+    has_schema=True,
 )
 UNDO_EMAIL_CHANGE = Page(
     "undo_email_change",
@@ -122,8 +140,11 @@ REPORT_LOGIN = Page(
 FAILED = Message("That did not work")
 INCOMPLETE = Message("This link is incomplete. Copy the whole link from the e-mail.")
 
+#: The parameters of links.
+PARAMETERS = ("user_id", "email", "timestamp", "signature")
+
 #: The template variables that are translated.
-LOCALIZED = ("title", "text", "button", "passwords", "errors")
+LOCALIZED = ("title", "text", "button", "problems")
 
 flow: Flow[VerificationRedirectsSettings] = Flow(
     "verification_redirects", VerificationRedirectsSettings, pages=True
@@ -154,6 +175,7 @@ for _page in (
     VERIFY_REGISTRATION,
     VERIFY_EMAIL,
     RESET_PASSWORD,
+    FINISH_SIGN_UP,
     UNDO_EMAIL_CHANGE,
     LOGIN_BY_LINK,
     REPORT_LOGIN,
@@ -171,28 +193,75 @@ def stylesheet_view() -> Response:
     return response
 
 
-def show(page: Page, errors: Mapping[str, list[str]] | None = None) -> Response:
+def show(page: Page, errors: Mapping[str, Any] | None = None) -> Response:
     """Show a page with the parameters of the link in its form.
 
+    :param errors: of the form that was sent, by field.
     :raises EndpointDisabled: the flow of this page is not active.
     """
-    action_of(page)
+    inputs, errors = form_fields(page, action_of(page)), dict(errors or {})
     given = request.args if request.method == "GET" else request.form
-    names = ("user_id", "email", "timestamp", "signature")
+    for each in inputs:  # not the values of the client
+        each["label"] = translate(each["label"])
+        each["errors"] = translate(errors.pop(each["name"], []))
+        each["checked"] = request.method == "POST" and each["name"] in request.form
+        if request.method == "POST" and each["type"] in ("text", "date"):
+            each["value"] = request.form.get(each["name"], "")
     return render(
         page,
         text=page.text,
         button=page.button,
         action=url_for(f"registration.{page.endpoint}_confirm"),
-        parameters={name: given[name] for name in names if name in given},
-        errors=errors or {},
+        parameters={name: given[name] for name in PARAMETERS if name in given},
+        fields=inputs,
+        problems=[text for found in errors.values() if isinstance(found, list) for text in found],
     )
+
+
+def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
+    """Return the fields of a form: each with its name, label, type, value and browser's hint.
+
+    A field of a schema is a checkbox if it is true or false, or if only one value is valid.
+    """
+    if not (page.has_schema and action.schema):
+        return [_password(name, label) for name, label in page.labels.items()]
+    found = []
+    for name, each in action.schema.load_fields.items():
+        key = each.data_key or name
+        if not each.required or flow.state.fields.email in (name, each.attribute):
+            continue
+        label = page.labels.get(key) or each.metadata.get("label")
+        label = label or key.replace("_", " ").capitalize()
+        if key in ("password", "password_confirm"):
+            found.append(_password(key, label))
+            continue
+        kind, value = _input(each)
+        hint = "username" if name in flow.state.fields.login else None
+        found.append({"name": key, "label": label, "type": kind, "value": value, "hint": hint})
+    names = [each["name"] for each in found]
+    if "password" in names and "password_confirm" not in names:  # typed twice in any case
+        found.append(_password("password_confirm", page.labels["password_confirm"]))
+    return found
+
+
+def _password(name: str, label: str) -> dict[str, Any]:
+    return {"name": name, "label": label, "type": "password", "value": "", "hint": "new-password"}
+
+
+def _input(schema_field: fields.Field[Any]) -> tuple[str, str]:
+    """Return the type and the value of a field's input."""
+    if isinstance(schema_field, fields.Boolean):
+        return "checkbox", "true"
+    for each in schema_field.validators:
+        if isinstance(each, validate.Equal):
+            return "checkbox", str(each.comparable)
+    return "date" if isinstance(schema_field, fields.Date) else "text", ""
 
 
 def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
     """Run the endpoint with the form as the request body, and redirect.
 
-    The user can correct an invalid password.
+    The user can correct an invalid field.
     """
     action = action_of(page)
     if request.method == "GET":  # the URL of a form that was sent before, without its link
@@ -205,7 +274,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
             action.run(read_form)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
-        if errors.keys() & page.passwords.keys():
+        if page.labels and not errors.keys() <= set(PARAMETERS):
             return show(page, errors)
         failure: str = INCOMPLETE
     except APIError as error:
@@ -251,7 +320,8 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
         "button": None,
         "title": page.title,
         "text": text,
-        "passwords": page.passwords,
+        "fields": [],
+        "problems": [],
         **context,
     }
     html = flow.state.composer.renderer.html(

@@ -8,16 +8,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from werkzeug.serving import make_server
 
-from flask_registration import DEFAULT_FLOWS, ConfigurationError
-from flask_registration.flows import verification_redirects
+from flask_registration import DEFAULT_FLOWS, ConfigurationError, EmailUserMixin
+from flask_registration.flows import mail_login, sign_up, verification_redirects
 
 from ..conftest import Clock
-from ..site import PASSWORD, Site, links_of
+from ..site import PASSWORD, Site, define, links_of
 from ..tables import each_row
+from ..test_steps import define_challenge, word_flow
 from .common import (
     LINK_INVALID,
     OTHER_PASSWORD,
@@ -33,7 +36,7 @@ from .common import (
     row,
 )
 
-FLOWS = [*DEFAULT_FLOWS, verification_redirects.flow]
+FLOWS = [*DEFAULT_FLOWS, sign_up.flow, verification_redirects.flow]
 PAGES = {
     "REGISTER_VERIFICATION_URL": "http://localhost/accounts/verify-registration/",
     "REGISTER_EMAIL_VERIFICATION_URL": "http://localhost/accounts/verify-email/",
@@ -41,10 +44,10 @@ PAGES = {
 }
 URLS = {
     f"{flow}_{end}_URL": f"https://example.com/{flow.lower()}/{end.lower()}"
-    for flow in ("VERIFY_REGISTRATION", "VERIFY_EMAIL", "RESET_PASSWORD")
+    for flow in ("VERIFY_REGISTRATION", "VERIFY_EMAIL", "RESET_PASSWORD", "FINISH_SIGN_UP")
     for end in ("SUCCESS", "FAILURE")
 }
-ENDPOINTS = ["verify-registration", "verify-email", "reset-password"]
+ENDPOINTS = ["verify-registration", "verify-email", "reset-password", "finish-sign-up"]
 STYLESHEET = '<link rel="stylesheet" href="/accounts/pages.css" referrerpolicy="no-referrer">'
 each_page = each_row("endpoint", ENDPOINTS)
 
@@ -57,6 +60,7 @@ class Form(HTMLParser):
         self.method = self.action = ""
         self.fields: dict[str, str] = {}
         self.passwords: list[str] = []
+        self.others: dict[str, dict[str, str | None]] = {}
         self.forms = self.buttons = 0
         self.text: list[str] = []
         self.tags: set[str] = set()
@@ -72,10 +76,11 @@ class Form(HTMLParser):
             self.buttons += 1
         elif tag == "input" and given["type"] == "hidden":
             self.fields[str(given["name"])] = str(given["value"])
-        elif tag == "input":
-            assert given["type"] == "password"
+        elif tag == "input" and given["type"] == "password":
             assert given["autocomplete"] == "new-password"
             self.passwords.append(str(given["name"]))
+        elif tag == "input":
+            self.others[str(given["name"])] = given
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
@@ -99,6 +104,9 @@ def link_to(site: Site, endpoint: str) -> dict[str, str]:
     if endpoint == "verify-registration":
         site.register("pending")
         return site.link()
+    if endpoint == "finish-sign-up":
+        site.post("sign-up", {"email": "new@example.com"})
+        return site.link()
     if endpoint == "reset-password":
         return ask_reset(site)
     return ask_move(site, log_in(site), "new@example.com")
@@ -110,7 +118,7 @@ def open_page(site: Site, endpoint: str, link: dict[str, str]) -> Any:
 
 def press(site: Site, form: Form, headers: dict[str, str] | None = None, **more: str) -> Any:
     """Press the button; passwords are typed where there are some."""
-    typed = dict.fromkeys(form.passwords, OTHER_PASSWORD)
+    typed = dict.fromkeys(form.passwords, OTHER_PASSWORD) | dict.fromkeys(form.others, "newcomer")
     return site.app.test_client().post(
         form.action, data={**form.fields, **typed, **more}, headers=headers
     )
@@ -119,6 +127,10 @@ def press(site: Site, form: Form, headers: dict[str, str] | None = None, **more:
 def has_worked(site: Site, endpoint: str) -> bool:
     if endpoint == "verify-registration":
         return bool(site.user(username="pending").is_verified)
+    if endpoint == "finish-sign-up":
+        return [each.email for each in site.users() if each.username == "newcomer"] == [
+            "new@example.com"
+        ]
     if endpoint == "verify-email":
         return bool(site.user(username="alice").email == "new@example.com")
     return has_password(site, OTHER_PASSWORD)
@@ -140,9 +152,9 @@ def test_opening_a_page_shows_one_button_and_changes_nothing(pages: Site, endpoi
     )
     assert (form.forms, form.buttons, form.method) == (1, 1, "post")
     assert (form.action, form.fields) == (f"/accounts/{endpoint}/confirm/", link)
-    assert form.passwords == (
-        ["password", "password_confirm"] if endpoint == "reset-password" else []
-    )
+    has_password = endpoint in ("reset-password", "finish-sign-up")
+    assert form.passwords == (["password", "password_confirm"] if has_password else [])
+    assert [*form.others] == (["username"] if endpoint == "finish-sign-up" else [])
     assert statements == []
     assert [row(pages, id=user.id) for user in pages.users()] == before
     assert not has_worked(pages, endpoint)
@@ -229,6 +241,7 @@ def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> 
         "verify-registration": "Your e-mail address is confirmed.",
         "verify-email": "Your new e-mail address is confirmed.",
         "reset-password": "Your password was changed. You can log in with it now.",
+        "finish-sign-up": "Your account is ready.",
     }
     form = Form(open_page(pages, endpoint, link_to(pages, endpoint)).get_data(as_text=True))
     reply = press(pages, form)
@@ -387,7 +400,9 @@ def test_the_json_endpoint_at_the_same_path_works_and_refuses_forms(
         assert (reply.status_code, reply.get_json()["code"]) == (415, "unsupported-media-type")
     assert not has_worked(pages, endpoint)
     assert pages.post(endpoint, {**link, "signature": "forged"}).get_json() == LINK_INVALID
-    assert pages.post(endpoint, link).status_code == 200
+    if endpoint == "finish-sign-up":
+        link |= {"username": "newcomer", "password_confirm": OTHER_PASSWORD}
+    assert pages.post(endpoint, link).status_code in (200, 201)
     assert has_worked(pages, endpoint)
 
 
@@ -416,7 +431,10 @@ def test_the_button_takes_no_json(pages: Site, endpoint: str) -> None:
 
 @each_page
 def test_the_default_flows_have_no_pages(site: Site, endpoint: str) -> None:
-    assert site.app.test_client().get(f"/accounts/{endpoint}/").status_code == 405
+    optional = endpoint == "finish-sign-up"
+    assert site.app.test_client().get(f"/accounts/{endpoint}/").status_code == (
+        404 if optional else 405
+    )
     assert site.app.test_client().post(f"/accounts/{endpoint}/confirm/").status_code == 404
 
 
@@ -443,7 +461,7 @@ def test_every_link_that_is_mailed_opens_a_page_with_a_button(new_site: NewSite)
     urls += links_of(site.read())[:1]
     found = {url.partition("?")[0]: site.app.test_client().get(url).status_code for url in urls}
     assert found == {url.partition("?")[0]: 200 for url in urls}
-    assert len(found) == 4
+    assert len(found) == 5
 
 
 @each_row("headers", [{}, *OTHER_SITES], ids=str)
@@ -499,6 +517,117 @@ def test_a_path_of_the_application_is_where_a_page_may_lead(new_site: NewSite) -
     assert press(site, form).headers["Location"] == "/welcome?from=mail"
 
 
+# Sign-up
+
+
+def open_sign_up(site: Site, language: str = "en") -> Form:
+    link = link_to(site, "finish-sign-up")
+    reply = site.app.test_client().get(
+        "/accounts/finish-sign-up/", query_string=link, headers={"Accept-Language": language}
+    )
+    return Form(reply.get_data(as_text=True))
+
+
+def test_the_page_of_a_sign_up_logs_in(pages: Site) -> None:
+    form, client = open_sign_up(pages), pages.app.test_client()
+    assert form.others["username"]["autocomplete"] == "username"
+    typed = {"username": "newcomer", **dict.fromkeys(form.passwords, OTHER_PASSWORD)}
+    assert client.post(form.action, data={**form.fields, **typed}).status_code == 200
+    assert client.get("/accounts/profile/").get_json()["username"] == "newcomer"
+
+
+@each_row(
+    ("typed", "words"),
+    [
+        ({"username": "alice"}, "This username is already in use."),
+        ({"username": "a b"}, "Usernames may contain only"),
+        ({"username": ""}, "This field may not be blank."),
+        ({"username": "x" * 300}, "Longer than maximum length"),
+        ({"password": "short", "password_confirm": "short"}, "Use at least 8 characters."),
+        ({"password_confirm": "another"}, "The two passwords do not match."),
+        ({"password": "a\0b" * 9, "password_confirm": "a\0b" * 9}, "unsupported characters"),
+    ],
+)
+def test_a_field_of_a_sign_up_can_be_corrected(
+    pages: Site, typed: dict[str, str], words: str
+) -> None:
+    form = open_sign_up(pages)
+    reply = press(pages, form, None, **typed)
+    again = Form(reply.get_data(as_text=True))
+    assert (again.fields, again.passwords) == (form.fields, form.passwords)
+    assert words in again.words
+    assert again.others["username"].get("value", "") == typed.get("username", "newcomer")
+    assert OTHER_PASSWORD not in reply.text
+    assert not has_worked(pages, "finish-sign-up")
+    press(pages, again)
+    assert has_worked(pages, "finish-sign-up")
+
+
+def test_what_was_typed_is_not_translated(pages: Site) -> None:
+    headers = {"Accept-Language": "de"}
+    reply = press(pages, open_sign_up(pages), headers, username="Log in")
+    assert Form(reply.get_data(as_text=True)).others["username"]["value"] == "Log in"
+    assert "Dieses Feld" in press(pages, open_sign_up(pages), headers, username="").text
+
+
+def test_the_form_of_a_sign_up_has_the_required_fields_of_the_schema(new_site: NewSite) -> None:
+    class Registered(Schema):
+        username = fields.String(required=True)
+        email = fields.Email(required=True)
+        password = fields.String(required=True)
+        born = fields.Date(required=True, metadata={"label": "Date of birth"})
+        favorite_color = fields.String(required=True, data_key="color_name")
+        is_adult = fields.Boolean(required=True)
+        terms = fields.String(required=True, validate=validate.Equal("2026"))
+        nickname = fields.String()
+
+        @validates_schema
+        def _check(self, data: Any, **_: Any) -> None:
+            if data["favorite_color"] == "none":
+                raise ValidationError("Choose a color.")
+
+    site = new_site(flows=FLOWS, **PAGES, REGISTER_SCHEMA_CLASS=Registered)
+    form = open_sign_up(site)
+    types = {name: given["type"] for name, given in form.others.items()}
+    expected = {"born": "date", "color_name": "text", "is_adult": "checkbox", "terms": "checkbox"}
+    assert types == {"username": "text", **expected}
+    assert form.passwords == ["password", "password_confirm"]
+    assert "Date of birth Color name Is adult Terms" in form.words.replace("Confirm password", "")
+    checked = {name: str(form.others[name]["value"]) for name in ("is_adult", "terms")}
+    typed = {"username": "newcomer", "born": "2000-01-01", "color_name": "none", **checked}
+    reply = press(site, form, None, **typed)
+    assert "Choose a color." in reply.text
+    again = Form(reply.get_data(as_text=True)).others
+    assert again["born"]["value"] == "2000-01-01"
+    assert [name for name, given in again.items() if "checked" in given] == ["is_adult", "terms"]
+    press(site, form, None, **{**typed, "color_name": "red"})
+    assert has_worked(site, "finish-sign-up")
+
+
+@each_row("by_email", [False, True], ids=["a username", "the e-mail address only"])
+def test_a_page_finishes_a_sign_up_without_a_password(new_site: NewSite, by_email: bool) -> None:
+    model = {"define": define(EmailUserMixin), "USER_LOGIN_FIELDS": ["email"]}
+    site = new_site(
+        flows=[*FLOWS, mail_login.flow],
+        challenge_model=define_challenge,
+        SIGN_UP_PASSWORD_REQUIRED=False,
+        **PAGES,
+        **(model if by_email else {}),
+    )
+    form = open_sign_up(site)
+    assert ([*form.others], form.passwords) == ([] if by_email else ["username"], [])
+    assert press(site, form).status_code == 200
+    assert [each.email for each in site.users()] == ["new@example.com"]
+
+
+def test_a_sign_up_is_done_though_a_step_is_left(new_site: NewSite) -> None:
+    site = new_site(flows=[*FLOWS, word_flow("word")], challenge_model=define_challenge, **PAGES)
+    reply = press(site, open_sign_up(site))
+    assert (reply.status_code, "Your account is ready." in reply.text) == (200, True)
+    assert has_worked(site, "finish-sign-up")
+    assert "Set-Cookie" not in reply.headers
+
+
 # In a browser
 
 
@@ -541,6 +670,33 @@ def test_a_real_browser_sends_the_form(
         thread.join()
         server.server_close()
     assert has_password(site, OTHER_PASSWORD)
+
+
+def test_a_sign_up_needs_no_script(new_site: NewSite, sqlite_url: str, browser_page: Any) -> None:
+    site = new_site(sqlite_url, flows=FLOWS, **PAGES)
+    server = make_server("127.0.0.1", 0, site.app, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        query = urlencode(link_to(site, "finish-sign-up"))
+        url = f"http://127.0.0.1:{server.server_port}/accounts/finish-sign-up/?{query}"
+        page = browser_page.context.browser.new_page(java_script_enabled=False)
+        page.goto(url)
+        page.get_by_label("Username").fill("a b")
+        page.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+        page.get_by_label("Confirm password").fill(OTHER_PASSWORD)
+        page.get_by_role("button").click()
+        page.get_by_text("Usernames may contain only").wait_for()
+        page.get_by_label("Username").fill("newcomer")
+        page.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
+        page.get_by_label("Confirm password").fill(OTHER_PASSWORD)
+        page.get_by_role("button").click()
+        page.get_by_text("Your account is ready.").wait_for()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert has_worked(site, "finish-sign-up")
 
 
 @each_row("name", ["verify-registration", "reset-password", "verify-email", "undo-email-change"])
