@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.utils import import_string
+
 from .auth.links import OpenedLink, Purpose, VerificationLink
 from .auth.tokens import LoginMixin, TokenManager
 from .checks import Finding
@@ -26,6 +28,7 @@ from .i18n.messages import Message
 from .settings import Settings, setting
 from .signals import (
     mail_failed,
+    terms_accepted,
     user_activated,
     user_added_factor,
     user_changed_email,
@@ -46,6 +49,7 @@ from .users.stamps import next_stamp
 if TYPE_CHECKING:
     from .auth.challenges import ChallengeMixin
     from .auth.credentials import CredentialMixin
+    from .flows.terms import ConsentMixin
     from .outbox.model import OutboxMixin
 
 __version__ = "0.1.0"
@@ -58,6 +62,7 @@ __all__ = [
     "ChallengeMixin",
     "CodeInvalid",
     "ConfigurationError",
+    "ConsentMixin",
     "CredentialMixin",
     "EmailUserMixin",
     "EndpointLink",
@@ -89,6 +94,7 @@ __all__ = [
     "next_stamp",
     "setting",
     "success",
+    "terms_accepted",
     "user_activated",
     "user_added_factor",
     "user_changed_email",
@@ -106,16 +112,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The mixins of optional features are imported on demand: their columns take time.
-    if name == "ChallengeMixin":
-        from .auth.challenges import ChallengeMixin
-
-        return ChallengeMixin
-    if name == "CredentialMixin":
-        from .auth.credentials import CredentialMixin
-
-        return CredentialMixin
-    if name == "OutboxMixin":
-        from .outbox.model import OutboxMixin
-
-        return OutboxMixin
+    modules = {
+        "ChallengeMixin": "auth.challenges",
+        "ConsentMixin": "flows.terms",
+        "CredentialMixin": "auth.credentials",
+        "OutboxMixin": "outbox.model",
+    }
+    if name in modules:
+        return import_string(f"flask_registration.{modules[name]}:{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -65,6 +65,8 @@ USER_DELETED = Event(
     "a user deleted or anonymized the account, or it was not verified in time",
 )
 
+TERMS_ACCEPTED = Event("user_terms_accepted", "a user accepted the terms of service")
+
 USER_SUSPENDED = Event(
     "user_suspended", "an account was suspended from the command line", level=logging.WARNING
 )

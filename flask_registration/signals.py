@@ -36,6 +36,8 @@ user_added_factor: NamedSignal = _namespace.signal("user-added-factor")
 user_removed_factor: NamedSignal = _namespace.signal("user-removed-factor")
 #: A user used a recovery code.
 user_used_recovery_code: NamedSignal = _namespace.signal("user-used-recovery-code")
+#: A user accepted a version of the terms of service.
+terms_accepted: NamedSignal = _namespace.signal("terms-accepted")
 #: An e-mail failed for the last time; also ``template`` and ``error``.
 mail_failed: NamedSignal = _namespace.signal("mail-failed")
 
@@ -51,4 +53,5 @@ EVENTS = {
     user_removed_factor: security_log.FACTOR_REMOVED,
     user_used_recovery_code: security_log.RECOVERY_CODE_USED,
     user_deleted: security_log.USER_DELETED,
+    terms_accepted: security_log.TERMS_ACCEPTED,
 }

@@ -168,6 +168,19 @@ class RegistrationState:
         """Return what a flow offers to other flows under this name; None if no active flow does."""
         return self.offers.get(name)
 
+    def all_provided(self, name: str) -> list[Callable[..., Any]]:
+        """Return what every active flow offers under this name, in the order of the flows.
+
+        Several flows may offer ``registration_fields``, ``account_created``, ``announced`` and
+        ``remove_rows``: see "A flow of your own" in the documentation.
+        """
+        return [
+            function
+            for flow in self.flows
+            for each, (function, is_enabled) in flow.offers.items()
+            if each == name and is_enabled(self.group(flow.group))
+        ]
+
     # E-mails and the transaction
 
     @property
@@ -290,6 +303,9 @@ class RegistrationState:
             committed.
         """
         cooldown = self.mailer.cooldown
+        for announced in self.all_provided("announced") if signals else ():
+            more_mails, more_signals = announced(self, arguments.get("user"), signals)
+            mails, signals = (*mails, *more_mails), [*signals, *more_signals]
         queued = [mail if mail.challenge else self.admit(mail) for mail in mails]
         unsent = list(queued)
         try:
@@ -417,8 +433,7 @@ class RegistrationState:
         self.sessions.end_logins(user)
         if self.challenges:
             self.challenges.remove_all(user)
-        remove = self.provided("remove_credentials")
-        if remove:
+        for remove in self.all_provided("remove_rows"):
             remove(self, user)
 
 

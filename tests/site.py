@@ -231,6 +231,7 @@ def make_site(
     outbox_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     challenge_model: Callable[[SQLAlchemy], type[Any]] | None = None,
     credential_model: Callable[[SQLAlchemy], type[Any]] | None = None,
+    other_models: Sequence[Callable[[SQLAlchemy], type[Any]]] = (),
     before: Callable[[Flask], Any] | None = None,
     **settings: Any,
 ) -> Site:
@@ -241,6 +242,7 @@ def make_site(
     :param outbox_model: makes the model of mails that shall leave; the default is to have none.
     :param challenge_model: makes the model of logins in steps; the default is to have none.
     :param credential_model: makes the model of second factors; the default is to have none.
+    :param other_models: make models of other flows.
     :param before: called with the application before ``init_app``.
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
@@ -261,7 +263,8 @@ def make_site(
         before(app)
     challenge = challenge_model(db) if challenge_model else None
     credential = credential_model(db) if credential_model else None
-    models = [each for each in (login, outbox, credential, challenge) if each]
+    others = [make(db) for make in other_models]
+    models = [each for each in (login, outbox, credential, challenge, *others) if each]
     registration = Registration(user_model=model, models=models, flows=flows)
     registration.init_app(app)
     site = Site(app, db, mail, registration, model, login, outbox)

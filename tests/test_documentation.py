@@ -44,6 +44,7 @@ from flask_registration.flows import (
     reauthenticate,
     second_factor,
     sign_up,
+    terms,
     verification_redirects,
 )
 from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
@@ -763,6 +764,29 @@ def test_a_sign_up(run: RunPage) -> None:
     assert client.get("/accounts/profile/").status_code == 200
 
 
+def test_terms_of_service(run: RunPage) -> None:
+    page = run("docs/terms.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    refused, step, listed = (
+        json.loads(block.text) for block in blocks(read("docs/terms.md")) if block.info == "json"
+    )
+    chosen = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
+    body = {**chosen, "password_confirm": PASSWORD}
+    client = app.test_client()
+    reply = client.post("/accounts/register/", json={**body, "terms": "2025-01"})
+    assert reply.get_json() == refused
+    with app.app_context():
+        page.registration.create_user(**chosen)
+        page.db.session.commit()
+    reply = client.post("/accounts/login/", json={"login": "alice", "password": PASSWORD})
+    challenge = reply.get_json()["challenge"]
+    assert {**reply.get_json(), "challenge": step["challenge"]} == step
+    given = {"challenge": challenge, "version": "2026-11"}
+    assert client.post("/accounts/accept-terms/", json=given).status_code == 200
+    (found,) = client.get("/accounts/consents/").get_json()
+    assert [{**found, "accepted_at": listed[0]["accepted_at"]}] == listed
+
+
 def test_a_login_without_a_password(run: RunPage) -> None:
     page = run("docs/passwordless.md")
     app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -784,6 +808,7 @@ def test_a_login_without_a_password(run: RunPage) -> None:
         ("docs/codes.md", codes.flow, ["REGISTRATION_VERIFICATION_METHOD"]),
         ("docs/passwordless.md", mail_login.flow, []),
         ("docs/sign-up.md", sign_up.flow, []),
+        ("docs/terms.md", terms.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
     ],
 )

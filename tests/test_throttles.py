@@ -26,6 +26,7 @@ from .conftest import Clock
 from .faults.database import Faults, deadlock
 from .flows.common import forged, log_in, member
 from .flows.test_second_factor import KEY, define_credential
+from .flows.test_terms import define_consent
 from .people import bearer
 from .site import CHEAP_HASHER, PASSWORD, Site, whole
 from .tables import each_row
@@ -676,6 +677,8 @@ SWITCHED_ON = {
     "flows": FLOWS,
     "challenge_model": define_challenge,
     "credential_model": define_credential,
+    "other_models": [define_consent],
+    "TERMS_VERSION": "1",
     "CREDENTIAL_KEYS": [KEY],
     "SECOND_FACTOR_RECOVERY_DELAY": 72 * 3600,
     "NEW_LOGIN_NOTICE_ENABLED": True,

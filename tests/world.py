@@ -20,6 +20,7 @@ from werkzeug.utils import import_string
 from flask_registration import (
     DEFAULT_FLOWS,
     ChallengeMixin,
+    ConsentMixin,
     CredentialMixin,
     Flow,
     LoginMixin,
@@ -59,6 +60,7 @@ SETTINGS: dict[str, Any] = {
     "VERIFICATION_METHOD": "both",
     "CREDENTIAL_KEYS": ["a key for credentials in the tests, which is long"],
     "SECOND_FACTOR_RECOVERY_DELAY": timedelta(days=3),
+    "TERMS_VERSION": "1",
 }
 
 #: What a refusal may change: it counts a try.
@@ -73,6 +75,11 @@ def define_credential(db: Any) -> type[Any]:
     return type("Credential", (CredentialMixin, db.Model), {"__tablename__": "world_credentials"})
 
 
+def define_consent(db: Any) -> type[Any]:
+    return type("Consent", (ConsentMixin, db.Model), {"__tablename__": "world_consents"})
+
+
+SETTINGS |= {"other_models": [define_consent]}
 SETTINGS |= {"challenge_model": define_challenge, "credential_model": define_credential}
 
 
@@ -146,7 +153,8 @@ class World:
             return {link: site.link(), code: shown}
 
         password = {"login": "alice", "password": PASSWORD}
-        body = site.register("alice", first_name="Alice", last_name="Liddell").get_json()
+        names = {"first_name": "Alice", "last_name": "Liddell"}
+        body = site.register("alice", **names, terms="1").get_json()
         links = mailed("verify_registration", "verify_registration_code", body)
         yield "pending", State(self.rows(), links=links)
         site.verify(links["verify_registration"])
@@ -253,6 +261,7 @@ class World:
                 "email": f"{new}@example.com",
                 "first_name": "Al",
                 "last_name": "L",
+                "terms": "1",
                 **twice,
             },
             "resend_verification": {
@@ -280,7 +289,14 @@ class World:
             "create_recovery_codes": {"password": PASSWORD},
             "send_login_link": {"login": "alice", "username": "alice"},
             "sign_up": {"email": "alice@example.com"},
-            "finish_sign_up": {"username": new, "first_name": "Al", "last_name": "L", **twice},
+            "finish_sign_up": {
+                "username": new,
+                "first_name": "Al",
+                "last_name": "L",
+                "terms": "1",
+                **twice,
+            },
+            "accept_terms": {"version": "1"},
         }
         state = self.states[self.state_for(name)]
         if name == "confirm_totp":
@@ -297,7 +313,7 @@ class World:
         endpoint = ENDPOINTS[name]
         state = self.enter(self.state_for(name))
         headers = dict(options.pop("headers", {}))
-        logged_in = endpoint.login_required or name in ("add_totp", "confirm_totp")
+        logged_in = endpoint.login_required or name in ("add_totp", "confirm_totp", "accept_terms")
         if logged_in and not {"Authorization", "Cookie"} & headers.keys():
             headers["Cookie"] = f"session={state.cookie}"
         if not {"json", "data", "input_stream"} & options.keys() and self.schemas(endpoint):

@@ -10,10 +10,12 @@ from .administration import (
     verify,
 )
 from .endpoints import (
+    accept_terms,
     add_totp,
     cancel_recovery,
     change_password,
     confirm_totp,
+    consents,
     create_recovery_codes,
     credentials,
     delete_profile,
@@ -49,10 +51,12 @@ from .endpoints import (
 )
 
 __all__ = [
+    "accept_terms",
     "add_totp",
     "cancel_recovery",
     "change_password",
     "confirm_totp",
+    "consents",
     "create_recovery_codes",
     "create_user",
     "credentials",

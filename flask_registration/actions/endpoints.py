@@ -370,6 +370,28 @@ def credentials() -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], _run("credentials"))
 
 
+def accept_terms(version: str, *, challenge: str | None = None) -> dict[str, Any]:
+    """Accept the current terms of service; see ``POST /accept-terms/``.
+
+    Return the token, if any. Needs the flow ``terms``.
+
+    :param challenge: of the :class:`StepRequired`; without it, the current user accepts.
+    :raises NotAuthenticated: no user is logged in, and there is no challenge.
+    :raises ChallengeInvalid: the challenge is unknown, expired or used.
+    :raises StepRequired: the terms are accepted, and another step of the login is left.
+    :raises marshmallow.ValidationError: another version is current.
+    """
+    return _run("accept_terms", {"version": version, **_given(challenge=challenge)})
+
+
+def consents() -> list[dict[str, Any]]:
+    """Return what the current user has accepted; see ``GET /consents/``.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return cast(list[dict[str, Any]], _run("consents"))
+
+
 def send_reset_password_link(**names: str) -> dict[str, Any]:
     """Send a link to reset the password; see ``POST /send-reset-password-link/``.
 

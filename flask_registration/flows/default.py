@@ -43,6 +43,7 @@ OPTIONAL_FLOWS = (
     "flask_registration.flows.reauthenticate:flow",
     "flask_registration.flows.second_factor:flow",
     "flask_registration.flows.sign_up:flow",
+    "flask_registration.flows.terms:flow",
     "flask_registration.flows.verification_redirects:flow",
 )
 

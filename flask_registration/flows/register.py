@@ -243,8 +243,11 @@ def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:
 def registration_schema_class(state: RegistrationState) -> type[Schema]:
     """Return the application's schema, or the one made from its model."""
     settings = state.group(RegisterSettings)
-    made = register_schema(state.fields, password_confirm=settings.register_schema_password_confirm)
-    return settings.register_schema_class or made
+    return register_schema(
+        state,
+        password_confirm=settings.register_schema_password_confirm,
+        base=settings.register_schema_class,
+    )
 
 
 def registration_schema(state: RegistrationState) -> Schema:
@@ -291,7 +294,7 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
     before = expired_before(settings) if verification else None
     try:
         displaced, duplicate = add_account(
-            state, user, expired_before=before, hide_email=hide_email
+            state, user, data=data, expired_before=before, hide_email=hide_email
         )
     except DuplicateValue as error:
         state.record(REGISTRATION_TAKEN, error.owner, fields=error.fields)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from ..auth.passwords import unusable_hash
 from ..errors import (
@@ -193,6 +193,7 @@ def add_account(
     user: User,
     *,
     expired_before: datetime | None,
+    data: Mapping[str, Any] = {},
     hide_email: bool = False,
     is_verified: bool = False,
     prepare: Callable[[User], object] | None = None,
@@ -206,6 +207,7 @@ def add_account(
 
     :param expired_before: unverified registrations before this time have expired; None if none
         expires.
+    :param data: what a registration has loaded, for other flows; empty for other accounts.
     :param is_verified: whether the client has verified the e-mail address, and so displaces a
         registration that merely claims it.
     :param prepare: called with the account before it is stored. It may add other rows.
@@ -223,13 +225,17 @@ def add_account(
     if prepare:
         prepare(user)
     try:
-        return _store(state, user, displaced, duplicate)
+        stored = _store(state, user, displaced, duplicate)
     except DuplicateValue as current:  # of a parallel request, or without a look
         displaced, duplicate = displace(current)
         if prepare:
             state.users.rollback()
             raise DatabaseUnavailable from None
-        return _store(state, user, displaced, duplicate)
+        stored = _store(state, user, displaced, duplicate)
+    if instance_state(user).key:  # the model may refuse a placeholder
+        for created in state.all_provided("account_created"):
+            created(state, user, data)
+    return stored
 
 
 def _displace(

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from ..auth.passwords import PASSWORD_MAX_LENGTH, TOO_LONG, is_usable
+from ..state import RegistrationState
 from ..users.fields import UserFields, has_default
 from ..users.identifiers import integer_bits
 from ..users.mixins import as_utc
@@ -117,13 +118,25 @@ def profile_schema(
     return ModelSchema.from_dict(declared, name="Profile" if with_key else "Registered")
 
 
-def register_schema(user: UserFields, *, password_confirm: bool) -> type[Schema]:
-    """Return the schema of a registration, which validates the columns' lengths and types."""
+def register_schema(
+    state: RegistrationState, *, password_confirm: bool, base: type[Schema] | None = None
+) -> type[Schema]:
+    """Return the schema of a registration, which validates the columns' lengths and types.
+
+    :param base: the schema of the application in its place. It gets the fields of other flows, too.
+    """
+    user = state.fields
+    added: dict[str, Any] = {}
+    for fields_of in state.all_provided("registration_fields"):
+        added |= fields_of(state)
+    if base:
+        return base.from_dict(added, name=base.__name__) if added else base
     declared: dict[str, Any] = {name: _field(user, name) for name in user.writable}
     for name in user.login:
         declared[name].required = True
         declared[name].allow_none = False
-    return BodySchema.from_dict({**declared, **_passwords(password_confirm)}, name="Registration")
+    declared |= {**_passwords(password_confirm), **added}
+    return BodySchema.from_dict(declared, name="Registration")
 
 
 def account_columns_schema(user: UserFields) -> type[Schema]:

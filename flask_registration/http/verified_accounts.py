@@ -49,7 +49,7 @@ def finishing_schema(
     column = state.fields.email or ""
     make = state.provided("registration_schema")
     base: type[Schema]
-    base = make(state) if make else register_schema(state.fields, password_confirm=True)
+    base = make(state) if make else register_schema(state, password_confirm=True)
 
     class FinishingSchema(base):  # type: ignore[valid-type,misc]  # a class made at run time
         @pre_load
@@ -116,6 +116,7 @@ def add_verified_account(
         displaced, _ = add_account(
             state,
             user,
+            data=data,
             expired_before=expire(state) if expire else None,
             is_verified=True,
             prepare=prepare,

@@ -128,7 +128,7 @@ class Accounts:
         return sender.post(url, json=dict(body or {}), headers=dict(headers or {}))
 
     def register(self, name: str = "alice", **fields: Any) -> TestResponse:
-        """Register a user.
+        """Register a user, with the fields that other flows need, such as ``terms``.
 
         :param name: the value of each login field, and the part of the address before
             ``@example.com``.
@@ -137,6 +137,9 @@ class Accounts:
         body = self._fields(name, fields)
         if self._state.group(RegisterSettings).register_schema_password_confirm:
             body.setdefault("password_confirm", body["password"])
+        for fields_of in self._state.all_provided("registration_fields"):
+            for field, declared in fields_of(self._state).items():
+                body.setdefault(field, declared.metadata["example"])
         return self.post("register", body)
 
     # Without a request

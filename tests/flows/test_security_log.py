@@ -21,7 +21,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
-from flask_registration.flows import codes, mail_login, new_login, second_factor, sign_up
+from flask_registration.flows import codes, mail_login, new_login, second_factor, sign_up, terms
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
@@ -32,6 +32,7 @@ from ..tables import each_row
 from ..test_steps import define_challenge
 from .common import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
 from .test_second_factor import add, define_credential
+from .test_terms import define_consent
 
 Log = list[logging.LogRecord]
 NewSite = Callable[..., Site]
@@ -511,6 +512,20 @@ def test_a_second_factor(new_site: NewSite, clock: Clock, security_log: Log) -> 
     clock.advance(30)
     add(site, client, clock)
     assert events(security_log) == [named("authn_factor_added")]
+
+
+def test_the_terms_of_service(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(
+        flows=[*DEFAULT_FLOWS, terms.flow],
+        challenge_model=define_challenge,
+        other_models=[define_consent],
+        TERMS_VERSION="1",
+    )
+    account(site)
+    security_log.clear()
+    reply = site.post("login", {"login": "alice", "password": PASSWORD}).get_json()
+    site.post("accept-terms", {"challenge": reply["challenge"], "version": "1"})
+    assert events(security_log) == [named("user_terms_accepted"), named("authn_login_success")]
 
 
 def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:

@@ -144,6 +144,7 @@ def credentials(user: User) -> list[dict[str, Any]]:
     return described
 
 
+@flow.provides("remove_rows")
 @flow.provides("remove_credentials")
 def remove_credentials(state: RegistrationState, user: User) -> list[Mail] | None:
     """Delete all credentials of an account, without committing.
