@@ -297,6 +297,23 @@ class Throttled(APIError):
         self.headers = {"Retry-After": str(max(1, math.ceil(wait)))}
 
 
+class GateRefused(APIError):
+    """The solution of the captcha is wrong, has expired or was used.
+
+    A gate raises it.
+    """
+
+    code = "captcha-invalid"
+    text: ClassVar[str] = Message("We could not check that you are human. Please try again.")
+
+
+class CaptchaRequired(GateRefused):
+    """The request has no solution of a captcha."""
+
+    code = "captcha-required"
+    text: ClassVar[str] = Message("Please show first that you are human.")
+
+
 class MailUnavailable(APIError):
     """The e-mail could not be sent, and nothing was stored: the client can try again."""
 

@@ -19,6 +19,7 @@ from .errors import ConfigurationError, StepRequired
 from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
 from .http.flow import Flow
+from .http.gates import GateSettings
 from .http.login import check_foreign_login
 from .http.responses import (
     HTTPSettings,
@@ -54,6 +55,7 @@ SETTINGS_GROUPS: tuple[type[Settings], ...] = (
     HTTPSettings,
     LanguageSettings,
     ThrottleSettings,
+    GateSettings,
     CheckSettings,
 )
 
@@ -151,7 +153,8 @@ def _read(
         for group in groups:
             settings[group] = read(group, app.config, user_model, findings)
 
-    read_all([*SETTINGS_GROUPS, *(flow.group for flow in given_flows)])
+    # Each group once: the flow gate has one of the core.
+    read_all(dict.fromkeys([*SETTINGS_GROUPS, *(flow.group for flow in given_flows)]))
     fields = resolve(user_model, cast(UserSettings, settings[UserSettings]))
     has_email = fields is None or fields.email is not None
     flows = [

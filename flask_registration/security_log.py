@@ -173,6 +173,12 @@ THROTTLED = Event(
     {"limit": "the limit as configured", "scope": "what it counts: `client`, `account`, …"},
     level=logging.WARNING,
 )
+GATE_REFUSED = Event(
+    "excess_captcha_refused",
+    "a gate refused a request: it had no solution of a captcha, or an invalid one",
+    {"code": "`captcha-required` or `captcha-invalid`"},
+    level=logging.WARNING,
+)
 THROTTLE_STORE_DOWN = Event(
     "sys_throttle_store_down",
     "the storage of rate limits is unavailable; each process counts for itself",

@@ -1280,7 +1280,7 @@ assert site.register().status_code == 201
 optional = {path.partition(":")[0] for path in OPTIONAL_FLOWS}
 auth = {f"flask_registration.auth.{name}" for name in "challenges codes credentials totp".split()}
 http = {f"flask_registration.http.{name}" for name in ("codes", "steps")}
-unused = {*optional, *auth, *http, "pyotp", "cryptography", "segno"}
+unused = {*optional, *auth, *http, "altcha", "pyotp", "cryptography", "segno"}
 assert not unused & sys.modules.keys(), unused & sys.modules.keys()
 assert not {import_module(name).flow for name in optional} & {*DEFAULT_FLOWS}
 """

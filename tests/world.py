@@ -28,6 +28,7 @@ from flask_registration import (
 )
 from flask_registration.flows import verification_redirects
 from flask_registration.flows.default import OPTIONAL_FLOWS
+from flask_registration.gate import ProofOfWork
 from flask_registration.http.bodies import schema_of
 from flask_registration.http.flow import Endpoint
 
@@ -61,6 +62,8 @@ SETTINGS: dict[str, Any] = {
     "CREDENTIAL_KEYS": ["a key for credentials in the tests, which is long"],
     "SECOND_FACTOR_RECOVERY_DELAY": timedelta(days=3),
     "TERMS_VERSION": "1",
+    "GATE": ProofOfWork(cost=1, tries=2),
+    "GATE_WHEN": "throttled",
 }
 
 #: What a refusal may change: it counts a try.

@@ -84,14 +84,24 @@ def register(**fields: Any) -> dict[str, Any]:
     return _run("register", fields)
 
 
-def sign_up(email: str) -> dict[str, Any]:
+def challenge() -> dict[str, Any]:
+    """Return a challenge for the proof of work; see ``GET /challenge/``.
+
+    :raises EndpointDisabled: the flow ``gate`` is not active, or the gate is another one.
+    """
+    return _run("challenge")
+
+
+def sign_up(email: str, *, captcha: str | None = None) -> dict[str, Any]:
     """Send an e-mail that finishes a registration; see ``POST /sign-up/``.
 
     Return the ``challenge`` if e-mails have codes.
 
+    :param captcha: the solution for a gate; by default, that of the submitted form.
+    :raises GateRefused: the gate refuses the request.
     :raises marshmallow.ValidationError: the e-mail address is invalid.
     """
-    return _run("sign_up", {"email": email})
+    return _run("sign_up", {"email": email, "captcha": captcha})
 
 
 def finish_sign_up(email: str, **fields: Any) -> dict[str, Any]:

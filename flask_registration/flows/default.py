@@ -38,6 +38,7 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
 #: The import strings of flows that an application has to name.
 OPTIONAL_FLOWS = (
     "flask_registration.flows.codes:flow",
+    "flask_registration.gate:flow",
     "flask_registration.flows.mail_login:flow",
     "flask_registration.flows.new_login:flow",
     "flask_registration.flows.reauthenticate:flow",
@@ -92,6 +93,7 @@ EXTRAS = (
     OptionalPackage("flask_registration.openapi", settings="OPENAPI_", library="apispec"),
     OptionalPackage("flask_registration.outbox", settings="OUTBOX_"),
     OptionalPackage("flask_registration.celery", requires="celery"),
+    OptionalPackage("flask_registration.gate", settings="GATE"),
     OptionalPackage("flask_registration.problem_details", settings="PROBLEM_TYPES_URL"),
 )
 

@@ -66,6 +66,7 @@ def login_schema(state: RegistrationState) -> Schema:
     response=login_response,
     message=Message("Login successful"),
     errors=[LoginInvalid, NotVerified, StepRequired],
+    gated="throttled",
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
     account=account_names,
     split_limit=True,

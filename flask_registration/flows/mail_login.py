@@ -129,6 +129,7 @@ def request_schema(state: RegistrationState) -> Schema:
     request=request_schema,
     response=sent_response,
     message=Message("If this account exists, an e-mail to log in is on its way"),
+    gated=True,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )

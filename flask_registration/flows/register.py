@@ -271,6 +271,7 @@ def registered_response(state: RegistrationState) -> Schema:
     status=201,
     errors={UserWithoutEmailNonverifiable: _is_verifying, MailUnavailable: _is_verifying},
     enabled=lambda settings: settings.register_flow_enabled,
+    gated=True,
     throttles={"client": "30/minute;100/hour"},
     account=account_names,
 )
@@ -432,6 +433,7 @@ def resend_schema(state: RegistrationState) -> Schema:
     response=sent_response,
     message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
+    gated=True,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )

@@ -174,6 +174,7 @@ def sent_message(settings: ResetPasswordSettings) -> str:
     message=sent_message,
     errors={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
+    gated=True,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )

@@ -130,6 +130,7 @@ class SignUpSchema(BodySchema):
     request=SignUpSchema,
     response=sent_response,
     message=Message("An e-mail to finish signing up is on its way"),
+    gated=True,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from flask import Flask, Response, current_app, has_request_context
 from flask.typing import ResponseReturnValue
@@ -39,6 +39,7 @@ from .bodies import (
     name_by_data_key,
     schema_of,
 )
+from .gates import GateSettings, ask_gate
 from .responses import success
 
 if TYPE_CHECKING:  # an application without challenges does not import them
@@ -117,6 +118,8 @@ class Endpoint(Generic[S]):
         on the settings.
     :ivar enabled: a condition on the settings; without it the endpoint returns 404.
     :ivar login_required: return 401 without a login; the view receives the current user first.
+    :ivar gated: whether ``REGISTRATION_GATE`` is asked; ``"throttled"``: only instead of the
+        response 429.
     :ivar throttles: default rate limits: ``client``, ``account`` or both.
     :ivar account: ``account(state, data)`` returns names of the account that the request is about,
         in normal form, without looking it up. With ``login_required`` it is the current user.
@@ -138,6 +141,7 @@ class Endpoint(Generic[S]):
     errors: Errors = ()
     enabled: Callable[[S], bool] = always
     login_required: bool = False
+    gated: bool | Literal["throttled"] = False
     throttles: Mapping[str, str] = field(default_factory=dict)
     account: Callable[..., Iterable[str]] | None = None
     split_limit: bool = False
@@ -320,17 +324,23 @@ class Action(Generic[S]):
         # A schema of the application may have other names.
         names = self.schema.fields if self.schema else ()
         self.hashes: bool = any("password" in field for field in names)
+        gates = state.group(GateSettings)
+        self.gate: Callable[..., Any] | None = (
+            gates.gate if endpoint.gated in (True, gates.gate_when) else None
+        )
+        self._lifts_limit = bool(self.gate) and gates.gate_when == "throttled"
 
     def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
         """Count the request, verify its link or code, load its body, and call the function.
 
         Return what the function returns. It is called again after a serialization failure.
-        Outside a request, for example in a script, no client is counted.
+        Outside a request, for example in a script, no client is counted, and no gate is asked.
 
         :param read: returns the request body.
         :param values: the values of the URL.
         :raises EndpointDisabled: a setting switches the endpoint off.
         :raises Throttled: the client sent too many requests, or too many are about the account.
+        :raises GateRefused: the gate refuses the request.
         :raises NotAuthenticated: the endpoint requires a login, and there is none.
         :raises marshmallow.ValidationError: the body is invalid.
         """
@@ -339,9 +349,17 @@ class Action(Generic[S]):
         if not self._is_enabled:
             raise EndpointDisabled
         if has_request_context():
-            state.throttles.check_client(name)
+            is_open = self._lifts_limit
+            try:
+                state.throttles.check_client(name)
+            except Throttled:
+                if not is_open:
+                    raise
+                is_open = False
             if self.hashes:  # before the body is read
                 state.passwords.check_queue()
+            if self.gate and not is_open:
+                ask_gate(self.gate, name, read())
         is_counted = False
         challenge: Challenge | None = None
 
@@ -357,6 +375,8 @@ class Action(Generic[S]):
             if endpoint.login_required:
                 arguments.append(state.sessions.user())
             body = read() if endpoint.requests else {}
+            if self.gate:
+                body.pop("captcha", None)
             by_code = not link or "challenge" in body or not state.sends_links
             code = endpoint.code if by_code else None
             if link and self._link_schema and not code:

@@ -22,13 +22,15 @@ from werkzeug.exceptions import (
 from ..auth.sessions import LoginSettings
 from ..errors import (
     APIError,
+    CaptchaRequired,
     DatabaseUnavailable,
+    GateRefused,
     MailUnavailable,
     StepRequired,
     Throttled,
     TooBusy,
 )
-from ..http.bodies import INVALID_JSON, NOT_JSON, schema_of
+from ..http.bodies import INVALID_JSON, NOT_JSON, BodySchema, Text, schema_of
 from ..http.flow import Endpoint, Flow
 from ..http.responses import (
     INVALID,
@@ -76,6 +78,14 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "WWW-Authenticate": {"description": "How to authenticate.", **TEXT},
 }
+
+
+class GatedSchema(BodySchema):
+    """The solution for a gate."""
+
+    captcha: Text = Text(
+        metadata={"description": "The solution of the captcha or of the proof of work."}
+    )
 
 
 def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
@@ -136,7 +146,8 @@ def operation(
         described["description"] = text
     requests = [schema_of(state, each) for each in endpoint.requests]
     if requests:
-        content = bodies.request(endpoint.name, requests)
+        gated = [schema_of(state, GatedSchema)] if state.actions[endpoint.name].gate else []
+        content = bodies.request(endpoint.name, [*requests, *gated])
         is_required = method != "delete" and not endpoint.body_optional
         body = {"required": is_required, "content": {"application/json": content}}
         described["requestBody"] = body
@@ -286,6 +297,9 @@ def _errors(
         yield Throttled
     if state.actions[endpoint.name].hashes:
         yield TooBusy
+    if state.actions[endpoint.name].gate:
+        yield CaptchaRequired
+        yield GateRefused
     yield DatabaseUnavailable
 
 

@@ -60,8 +60,9 @@ def accounts(
 ) -> Iterator[Accounts]:
     """Return the accounts of the application under test.
 
-    Until the end of the test, ``TESTING`` is on, e-mails go to the outbox only, and passwords are
-    hashed fast. Rate limits and the pause between two e-mails start with empty counters.
+    Until the end of the test, ``TESTING`` is on, e-mails go to the outbox only, passwords are
+    hashed fast, and the gate lets every request pass. Rate limits and the pause between two
+    e-mails start with empty counters.
     """
     app, state = registration_app, registration_app.extensions.get("registration")
     if not isinstance(state, RegistrationState):
@@ -72,6 +73,9 @@ def accounts(
     if mail := app.extensions.get("mail"):
         monkeypatch.setattr(mail, "suppress", True)
     monkeypatch.setattr(state.throttles.counters, "memory", MemoryCounters())
+    for action in state.actions.values():
+        if action.gate:
+            monkeypatch.setattr(action, "gate", lambda request, **kwargs: None)
     if fast := hash_of_tests(state, registration_hasher):
         monkeypatch.setattr(state.passwords, "_hash", fast)
     with Outbox().recording(app) as outbox:
