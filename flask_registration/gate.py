@@ -121,7 +121,7 @@ class ProofOfWork:
 
 def derived_keys(key: bytes) -> list[bytes]:
     """Return the keys that sign a challenge and its solution."""
-    purposes = (b"flask-registration.challenge", b"flask-registration.solution")
+    purposes = (b"flask-registration.gate/challenge", b"flask-registration.gate/solution")
     return [hmac.digest(key, purpose, "sha256") for purpose in purposes]
 
 
@@ -139,7 +139,7 @@ class SiteVerify:
     """A gate that asks a captcha service about the token in ``captcha``.
 
     It works with Cloudflare Turnstile, hCaptcha, Friendly Captcha v2, and services with the same
-    API. If the service does not answer in time, the request is refused.
+    API. If the service does not respond in time, the request is refused.
 
     :param url: the URL of the service that verifies tokens.
     :param secret: the secret or API key that the service gave you.
@@ -168,7 +168,7 @@ class SiteVerify:
     ) -> None:
         """Ask the service about a token.
 
-        :raises GateRefused: the token is missing or invalid, or the service did not answer.
+        :raises GateRefused: the token is missing or invalid, or the service did not respond.
         """
         token = check_form(captcha)
         try:
@@ -188,7 +188,7 @@ class SiteVerify:
     def _ask(self, token: str) -> dict[str, Any]:
         """Return the response of the service.
 
-        :raises OSError: it does not answer, or with an error.
+        :raises OSError: it does not respond, or with an error.
         :raises ValueError: the response is not what such a service returns.
         """
         fields = {**self._fields, "response": token}
@@ -206,7 +206,7 @@ class SiteVerify:
         return found
 
     def _refuse(self, reason: str) -> NoReturn:
-        """Log what the administrator can mend, and refuse the request."""
+        """Log what the administrator can fix, and refuse the request."""
         host = urlsplit(self.url).hostname
         current_app.logger.error(
             "The captcha service %s did not verify a token, and the request was refused: %s",
@@ -252,7 +252,7 @@ def prepare(setup: Setup) -> Iterator[Finding]:
     setup.extras["gate"] = lambda mailer: spent
     if isinstance(gate, type):
         yield Finding(
-            "registration.E068",
+            "registration.E070",
             "REGISTRATION_GATE",
             f"is the class {gate.__name__}. It would be made anew instead of asked.",
             f"Set an object: REGISTRATION_GATE = {gate.__name__}(...).",
@@ -268,7 +268,7 @@ def prepare(setup: Setup) -> Iterator[Finding]:
         return
     if flow not in setup.flows:
         yield Finding(
-            "registration.E069",
+            "registration.E071",
             "REGISTRATION_GATE",
             "is a ProofOfWork, and the flow gate is not mounted. Clients get no challenge, so that "
             "all their requests would be refused.",

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+import altcha
 import bcrypt
 import pyotp
 import pytest
@@ -31,6 +32,7 @@ from flask_registration import (
     __version__,
     announce,
     errors,
+    gate,
     mail_failed,
     signals,
     user_activated,
@@ -787,6 +789,19 @@ def test_terms_of_service(run: RunPage) -> None:
     assert [{**found, "accepted_at": listed[0]["accepted_at"]}] == listed
 
 
+def test_a_gated_site(run: RunPage) -> None:
+    page = run("docs/stop-abuse.md")
+    cheap = {"REGISTRATION_GATE": gate.ProofOfWork(cost=1, tries=2)}
+    app = page.create_app(**CONFIG, **cheap, SQLALCHEMY_DATABASE_URI="sqlite://")
+    client = app.test_client()
+    assert register(app)[0].get_json()["code"] == "captcha-required"
+    challenge = altcha.Challenge.from_dict(client.get("/accounts/challenge/").get_json())
+    solution = altcha.solve_challenge(challenge)
+    assert solution
+    captcha = altcha.Payload(challenge, solution).to_base64()
+    assert register(app, captcha=captcha)[0].status_code == 201
+
+
 def test_a_login_without_a_password(run: RunPage) -> None:
     page = run("docs/passwordless.md")
     app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -809,6 +824,7 @@ def test_a_login_without_a_password(run: RunPage) -> None:
         ("docs/passwordless.md", mail_login.flow, []),
         ("docs/sign-up.md", sign_up.flow, []),
         ("docs/terms.md", terms.flow, []),
+        ("docs/stop-abuse.md", gate.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
     ],
 )

@@ -109,6 +109,8 @@ IDS = {
     "registration.E067": "{model}.{email}",
     "registration.E068": "REGISTRATION_SIGN_UP_PASSWORD_REQUIRED",
     "registration.E069": "REGISTRATION_TERMS_VERSION",
+    "registration.E070": "REGISTRATION_GATE",
+    "registration.E071": "REGISTRATION_GATE",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",
@@ -138,9 +140,11 @@ IDS = {
     "registration.W027": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ENABLED",
     "registration.W028": "REGISTRATION_EMAIL_VALIDATOR_OPTIONS",
     "registration.W029": "REGISTRATION_NEW_LOGIN_NOTICE_ENABLED",
+    "registration.W030": "REGISTRATION_GATE_WHEN",
     "registration.N001": "{names}",
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.N003": "models",
+    "registration.N004": "RATELIMIT_STORAGE_URI",
 }
 
 

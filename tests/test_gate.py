@@ -298,6 +298,10 @@ def test_an_endpoint_of_an_application_can_be_gated(make: NewSite, recorder: Rec
     def write(data: dict[str, Any]) -> dict[str, Any]:
         return data
 
+    @contact.post("/wave/", message="Hello", gated=True)
+    def wave() -> None:
+        pass
+
     @contact.post("/order/<int:number>/", request=Letter, message="Sent", gated="throttled")
     def order(data: dict[str, Any], number: int) -> None:
         pass
@@ -308,6 +312,9 @@ def test_an_endpoint_of_an_application_can_be_gated(make: NewSite, recorder: Rec
     reply = site.post("contact", {"text": "hello", "captcha": "human"})
     assert reply.get_json() == {"detail": "Thank you", "text": "hello"}
     assert seen(site.post("order/5", {"text": "hello"})) == OK
+    assert [seen(site.post("wave", {"captcha": each})) for each in ("", "human")] == [REQUIRED, OK]
+    document = site.app.test_client().get("/accounts/openapi.json").get_json()
+    assert document["components"]["schemas"]["WaveRequest"]["properties"].keys() == {"captcha"}
 
 
 # Instead of 429
@@ -703,13 +710,13 @@ def greeting(handler: BaseHTTPRequestHandler) -> None:
 
 
 def silent(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(0.8)
+    time.sleep(3)
 
 
 def dripping(handler: BaseHTTPRequestHandler) -> None:
     """Send a byte now and then, each before a timeout of one read."""
     handler.send_response(200)
-    for _ in range(8):
+    for _ in range(30):
         handler.wfile.write(b"X")
         handler.wfile.flush()
         time.sleep(0.1)
@@ -750,7 +757,7 @@ def test_without_an_answer_the_request_is_refused(
     caplog.clear()
     started = time.monotonic()
     assert seen(ask(site, "a token")) == INVALID
-    assert time.monotonic() - started < 0.75
+    assert time.monotonic() - started < 2
     assert len(service.received) == 1
     errors = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert len(errors) == 1
@@ -788,7 +795,7 @@ def test_requests_wait_for_a_service_side_by_side(
     started = time.monotonic()
     replies = at_once(lambda number: ask(site, "a token"), 20)
     assert [seen(reply) for reply in replies] == [INVALID] * 20
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 3
 
 
 @each_row("url", ["file:///etc/passwd", "ftp://example.com/", "example.com/siteverify", ""])
@@ -838,7 +845,7 @@ def test_the_api_description_shows_the_field_and_the_errors(make: NewSite) -> No
 def test_a_proof_of_work_needs_its_flow(new_site: NewSite) -> None:
     with pytest.raises(ConfigurationError, match="the flow gate is not mounted") as caught:
         new_site(GATE=CHEAP)
-    assert [each.id for each in caught.value.findings] == ["registration.E069"]
+    assert [each.id for each in caught.value.findings] == ["registration.E071"]
     new_site(GATE=Recorder())
 
 

@@ -41,6 +41,6 @@ def ask_gate(gate: Callable[..., Any], endpoint: str, body: Mapping[str, Any]) -
             raise GateRefused
         gate(request, endpoint=endpoint, captcha=captcha)
     except GateRefused as error:
-        refusal = error if captcha else CaptchaRequired()
-        record(GATE_REFUSED, code=refusal.code)
-        raise refusal from None
+        refused = error if captcha else CaptchaRequired()
+        record(GATE_REFUSED, code=refused.code)
+        raise refused from None

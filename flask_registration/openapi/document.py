@@ -145,8 +145,8 @@ def operation(
     if text := "\n\n".join(filter(None, [rest, limits])):
         described["description"] = text
     requests = [schema_of(state, each) for each in endpoint.requests]
-    if requests:
-        gated = [schema_of(state, GatedSchema)] if state.actions[endpoint.name].gate else []
+    gated = [schema_of(state, GatedSchema)] if state.actions[endpoint.name].gate else []
+    if requests or gated:
         content = bodies.request(endpoint.name, [*requests, *gated])
         is_required = method != "delete" and not endpoint.body_optional
         body = {"required": is_required, "content": {"application/json": content}}

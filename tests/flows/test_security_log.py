@@ -529,8 +529,9 @@ def test_the_terms_of_service(new_site: NewSite, security_log: Log) -> None:
 
 
 def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
-    """Those of the throttles and of the commands have tests of their own."""
+    """Those of the throttles, of gates and of the commands have tests of their own."""
     elsewhere = {
+        "excess_captcha_refused",
         "excess_rate_limit_exceeded",
         "sys_throttle_store_down",
         "user_suspended",
