@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -186,3 +187,13 @@ def url_in(mail: Message) -> str:
     (url,) = re.findall(r"https://(?:app\.)?example\.com/\S+", mail.body or "")
     assert isinstance(url, str)
     return url
+
+
+def docs_module(name: str) -> Any:
+    """Return a module of the documentation, which makes one of its pages."""
+    spec = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from flask_registration import ConfigurationError, Finding, Flow, Settings, Setu
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import login
 
+from .pages import docs_module
 from .site import Site
 from .tables import each_row
 
@@ -25,17 +25,7 @@ NewSite = Callable[..., Site]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def import_page() -> Any:
-    """Return the module that makes the page of the documentation."""
-    spec = spec_from_file_location("findings", ROOT / "docs" / "findings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-page = import_page()
+page = docs_module("findings")
 
 #: What each id is about. Never change or remove a line: applications silence ids, and people look
 #: them up.

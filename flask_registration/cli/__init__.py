@@ -2,6 +2,6 @@
 
 from . import accounts, configuration, maintenance, preview  # noqa: F401 -- add their commands
 from .base import registration_cli
-from .configuration import settings_table
+from .configuration import settings_page
 
-__all__ = ["registration_cli", "settings_table"]
+__all__ = ["registration_cli", "settings_page"]

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import IO
 
 import click
+from werkzeug.utils import import_string
 
 from ..checks import Finding
 from ..deployment.report import run_checks
 from ..errors import ConfigurationError
 from ..extension import SETTINGS_GROUPS
-from ..flows.default import DEFAULT_FLOWS, EXTRAS, extra_settings
+from ..flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
 from ..openapi.markdown import to_markdown
 from ..openapi.serving import INSTALL, Description
 from ..settings import PREFIX, Settings, declarations, format_value
@@ -85,12 +86,12 @@ def _wrapped(text: str, width: int, first: str, then: str) -> str:
 
 
 @registration_cli.command("settings")
-@click.option("--markdown", is_flag=True, help="Print Markdown tables. Needs no application.")
+@click.option("--markdown", is_flag=True, help="Print Markdown. Needs no application.")
 @click.pass_context
 def settings_command(context: click.Context, markdown: bool) -> None:
     """Print every setting with its value, its default and a description."""
     if markdown:
-        click.echo(settings_table(), nl=False)
+        click.echo(settings_page(), nl=False)
         return
     _, state = load(context)
     for group, values in state.settings.items():
@@ -107,18 +108,20 @@ def settings_command(context: click.Context, markdown: bool) -> None:
             click.echo(textwrap.indent(textwrap.fill(declaration.help, 100), "    "))
 
 
-def settings_table() -> str:
-    """Return every setting in Markdown tables, one for each group."""
+def settings_page() -> str:
+    """Return every setting in Markdown, with headings; those of optional flows as well."""
+    optional = [import_string(path) for path in OPTIONAL_FLOWS]
+    flows = {flow.group: f"Only with the flow `{flow.name}`." for flow in optional}
+    defaults = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS)
+    groups = (*defaults, *flows, *extra_settings(EXTRAS))
     parts = []
-    groups = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings(EXTRAS))
     for group in filter(declarations, groups):
-        parts.append(f"**{_title(group).rstrip('.').replace('``', '`')}**\n\n")
-        parts.append("| setting | default | what it is for |\n| --- | --- | --- |\n")
+        parts.append(f"## {_title(group).rstrip('.').replace('``', '`')}\n")
+        if group in flows:
+            parts.append(f"{flows[group]}\n")
         for key, kind, default, help in declarations(group):
-            about = help.replace("|", r"\|")
-            parts.append(f"| `{key}` | {_cell(default)} | {about} *({kind})* |\n")
-        parts.append("\n")
-    return "".join(parts).rstrip("\n") + "\n"
+            parts.append(f"### {key}\n\n{help}\n\n- Type: {kind}\n- Default: {_cell(default)}\n")
+    return "\n".join(parts)
 
 
 def _title(group: type[Settings]) -> str:
