@@ -858,7 +858,7 @@ def test_one_command_runs_and_one_tests(heading: str, ending: str) -> None:
 
 
 def test_the_page_of_settings_lists_each_setting_once() -> None:
-    listed = re.findall(r"^### (REGISTRATION_\w+)$", settings_page(), re.MULTILINE)
+    listed = re.findall(r"^### `(REGISTRATION_\w+)`$", settings_page(), re.MULTILINE)
     groups = [*GROUPS, *(flow.group for flow in OPTIONAL)]
     assert sorted(listed) == sorted(keys(groups))
 

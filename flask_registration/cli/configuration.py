@@ -120,7 +120,7 @@ def settings_page() -> str:
         if group in flows:
             parts.append(f"{flows[group]}\n")
         for key, kind, default, help in declarations(group):
-            parts.append(f"### {key}\n\n{help}\n\n- Type: {kind}\n- Default: {_cell(default)}\n")
+            parts.append(f"### `{key}`\n\n{help}\n\n- Type: {kind}\n- Default: {_cell(default)}\n")
     return "\n".join(parts)
 
 
