@@ -12,6 +12,7 @@ from werkzeug.utils import import_string
 import flask_registration
 from flask_registration import DEFAULT_FLOWS, Registration, UserMixin
 from flask_registration.flows.default import OPTIONAL_FLOWS
+from flask_registration.gate import ProofOfWork
 from flask_registration.openapi.markdown import to_markdown
 from flask_registration.openapi.serving import Description
 
@@ -39,6 +40,8 @@ def endpoints_page() -> str:
     app.config["REGISTRATION_CREDENTIAL_KEYS"] = ["a key of at least thirty-two characters"]
     app.config["REGISTRATION_SECOND_FACTOR_RECOVERY_DELAY"] = 72 * 60 * 60
     app.config["REGISTRATION_NEW_LOGIN_NOTICE_ENABLED"] = True
+    app.config["REGISTRATION_GATE"] = ProofOfWork()
+    app.config["REGISTRATION_TERMS_VERSION"] = "2026-11"
     db.init_app(app)
     Mail(app)
     optional = [import_string(path) for path in OPTIONAL_FLOWS]
