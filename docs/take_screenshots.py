@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-MAILS = ("register", "reset_password", "email_changed")
+MAILS = ("sign_up", "reset_password", "email_changed")
 TIMEOUT = 30  # seconds until the example answers
 
 

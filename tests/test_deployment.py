@@ -90,11 +90,8 @@ class Deployment:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             return json.load(response)
 
-    def register(self, username: str) -> Any:
-        passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
-        return self.post(
-            "register", {"username": username, "email": f"{username}@example.com", **passwords}
-        )
+    def sign_up(self, username: str) -> Any:
+        return self.post("sign-up", {"email": f"{username}@example.com"})
 
     def stop(self) -> None:
         """Stop as a process manager does; what is under way is finished."""
@@ -140,7 +137,7 @@ def _verified(url: str, username: str) -> bool:
     return bool(found)
 
 
-def test_a_registration_by_browser_ends_in_a_verified_account(
+def test_a_sign_up_by_browser_ends_in_a_verified_account(
     deploy: Deploy, browser: Browser, postgresql_url: str
 ) -> None:
     with smtp_server() as smtp:
@@ -148,23 +145,23 @@ def test_a_registration_by_browser_ends_in_a_verified_account(
         page = browser.new_page()
         page.set_default_timeout(TIMEOUT * 1000)
         page.goto(deployment.url)
-        form = page.get_by_role("region", name="Register", exact=True)
-        form.get_by_label("Username", exact=True).fill("alice")
+        form = page.get_by_role("region", name="Sign up", exact=True)
         form.get_by_label("E-mail address", exact=True).fill("alice@example.com")
-        form.get_by_label("Password", exact=True).fill(PASSWORD)
-        form.get_by_label("Password, once more", exact=True).fill(PASSWORD)
-        form.get_by_role("button", name="Register").click()
+        form.get_by_role("button", name="Sign up").click()
         form.get_by_role("status").get_by_text("alice@example.com").wait_for()
         deployment.stop()  # which waits for the mail that is under way
     (delivery,) = smtp.deliveries
     assert delivery.recipients == ["alice@example.com"]
-    assert not _verified(postgresql_url, "alice")
     link = links_of(delivery.mail)[0]
     with smtp_server() as smtp:
         deployment = deploy(smtp)
         page.goto(re.sub(r"http://[^/]+", deployment.url, link))
-        page.get_by_role("button", name="Confirm my e-mail address").click()
-        page.get_by_role("status").get_by_text("Your address is confirmed").wait_for()
+        form = page.get_by_role("region", name="Finish signing up", exact=True)
+        form.get_by_label("Username", exact=True).fill("alice")
+        form.get_by_label("Password", exact=True).fill(PASSWORD)
+        form.get_by_label("Password, once more", exact=True).fill(PASSWORD)
+        form.get_by_role("button", name="Create my account").click()
+        page.get_by_role("status").get_by_text("Your account is ready").wait_for()
         page.context.close()
     assert _verified(postgresql_url, "alice")
 
@@ -175,13 +172,16 @@ def test_workers_share_what_links_need_and_lose_no_mail_when_they_stop(
     with smtp_server() as smtp:
         deployment = deploy(smtp)
         names = [f"user{number}" for number in range(20)]
-        assert [deployment.register(name)["username"] for name in names] == names
+        sent = {"detail": "An e-mail to finish signing up is on its way"}
+        assert [deployment.sign_up(name) for name in names] == [sent] * len(names)
         deployment.stop()
         assert sorted(delivery.recipients[0] for delivery in smtp.deliveries) == sorted(
             f"{name}@example.com" for name in names
         )
         again = deploy(smtp)
         for delivery in smtp.deliveries:
-            reply = again.post("verify-registration", dict(parameters(links_of(delivery.mail)[0])))
-            assert reply == {"detail": "User verified successfully"}
+            name = delivery.recipients[0].partition("@")[0]
+            chosen = {"username": name, "password": PASSWORD, "password_confirm": PASSWORD}
+            link = dict(parameters(links_of(delivery.mail)[0]))
+            assert again.post("finish-sign-up", {**link, **chosen})["username"] == name
     assert all(_verified(postgresql_url, name) for name in names)

@@ -105,9 +105,10 @@ def test_the_readme_s_application_registers_and_verifies(run: RunPage) -> None:
 
 def test_the_quickstart_works(run: RunPage) -> None:
     page = run("docs/quickstart.md")
-    page.test_register()
+    page.test_sign_up()
     app = page.create_app()
-    assert b"verify-registration" in app.test_client().get("/confirm?user_id=1").data
+    assert app.test_client().post("/accounts/register/").status_code == 404
+    assert b"Username" in app.test_client().get("/accounts/finish-sign-up/").data
     with app.app_context():
         page.seed()
         assert (

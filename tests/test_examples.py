@@ -103,7 +103,7 @@ def test_the_command_of_the_readme_finds_the_application(name: str) -> None:
         text=True,
         check=False,
     )
-    assert "/accounts/register/" in routes.stdout, routes.stderr
+    assert "/accounts/login/" in routes.stdout, routes.stderr
 
 
 def test_the_command_of_the_quick_start_is_that_of_the_readme() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIRM = "Confirm my e-mail address"
+FINISH = "Finish signing up"
 NEW_PASSWORD = "a quite different battery of horses"
 WITH_FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -41,6 +41,7 @@ class Quickstart(Program):
         port = free_port()
         self.instance = instance
         self.url = f"http://127.0.0.1:{port}"
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         super().__init__(
             [
                 *(sys.executable, "-W", "error", "-m", "flask"),
@@ -65,7 +66,7 @@ class Quickstart(Program):
 
     def link_to(self, address: str) -> str:
         """The link in the first mail to this address, from the line of its own."""
-        prefix = f"{self.url}/verify-registration/?"
+        prefix = f"{self.url}/finish-sign-up/?"
         (link,) = [line for line in self.mail_to(address) if line.startswith(prefix)]
         return link
 
@@ -76,30 +77,27 @@ class Quickstart(Program):
             self.url + path, data, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            with self._opener.open(request, timeout=TIMEOUT) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
 
-    def register(self, username: str) -> int:
-        """Register over the API; returns the status."""
-        passwords = {"password": PASSWORD, "password_confirm": PASSWORD}
-        return self.request(
-            "/accounts/register/",
-            {"username": username, "email": f"{username}@example.com", **passwords},
-        )[0]
+    def sign_up(self, username: str) -> int:
+        """Ask for the mail over the API; returns the status."""
+        return self.request("/accounts/sign-up/", {"email": f"{username}@example.com"})[0]
 
-    def confirm(self, link: str) -> int:
-        """Post a link's parameters back, as the page does; returns the status."""
-        return self.request(
-            "/accounts/verify-registration/", dict(parse_qsl(urlsplit(link).query))
-        )[0]
+    def finish(self, link: str, username: str) -> int:
+        """Post a link's parameters with the rest of the form; returns the status."""
+        chosen = {"username": username, "password": PASSWORD, "password_confirm": PASSWORD}
+        body = {**dict(parse_qsl(urlsplit(link).query)), **chosen}
+        return self.request("/accounts/finish-sign-up/", body)[0]
 
     def open_account(self, username: str) -> None:
-        """Register over the API, and confirm the address."""
-        assert self.register(username) == 201
-        assert self.confirm(self.link_to(f"{username}@example.com")) == 200
+        """Sign up over the API, finish it with the link, and log out."""
+        assert self.sign_up(username) == 200
+        assert self.finish(self.link_to(f"{username}@example.com"), username) == 201
+        assert self.request("/accounts/logout/", {})[0] == 200
 
     def row(self, username: str) -> dict[str, Any]:
         """The account as it is stored; empty if there is none."""
@@ -161,14 +159,6 @@ def other(browser: Browser, quickstart: Quickstart) -> Iterator[Page]:
         yield page
 
 
-def fill(page: Page, **fields: str) -> None:
-    """Fill in the form and send it."""
-    form = section(page, "Register")
-    for label, value in fields.items():
-        form.get_by_label(LABELS[label], exact=True).fill(value)
-    form.get_by_role("button", name="Register").click()
-
-
 LABELS = {
     "username": "Username",
     "email": "E-mail address",
@@ -183,7 +173,6 @@ LABELS = {
     "new_password_confirm": "New password, once more",
     "your_password": "Your password",
 }
-REGISTRATION = ("username", "email", "password", "password_confirm")
 
 
 def section(page: Page, title: str) -> Locator:
@@ -240,62 +229,56 @@ def follow(page: Page, quickstart: Quickstart, address: str, subject: str, link:
     page.wait_for_url(f"{quickstart.url}/*/?timestamp=*")
 
 
-def error_at(page: Page, field: str) -> Locator:
-    """The message that a screen reader reads with the field."""
-    return page.locator(f"#register-{field.replace('_', '-')}[aria-invalid] + .error")
-
-
-def ask_again(page: Page, address: str) -> str:
-    """Ask for the mail again; returns what the page says."""
-    form = section(page, "Need a new link?")
-    form.get_by_label("E-mail address").fill(address)
-    with page.expect_response("**/resend-verification/"):
-        form.get_by_role("button", name="Send it again").click()
-    form.locator(".message > *").wait_for()
-    return form.get_by_role("status").inner_text()
-
-
-def test_somebody_registers_and_confirms_the_address(page: Page, quickstart: Quickstart) -> None:
+def test_somebody_signs_up_with_a_wrong_address_first(page: Page, quickstart: Quickstart) -> None:
     from playwright.sync_api import expect
 
-    fill(page)
-    for field in REGISTRATION:
-        expect(error_at(page, field)).to_have_text("This field is required.")
-    expect(section(page, "Register").get_by_label("Username")).to_be_focused()
+    enter(page, "Sign up", email="")
+    assert errors(page, "Sign up") == {"E-mail address": "This field is required."}
+    enter(page, "Sign up", email="alice")
+    assert "@" in errors(page, "Sign up")["E-mail address"]
+    enter(page, "Sign up", email="alice@exmaple.com")
+    expect(said(page, "Sign up")).to_contain_text("on its way to alice@exmaple.com")
+    quickstart.mail_to("alice@exmaple.com")
 
-    fill(page, username="alice b", email="alice", password="password", password_confirm="password")
-    expect(error_at(page, "username")).to_contain_text("Usernames may contain only")
-    expect(error_at(page, "email")).to_contain_text("@")
-    expect(error_at(page, "password")).to_contain_text("common password")
-    expect(error_at(page, "password_confirm")).to_have_count(0)
-
-    fill(page, username="alice", email="alice@example.com", password=PASSWORD)
-    expect(error_at(page, "password_confirm")).to_have_text("The two passwords do not match.")
-    expect(page.locator(".error")).to_have_count(1)
-
-    fill(page, password_confirm=PASSWORD)
-    expect(section(page, "Register").get_by_role("status")).to_contain_text(
-        "on its way to alice@example.com"
-    )
-    expect(page.get_by_role("button", name="Register")).to_be_hidden()
-
+    enter(page, "Sign up", email="alice@example.com")
+    expect(said(page, "Sign up")).to_contain_text("Check your e-mail")
+    expect(said(page, "Sign up")).to_contain_text("on its way to alice@example.com")
     quickstart.mail_to("alice@example.com")
     page.get_by_role("link", name="Open the mailbox").click()
     mail = page.locator("details.mail", has_text="alice@example.com")
-    expect(mail.get_by_role("heading")).to_have_text("Confirm your e-mail address for Quickstart")
-    mail.frame_locator("iframe").get_by_role("link", name=CONFIRM).click()
-    page.wait_for_url(f"{quickstart.url}/verify-registration/?*")
+    expect(mail.get_by_role("heading")).to_have_text("Finish signing up for Quickstart")
+    mail.frame_locator("iframe").get_by_role("link", name=FINISH).click()
+    page.wait_for_url(f"{quickstart.url}/finish-sign-up/?*")
     assert page.url == quickstart.link_to("alice@example.com")
+    expect(section(page, FINISH)).to_contain_text("Your e-mail address is alice@example.com.")
+    expect(section(page, "Sign up")).to_be_hidden()
+    assert quickstart.row("alice") == {}  # a program that scans mail has come as far
 
-    expect(page.get_by_role("button", name=CONFIRM)).to_be_visible()
-    expect(section(page, "Register")).to_be_hidden()
-    assert not quickstart.is_verified("alice")  # a program that scans mail has come as far
-
-    page.get_by_role("button", name=CONFIRM).click()
-    expect(page.get_by_role("status")).to_have_text(
-        "Your address is confirmed, and your account is ready."
+    enter(page, FINISH, username="", password="", password_confirm="")
+    assert errors(page, FINISH) == dict.fromkeys(
+        ["Username", "Password", "Password, once more"], "This field is required."
     )
+    enter(
+        page,
+        FINISH,
+        username="alice b",
+        password="password",
+        password_confirm="password",
+    )
+    found = errors(page, FINISH)
+    assert found.keys() == {"Username", "Password"}
+    assert "Usernames may contain only" in found["Username"]
+    assert "common password" in found["Password"]
+    enter(page, FINISH, username="alice", password=PASSWORD, password_confirm="another")
+    assert errors(page, FINISH) == {"Password, once more": "The two passwords do not match."}
+    expect(section(page, "Sign up")).to_be_hidden()
+
+    enter(page, FINISH, password_confirm=PASSWORD)
+    expect(notice(page)).to_have_text("Your account is ready, and you are logged in.")
+    expect(section(page, "Your profile")).to_contain_text("You are logged in as alice.")
+    assert quickstart.row("alice")["email"] == "alice@example.com"
     assert quickstart.is_verified("alice")
+    assert urlsplit(page.url).path == "/"
     assert urlsplit(page.url).query == ""
 
 
@@ -356,28 +339,19 @@ def test_a_whole_life_of_an_account(browser: Browser, start: Start) -> None:
     quickstart = start()
     url = quickstart.url
     with window(browser, url) as page, window(browser, url, user_agent=WITH_FIREFOX) as other:
-        # Register
-        enter(
-            page,
-            "Register",
-            username="alice",
-            email="alice@example.com",
-            password=PASSWORD,
-            password_confirm=PASSWORD,
-        )
-        expect(said(page, "Register")).to_contain_text("on its way to alice@example.com")
-        enter(page, "Log in", login="alice", password=PASSWORD)
-        expect(said(page, "Log in")).to_contain_text(
-            "Incorrect username, e-mail address or password."
-        )
-        page.get_by_role("button", name="Send the mail again").click()
-        expect(said(page, "Log in")).to_contain_text("If this account is waiting for verification")
-
-        # Verify
-        follow(page, quickstart, "alice@example.com", "Confirm your e-mail address", CONFIRM)
-        page.get_by_role("button", name=CONFIRM).click()
-        expect(said(page, "Confirm your address")).to_contain_text("your account is ready")
-        page.get_by_role("link", name="Log in").click()
+        # Sign up
+        enter(page, "Sign up", email="alice@example.com")
+        expect(said(page, "Sign up")).to_contain_text("on its way to alice@example.com")
+        follow(page, quickstart, "alice@example.com", "Finish signing up", FINISH)
+        used = page.url
+        enter(page, FINISH, username="alice", password=PASSWORD, password_confirm=PASSWORD)
+        expect(notice(page)).to_have_text("Your account is ready, and you are logged in.")
+        page.get_by_role("button", name="Log out", exact=True).click()
+        expect(notice(page)).to_have_text("You are logged out.")
+        page.goto(used)
+        enter(page, FINISH, username="bob", password=PASSWORD, password_confirm=PASSWORD)
+        expect(said(page, FINISH)).to_contain_text("This link is not valid.")
+        page.goto(url)
 
         # Log in, here and elsewhere
         enter(page, "Log in", login="", password=PASSWORD)
@@ -631,34 +605,35 @@ def test_the_password_is_asked_for_when_the_login_is_not_fresh(
 
 
 def test_a_username_that_is_taken_is_told_at_its_field(page: Page, quickstart: Quickstart) -> None:
-    from playwright.sync_api import expect
-
-    assert quickstart.register("bertha") == 201
-    fill(
-        page, username="Bertha", email="b@example.com", password=PASSWORD, password_confirm=PASSWORD
-    )
-    expect(error_at(page, "username")).to_have_text("This username is already in use.")
+    quickstart.open_account("bertha")
+    assert quickstart.sign_up("b") == 200
+    page.goto(quickstart.link_to("b@example.com"))
+    enter(page, FINISH, username="Bertha", password=PASSWORD, password_confirm=PASSWORD)
+    assert errors(page, FINISH) == {"Username": "This username is already in use."}
 
 
-def test_the_page_says_the_same_whoever_asks_for_another_mail(
-    page: Page, quickstart: Quickstart
-) -> None:
-    for name in ("pending", "verified"):
-        assert quickstart.register(name) == 201
-    assert quickstart.confirm(quickstart.link_to("verified@example.com")) == 200
-    asked = ["pending@example.com", "verified@example.com", "nobody@example.com", "no address"]
-    (answer,) = {ask_again(page, address) for address in asked}
-    assert answer.startswith("If this account is waiting for verification")
+def test_the_page_says_the_same_whoever_signs_up(page: Page, quickstart: Quickstart) -> None:
+    quickstart.open_account("owner")
+    answers = set()
+    for address in ("owner@example.com", "nobody@example.com"):
+        with page.expect_response("**/sign-up/"):
+            enter(page, "Sign up", email=address)
+        section(page, "Sign up").get_by_text(address).wait_for()
+        answers.add(said(page, "Sign up").inner_text().replace(address, "…"))
+    assert len(answers) == 1
+    quickstart.mail_to("owner@example.com", "You already have an account at Quickstart")
 
 
 @each_row(
     ("query", "message"),
     [
         pytest.param(
-            "?user_id=1&timestamp=1&signature=forged", "This link is not valid.", id="a forged link"
+            "?email=a@example.com&timestamp=1&signature=forged",
+            "This link is not valid.",
+            id="a forged link",
         ),
         pytest.param(
-            "?user_id=1",
+            "?email=a@example.com",
             "This link is incomplete. Copy the whole link from the e-mail.",
             id="half a link",
         ),
@@ -672,29 +647,27 @@ def test_a_bad_link_says_so_and_offers_another(
 ) -> None:
     from playwright.sync_api import expect
 
-    page.goto(f"{quickstart.url}/verify-registration/{query}")
-    expect(section(page, "Need a new link?")).to_be_hidden()
-    page.get_by_role("button", name=CONFIRM).click()
-    expect(section(page, "Confirm your address").get_by_role("status")).to_contain_text(message)
-    expect(section(page, "Need a new link?")).to_be_visible()
+    page.goto(f"{quickstart.url}/finish-sign-up/{query}")
+    expect(section(page, "Sign up")).to_be_hidden()
+    enter(page, FINISH, username="al", password=PASSWORD, password_confirm=PASSWORD)
+    expect(said(page, FINISH)).to_contain_text(message)
+    expect(section(page, "Sign up")).to_be_visible()
 
 
 def test_the_page_says_so_when_the_server_is_out_of_reach(page: Page) -> None:
     from playwright.sync_api import expect
 
     page.route("**/accounts/**", lambda route: route.abort())
-    fill(page, username="alice")
-    expect(section(page, "Register").get_by_role("status")).to_contain_text(
-        "gave no answer that makes sense"
-    )
-    expect(page.get_by_role("button", name="Register")).to_be_enabled()
+    enter(page, "Sign up", email="alice@example.com")
+    expect(said(page, "Sign up")).to_contain_text("gave no answer that makes sense")
+    expect(page.get_by_role("button", name="Sign up")).to_be_enabled()
 
 
 @each_row(
     "path",
     [
         "/",
-        "/verify-registration/",
+        "/finish-sign-up/?email=a-long-address-of-somebody@example.com",
         "/reset-password/",
         "/verify-email/",
         "/undo-email-change/",
@@ -722,22 +695,22 @@ def test_the_account_fits_on_a_phone_however_long_the_name(
 
 
 def test_the_terminal_shows_a_mail_in_full(quickstart: Quickstart) -> None:
-    assert quickstart.register("terminal") == 201
+    assert quickstart.sign_up("terminal") == 200
     mail = quickstart.mail_to("terminal@example.com")
     assert mail[:4] == [
         "From: Quickstart <no-reply@example.com>",
         "To: terminal@example.com",
-        "Subject: Confirm your e-mail address for Quickstart",
+        "Subject: Finish signing up for Quickstart",
         "",
     ]
-    assert mail[-1].endswith("locks everyone else out.")
-    assert quickstart.confirm(quickstart.link_to("terminal@example.com")) == 200
+    assert mail[-1].endswith("no account was created.")
+    assert quickstart.finish(quickstart.link_to("terminal@example.com"), "terminal") == 201
     assert quickstart.is_verified("terminal")
 
 
 def test_the_mailbox_shows_the_latest_mail_first(quickstart: Quickstart) -> None:
     for name in ("first", "second"):
-        assert quickstart.register(name) == 201
+        assert quickstart.sign_up(name) == 200
         quickstart.mail_to(f"{name}@example.com")
     status, html = quickstart.request("/mailbox/")
     assert status == 200
@@ -750,19 +723,18 @@ def test_without_debug_there_is_no_mailbox(start: Start) -> None:
     status, html = quickstart.request("/")
     assert status == 200
     assert "mailbox" not in html
-    assert quickstart.register("alice") == 201
-    assert quickstart.confirm(quickstart.link_to("alice@example.com")) == 200
+    quickstart.open_account("alice")
 
 
 def test_database_and_key_outlive_a_restart(start: Start, tmp_path: Path) -> None:
     first = start(tmp_path / "instance")
-    assert first.register("alice") == 201
+    assert first.sign_up("alice") == 200
     link = first.link_to("alice@example.com")
     first.close()
     key = tmp_path / "instance" / "secret_key"
     if os.name == "posix":
         assert key.stat().st_mode & 0o077 == 0
     again = start(tmp_path / "instance")
-    assert again.confirm(link) == 200
+    assert again.finish(link, "alice") == 201
     assert again.is_verified("alice")
     assert key.read_text() not in "".join(first.lines + again.lines)

@@ -17,13 +17,14 @@ from flask_registration import (
     Registration,
     UserMixin,
 )
-from flask_registration.flows import second_factor
+from flask_registration.flows import register, second_factor, sign_up
 
 from . import mailbox
 
 db = SQLAlchemy()
 mail = Mail()
-registration = Registration(flows=[*DEFAULT_FLOWS, second_factor.flow])
+default_flows = [flow for flow in DEFAULT_FLOWS if flow is not register.flow]
+registration = Registration(flows=[sign_up.flow, *default_flows, second_factor.flow])
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
@@ -57,6 +58,7 @@ def create_app(instance_path: str | None = None) -> Flask:
         REGISTRATION_SITE_NAME="Quickstart",
         REGISTRATION_LANGUAGES=["en"],  # that of the page
         REGISTRATION_USER_LOGIN_FIELDS=["username", "email"],  # either will do
+        # Links lead to pages beside this one: /finish-sign-up/, /reset-password/, …
         REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/verify-registration/",
         REGISTRATION_RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=True,  # the page asks for it twice
     )
@@ -73,9 +75,7 @@ def create_app(instance_path: str | None = None) -> Flask:
         db.create_all()
 
     @app.get("/")
-    @app.get(
-        "/verify-registration/"
-    )  # where mailed links lead; the other three are derived from the first
+    @app.get("/finish-sign-up/")
     @app.get("/reset-password/")
     @app.get("/verify-email/")
     @app.get("/undo-email-change/")
