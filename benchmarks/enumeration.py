@@ -126,6 +126,7 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
         ("send-reset-password-link", False, named),
         ("send-reset-password-link", True, named),
         ("send-login-link", True, named),
+        ("sign-up", False, addressed),
         ("sign-up", True, addressed),
     ):
         for about, who in (
@@ -259,7 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )["Cookie"]
         os.environ.update(surroundings.environment())
         ours = importlib.import_module(contenders.ours.module)
-        application, with_codes = ours.create_app(), ours.create_app(with_codes=True)
+        application = ours.create_app(with_sign_up=True)
+        with_codes = ours.create_app(with_codes=True)
         with application.app_context():
             suspended = update(ours.User).where(ours.User.id > 2 * crowd.size)
             ours.db.session.execute(suspended.values(is_active=False, is_verified=True))

@@ -42,9 +42,10 @@ class Challenge(ChallengeMixin, db.Model):  # type: ignore[name-defined,misc]  #
     __tablename__ = "challenges"
 
 
-def create_app(*, with_codes: bool = False) -> Flask:
+def create_app(*, with_codes: bool = False, with_sign_up: bool = False) -> Flask:
     """Make the application.
 
+    :param with_sign_up: whether it has the flow sign_up, which it has with codes in any case.
     :param with_codes: whether e-mails have codes beside links, and log users in.
     """
     surroundings = Surroundings.of_process()
@@ -64,6 +65,10 @@ def create_app(*, with_codes: bool = False) -> Flask:
         app.config["REGISTRATION_VERIFICATION_METHOD"] = "both"
         flows = [*DEFAULT_FLOWS, codes.flow, mail_login.flow, sign_up.flow]
         Registration(app, user_model=User, models=[Challenge], flows=flows)
+    elif with_sign_up:
+        from flask_registration.flows import sign_up
+
+        Registration(app, user_model=User, flows=[*DEFAULT_FLOWS, sign_up.flow])
     else:
         registration.init_app(app, user_model=User)
     return app
