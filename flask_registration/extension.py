@@ -207,8 +207,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     languages = Languages(
         {name: each for name, each in offered.items() if each}, chosen.locale_selector
     )
-    email_options = group(UserSettings).email_validator_options
-    users = UserStore(db, fields, {"test_environment": app.testing, **email_options})
+    users = UserStore(db, fields, group(UserSettings), testing=app.testing)
 
     def signal_failed_mail(mail: Mail, error: BaseException) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import importlib
 import json
 import logging
 import re
@@ -748,6 +749,45 @@ def test_the_api_lists_every_name() -> None:
     page = read("docs/api.md")
     for name in set(flask_registration.__all__) - {"__version__"}:
         assert re.search(rf"^\.\. \w+:: {name}$", page, re.MULTILINE), name
+
+
+def test_policies(run: RunPage) -> None:
+    page, home = run("docs/stop-abuse.md"), run("docs/customizing.md")
+    reply, _ = register(home.create_app(**page.POLICIES), email="alice@mailinator.com")
+    assert reply.get_json().keys() == {"email"}
+    own = importlib.import_module("look_alikes")
+    app = own.create_app(
+        **CONFIG,
+        SQLALCHEMY_DATABASE_URI="sqlite://",
+        REGISTRATION_EMAIL_VALIDATORS=[*page.COMPANY_ONLY, page.no_numbers],
+    )
+    cases: list[tuple[dict[str, Any], set[str]]] = [
+        ({"email": "alice@example.net"}, {"email"}),
+        ({"email": "42@example.com"}, {"email"}),
+        ({"username": "admin"}, {"username"}),
+        ({}, set()),
+        ({"username": "a1ice", "email": "bob@example.com"}, {"username"}),
+    ]
+    for fields, refused in cases:
+        reply, _ = register(app, **fields)
+        assert reply.status_code == (400 if refused else 201), reply.get_json()
+        assert not refused or reply.get_json().keys() == refused
+    with app.app_context():
+        own.db.session.execute(own.db.update(own.User).values(username_skeleton=None))
+        own.db.session.commit()
+        own.fill_skeletons()
+        assert own.db.session.scalars(own.db.select(own.User.username_skeleton)).one()
+    app = home.create_app(REGISTRATION_USERNAME_VALIDATORS=page.USERNAMES)
+    assert register(app, username="Acme")[0].get_json().keys() == {"username"}
+
+
+def test_a_suggestion_as_the_page_shows_it(run: RunPage) -> None:
+    page = run("docs/sign-up.md")
+    (example,) = (block for block in blocks(read("docs/stop-abuse.md")) if block.info == "json")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    app.testing = app.extensions["mail"].suppress = True
+    reply = app.test_client().post("/accounts/sign-up/", json={"email": "alice@gmial.com"})
+    assert reply.get_json() == json.loads(example.text)
 
 
 def test_a_sign_up(run: RunPage) -> None:

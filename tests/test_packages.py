@@ -32,8 +32,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from examples.email_only.app import create_app, mail
 
-extras = ["apispec", "asgiref", "babel", "bcrypt", "celery", "cryptography", "flask_limiter"]
-extras += ["altcha", "pyotp", "pytest", "redis", "segno"]
+extras = ["altcha", "apispec", "asgiref", "babel", "bcrypt", "celery", "confusable_homoglyphs"]
+extras += ["cryptography", "disposable_email_domains", "flask_limiter"]
+extras += ["pyotp", "pytest", "redis", "segno"]
 assert [name for name in extras if find_spec(name)] == []
 client = create_app().test_client()
 reply = client.post("/accounts/login/", json={"login": "alice@example.com", "password": "not yet"})

@@ -174,6 +174,8 @@ ALLOWED_WORDS = {
     ("flask_registration/flows/verification_redirects.py", "is confirmed"),
     ("flask_registration/templates/registration/email_taken/body.html", "never confirmed"),
     ("flask_registration/templates/registration/email_taken/body.txt", "never confirmed"),
+    ("flask_registration/users/reserved.py", "mail"),  # a reserved name
+    ("flask_registration/users/reserved.py", "nobody"),  # the same
 }
 
 Piece = tuple[int, str]  # the number of its first line, and a text

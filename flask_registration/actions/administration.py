@@ -42,7 +42,8 @@ def create_user(
     """
     state = current_registration
     settings = verification_settings(state)
-    user = new_user(state, {**columns, "password": password}, verified=verified)
+    data = {**columns, "password": password}
+    user = new_user(state, data, verified=verified, judged=["email"])
     if not verified and not state.users.snapshot(user).email:
         raise UserWithoutEmailNonverifiable
     before = expired_before(settings) if settings else None

@@ -95,7 +95,7 @@ def challenge() -> dict[str, Any]:
 def sign_up(email: str, *, captcha: str | None = None) -> dict[str, Any]:
     """Send an e-mail that finishes a registration; see ``POST /sign-up/``.
 
-    Return the ``challenge`` if e-mails have codes.
+    Return the ``challenge`` if e-mails have codes, and a ``suggestion`` for a mistyped address.
 
     :param captcha: the solution for a gate; by default, that of the submitted form.
     :raises GateRefused: the gate refuses the request.

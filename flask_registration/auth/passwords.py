@@ -122,6 +122,11 @@ class PasswordSettings(Settings):
         "The minimum zxcvbn score of a password, 0 to 4. Common passwords are always refused.",
         maximum=STRONGEST,
     )
+    breached_passwords_url: str = setting(
+        "https://api.pwnedpasswords.com/range/",
+        "The range API that the validator `not_breached` asks, by default that of Have I Been "
+        "Pwned. It receives five of the 40 digits of a password's SHA-1 hash.",
+    )
     password_hasher: Any = setting(
         None,
         "The hasher for new passwords: a pwdlib hasher, for example "

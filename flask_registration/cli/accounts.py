@@ -199,7 +199,8 @@ def create_user_command(
     columns = {
         name.removeprefix(COLUMN): value for name, value in given.items() if value is not None
     }
-    values = state.users.build(load_body(account_columns_schema(state.fields)(), columns))
+    given_values = load_body(account_columns_schema(state.fields)(), columns)
+    values = state.users.build(given_values, judged=["email"])
     check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
     password = ask_password(check, from_stdin=password_stdin)
     mail = unverified and not no_mail and state.sends_links

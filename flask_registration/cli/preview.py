@@ -197,7 +197,8 @@ def example_user(state: RegistrationState) -> User:
         and (name in fields.listed or name == fields.active or column.default is None)
         and not (column.foreign_keys or column.computed)
     }
-    built = state.users.build({name: value for name, value in values.items() if value is not None})
+    given = {name: value for name, value in values.items() if value is not None}
+    built = state.users.build(given, judged=())
     user = state.users.create(built, password_hash="!", verified=True)  # noqa: S106 -- no hash
     for name in {fields.pk, fields.verification_id}:
         if getattr(user, name) is None:

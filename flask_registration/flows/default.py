@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -53,7 +54,8 @@ class OptionalPackage(NamedTuple):
     """A package that the core does not import unless the configuration asks for it.
 
     :ivar module: its import string; it has a variable ``extra``.
-    :ivar settings: a setting that begins with this, without ``REGISTRATION_``, asks for it.
+    :ivar settings: a setting that begins with this pattern, without ``REGISTRATION_``, asks for
+        it.
     :ivar library: an installed library that asks for it.
     :ivar requires: a library that it cannot be imported without.
     """
@@ -75,9 +77,9 @@ class OptionalPackage(NamedTuple):
 
     def is_wanted(self, setup: Setup) -> bool:
         """Return whether the configuration asks for it."""
-        prefix = PREFIX + self.settings
+        pattern = PREFIX + self.settings
         return (
-            bool(self.settings and any(key.startswith(prefix) for key in setup.app.config))
+            bool(self.settings and any(re.match(pattern, key) for key in setup.app.config))
             or bool(self.library and find_spec(self.library))
             or setup.models.get(self.name) is not None
             or setup.group(MailSettings).mail_dispatcher == self.name
@@ -95,6 +97,7 @@ EXTRAS = (
     OptionalPackage("flask_registration.celery", requires="celery"),
     OptionalPackage("flask_registration.gate", settings="GATE"),
     OptionalPackage("flask_registration.problem_details", settings="PROBLEM_TYPES_URL"),
+    OptionalPackage("flask_registration.validators", settings=r"\w+_VALIDATORS$"),
 )
 
 

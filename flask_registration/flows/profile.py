@@ -158,7 +158,7 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     names = [name for name in data if name in state.fields.columns and name not in fixed]
     names = [name for name in names if data[name] != getattr(user, name)]  # no rule for old values
     seen = state.users.snapshot(user)
-    values = state.users.build({name: data[name] for name in names}, own_email=seen.email)
+    values = state.users.build({name: data[name] for name in names}, user=user)
     changes = {name: value for name, value in values.items() if getattr(user, name) != value}
     notices = []
     renames = not changes.keys().isdisjoint(state.fields.login)

@@ -37,6 +37,7 @@ from ..http.flow import EndpointLink, Flow
 from ..http.login import log_in
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
+from ..http.suggestions import suggestion, with_suggestion
 from ..http.verification import NO_LINK, add_code, send_quietly, sent_response, with_challenge
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -261,7 +262,8 @@ def registered_response(state: RegistrationState) -> Schema:
     is_hidden = settings.register_verification_enabled and settings.prevent_enumeration
     made = profile_schema(state.fields, with_key=not is_hidden)
     schema = settings.register_output_schema_class or made
-    return (with_challenge(state, schema) if _is_verifying(settings) else schema)()
+    schema = with_challenge(state, schema) if _is_verifying(settings) else schema
+    return with_suggestion(schema())
 
 
 @flow.post(
@@ -312,7 +314,7 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
         state.commit(mail, deleted=displaced, signals=[user_registered], user=user)
     else:
         state.commit(deleted=displaced, signals=[user_registered], user=user)
-    return {**response, **challenge}
+    return {**suggestion(email), **response, **challenge}
 
 
 def _add_code_to_duplicate(

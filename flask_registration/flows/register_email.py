@@ -22,6 +22,7 @@ from ..http import accounts
 from ..http.bodies import BodySchema, Text, renewal_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
+from ..http.suggestions import suggestion, with_suggestion
 from ..http.verification import add_code, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
@@ -195,7 +196,7 @@ def register_email_schema(state: RegistrationState) -> Schema:
 def email_change_response(state: RegistrationState) -> Schema:
     """Return the schema of the response, with a new token if the address changes immediately."""
     is_verifying = _is_verifying(state.group(RegisterEmailSettings))
-    return sent_response(state) if is_verifying else renewal_response(state)
+    return with_suggestion(sent_response(state) if is_verifying else renewal_response(state))
 
 
 def email_change_message(settings: RegisterEmailSettings) -> str:
@@ -233,7 +234,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     state.reauthenticate(user, data.get("password"))
     field = state.fields.email or "email"
     try:
-        email = state.users.build({field: data["email"]})[field]
+        email = state.users.build({field: data["email"]}, user=user)[field]
     except ValidationError as error:
         raise ValidationError(error.messages_dict[field], "email") from None
     seen = state.users.snapshot(user)
@@ -241,7 +242,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         message = Message("This is your e-mail address already.", code="unchanged")
         raise ValidationError(message, "email")
     if not flow.settings.register_email_verification_enabled:
-        return change_email(state, user, seen, email, is_verified=False)
+        return {**suggestion(email), **change_email(state, user, seen, email, is_verified=False)}
     duplicate = state.users.find_duplicate(user, {field: email})
     owner = duplicate.owner if duplicate else None
     is_duplicate = duplicate is not None and not (owner and accounts.is_unused(state, owner))
@@ -258,7 +259,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         mail = state.mail(email_change_email, user, to=email, **about)
     mail, challenge = add_code(state, mail, CHANGE_EMAIL.name, user, data=about)
     state.commit(*notices, mail)
-    return challenge
+    return {**suggestion(email), **challenge}
 
 
 # Verify the new e-mail address

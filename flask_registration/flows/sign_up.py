@@ -21,6 +21,7 @@ from ..http.accounts import account_names, is_unused
 from ..http.bodies import BodySchema, Text, not_blank
 from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
+from ..http.suggestions import suggestion, with_suggestion
 from ..http.verification import NO_LINK, send_quietly, sent_response
 from ..http.verified_accounts import (
     add_verified_account,
@@ -125,10 +126,15 @@ class SignUpSchema(BodySchema):
     email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
 
 
+def sign_up_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response."""
+    return with_suggestion(sent_response(state))
+
+
 @flow.post(
     "/sign-up/",
     request=SignUpSchema,
-    response=sent_response,
+    response=sign_up_response,
     message=Message("An e-mail to finish signing up is on its way"),
     gated=True,
     throttles={"client": "20/minute;100/hour"},
@@ -153,7 +159,7 @@ def sign_up(data: dict[str, str]) -> dict[str, Any]:
         mail = state.mail(sign_up_taken_email, owner, challenge=challenge)
     else:  # without a recipient, it is dropped
         mail = state.mail(sign_up_email, None, to=email if is_free else None, email=email)
-    return send_quietly(state, mail, SIGN_UP.name, email)
+    return {**suggestion(email), **send_quietly(state, mail, SIGN_UP.name, email)}
 
 
 # Create the account

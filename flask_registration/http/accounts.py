@@ -106,10 +106,12 @@ def new_user(
     *,
     verified: bool,
     password_required: bool = True,
+    judged: Sequence[str] = ("email", "username"),
 ) -> User:
     """Return a user with normalized fields and a checked password, which is not stored yet.
 
     :param password_required: if False and there is no password, no password matches the account.
+    :param judged: see :meth:`NormalForms.build`.
     :raises marshmallow.ValidationError: with the messages of all fields.
     """
     password = data.get("password")
@@ -119,7 +121,7 @@ def new_user(
     values = {name: value for name, value in data.items() if name in state.fields.columns}
     messages: dict[str, Any] = {}
     with collect_messages(messages):
-        values = state.users.build(values)
+        values = state.users.build(values, judged=judged)
     with collect_messages(messages):
         if password is not None:
             state.passwords.check(password, state.users.inputs(values))
@@ -143,7 +145,8 @@ def create_user(
     unknown = [name for name in fields if name not in state.fields.columns]
     if unknown:
         raise TypeError(f"{state.fields.model.__name__} has no column {', '.join(unknown)}.")
-    user = new_user(state, {**fields, "password": password}, verified=verified)
+    data = {**fields, "password": password}
+    user = new_user(state, data, verified=verified, judged=["email"])
     state.users.add(user, savepoint=True)
     return user
 

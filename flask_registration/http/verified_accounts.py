@@ -25,7 +25,7 @@ from .schemas import profile_schema, register_schema
 def normal_email(state: RegistrationState, email: object) -> str:
     """Return the normal form of an e-mail address.
 
-    :raises marshmallow.ValidationError: it is missing or invalid.
+    :raises marshmallow.ValidationError: it is missing or invalid, or the validators refuse it.
     """
     column = state.fields.email or ""
     if not isinstance(email, str):  # a schema of the application may load something else
@@ -100,7 +100,7 @@ def add_verified_account(
     Return it, and the registrations that it displaces: those that merely claim the address, and
     those that have expired.
 
-    :param email: in normal form.
+    :param email: as :func:`normal_email` returns it. It is not judged again.
     :param data: the other fields of a registration.
     :param password_required: see :func:`new_user`.
     :param prepare: called with the account before it is stored.
@@ -109,7 +109,11 @@ def add_verified_account(
     """
     column = state.fields.email or ""
     user = new_user(
-        state, {**data, column: email}, verified=True, password_required=password_required
+        state,
+        {**data, column: email},
+        verified=True,
+        password_required=password_required,
+        judged=["username"],
     )
     expire = state.provided("registrations_expire")
     try:

@@ -130,7 +130,8 @@ class Bodies:
             for keyword in REQUEST_KEYWORDS:
                 described.pop(keyword, None)
         if whole["properties"] and isinstance(schema, ModelSchema):
-            whole["required"] = sorted(whole["properties"])
+            optional = {name for name, each in shown.items() if each.metadata.get("is_optional")}
+            whole["required"] = sorted(whole["properties"].keys() - optional)
         reference = self.share("schemas", resolver(type(schema)), whole)
         return {"type": "array", "items": reference} if schema.many else reference
 

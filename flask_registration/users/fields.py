@@ -18,8 +18,12 @@ from ..i18n.messages import Message
 from ..settings import Settings, not_empty, setting
 from .identifiers import EMAIL_OPTIONS, NOT_ALLOWED
 from .mixins import EmailUserMixin
+from .reserved import reserved_names
 from .stamps import UserSnapshot
 from .unique_keys import unique_keys
+
+#: Columns that the mixins set.
+AUTOMATIC = ("date_joined", "last_login", "username_skeleton")
 
 #: Letters, digits and marks of every script. No ``@``, so that no username looks like an e-mail
 #: address.
@@ -91,7 +95,7 @@ class UserFields:
             self.active,
             self.stamp,
         )
-        return frozenset({*filter(None, named), "date_joined", "last_login"} - set(self.login))
+        return frozenset({*filter(None, named), *AUTOMATIC} - set(self.login))
 
     @cached_property
     def secret(self) -> frozenset[str]:
@@ -325,6 +329,18 @@ class UserSettings(Settings):
         "`allow_quoted_local=True` those with dots next to each other, and `allow_smtputf8=True` "
         "those with letters beyond ASCII before the `@`.",
         validate=_check_email_options,
+    )
+    email_validators: tuple[Callable[..., None], ...] = setting(
+        (),
+        "Functions that judge a new e-mail address, for example `[not_disposable]` of "
+        "`flask_registration.validators`: `validator(address, *, settings, **kwargs)` raises "
+        "`marshmallow.ValidationError`. Addresses that accounts have are not judged.",
+    )
+    username_validators: tuple[Callable[..., None], ...] = setting(
+        (reserved_names,),
+        "Functions that judge a username that a client chooses, with the same arguments. "
+        "`create_user` and commands may choose any.",
+        default_text="reserved names",
     )
 
 

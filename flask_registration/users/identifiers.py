@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from ..i18n.messages import Message, plural
 
 if TYPE_CHECKING:
-    from .fields import UserFields
+    from .fields import UserFields, UserSettings
 
 #: RFC 5321 section 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 EMAIL_MAX_LENGTH = 254
@@ -195,25 +195,33 @@ def integer_bits(kind: Integer) -> int:
 class NormalForms:
     """Normal forms of the values of one model.
 
-    :param email_options: options of email-validator.
+    :param testing: whether e-mail addresses of tests are valid.
     """
 
-    def __init__(self, fields: UserFields, email_options: Mapping[str, bool]) -> None:
+    def __init__(self, fields: UserFields, settings: UserSettings, *, testing: bool) -> None:
         self.fields = fields
-        self._email_options = email_options
+        self._settings = settings
+        self._email_options = {"test_environment": testing, **settings.email_validator_options}
         self._username = re.compile(fields.username_pattern)
 
-    def build(self, values: Mapping[str, Any], *, own_email: str | None = None) -> dict[str, Any]:
+    def build(
+        self,
+        values: Mapping[str, Any],
+        *,
+        user: Any = None,
+        judged: Collection[str] = ("email", "username"),
+    ) -> dict[str, Any]:
         """Return values as they are stored: usernames and e-mail addresses in normal form.
 
         Spaces around login fields and e-mail addresses are removed. If users log in with e-mail
         addresses, another login field takes no address but their own.
         Any other one is refused whether or not an account has it, which reveals none.
 
-        :param own_email: the account's e-mail address, unless it is among the values.
+        :param user: the account that has the values, if there is one.
+        :param judged: which of ``EMAIL_VALIDATORS`` and ``USERNAME_VALIDATORS`` judge a new value.
         :raises marshmallow.ValidationError: with a message for each invalid field.
         """
-        built, errors = dict(values), {}
+        built, errors = dict(values), dict[str, Any]()
         for name in self.fields.login:
             if isinstance(built.get(name), str):
                 built[name] = built[name].strip()
@@ -223,10 +231,22 @@ class NormalForms:
                     built[field] = self._stored(field, built[field])
                 except ValueError as error:
                     errors[field] = [error.args[0]]  # a message that can be translated
-        own_email = built.get(self.fields.email or "", own_email)
+        email = self.fields.email or ""
+        own_email = built.get(email, getattr(user, email, None))
         for name in self.fields.login:
             if name not in errors and self._is_foreign_address(name, built, own_email):
                 errors[name] = [NOT_ALLOWED]
+        for kind in judged:
+            field = getattr(self.fields, kind)
+            value = built.get(field)
+            # A rule for new values says nothing about one that is there.
+            if value is None or field in errors or value == getattr(user, field, None):
+                continue
+            try:
+                for validator in getattr(self._settings, f"{kind}_validators"):
+                    validator(value, settings=self._settings, user=user)
+            except ValidationError as error:
+                errors[field] = error.messages
         if errors:
             raise ValidationError(errors)
         username = built.get(self.fields.username or "")

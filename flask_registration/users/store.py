@@ -20,7 +20,7 @@ from ..errors import AccountInUse, DuplicateValue
 from ..i18n.messages import Message
 from ..request_state import request_state
 from .duplicates import Duplicates, find_crossed
-from .fields import UserFields, takes_context
+from .fields import UserFields, UserSettings, takes_context
 from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin, add_flag_rules
 from .stamps import UserSnapshot, new_stamp
@@ -51,11 +51,13 @@ class UserStore(NormalForms):
     events and version counter. A ``ValueError`` of a validator is a validation error of its field,
     and that of an event one of the whole request body.
 
-    :param options: options of email-validator.
+    :param testing: see :class:`NormalForms`.
     """
 
-    def __init__(self, db: SQLAlchemy, fields: UserFields, options: Mapping[str, bool]) -> None:
-        super().__init__(fields, options)
+    def __init__(
+        self, db: SQLAlchemy, fields: UserFields, settings: UserSettings, *, testing: bool
+    ) -> None:
+        super().__init__(fields, settings, testing=testing)
         self._db = db
         flags = [*filter(None, [fields.active, fields.verified])]
         add_flag_rules(fields.model, flags)
