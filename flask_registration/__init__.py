@@ -28,6 +28,7 @@ from .http.responses import success
 from .i18n.messages import Message
 from .settings import Settings, setting
 from .signals import (
+    invitation_accepted,
     mail_failed,
     terms_accepted,
     user_activated,
@@ -50,6 +51,7 @@ from .users.stamps import next_stamp
 if TYPE_CHECKING:
     from .auth.challenges import ChallengeMixin
     from .auth.credentials import CredentialMixin
+    from .flows.invitations.model import InvitationMixin
     from .flows.terms import ConsentMixin
     from .outbox.model import OutboxMixin
 
@@ -71,6 +73,7 @@ __all__ = [
     "Flow",
     "ForeignLogin",
     "GateRefused",
+    "InvitationMixin",
     "LinkExpired",
     "LinkInvalid",
     "LoginMixin",
@@ -92,6 +95,7 @@ __all__ = [
     "announce",
     "create_user",
     "current_registration",
+    "invitation_accepted",
     "mail_failed",
     "next_stamp",
     "setting",
@@ -118,6 +122,7 @@ def __getattr__(name: str) -> Any:
         "ChallengeMixin": "auth.challenges",
         "ConsentMixin": "flows.terms",
         "CredentialMixin": "auth.credentials",
+        "InvitationMixin": "flows.invitations.model",
         "OutboxMixin": "outbox.model",
     }
     if name in modules:

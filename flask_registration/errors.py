@@ -256,6 +256,22 @@ class LoginNotFound(APIError):
     text: ClassVar[str] = Message("This session does not exist.")
 
 
+class NotAllowed(APIError):
+    """The application does not allow this to the current user."""
+
+    status = 403
+    code = "not-allowed"
+    text: ClassVar[str] = Message("You are not allowed to do this.")
+
+
+class InvitationNotFound(APIError):
+    """The current user may see no open invitation with this id."""
+
+    status = 404
+    code = "not-found"
+    text: ClassVar[str] = Message("This invitation does not exist, or is no longer open.")
+
+
 class UserNotFound(APIError):
     """There is no such account. A client receives this only if a setting allows it.
 

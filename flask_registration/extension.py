@@ -69,7 +69,8 @@ class Registration:
     :param user_model: the mapped class of the users.
     :param models: your other models for the extension. The mixin of a class says what it is for:
         ``LoginMixin`` for sessions and tokens as rows, ``OutboxMixin`` for queued e-mails,
-        ``ChallengeMixin`` for codes in e-mails and for logins in steps.
+        ``ChallengeMixin`` for codes in e-mails and for logins in steps, ``InvitationMixin`` for
+        invitations.
     :param flows: the flows, also your own: ``[*DEFAULT_FLOWS, invite.flow]``.
     :raises ConfigurationError: with every problem of the configuration, each with a hint.
     """

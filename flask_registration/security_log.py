@@ -51,6 +51,18 @@ SIGN_UP_REQUEST = Event(
     "sign_up_request",
     "a sign-up e-mail was requested; `user_id` is the owner of the e-mail address, if it has one",
 )
+_INVITATION = {"invitation": "its id"}
+INVITATION_CREATED = Event(
+    "invitation_created",
+    "an e-mail address was invited; `user_id` is the user who invites, if it is one",
+    _INVITATION,
+)
+INVITATION_RESENT = Event("invitation_resent", "an invitation was sent again", _INVITATION)
+INVITATION_REVOKED = Event("invitation_revoked", "an invitation was revoked", _INVITATION)
+INVITATION_ACCEPTED = Event("invitation_accepted", "an invited user created the account")
+NOT_ALLOWED = Event(
+    "authz_fail", "a user asked for what the application does not allow", level=logging.WARNING
+)
 USER_ACTIVATED = Event(
     "user_activated",
     "an e-mail address was verified, by a link, a code or from the command line",

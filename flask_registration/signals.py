@@ -38,6 +38,8 @@ user_removed_factor: NamedSignal = _namespace.signal("user-removed-factor")
 user_used_recovery_code: NamedSignal = _namespace.signal("user-used-recovery-code")
 #: A user accepted a version of the terms of service.
 terms_accepted: NamedSignal = _namespace.signal("terms-accepted")
+#: An invited user created the account; also ``invitation``, its row.
+invitation_accepted: NamedSignal = _namespace.signal("invitation-accepted")
 #: An e-mail failed for the last time; also ``template`` and ``error``.
 mail_failed: NamedSignal = _namespace.signal("mail-failed")
 
@@ -54,4 +56,5 @@ EVENTS = {
     user_used_recovery_code: security_log.RECOVERY_CODE_USED,
     user_deleted: security_log.USER_DELETED,
     terms_accepted: security_log.TERMS_ACCEPTED,
+    invitation_accepted: security_log.INVITATION_ACCEPTED,
 }

@@ -255,6 +255,8 @@ class RegistrationState:
             if mail.account != self._account_digest(user, seen, limited=mail.limited):
                 return None
             email = self.emails[mail.template]
+            if not email.current(self, **mail.data):
+                return None
             variables = dict(email.variables(self, user, **mail.data))
             if email.has_code:
                 find_code = self.provided("code_variables")

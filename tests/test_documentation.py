@@ -43,6 +43,7 @@ from flask_registration.cli.configuration import settings_page
 from flask_registration.extension import SETTINGS_GROUPS
 from flask_registration.flows import (
     codes,
+    invitations,
     mail_login,
     reauthenticate,
     second_factor,
@@ -840,6 +841,34 @@ def test_a_gated_site(run: RunPage) -> None:
     assert register(app, captcha=captcha)[0].status_code == 201
 
 
+def test_invitations(run: RunPage) -> None:
+    page = run("docs/invitations.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    with app.app_context():
+        page.registration.create_user(
+            username="alice", email="alice@example.com", password=PASSWORD, role="admin"
+        )
+        page.db.session.commit()
+    client, guest = app.test_client(), app.test_client()
+    client.post("/accounts/login/", json={"login": "alice", "password": PASSWORD})
+    with app.app_context(), page.mail.record_messages() as outbox:
+        body: dict[str, Any] = {"email": "bob@example.com", "data": {"role": "editor"}}
+        reply = client.post("/accounts/invitations/", json=body)
+    (example,) = (block for block in blocks(read("docs/invitations.md")) if block.info == "json")
+    shown = json.loads(example.text)
+    assert reply.get_json().keys() == shown.keys()
+    assert (reply.get_json()["id"], reply.get_json()["email"]) == (shown["id"], shown["email"])
+    chosen = {"username": "bob", "password": PASSWORD, "password_confirm": PASSWORD}
+    link = parameters(url_in(outbox[0]))
+    assert guest.post("/accounts/accept-invitation/", json={**link, **chosen}).status_code == 201
+    with app.app_context():
+        assert page.User.query.filter_by(username="bob").one().role == "editor"
+    body = {"email": "carol@example.com"}
+    assert guest.post("/accounts/invitations/", json=body).status_code == 201
+    body["data"] = {"role": "admin"}
+    assert guest.post("/accounts/invitations/", json=body).status_code == 403
+
+
 def test_a_login_without_a_password(run: RunPage) -> None:
     page = run("docs/passwordless.md")
     app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -863,6 +892,7 @@ def test_a_login_without_a_password(run: RunPage) -> None:
         ("docs/sign-up.md", sign_up.flow, []),
         ("docs/terms.md", terms.flow, []),
         ("docs/stop-abuse.md", gate.flow, []),
+        ("docs/invitations.md", invitations.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
     ],
 )

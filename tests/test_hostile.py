@@ -249,7 +249,7 @@ def test_a_body_is_refused_that_is_not_a_json_object_of_its_kind(name: str, worl
     }
     if name == "delete_profile":
         expected["an empty body"] = [204]
-    if name == "logout":  # which needs no body
+    if name in ("logout", "resend_invitation"):  # which need no body
         expected["an empty body"] = [200]
     with Cases(world) as cases:
         for case, data in {**BODIES, **LARGE, **HARMLESS}.items():
@@ -491,7 +491,7 @@ def test_other_headers_are_no_matter(world: World) -> None:
                 cases.ask(header, name, DONE, headers={header: value})
 
 
-LOGIN_IDS = [
+ROW_IDS = [
     "0",
     "-1",
     "１",
@@ -506,7 +506,7 @@ LOGIN_IDS = [
     "%FF",
     "%ED%A0%80",
 ]
-LOGIN_IDS += [
+ROW_IDS += [
     "{{7*7}}",
     "%25s",
     "'%20OR%201=1;--",
@@ -518,10 +518,11 @@ LOGIN_IDS += [
 ]
 
 
-def test_a_login_that_there_is_not_is_not_found(world: World) -> None:
-    endpoint = endpoint_of(world, "revoke_login")
+@each_row("name", ["revoke_login", "revoke_invitation", "resend_invitation"])
+def test_a_login_that_there_is_not_is_not_found(name: str, world: World) -> None:
+    endpoint = endpoint_of(world, name)
     with Cases(world) as cases:
-        for text in LOGIN_IDS:
+        for text in ROW_IDS:
             cases.ask(text[:40], endpoint.name, [404], path=world.path(endpoint, text))
 
 

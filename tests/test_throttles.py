@@ -25,6 +25,7 @@ from flask_registration.settings import Settings
 from .conftest import Clock
 from .faults.database import Faults, deadlock
 from .flows.common import forged, log_in, member
+from .flows.test_invitations import define_invitation
 from .flows.test_second_factor import KEY, define_credential
 from .flows.test_terms import define_consent
 from .people import bearer
@@ -677,7 +678,7 @@ SWITCHED_ON = {
     "flows": FLOWS,
     "challenge_model": define_challenge,
     "credential_model": define_credential,
-    "other_models": [define_consent],
+    "other_models": [define_consent, define_invitation],
     "TERMS_VERSION": "1",
     "CREDENTIAL_KEYS": [KEY],
     "SECOND_FACTOR_RECOVERY_DELAY": 72 * 3600,

@@ -164,6 +164,7 @@ ALLOWED_NAMES = {
     ("flask_registration/flows/register.py", "email_taken_email"),  # by the e-mail's name
     ("flask_registration/flows/register_email.py", "email_change_taken_email"),  # the same
     ("flask_registration/flows/sign_up.py", "sign_up_taken_email"),  # the same
+    ("flask_registration/flows/invitations/base.py", "invitation_taken_email"),  # the same
     ("flask_registration/gate.py", "ProofOfWork"),  # the term of the field
     ("flask_registration/security_log.py", "REGISTRATION_TAKEN"),  # by the event's name
     ("flask_registration/settings.py", "beside"),  # a keyword of setting()

@@ -23,6 +23,7 @@ from flask_registration import (
     ConsentMixin,
     CredentialMixin,
     Flow,
+    InvitationMixin,
     LoginMixin,
     UserMixin,
 )
@@ -64,6 +65,7 @@ SETTINGS: dict[str, Any] = {
     "TERMS_VERSION": "1",
     "GATE": ProofOfWork(cost=1, tries=2),
     "GATE_WHEN": "throttled",
+    "MAY_INVITE": lambda user, data: True,
 }
 
 #: What a refusal may change: it counts a try.
@@ -82,7 +84,11 @@ def define_consent(db: Any) -> type[Any]:
     return type("Consent", (ConsentMixin, db.Model), {"__tablename__": "world_consents"})
 
 
-SETTINGS |= {"other_models": [define_consent]}
+def define_invitation(db: Any) -> type[Any]:
+    return type("Invitation", (InvitationMixin, db.Model), {"__tablename__": "world_invitations"})
+
+
+SETTINGS |= {"other_models": [define_consent, define_invitation]}
 SETTINGS |= {"challenge_model": define_challenge, "credential_model": define_credential}
 
 
@@ -170,6 +176,8 @@ class World:
         links |= mailed("login_by_link", "login_by_code", body)
         ask("sign-up", {"email": "free@example.com"})
         links |= {"finish_sign_up": site.link()}
+        ask("invitations", {"email": "guest@example.com"}, 201, client=client)
+        links |= {"accept_invitation": site.link()}
         body = ask(
             "register-email", {"email": "new@example.com", "password": PASSWORD}, client=client
         )
@@ -230,13 +238,14 @@ class World:
     def state_for(self, name: str) -> str:
         return STATES.get(name.removesuffix("_page").removesuffix("_confirm"), "member")
 
-    def path(self, endpoint: Endpoint[Any], login_id: object = None) -> str:
-        """The path of an endpoint, to the latest of Alice's logins unless told to which."""
-        if "<" not in endpoint.path:
-            return f"/accounts{endpoint.path}"
-        rows = self.states["member"].rows["world_logins"]
-        login_id = rows[-1]["id"] if login_id is None else login_id
-        return f"/accounts{endpoint.path.partition('<')[0]}{login_id}/"
+    def path(self, endpoint: Endpoint[Any], key: object = None) -> str:
+        """The path of an endpoint, to the latest of Alice's rows unless told to which."""
+        start, _, rest = endpoint.path.partition("<")
+        name, _, end = rest.partition(">")
+        if name and key is None:
+            rows = self.states["member"].rows[f"world_{name.removesuffix('_id')}s"]
+            key = rows[-1]["id"]
+        return f"/accounts{start}{key if name else ''}{end}"
 
     def fields(self, endpoint: Endpoint[Any]) -> list[str]:
         """The names that a body of this endpoint may have."""
@@ -300,6 +309,14 @@ class World:
                 **twice,
             },
             "accept_terms": {"version": "1"},
+            "invite": {"email": "bob@example.com", "data": {"role": "editor"}},
+            "accept_invitation": {
+                "username": new,
+                "first_name": "Al",
+                "last_name": "L",
+                "terms": "1",
+                **twice,
+            },
         }
         state = self.states[self.state_for(name)]
         if name == "confirm_totp":

@@ -236,6 +236,9 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
     yield Expired("unverified registration", pending, partial(_remove_registrations, before))
     before = utc_now() - older_than
     stores = {"expired login": state.logins, "expired challenge": state.challenges}
+    invitation_store = state.provided("invitation_store")
+    if invitation_store:
+        stores["old invitation"] = invitation_store(state)
     for name, store in stores.items():
         if store:
             ids = store.expired(before)
@@ -270,7 +273,7 @@ def _remove_rows(store: ExpiringRows, before: datetime, ids: Sequence[Any]) -> i
 
 
 def purge(older_than: timedelta = timedelta(0)) -> dict[str, int]:
-    """Delete expired rows: unverified registrations, logins, challenges, and old e-mails.
+    """Delete expired rows: unverified registrations, logins, challenges, invitations, e-mails.
 
     Return the number of deleted rows of each kind.
 

@@ -122,6 +122,64 @@ def finish_sign_up(email: str, **fields: Any) -> dict[str, Any]:
     return _run("finish_sign_up", {"email": email, **fields})
 
 
+def invite(email: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Invite an e-mail address; see ``POST /invitations/``. Needs the flow ``invitations``.
+
+    Return the ``id``, ``email``, ``created_at`` and ``expires_at`` of the invitation.
+
+    :param data: what ``REGISTRATION_MAY_INVITE`` and ``REGISTRATION_INVITATION_APPLIER`` receive.
+    :raises NotAuthenticated: no user is logged in.
+    :raises NotAllowed: the current user may not send this invitation.
+    :raises marshmallow.ValidationError: an invalid field.
+    """
+    return _run("invite", {"email": email, **({} if data is None else {"data": dict(data)})})
+
+
+def invitations() -> list[dict[str, Any]]:
+    """Return the invitations that the current user may see; see ``GET /invitations/``.
+
+    :raises NotAuthenticated: no user is logged in.
+    """
+    return cast(list[dict[str, Any]], _run("invitations"))
+
+
+def resend_invitation(invitation_id: Any) -> dict[str, Any]:
+    """Send an open invitation again; see ``POST /invitations/<id>/resend/``. Return it.
+
+    :raises NotAuthenticated: no user is logged in.
+    :raises InvitationNotFound: the current user may see no open one with this id.
+    :raises NotAllowed: the current user may not send this invitation.
+    """
+    return _run("resend_invitation", invitation_id=str(invitation_id))
+
+
+def revoke_invitation(invitation_id: Any) -> None:
+    """Revoke an open invitation; see ``DELETE /invitations/<id>/``.
+
+    :raises NotAuthenticated: no user is logged in.
+    :raises InvitationNotFound: the current user may see no open one with this id.
+    """
+    _run("revoke_invitation", invitation_id=str(invitation_id))
+
+
+def accept_invitation(
+    email: str, timestamp: Parameter, signature: Parameter, **fields: Any
+) -> dict[str, Any]:
+    """Create the account of an invited e-mail address; see ``POST /accept-invitation/``.
+
+    Call it in a request: it logs the user in. Return the profile, and the token if logins return
+    one.
+
+    :param fields: the fields of a registration.
+    :raises LinkInvalid: the link is not valid, or an account has the e-mail address by now.
+    :raises LinkExpired: the link has expired.
+    :raises StepRequired: the account is created, and a step of the login is left.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username.
+    """
+    link = {"email": email, "timestamp": timestamp, "signature": signature}
+    return _run("accept_invitation", {**link, **fields})
+
+
 def verify_registration(
     user_id: Parameter, timestamp: Parameter, signature: Parameter
 ) -> dict[str, Any]:

@@ -257,10 +257,15 @@ class Links:
         }
         return VerificationLink(base_url, params)
 
-    def address_url(self, purpose: Purpose, email: str, page: str) -> str:
-        """Sign a link about an e-mail address without an account. Return its URL."""
+    def address_url(self, purpose: Purpose, email: str, page: str, *, note: str = "") -> str:
+        """Sign a link about an e-mail address without an account. Return its URL.
+
+        :param note: see :meth:`sign`.
+        """
         link = SignedLink("", str(int(time.time())), "", email)
-        signature = self._signer(purpose).get_signature(_payload(link, "")).decode()
+        signed = f".{note}" if note else ""
+        outer = self._signer(purpose).get_signature(_payload(link, signed)).decode()
+        signature = f"{outer}.{signed}" if note else outer
         params = {"timestamp": link.timestamp, "email": email, "signature": signature}
         return self.build_url(VerificationLink(page, params))
 

@@ -40,6 +40,7 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
 OPTIONAL_FLOWS = (
     "flask_registration.flows.codes:flow",
     "flask_registration.gate:flow",
+    "flask_registration.flows.invitations:flow",
     "flask_registration.flows.mail_login:flow",
     "flask_registration.flows.new_login:flow",
     "flask_registration.flows.reauthenticate:flow",

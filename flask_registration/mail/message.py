@@ -36,6 +36,8 @@ class Email:
     :ivar to: for the documentation only, the recipient: "the account's e-mail address".
     :ivar when: for the documentation only, the occasion: "the user asks for a new password".
     :ivar enabled: whether this configuration sends it, by the state.
+    :ivar current: whether its occasion still holds when it is sent: ``current(state, **data)``.
+        Otherwise it is dropped.
     :ivar templates: returns the templates from the settings.
     :ivar sender: returns the application's own sender from the settings, if there is one.
     :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` limits it.
@@ -52,6 +54,7 @@ class Email:
     to: str
     when: str
     enabled: Callable[[Any], bool] = lambda state: True
+    current: Callable[..., bool] = lambda state, **data: True
     templates: Callable[[Any], Mapping[str, str]] | None = None
     sender: Callable[[Any], Callable[..., None] | None] = lambda settings: None
     limited: bool = True

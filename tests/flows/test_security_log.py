@@ -21,7 +21,15 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
 from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
-from flask_registration.flows import codes, mail_login, new_login, second_factor, sign_up, terms
+from flask_registration.flows import (
+    codes,
+    invitations,
+    mail_login,
+    new_login,
+    second_factor,
+    sign_up,
+    terms,
+)
 from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
@@ -31,6 +39,7 @@ from ..site import PASSWORD, Site, mixin_and
 from ..tables import each_row
 from ..test_steps import define_challenge
 from .common import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
+from .test_invitations import define_invitation
 from .test_second_factor import add, define_credential
 from .test_terms import define_consent
 
@@ -574,4 +583,34 @@ def test_a_sign_up(new_site: NewSite, security_log: Log) -> None:
         named("user_created", "2"),
         named("user_activated", "2"),
         named("authn_login_success", "2"),
+    ]
+
+
+def test_invitations(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(
+        flows=[*DEFAULT_FLOWS, invitations.flow],
+        other_models=[define_invitation],
+        MAY_INVITE=lambda user, data: not data,
+    )
+    member(site)
+    client = log_in(site)
+    events(security_log)
+    for name in ("guest", "other"):
+        site.post("invitations", {"email": f"{name}@example.com"}, client=client)
+    site.post("invitations", {"email": "bob@example.com", "data": {"a": 1}}, client=client)
+    client.post("/accounts/invitations/2/resend/")
+    client.delete("/accounts/invitations/2/")
+    body = {"username": "guest", "password": PASSWORD, "password_confirm": PASSWORD}
+    assert site.post("accept-invitation", {**site.link(0), **body}).status_code == 201
+    assert events(security_log) == [
+        named("invitation_created", invitation=1),
+        named("invitation_created", invitation=2),
+        named("authz_fail"),
+        named("excess_mail_limit_exceeded", None, template="invitation"),
+        named("invitation_resent", invitation=2),
+        named("invitation_revoked", invitation=2),
+        named("user_created", "2"),
+        named("user_activated", "2"),
+        named("authn_login_success", "2"),
+        named("invitation_accepted", "2"),
     ]

@@ -1,0 +1,280 @@
+"""Invite an e-mail address, list invitations, resend and revoke them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
+
+from ...errors import InvitationNotFound, MailUnavailable, NotAllowed
+from ...http.accounts import is_unused
+from ...http.bodies import MESSAGES, BodySchema, Text, not_blank, schema_of
+from ...http.schemas import ModelSchema, ZonedDateTime, column_field
+from ...http.verified_accounts import normal_email
+from ...i18n.messages import Message
+from ...mail.message import Mail
+from ...security_log import INVITATION_CREATED, INVITATION_RESENT, INVITATION_REVOKED
+from ...state import RegistrationState
+from ...users.store import User
+from .base import (
+    InvitationSettings,
+    check_allowed,
+    flow,
+    invitation_email,
+    invitation_taken_email,
+    store_of,
+    visible_to,
+)
+from .model import new_nonce
+
+#: The maximum size of the data of an invitation: characters of JSON, and levels of nesting.
+DATA_LENGTH = 4000
+DATA_DEPTH = 8
+
+THROTTLES = {"client": "30/minute;200/hour", "account": "20/minute;100/hour"}
+
+
+# Requests and responses
+
+
+def check_data(data: Mapping[str, Any]) -> None:
+    """Check the size of the data of an invitation.
+
+    :raises marshmallow.ValidationError: it is too large, or nested too deeply.
+    """
+    level: list[Any] = [data]
+    for _ in range(DATA_DEPTH):
+        items = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [inner for each in items for inner in each if isinstance(inner, dict | list)]
+    if level or len(json.dumps(data, allow_nan=False)) > DATA_LENGTH:
+        raise ValidationError(Message("This object is too large.", code="too-large"))
+
+
+class InviteSchema(BodySchema):
+    """An e-mail address to invite, and what the application decides about the account."""
+
+    email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
+    data: fields.Dict = fields.Dict(
+        load_default=dict,
+        validate=check_data,
+        error_messages=MESSAGES,
+        metadata={"description": "What the application knows the account by, such as its role."},
+    )
+
+
+class InvitationSchema(ModelSchema):
+    """An invitation, as a response shows it."""
+
+    email: fields.String = fields.String()
+    created_at: ZonedDateTime = ZonedDateTime()
+    expires_at: ZonedDateTime = ZonedDateTime()
+
+
+class ListedInvitationSchema(InvitationSchema):
+    """An invitation with what became of it."""
+
+    accepted_at: ZonedDateTime = ZonedDateTime(allow_none=True)
+    revoked_at: ZonedDateTime = ZonedDateTime(allow_none=True)
+
+
+def invitation_schema(state: RegistrationState) -> Schema:
+    """Return the schema of an invitation, with the key of its row."""
+    key = column_field(store_of(state).columns["id"])
+    return InvitationSchema.from_dict({"id": key}, name="Invitation")()
+
+
+def invitations_schema(state: RegistrationState) -> Schema:
+    """Return the schema of a list of invitations."""
+    key = column_field(store_of(state).columns["id"])
+    return ListedInvitationSchema.from_dict({"id": key}, name="ListedInvitation")(many=True)
+
+
+# For users and administrators
+
+
+def create(
+    state: RegistrationState, inviter: User | None, email: str, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Store an invitation, and send it. Return the fields of the response.
+
+    They are the same for an e-mail address that has an account.
+
+    :param inviter: the user who invites; None for an administrator.
+    :raises marshmallow.ValidationError: the e-mail address is invalid.
+    :raises MailUnavailable: without an inviter, with the ``"inline"`` dispatcher.
+    """
+    store, period = store_of(state), state.group(InvitationSettings).invitation_period
+    email, nonce = normal_email(state, email), new_nonce()
+    inviter_id = None if inviter is None else store.key(inviter)
+    mail = _mail(state, email, nonce, inviter_id)
+
+    def write(nonce: str) -> dict[str, Any]:
+        return _dump(state, store.add(email, nonce, inviter_id, data, period))
+
+    shown = _send(state, mail, write, (nonce, nonce), quietly=inviter is not None)
+    state.record(INVITATION_CREATED, inviter, invitation=shown["id"])
+    return shown
+
+
+def renew(state: RegistrationState, inviter: User | None, invitation: Any) -> dict[str, Any]:
+    """Send an open invitation again. Its earlier links become invalid. Return it.
+
+    If a limit on e-mails drops this one, the latest link that was sent stays valid.
+
+    :param inviter: the user who resends it; None for an administrator.
+    :raises InvitationNotFound: it was accepted or revoked at the same moment.
+    :raises MailUnavailable: without an inviter, with the ``"inline"`` dispatcher.
+    """
+    store, period = store_of(state), state.group(InvitationSettings).invitation_period
+    key, nonce, earlier = invitation.id, new_nonce(), invitation.nonce
+    mail = state.admit(_mail(state, invitation.email, nonce, invitation.inviter_id))
+    if mail.user_id is None:
+        nonce = earlier
+    mail = replace(mail, challenge=nonce)  # which says that it was admitted
+
+    def write(nonce: str) -> dict[str, Any]:
+        if not store.renew(key, nonce, period):
+            state.users.rollback()
+            raise InvitationNotFound
+        return _dump(state, store.get(key))
+
+    shown = _send(state, mail, write, (nonce, earlier), quietly=inviter is not None)
+    state.record(INVITATION_RESENT, inviter, invitation=key)
+    return shown
+
+
+def revoke(state: RegistrationState, user: User | None, invitation: Any) -> None:
+    """Revoke an open invitation. Its link becomes invalid.
+
+    :param user: the user who revokes it; None for an administrator.
+    :raises InvitationNotFound: it was accepted or revoked at the same moment.
+    """
+    key = invitation.id
+    if not store_of(state).revoke(key):
+        state.users.rollback()
+        raise InvitationNotFound
+    state.commit()
+    state.record(INVITATION_REVOKED, user, invitation=key)
+
+
+def find_open(state: RegistrationState, identifier: str, inviter: User | None) -> Any:
+    """Return an open invitation.
+
+    :param inviter: the user who must have sent it; None for any.
+    :raises InvitationNotFound: no open one has this id.
+    """
+    invitation = store_of(state).find(identifier, inviter)
+    if invitation is None:
+        raise InvitationNotFound
+    return invitation
+
+
+def _mail(state: RegistrationState, email: str, nonce: str, inviter_id: Any) -> Mail:
+    """Return the e-mail to an address that may have an account; a suspended one receives none."""
+    owner = next(iter(state.users.find(state.fields.email or "", email)), None)
+    is_free = owner is None or is_unused(state, owner)
+    if not is_free and state.users.snapshot(owner).is_active:
+        return state.mail(invitation_taken_email, owner)
+    about = {"nonce": nonce, "inviter": None if inviter_id is None else str(inviter_id)}
+    return state.mail(invitation_email, None, to=email if is_free else None, email=email, **about)
+
+
+def _send(
+    state: RegistrationState,
+    mail: Mail,
+    write: Callable[[str], dict[str, Any]],
+    nonces: tuple[str, str],
+    *,
+    quietly: bool,
+) -> dict[str, Any]:
+    """Write an invitation, commit, and send its e-mail. Return what the function has written.
+
+    :param nonces: those of the invitation if the e-mail is sent, and if it is not.
+    :param quietly: whether the response is the same without the e-mail, since a suspended account
+        receives none.
+    :raises MailUnavailable: the e-mail could not be sent.
+    """
+    shown = write(nonces[0])
+    try:
+        state.commit(mail)
+    except MailUnavailable:  # logged
+        if not quietly:
+            raise
+        shown = write(nonces[1])
+        state.commit()
+    return shown
+
+
+def _dump(state: RegistrationState, invitation: Any) -> dict[str, Any]:
+    shown: dict[str, Any] = schema_of(state, invitation_schema).dump(invitation)
+    return shown
+
+
+# Endpoints
+
+
+@flow.post(
+    "/invitations/",
+    request=InviteSchema,
+    response=invitation_schema,
+    status=201,
+    errors=[NotAllowed],
+    login_required=True,
+    throttles=THROTTLES,
+)
+def invite(user: User, data: dict[str, Any]) -> dict[str, Any]:
+    """Invite an e-mail address. The response does not reveal whether it has an account.
+
+    :raises marshmallow.ValidationError: an invalid field.
+    :raises NotAllowed: the user may not send this invitation.
+    """
+    check_allowed(flow.state, user, data["data"])
+    return create(flow.state, user, data["email"], data["data"])
+
+
+@flow.get("/invitations/", response=invitations_schema, login_required=True)
+def invitations(user: User) -> list[dict[str, Any]]:
+    """List the invitations of the current user, or of all users, the newest first."""
+    state = flow.state
+    found = store_of(state).all(visible_to(state, user))
+    shown: list[dict[str, Any]] = schema_of(state, invitations_schema).dump(found)
+    return shown
+
+
+@flow.delete(
+    "/invitations/<invitation_id>/",
+    status=204,
+    errors=[InvitationNotFound],
+    login_required=True,
+)
+def revoke_invitation(user: User, invitation_id: str) -> None:
+    """Revoke an open invitation.
+
+    :raises InvitationNotFound: the user may see no open one with this id.
+    """
+    state = flow.state
+    revoke(state, user, find_open(state, invitation_id, visible_to(state, user)))
+
+
+@flow.post(
+    "/invitations/<invitation_id>/resend/",
+    request=BodySchema,
+    body_optional=True,
+    response=invitation_schema,
+    errors=[InvitationNotFound, NotAllowed],
+    login_required=True,
+    throttles=THROTTLES,
+)
+def resend_invitation(user: User, data: dict[str, Any], invitation_id: str) -> dict[str, Any]:
+    """Send an open invitation again. Its earlier link becomes invalid.
+
+    :raises InvitationNotFound: the user may see no open one with this id.
+    :raises NotAllowed: the user may not send this invitation, or no longer.
+    """
+    state = flow.state
+    invitation = find_open(state, invitation_id, visible_to(state, user))
+    check_allowed(state, user, invitation.data)
+    return renew(state, user, invitation)

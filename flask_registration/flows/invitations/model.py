@@ -1,0 +1,160 @@
+"""The columns of an invitation, and its rows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, String, and_, or_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ...auth.rows import ExpiringRows
+from ...users.identifiers import EMAIL_MAX_LENGTH, parse_identifier
+from ...users.mixins import BIG_KEY, exact_string, utc_now
+from ...users.store import User
+
+#: How long rows are kept after the invitation has expired or was revoked.
+KEPT = timedelta(days=30)
+
+
+class InvitationMixin:
+    """The columns of an invitation: ``class Invitation(InvitationMixin, db.Model)``.
+
+    ``nonce`` is what the valid link is bound to. It is no secret: the link is signed when it is
+    sent. ``inviter_id`` is the verification id of the user who invites as text, or NULL for an
+    administrator. ``data`` is what that user decided about the account.
+    """
+
+    __registration_role__ = "invitation"
+
+    id: Mapped[int] = mapped_column(BIG_KEY, primary_key=True)
+    email: Mapped[str] = mapped_column(exact_string(EMAIL_MAX_LENGTH), index=True)
+    nonce: Mapped[str] = mapped_column(String(32), unique=True)
+    inviter_id: Mapped[Any] = mapped_column(String(255), nullable=True, index=True)
+    data: Mapped[Any] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+def new_nonce() -> str:
+    """Return a nonce that no other link is bound to."""
+    return secrets.token_hex(16)
+
+
+def this_second() -> datetime:
+    """Return the time as every database stores it, without a fraction of a second."""
+    return utc_now().replace(microsecond=0)
+
+
+@dataclass(eq=False)
+class InvitationStore(ExpiringRows):
+    """The rows of invitations. An invitation is open unless it was accepted or revoked."""
+
+    def is_of(self, user: User) -> Any:
+        """Return the condition on the invitations that a user has sent."""
+        return self.model.inviter_id == self.key(user)
+
+    def key(self, user: User) -> Any:
+        """Return the value of ``inviter_id`` for a user."""
+        return parse_identifier(self.users.identifier(user), self.columns["inviter_id"])
+
+    # Reading
+
+    def all(self, inviter: User | None) -> Sequence[Any]:
+        """Return the invitations of a user, or with None those of all users, the newest first."""
+        found = select(self.model).order_by(self.model.id.desc())
+        if inviter is not None:
+            found = found.where(self.is_of(inviter))
+        return self.db.session.scalars(found).all()
+
+    def get(self, key: Any) -> Any:
+        """Return the invitation with this key as it is in the database now."""
+        return self.db.session.get(self.model, key, populate_existing=True)
+
+    def find(self, identifier: str, inviter: User | None) -> Any | None:
+        """Return the open invitation with this id.
+
+        :param inviter: the user who must have sent it; None for any.
+        """
+        key = parse_identifier(identifier, self.columns["id"])
+        if key is None:
+            return None
+        conditions = [] if inviter is None else [self.is_of(inviter)]
+        return self._open(self.model.id == key, *conditions)
+
+    def of_link(self, nonce: str) -> Any | None:
+        """Return the open invitation that a link is bound to."""
+        return self._open(self.model.nonce == nonce)
+
+    def _open(self, *conditions: Any) -> Any | None:
+        statement = select(self.model).where(*conditions, *self._is_open())
+        return self.db.session.scalars(statement).one_or_none()
+
+    def _is_open(self) -> tuple[Any, Any]:
+        return self.model.accepted_at.is_(None), self.model.revoked_at.is_(None)
+
+    # Writing, without committing
+
+    def add(
+        self, email: str, nonce: str, inviter_id: Any, data: Mapping[str, Any], period: timedelta
+    ) -> Any:
+        """Store an invitation, and return it."""
+        now = this_second()
+        invitation = self.model(
+            email=email,
+            nonce=nonce,
+            inviter_id=inviter_id,
+            data=dict(data),
+            created_at=now,
+            expires_at=now + period,
+        )
+        self.db.session.add(invitation)
+        self.db.session.flush()
+        return invitation
+
+    def renew(self, key: Any, nonce: str, period: timedelta) -> bool:
+        """Bind an open invitation to another link, and let it expire later. Return whether it is.
+
+        :param nonce: the earlier one keeps the link that was sent.
+        """
+        return self._change(self.model.id == key, nonce=nonce, expires_at=this_second() + period)
+
+    def revoke(self, key: Any) -> bool:
+        """Revoke an open invitation. Return whether it was open."""
+        return self._change(self.model.id == key, revoked_at=this_second())
+
+    def accept(self, nonce: str) -> bool:
+        """Mark the open invitation of a link as accepted. Of parallel requests one succeeds."""
+        return self._change(self.model.nonce == nonce, accepted_at=this_second())
+
+    def _change(self, condition: Any, **values: Any) -> bool:
+        return (
+            self.execute(update(self.model).where(condition, *self._is_open()).values(values)) == 1
+        )
+
+    def remove_of(self, user: User) -> None:
+        """Delete the invitations that a user has sent, and the accepted ones to the address."""
+        is_to = and_(
+            self.model.email == self.users.snapshot(user).email,
+            self.model.accepted_at.is_not(None),
+        )
+        self.delete_where(or_(self.is_of(user), is_to))
+
+    # Old rows
+
+    def expired(self, before: datetime) -> Sequence[Any]:
+        """Return the ids of the rows that expired, or were revoked, long before this time."""
+        return self.db.session.scalars(select(self.model.id).where(self._is_old(before))).all()
+
+    def remove(self, ids: Sequence[Any], before: datetime) -> int:
+        """Delete those of these rows that are old, without committing. Return the number."""
+        return self.delete_where(self.model.id.in_(ids), self._is_old(before))
+
+    def _is_old(self, before: datetime) -> Any:
+        end = before - KEPT
+        return or_(self.model.expires_at < end, self.model.revoked_at < end)
