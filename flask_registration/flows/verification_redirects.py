@@ -49,6 +49,8 @@ class VerificationRedirectsSettings(Settings):
     reset_password_failure_url: str | None = _url("after a failed password reset")
     finish_sign_up_success_url: str | None = _url("after a sign-up")
     finish_sign_up_failure_url: str | None = _url("after a failed sign-up")
+    accept_invitation_success_url: str | None = _url("after an invitation was accepted")
+    accept_invitation_failure_url: str | None = _url("after an invitation failed")
     login_by_link_success_url: str | None = _url("after a login by e-mail")
     login_by_link_failure_url: str | None = _url("after a failed login by e-mail")
 
@@ -105,6 +107,15 @@ FINISH_SIGN_UP = Page(
         "password": Message("Password"),
         "password_confirm": Message("Confirm password"),
     },
+    has_schema=True,
+)
+ACCEPT_INVITATION = Page(
+    "accept_invitation",
+    Message("Accept the invitation"),
+    Message("This creates your account. If you do not want one, close this page."),
+    FINISH_SIGN_UP.button,
+    FINISH_SIGN_UP.done,
+    FINISH_SIGN_UP.labels,
     has_schema=True,
 )
 UNDO_EMAIL_CHANGE = Page(
@@ -176,6 +187,7 @@ for _page in (
     VERIFY_EMAIL,
     RESET_PASSWORD,
     FINISH_SIGN_UP,
+    ACCEPT_INVITATION,
     UNDO_EMAIL_CHANGE,
     LOGIN_BY_LINK,
     REPORT_LOGIN,

@@ -32,7 +32,7 @@ from flask_registration import (
 from flask_registration.cli import registration_cli
 from flask_registration.cli.preview import examples
 from flask_registration.errors import AdministrationError, InvitationNotFound, NotAllowed
-from flask_registration.flows import invitations, sign_up
+from flask_registration.flows import invitations, sign_up, verification_redirects
 
 from ..conftest import Clock
 from ..outboxes import define_outbox, letter, send_mail
@@ -62,6 +62,7 @@ from .common import (
     log_in,
     mails,
 )
+from .test_verification_redirects import Form
 
 GUEST = "guest@example.com"
 FLOWS = [*DEFAULT_FLOWS, invitations.flow]
@@ -220,6 +221,19 @@ def test_it_returns_a_token_and_the_login_is_fresh(make: NewSite) -> None:
     token = bearer(accept(site, invite(site)).get_json()["token"])
     assert knows(site, headers=token)
     assert site.post("register-email", {"email": "a@b.org"}, headers=token).status_code == 200
+
+
+def test_a_page_accepts_the_invitation_without_a_front_end(make: NewSite) -> None:
+    site = make(flows=[*FLOWS, verification_redirects.flow])
+    link, client = invite(site), site.app.test_client()
+    shown = client.get("/accounts/accept-invitation/", query_string=link)
+    assert "Accept the invitation" in shown.text
+    form = Form(shown.text)
+    typed = {"username": "guest", **dict.fromkeys(form.passwords, PASSWORD)}
+    assert form.fields == link
+    reply = client.post(form.action, data={**form.fields, **typed})
+    assert (reply.status_code, "Your account is ready." in reply.text) == (200, True)
+    assert knows(site, client)
 
 
 def test_what_is_done_stays_done_when_a_step_is_left(make: NewSite) -> None:
