@@ -261,8 +261,7 @@ def revoke_invitation(user: User, invitation_id: str) -> None:
 
 @flow.post(
     "/invitations/<invitation_id>/resend/",
-    request=BodySchema,
-    body_optional=True,
+    request=BodySchema,  # an empty JSON object, which no form of another site can send
     response=invitation_schema,
     errors=[InvitationNotFound, NotAllowed],
     login_required=True,
