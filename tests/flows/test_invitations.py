@@ -143,7 +143,7 @@ def invite(site: Site, email: str = GUEST, **body: Any) -> dict[str, str]:
 def accept(
     site: Site,
     link: dict[str, Any],
-    username: str = "guest",
+    username: str = "grace",
     client: FlaskClient | None = None,
     **body: Any,
 ) -> TestResponse:
@@ -191,7 +191,7 @@ def test_an_invited_address_gets_an_account_although_registration_is_closed(
         reply = accept(site, link, client=client)
     user = site.user(email=GUEST)
     assert reply.status_code == 201, reply.get_json()
-    assert (reply.get_json()["username"], reply.get_json()["email"]) == ("guest", GUEST)
+    assert (reply.get_json()["username"], reply.get_json()["email"]) == ("grace", GUEST)
     assert [each["signal"] for each in heard] == [
         "user-registered",
         "user-activated",
@@ -199,7 +199,7 @@ def test_an_invited_address_gets_an_account_although_registration_is_closed(
         "invitation-accepted",
     ]
     assert heard[-1]["invitation"].email == GUEST
-    assert [each["user"].username for each in heard] == ["guest"] * 4
+    assert [each["user"].username for each in heard] == ["grace"] * 4
     assert (user.is_verified, user.role, user.last_login is None) == (True, "editor", False)
     assert knows(site, client)
     assert [each.methods for each in logins(site)] == ["pwd", "pwd", "mail"]
@@ -231,7 +231,7 @@ def test_a_page_accepts_the_invitation_without_a_front_end(make: NewSite) -> Non
     shown = client.get("/accounts/accept-invitation/", query_string=link)
     assert "Accept the invitation" in shown.text
     form = Form(shown.text)
-    typed = {"username": "guest", **dict.fromkeys(form.passwords, PASSWORD)}
+    typed = {"username": "grace", **dict.fromkeys(form.passwords, PASSWORD)}
     assert form.fields == link
     reply = client.post(form.action, data={**form.fields, **typed})
     assert (reply.status_code, "Your account is ready." in reply.text) == (200, True)
@@ -267,7 +267,7 @@ def test_of_twenty_uses_at_once_one_account_comes_out(
         account(site, "mallory", email=GUEST, verified=False)
     link = invite(site, data={"role": "editor"})
     with site.hears(user_registered, user_deleted, invitation_accepted) as heard:
-        replies = at_once(lambda number: accept(site, link, f"guest{number % names}"), 20)
+        replies = at_once(lambda number: accept(site, link, f"grace{number % names}"), 20)
     found = Counter((each.status_code, each.get_json().get("code")) for each in replies)
     assert found[201, None] == 1, found
     assert found.keys() <= {
@@ -293,7 +293,7 @@ def test_a_revocation_and_twenty_uses_at_once_leave_one_outcome(
     link, client = invite(site), log_in(site)
 
     def work(number: int) -> TestResponse:
-        return accept(site, link, f"guest{number}") if number else revoke(site, client=client)
+        return accept(site, link, f"grace{number}") if number else revoke(site, client=client)
 
     replies = Counter(each.status_code for each in at_once(work, 20))
     assert replies[201] + replies[204] == 1, replies
@@ -396,7 +396,7 @@ def test_a_link_ends_and_is_like_a_forged_one(make: NewSite, end: Any) -> None:
     reply = accept(site, link)
     assert reply.get_json() == LINK_INVALID
     assert whole(reply) == whole(accept(site, {**link, "signature": "x"}))
-    assert site.user(username="guest") is None
+    assert site.user(username="grace") is None
 
 
 def test_a_link_of_a_reactivated_inviter_is_valid_again(make: NewSite) -> None:
@@ -460,7 +460,7 @@ def test_every_part_of_a_signature_counts(make: NewSite) -> None:
 def test_links_of_other_flows_accept_no_invitation(make: NewSite) -> None:
     site = make(flows=[*FLOWS, sign_up.flow], REGISTER_FLOW_ENABLED=True)
     link = invite(site)
-    chosen = {"username": "guest", "password": PASSWORD, "password_confirm": PASSWORD}
+    chosen = {"username": "grace", "password": PASSWORD, "password_confirm": PASSWORD}
     assert site.post("finish-sign-up", {**link, **chosen}).get_json() == LINK_INVALID
     site.post("sign-up", {"email": GUEST})
     assert accept(site, site.link()).get_json() == LINK_INVALID
@@ -635,10 +635,10 @@ def test_an_applier_adds_rows_that_come_with_the_account(make: NewSite) -> None:
     site = make(define=_define_with_teams, INVITATION_APPLIER=_join)
     account(site, "mallory", email=GUEST, verified=False)  # which is displaced before
     assert accept(site, invite(site, data={"team": "red"})).status_code == 201
-    assert teams(site) == [("guest", "red")]
+    assert teams(site) == [("grace", "red")]
     again = invite(site, "other@example.com", data={"team": "blue"})
-    assert accept(site, again, "guest").get_json().keys() == {"username"}
-    assert teams(site) == [("guest", "red")]
+    assert accept(site, again, "grace").get_json().keys() == {"username"}
+    assert teams(site) == [("grace", "red")]
 
 
 def _define_with_teams(db: Any) -> type[Any]:
@@ -901,8 +901,8 @@ def test_the_actions_of_users_do_the_same(make: NewSite) -> None:
     twice = {"password": PASSWORD, "password_confirm": PASSWORD}
     link = site.link()
     with site.app.test_request_context():
-        assert actions.accept_invitation(**link, username="guest", **twice)["email"] == GUEST
-        assert flask_login.current_user.username == "guest"
+        assert actions.accept_invitation(**link, username="grace", **twice)["email"] == GUEST
+        assert flask_login.current_user.username == "grace"
         with pytest.raises(NotAllowed):
             actions.invite("other@example.com")
     with site.app.test_request_context(), pytest.raises(LinkInvalid):
@@ -917,7 +917,7 @@ def test_the_actions_of_administrators_need_no_login(make: NewSite) -> None:
         (found,) = actions.all_invitations()
         assert (found.email, found.inviter_id, found.data) == (GUEST, None, {"role": "editor"})
         with pytest.raises(ValidationError):
-            actions.create_invitation("guest")
+            actions.create_invitation("grace")
         with pytest.raises(ValidationError):
             actions.create_invitation(GUEST, {"a": "x" * 5000})
         with pytest.raises(InvitationNotFound):
@@ -958,7 +958,7 @@ def test_the_commands(make: NewSite, clock: Clock) -> None:
 @each_row(
     ("arguments", "status", "says"),
     [
-        (["invite", "guest"], 1, "--email: "),
+        (["invite", "grace"], 1, "--email: "),
         (["invite", GUEST, "--data", "[]"], 2, "It must be a JSON object"),
         (["invite", GUEST, "--data", "{"], 2, "It must be a JSON object"),
         (["invite", GUEST, "--data", json.dumps({"a": "x" * 4000})], 1, "--data: This object"),

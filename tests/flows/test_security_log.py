@@ -600,7 +600,7 @@ def test_invitations(new_site: NewSite, security_log: Log) -> None:
     site.post("invitations", {"email": "bob@example.com", "data": {"a": 1}}, client=client)
     client.post("/accounts/invitations/2/resend/", json={})
     client.delete("/accounts/invitations/2/")
-    body = {"username": "guest", "password": PASSWORD, "password_confirm": PASSWORD}
+    body = {"username": "grace", "password": PASSWORD, "password_confirm": PASSWORD}
     assert site.post("accept-invitation", {**site.link(0), **body}).status_code == 201
     assert events(security_log) == [
         named("invitation_created", invitation=1),
