@@ -40,6 +40,9 @@ VERSION_MAX_LENGTH = 64
 #: The document of the rows that this flow writes.
 TERMS = "terms"
 
+#: The label of the checkbox on a page.
+ACCEPT = Message("I accept the terms of service.")
+
 #: What the field of a registration is loaded as: no column of a user model. A user whose
 #: registration had it has an attribute of this name until the signals are sent.
 ACCEPTED = "_registration_terms"
@@ -153,7 +156,7 @@ def _version_field(state: RegistrationState, about: str, **options: Any) -> Text
         trim=True,
         load_only=True,
         validate=validate.Equal(version, error=error),
-        metadata={"description": about, "example": version},
+        metadata={"description": about, "example": version, "label": ACCEPT},
         **options,
     )
 

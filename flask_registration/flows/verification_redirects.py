@@ -216,7 +216,8 @@ def show(page: Page, errors: Mapping[str, Any] | None = None) -> Response:
     for each in inputs:  # not the values of the client
         each["label"] = translate(each["label"])
         each["errors"] = translate(errors.pop(each["name"], []))
-        each["checked"] = request.method == "POST" and each["name"] in request.form
+        # A new version of the terms is not accepted yet.
+        each["checked"] = request.form.get(each["name"]) == each["value"]
         if request.method == "POST" and each["type"] in ("text", "date"):
             each["value"] = request.form.get(each["name"], "")
     return render(

@@ -15,7 +15,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from werkzeug.serving import make_server
 
 from flask_registration import DEFAULT_FLOWS, ConfigurationError, EmailUserMixin
-from flask_registration.flows import mail_login, sign_up, verification_redirects
+from flask_registration.flows import mail_login, sign_up, terms, verification_redirects
 
 from ..conftest import Clock
 from ..site import PASSWORD, Site, define, links_of
@@ -35,6 +35,7 @@ from .common import (
     move,
     row,
 )
+from .test_terms import define_consent
 
 FLOWS = [*DEFAULT_FLOWS, sign_up.flow, verification_redirects.flow]
 PAGES = {
@@ -601,6 +602,25 @@ def test_the_form_of_a_sign_up_has_the_required_fields_of_the_schema(new_site: N
     assert again["born"]["value"] == "2000-01-01"
     assert [name for name, given in again.items() if "checked" in given] == ["is_adult", "terms"]
     press(site, form, None, **{**typed, "color_name": "red"})
+    assert has_worked(site, "finish-sign-up")
+
+
+def test_the_form_of_a_sign_up_asks_for_consent_to_the_terms(new_site: NewSite) -> None:
+    site = new_site(
+        flows=[*FLOWS, terms.flow],
+        challenge_model=define_challenge,
+        other_models=[define_consent],
+        TERMS_VERSION="2026-11",
+        **PAGES,
+    )
+    form = open_sign_up(site)
+    assert (form.others["terms"]["type"], form.others["terms"]["value"]) == ("checkbox", "2026-11")
+    assert "I accept the terms of service." in form.words
+    reply = press(site, form, None, terms="2025-01")
+    assert "Please accept the current terms of service." in reply.text
+    again = Form(reply.get_data(as_text=True)).others["terms"]
+    assert (again["value"], "checked" in again) == ("2026-11", False)
+    assert press(site, form, None, terms="2026-11").status_code == 200
     assert has_worked(site, "finish-sign-up")
 
 
