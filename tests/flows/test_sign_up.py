@@ -17,7 +17,9 @@ from flask_registration import (
     DEFAULT_FLOWS,
     ConfigurationError,
     EmailUserMixin,
+    Flow,
     LinkInvalid,
+    Settings,
     actions,
     mail_failed,
     user_activated,
@@ -740,6 +742,14 @@ def test_a_registration_requires_a_password_all_the_same(make: NewSite) -> None:
 def test_without_a_login_without_a_password_an_account_needs_one(make: NewSite) -> None:
     with pytest.raises(ConfigurationError, match=r"registration\.E068"):
         make(SIGN_UP_PASSWORD_REQUIRED=False)
+
+
+def test_a_flow_of_the_application_may_log_in_without_a_password(make: NewSite) -> None:
+    own: Flow[Settings] = Flow("own", Settings)
+    own.provides("logs_in_without_password")(lambda: True)
+    site = make(flows=[*FLOWS, own], SIGN_UP_PASSWORD_REQUIRED=False)
+    reply = site.post("finish-sign-up", {**ask_proof(site), "username": "alice"})
+    assert (reply.status_code, reply.get_json()["has_password"]) == (201, False)
 
 
 def test_a_password_of_another_type_is_refused(make: NewSite) -> None:
