@@ -33,14 +33,15 @@ from .http.routes import mount
 from .i18n.languages import Languages
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
-from .mail.limits import Cooldown
+from .mail.limits import MailLimits
 from .mail.message import Mail, format_sender
 from .mail.rendering import FOLDER, Templates
 from .settings import Settings, read
 from .signals import mail_failed
 from .startup import CheckSettings, models_by_role, run_checks
 from .state import PASSWORD_CHANGED, RegistrationState, Setup, announce, current_registration
-from .throttling.throttles import ThrottleSettings, make_throttles
+from .throttling.budget import MailBudget
+from .throttling.throttles import ThrottleSettings, make_throttles, parse
 from .users.fields import UserFields, UserSettings, resolve
 from .users.store import UserStore
 
@@ -226,17 +227,19 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     model = setup.models.get("challenge")
     code_rules = setup.offers().get("code_rules")
     codes = code_rules(setup) if code_rules else None
+    counters = setup.throttles.counters
+    limits = MailLimits(counters.with_windows(sliding=True), parse(mails.mail_limits))
     challenges = None
     if model:
         from .auth.challenges import ChallengeStore
 
-        challenges = ChallengeStore(db, model, users, signing_keys, codes)
+        challenges = ChallengeStore(db, model, users, signing_keys, codes, limits.per_day)
     tokens = _make_tokens(login, users, logins)
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(
         app,
         mails,
-        Cooldown(setup.throttles.counters, mails.mail_cooldown),
+        limits,
         lambda mail: current_registration.compose(mail),
         signal_failed_mail,
     )
@@ -273,6 +276,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         logins=logins,
         challenges=challenges,
         throttles=setup.throttles,
+        mail_budget=MailBudget(counters.with_windows(sliding=False), parse(mails.mail_budget)),
         flows=setup.flows,
         known_flows=setup.known_flows,
         offers=setup.offers(),

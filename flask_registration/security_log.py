@@ -199,9 +199,15 @@ THROTTLE_STORE_DOWN = Event(
 )
 MAIL_DROPPED = Event(
     "excess_mail_limit_exceeded",
-    "an e-mail was dropped, since its recipient received another one of its kind shortly before; "
+    "an e-mail was dropped, since its recipient had received as many as `MAIL_LIMITS` allows; "
     "also if there is no account to send one to",
-    {"template": "the kind of e-mail"},
+    {"template": "the name of the e-mail"},
+)
+MAIL_BUDGET_EXCEEDED = Event(
+    "excess_mail_budget_exceeded",
+    "the requests that may cause an e-mail exceeded `MAIL_BUDGET`; not repeated until it is over",
+    {"limit": "the limits"},
+    level=logging.WARNING,
 )
 MAIL_FAILED = Event(
     "sys_mail_failed",

@@ -339,6 +339,9 @@ def user_model(setup: Setup) -> Iterator[Finding]:
 
 # The names of settings
 
+#: Earlier settings, each with the one that replaces it.
+REPLACED = {"REGISTRATION_MAIL_COOLDOWN": "REGISTRATION_MAIL_LIMITS"}
+
 
 def unknown_settings(setup: Setup) -> Iterator[Finding]:
     """Report keys that begin with ``REGISTRATION_`` and are not settings of this application."""
@@ -362,6 +365,8 @@ def unknown_settings(setup: Setup) -> Iterator[Finding]:
         else:
             near = _similar(key, sorted(known))
             guess = f"Correct the name: did you mean {near}?" if near else "Remove it."
+            if key in REPLACED:
+                guess = f"Set {REPLACED[key]} in its place."
             yield Finding(
                 "registration.E019",
                 key,

@@ -31,6 +31,7 @@ from .request_state import request_state
 from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings
 from .signals import EVENTS, user_deleted
+from .throttling.budget import MailBudget
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
 from .users.stamps import NO_ACCOUNT, UserSnapshot, link_digest, next_stamp
@@ -152,6 +153,7 @@ class RegistrationState:
     logins: LoginStore | None
     challenges: ChallengeStore | None
     throttles: Throttles
+    mail_budget: MailBudget
     flows: Sequence[Any] = ()
     known_flows: Sequence[Any] = ()
     offers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
@@ -283,7 +285,9 @@ class RegistrationState:
 
         :meth:`commit` calls this, except for an e-mail with a challenge.
         """
-        if mail.limited and not self.mailer.cooldown.admit(mail.to, mail.kind):
+        reserved = self.emails[mail.template].reserved
+        limits = self.mailer.limits
+        if mail.limited and not limits.admit(mail.to, mail.kind, is_reserved=reserved):
             record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
             return replace(mail, user_id=None)
         return mail
@@ -304,7 +308,6 @@ class RegistrationState:
         :raises MailUnavailable: an ``"inline"`` e-mail could not be sent, and nothing was
             committed.
         """
-        cooldown = self.mailer.cooldown
         for announced in self.all_provided("announced") if signals else ():
             more_mails, more_signals = announced(self, arguments.get("user"), signals)
             mails, signals = (*mails, *more_mails), [*signals, *more_signals]
@@ -319,7 +322,7 @@ class RegistrationState:
             self.rollback()
             for mail in queued:
                 if mail.user_id is not None:
-                    cooldown.forget(mail.to, mail.kind)
+                    self.mailer.limits.forget(mail.to, mail.kind)
                     if isinstance(error, MailUnavailable) and mail in unsent:
                         self.mailer.report(mail, error.__cause__ or error)
             raise

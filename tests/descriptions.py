@@ -85,7 +85,7 @@ SITES: dict[str, dict[str, Any]] = {
         "URL_PREFIX": "/api/users",
     },
 }
-COMMON: dict[str, Any] = {"MAIL_COOLDOWN": 0}
+COMMON: dict[str, Any] = {"MAIL_LIMITS": None}
 
 
 def describe(app: Flask) -> dict[str, Any]:

@@ -290,7 +290,7 @@ def test_no_link_is_in_the_broker_and_the_one_that_is_sent_is_valid(new_site: Ne
         assert site.post("reset-password", {**reset, "password": OTHER_PASSWORD}).status_code == 200
 
 
-@each_row("name", ["alice", "unknown"], ids=["the cooldown", "an unknown account"])
+@each_row("name", ["alice", "unknown"], ids=["the limit", "an unknown account"])
 def test_an_e_mail_that_is_dropped_is_not_published(name: str, new_site: NewSite) -> None:
     """A thread publishes after the response, so its time does not reveal the account."""
     site = new_site(**in_memory())

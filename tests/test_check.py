@@ -205,11 +205,11 @@ FINDINGS = [
     ),
     pytest.param(
         {},
-        {"MAIL_COOLDOWN": 0},
+        {"MAIL_LIMITS": None},
         "warning",
-        "REGISTRATION_MAIL_COOLDOWN",
+        "REGISTRATION_MAIL_LIMITS",
         "any number",
-        id="no cooldown",
+        id="no limits of e-mails",
     ),
     pytest.param(
         {},

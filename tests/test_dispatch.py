@@ -345,7 +345,7 @@ def test_an_account_whose_mail_failed_can_ask_again_at_once(
 
 
 def test_a_failure_about_a_taken_address_is_announced_as_such(new_site: NewSite) -> None:
-    site = new_site(MAIL_COOLDOWN=0)
+    site = new_site(MAIL_LIMITS=None)
     site.register("alice")
     site.verify()
     with broken_mail(site), site.hears(mail_failed) as heard:
@@ -361,7 +361,7 @@ def test_a_failing_mail_does_not_tell_a_taken_address_from_a_free_one(
 ) -> None:
     answers = []
     for owned in (True, False):
-        site = new_site(MAIL_DISPATCHER=dispatcher, MAIL_COOLDOWN=0)
+        site = new_site(MAIL_DISPATCHER=dispatcher, MAIL_LIMITS=None)
         if owned:
             site.register("owner")
         with broken_mail(site):
@@ -470,7 +470,7 @@ def test_inline_what_cannot_be_rendered_is_a_503_and_nothing_is_kept(
 def test_a_selector_that_fails_is_logged_and_reveals_no_account(
     new_site: NewSite, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = new_site(VERIFICATION_TEMPLATES_SELECTOR=trouble_sending, MAIL_COOLDOWN=0)
+    site = new_site(VERIFICATION_TEMPLATES_SELECTOR=trouble_sending, MAIL_LIMITS=None)
     assert site.register("alice").status_code == 201
     pending = whole(site.post("resend-verification", {"login": "alice"}))
     assert pending == whole(site.post("resend-verification", {"login": "unknown"}))

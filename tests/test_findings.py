@@ -123,7 +123,7 @@ IDS = {
     "registration.W015": "MAIL_SUPPRESS_SEND",
     "registration.W016": "MAIL_USE_TLS",
     "registration.W017": "REGISTRATION_MAIL_VERIFY_TLS",
-    "registration.W018": "REGISTRATION_MAIL_COOLDOWN",
+    "registration.W018": "REGISTRATION_MAIL_LIMITS",
     "registration.W019": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.W020": "REGISTRATION_PASSWORD_MIN_STRENGTH",
     "registration.W021": "REGISTRATION_PASSWORD_HASHER",

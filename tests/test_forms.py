@@ -59,7 +59,7 @@ class Site(Program):
             environment={
                 "FLASK_SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/db.sqlite",
                 "FLASK_RATELIMIT_ENABLED": "false",
-                "FLASK_REGISTRATION_MAIL_COOLDOWN": "0",
+                "FLASK_REGISTRATION_MAIL_LIMITS": "null",
                 "FLASK_REGISTRATION_REGISTER_VERIFICATION_URL": f"{self.url}/verify-registration/",
             },
         )

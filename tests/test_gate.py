@@ -80,7 +80,7 @@ def make(new_site: NewSite) -> Any:
     """Make an application with everything that a gate can be before."""
 
     def make(*args: Any, **settings: Any) -> Site:
-        given = {"flows": FLOWS, "challenge_model": define_challenge, "MAIL_COOLDOWN": 0}
+        given = {"flows": FLOWS, "challenge_model": define_challenge, "MAIL_LIMITS": None}
         return new_site(*args, **{**given, "GATE": CHEAP, **settings})
 
     return make

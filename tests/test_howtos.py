@@ -115,7 +115,7 @@ def test_mails_are_in_one_s_own_words_and_frame(run: RunPage) -> None:
         if block.caption:
             with open(block.caption, "w", encoding="utf-8") as file:
                 file.write(block.text)
-    app = page.create_app(REGISTRATION_MAIL_COOLDOWN=0)
+    app = page.create_app(REGISTRATION_MAIL_LIMITS=None)
     _, (mail,) = register(app)
     assert "Example Books" in (mail.html or "")
     with app.app_context(), app.extensions["mail"].record_messages() as outbox:

@@ -403,7 +403,7 @@ def test_no_answer_tells_by_its_language_who_has_an_account(
         language: str | None = user.first_name if user is not None else None
         return language
 
-    site = new_site(LOCALE_SELECTOR=own, MAIL_COOLDOWN=0)
+    site = new_site(LOCALE_SELECTOR=own, MAIL_LIMITS=None)
     for name, language in owns.items():
         site.register(name, first_name=language)
         if name != "pending":

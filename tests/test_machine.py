@@ -91,7 +91,7 @@ SETTINGS: dict[str, Any] = {
     "challenge_model": define_challenge,
     "credential_model": define_credential,
     "LOGIN_RETRIEVE_TOKEN": True,
-    "MAIL_COOLDOWN": 0,
+    "MAIL_LIMITS": None,
     "VERIFICATION_METHOD": "both",
     "CODE_TRIES": CODE_TRIES,
     "CREDENTIAL_KEYS": [KEY],

@@ -86,7 +86,7 @@ def spa(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         pytest.skip(f"Node.js {version} is too old: install 20.19 or newer")
     with (Path(tempfile.gettempdir()) / "flask-registration-spa.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be installing into the same folder
-        spa = Spa(tmp_path_factory.mktemp("spa"), REAUTHENTICATION_PERIOD="0", MAIL_COOLDOWN="0")
+        spa = Spa(tmp_path_factory.mktemp("spa"), REAUTHENTICATION_PERIOD="0", MAIL_LIMITS="null")
         try:
             spa.wait_for(rf".*Local:.*{re.escape(spa.url)}.*", timeout=120)
             spa.wait_for(rf".*Running on {re.escape(spa.api)}.*")

@@ -157,7 +157,7 @@ def test_a_suspended_account_is_in_nowhere(
         define=make,
         login_model=define_login if rows else None,
         LOGIN_RETRIEVE_TOKEN=True,
-        MAIL_COOLDOWN=0,
+        MAIL_LIMITS=None,
         **settings,
     )
     members = add_members_page(site)
@@ -198,7 +198,7 @@ def test_a_link_does_not_verify_a_suspended_account(
     new_site: NewSite, sqlite_url: str, kind: str
 ) -> None:
     make, settings, suspend = KINDS[kind]
-    site = new_site(sqlite_url, define=make, MAIL_COOLDOWN=0, **settings)
+    site = new_site(sqlite_url, define=make, MAIL_LIMITS=None, **settings)
     site.register()
     suspend(site, site.user(username="alice"))
     assert code(site.verify()) == (400, "signature-invalid")

@@ -74,7 +74,7 @@ def make(new_site: NewSite) -> NewSite:
     """Make an application with sign-up."""
 
     def make(**settings: Any) -> Site:
-        return new_site(**{"flows": FLOWS, "MAIL_COOLDOWN": 0, **settings})
+        return new_site(**{"flows": FLOWS, "MAIL_LIMITS": None, **settings})
 
     return make
 

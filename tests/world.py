@@ -57,7 +57,7 @@ SETTINGS: dict[str, Any] = {
     "define": define_user,
     "config": {"PROPAGATE_EXCEPTIONS": True},
     "LOGIN_RETRIEVE_TOKEN": True,
-    "MAIL_COOLDOWN": 0,
+    "MAIL_LIMITS": None,
     "NEW_LOGIN_NOTICE_ENABLED": True,
     "VERIFICATION_METHOD": "both",
     "CREDENTIAL_KEYS": ["a key for credentials in the tests, which is long"],

@@ -54,9 +54,8 @@ def create_app(*, with_codes: bool = False, with_sign_up: bool = False) -> Flask
     app.config["REGISTRATION_PASSWORD_HASHER"] = common.make_hasher(surroundings)
     if find_spec("flask_registration.throttling"):
         app.config["REGISTRATION_THROTTLES"] = False  # one client asks for everybody here
-    app.config["REGISTRATION_MAIL_COOLDOWN"] = (
-        0  # with few users each of them is asked about time and again
-    )
+    # With few users, each of them is asked about time and again.
+    app.config["REGISTRATION_MAIL_LIMITS"] = None
     db.init_app(app)
     mail.init_app(app)
     if with_codes:

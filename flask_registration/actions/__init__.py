@@ -2,6 +2,7 @@
 
 from .administration import (
     create_user,
+    lift_mail_budget,
     purge,
     reactivate,
     reset_second_factor,
@@ -81,6 +82,7 @@ __all__ = [
     "finish_sign_up",
     "invitations",
     "invite",
+    "lift_mail_budget",
     "log_in",
     "login",
     "login_by_code",

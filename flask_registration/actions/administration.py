@@ -166,6 +166,15 @@ def reset_second_factor(user: User) -> bool:
     return True
 
 
+def lift_mail_budget() -> bool:
+    """Let requests for e-mails pass again that exceed ``MAIL_BUDGET``. They count from zero.
+
+    Return False if they do not exceed it. Without a storage of rate limits, each process has its
+    own count, and this is about the one that calls it.
+    """
+    return current_registration.mail_budget.lift()
+
+
 #: How many times to try again if the account was changed at the same moment.
 TRIES = 3
 

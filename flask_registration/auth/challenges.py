@@ -22,8 +22,8 @@ from ..users.store import PLACEHOLDER_DOMAIN, User
 from .codes import FORMATS, CodeRules, derive_code
 from .rows import ExpiringRows
 
-#: How many tries the codes of an account have in a day, for each purpose. The challenges of other
-#: clients must not end each other, so their number is limited instead.
+#: How many tries the codes of an account have in a day, for each purpose, without limits of
+#: e-mails. The challenges of other clients must not end each other, so their number is limited.
 TRIES_PER_DAY = 30
 DAY = timedelta(days=1)
 
@@ -69,10 +69,12 @@ class ChallengeStore(ExpiringRows):
 
     :ivar keys: called at each use; returns the keys for digests of codes. The last one makes them.
     :ivar codes: the codes of e-mails; None without the flow that declares them.
+    :ivar emails: how many e-mails one address receives in a day; None for no limit.
     """
 
     keys: Callable[[], Sequence[bytes]]
     codes: CodeRules | None = None
+    emails: int | None = None
 
     def create(
         self,
@@ -116,8 +118,8 @@ class ChallengeStore(ExpiringRows):
         """Store a challenge with a code for an e-mail, without committing.
 
         Return its handle, and whether the e-mail may be sent: not if the codes of the account would
-        have more than :data:`TRIES_PER_DAY`. The challenge has no code then, and the statements are
-        the same.
+        have more tries than those of the e-mails of a day. The challenge has no code then, and the
+        statements are the same.
 
         :param user: see :meth:`create`; or an e-mail address without an account, see
             :meth:`is_about`.
@@ -273,7 +275,7 @@ class ChallengeStore(ExpiringRows):
         whether there was one, and that row if it is missing. No account costs the same statements.
         """
         model, now, name = self.model, utc_now(), f"{purpose}.day"
-        codes = TRIES_PER_DAY // self.rules.tries
+        codes = self.emails or TRIES_PER_DAY // self.rules.tries
         if isinstance(user, str):
             counted = self._address_digests(user)[-1]
         else:

@@ -15,9 +15,12 @@ from datetime import timedelta
 import click
 from flask import Flask
 
-from ..actions.administration import Expired, expired
+from ..actions.administration import Expired, expired, lift_mail_budget
+from ..mail.composer import MailSettings
 from ..outbox.store import DEAD, DROPPED, SENT, WAITING, OutboxSender
-from .base import fail, load, load_outbox, registration_cli
+from ..settings import PREFIX
+from ..state import RegistrationState
+from .base import enter, fail, load, load_outbox, registration_cli
 
 #: The maximum of ``--older-than`` in days, a century: no date may be before the year 1.
 LONGEST = 36500
@@ -156,10 +159,52 @@ def retry_mail_command(context: click.Context, ids: tuple[int, ...]) -> None:
 @registration_cli.command("status")
 @click.pass_context
 def status_command(context: click.Context) -> None:
-    """Print how many e-mails wait, were sent and are dead."""
-    app, sender = load_outbox(context)
+    """Print the limits of e-mails, and how many e-mails of the outbox wait, were sent and are dead.
+
+    The budget is known only if rate limits have a storage that all processes share.
+    """
+    app, state = load(context)
     with app.app_context():
-        counts, waiting, dead = sender.store.status()
+        for line in budget_lines(state):
+            click.echo(line)
+        if "outbox" in state.extras:
+            print_outbox(state.extras["outbox"])
+
+
+def budget_lines(state: RegistrationState) -> Iterator[str]:
+    """Yield the limits of e-mails, and what is left of the budget."""
+    settings, budget = state.group(MailSettings), state.mail_budget
+    yield f"limits of one e-mail address: {settings.mail_limits or 'none'}"
+    if budget.limits and budget.counters.storage == "memory":
+        yield f"budget: {settings.mail_budget}, counted by each process"
+        return
+    if not budget.limits:
+        yield "budget: none"
+    for limit, (left, wait) in budget.left().items():
+        time = format_duration(timedelta(seconds=wait))
+        yield f"budget: {limit}, {f'{left} left' if left else f'exceeded for another {time}'}"
+
+
+@registration_cli.command("lift-mail-budget")
+@click.pass_context
+def lift_mail_budget_command(context: click.Context) -> None:
+    """Let requests for e-mails pass again that exceed the budget of e-mails.
+
+    They count from zero. This needs a storage of rate limits that all processes share.
+    """
+    state = enter(context)
+    if not state.mail_budget.limits:
+        fail(f"{PREFIX}MAIL_BUDGET is not set. It refuses no request.")
+    if state.mail_budget.counters.storage == "memory":
+        fail("Each process counts by itself. Restart all, or set RATELIMIT_STORAGE_URI.")
+    is_lifted = lift_mail_budget()
+    unchanged = "The budget is not exceeded. Nothing changed."
+    click.echo("Lifted the budget of e-mails." if is_lifted else unchanged)
+
+
+def print_outbox(sender: OutboxSender) -> None:
+    """Print how many e-mails of the outbox wait, were sent and are dead."""
+    counts, waiting, dead = sender.store.status()
     for status in (WAITING, SENT, DEAD):
         count = f"{status}: {counts.get(status, 0)}"
         if status == WAITING and waiting is not None:

@@ -257,14 +257,14 @@ def sending(setup: Setup) -> Iterator[Finding]:
         )
 
 
-def cooldown(setup: Setup) -> Iterator[Finding]:
+def mail_limits(setup: Setup) -> Iterator[Finding]:
     """Report that clients can flood a mailbox."""
-    if not setup.group(MailSettings).mail_cooldown:
+    if not setup.group(MailSettings).mail_limits:
         yield Finding(
             "registration.W018",
-            "REGISTRATION_MAIL_COOLDOWN",
-            "is 0. A client can cause any number of e-mails to an address.",
-            "Set REGISTRATION_MAIL_COOLDOWN = 60.",
+            "REGISTRATION_MAIL_LIMITS",
+            "is None. A client can cause any number of e-mails to an address.",
+            'Set REGISTRATION_MAIL_LIMITS = "1/minute;5/hour;10/day".',
         )
 
 
@@ -389,7 +389,7 @@ CHECKS: tuple[Check, ...] = (
     csrf,
     frozen_process,
     sending,
-    cooldown,
+    mail_limits,
     passwords,
     hashing,
     usernames,

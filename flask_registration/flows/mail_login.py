@@ -85,6 +85,7 @@ def logs_in_without_password() -> bool:
     "login_link",
     to="the account's e-mail address",
     when="the user asks to log in by e-mail",
+    reserved=True,
     has_code=True,
     example={"challenge": ""},
 )
@@ -130,6 +131,7 @@ def request_schema(state: RegistrationState) -> Schema:
     response=sent_response,
     message=Message("If this account exists, an e-mail to log in is on its way"),
     gated=True,
+    causes_mail=always,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
@@ -234,7 +236,7 @@ def finish(
             raise UserNotFound(user=user, reason="changed")
         state.sessions.end_logins(user)
         signals = [user_activated]
-    state.mailer.cooldown.forget(seen.email or "", login_email.name)
+    state.mailer.limits.forget(seen.email or "")
     state.throttles.clear_account("login", login_names(state, user))
     return log_in(state, user, methods=[method], signals=signals)
 

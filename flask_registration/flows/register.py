@@ -33,7 +33,7 @@ from ..http.accounts import (
     new_user,
 )
 from ..http.bodies import Text, login_response, renewal_response, schema_of
-from ..http.flow import EndpointLink, Flow
+from ..http.flow import EndpointLink, Flow, always
 from ..http.login import log_in
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
@@ -274,6 +274,7 @@ def registered_response(state: RegistrationState) -> Schema:
     errors={UserWithoutEmailNonverifiable: _is_verifying, MailUnavailable: _is_verifying},
     enabled=lambda settings: settings.register_flow_enabled,
     gated=True,
+    causes_mail=_is_verifying,
     throttles={"client": "30/minute;100/hour"},
     account=account_names,
 )
@@ -410,7 +411,7 @@ def verify_account(
     state.sessions.end_logins(user)
     address = email or seen.email
     if address:
-        state.mailer.cooldown.forget(address, verification_email.name)
+        state.mailer.limits.forget(address)
     if auto_login:
         return log_in(
             state, user, methods=[method], fresh=False, signals=signals, deleted=displaced
@@ -436,6 +437,7 @@ def resend_schema(state: RegistrationState) -> Schema:
     message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
     gated=True,
+    causes_mail=always,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )

@@ -307,7 +307,7 @@ def finish_email_change(
     has_ended = bool(login and state.logins and not state.logins.exists(user, login))
     if has_ended or not seen.is_verified:
         raise NotAuthenticated
-    state.mailer.cooldown.forget(email, email_change_email.name)
+    state.mailer.limits.forget(email)
     return change_email(state, user, seen, email, is_verified=True)
 
 

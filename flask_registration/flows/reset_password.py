@@ -141,6 +141,7 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
     enabled=lambda state: state.provided("reset_link") is not None,
     templates=lambda settings: settings.reset_password_verification_email_templates,
     sender=lambda settings: settings.reset_password_verification_email_sender,
+    reserved=True,
     has_code=True,
 )
 def reset_email(state: RegistrationState, user: User) -> Mapping[str, Any]:
@@ -175,6 +176,7 @@ def sent_message(settings: ResetPasswordSettings) -> str:
     errors={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
     gated=True,
+    causes_mail=always,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
@@ -265,7 +267,7 @@ def finish_reset(
     if not state.replace_password(user, seen, password, **changes):
         raise UserNotFound(user=user, reason="changed")
     if seen.email:
-        state.mailer.cooldown.forget(seen.email, reset_email.name)
+        state.mailer.limits.forget(seen.email)
     names = login_names(state, user)
     notices = state.password_notice(user)
     signals = [user_reset_password, *([] if seen.is_verified else [user_activated])]

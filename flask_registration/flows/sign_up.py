@@ -137,6 +137,7 @@ def sign_up_response(state: RegistrationState) -> Schema:
     response=sign_up_response,
     message=Message("An e-mail to finish signing up is on its way"),
     gated=True,
+    causes_mail=always,
     throttles={"client": "20/minute;100/hour"},
     account=account_names,
 )
@@ -210,7 +211,7 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
         raise (ChallengeInvalid if challenge else LinkInvalid) from None
     if challenge and state.challenges:
         state.challenges.take(challenge)
-    state.mailer.cooldown.forget(email, sign_up_email.name)
+    state.mailer.limits.forget(email)
     return log_in_new(state, user, displaced, method="otp" if challenge else "mail")
 
 

@@ -108,7 +108,7 @@ def add_code(
         )
     except Exception:
         if mail.user_id is not None:
-            state.mailer.cooldown.forget(mail.to, mail.kind)
+            state.mailer.limits.forget(mail.to, mail.kind)
         raise
     if not is_allowed:
         record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)

@@ -120,6 +120,8 @@ class Endpoint(Generic[S]):
     :ivar login_required: return 401 without a login; the view receives the current user first.
     :ivar gated: whether ``REGISTRATION_GATE`` is asked; ``"throttled"``: only instead of the
         response 429.
+    :ivar causes_mail: a condition on the settings: whether a request without a login may cause an
+        e-mail. Then it counts for ``MAIL_BUDGET``.
     :ivar throttles: default rate limits: ``client``, ``account`` or both.
     :ivar account: ``account(state, data)`` returns names of the account that the request is about,
         in normal form, without looking it up. With ``login_required`` it is the current user.
@@ -142,6 +144,7 @@ class Endpoint(Generic[S]):
     enabled: Callable[[S], bool] = always
     login_required: bool = False
     gated: bool | Literal["throttled"] = False
+    causes_mail: Condition = lambda settings: False
     throttles: Mapping[str, str] = field(default_factory=dict)
     account: Callable[..., Iterable[str]] | None = None
     split_limit: bool = False
@@ -314,6 +317,7 @@ class Action(Generic[S]):
         self.endpoint = endpoint
         self.name: str = endpoint.name
         self._is_enabled = endpoint.enabled(settings)
+        self._causes_mail = endpoint.causes_mail(settings)
         self._state = state
         self._settings = settings
         self._function = app.ensure_sync(endpoint.view)
@@ -339,7 +343,8 @@ class Action(Generic[S]):
         :param read: returns the request body.
         :param values: the values of the URL.
         :raises EndpointDisabled: a setting switches the endpoint off.
-        :raises Throttled: the client sent too many requests, or too many are about the account.
+        :raises Throttled: the client sent too many requests, or too many are about the account, or
+            the budget of e-mails is exceeded.
         :raises GateRefused: the gate refuses the request.
         :raises NotAuthenticated: the endpoint requires a login, and there is none.
         :raises marshmallow.ValidationError: the body is invalid.
@@ -368,6 +373,8 @@ class Action(Generic[S]):
             if not is_counted:  # once, however often the work is retried
                 is_counted = True
                 state.throttles.check_account(name, names, user_id=user_id)
+                if self._causes_mail and has_request_context():
+                    state.mail_budget.spend()
 
         def work() -> Any:
             nonlocal challenge
@@ -392,8 +399,8 @@ class Action(Generic[S]):
             if endpoint.login_required:
                 user_id = state.users.identifier(arguments[0])
                 count(lambda: [user_id], user_id)
-            elif account:
-                count(lambda: account(state, *arguments))
+            elif account or self._causes_mail:
+                count(lambda: account(state, *arguments) if account else ())
             try:
                 return self._function(*arguments, **values)
             except ValidationError as error:

@@ -15,6 +15,7 @@ from flask_mail import Message as MailMessage
 from ..i18n.languages import Languages, current_request, force_babel_locale
 from ..i18n.messages import Message
 from ..settings import Settings, setting
+from ..throttling.throttles import check_notation
 from ..users.identifiers import recipient_address
 from ..users.store import User
 from .message import (
@@ -140,12 +141,19 @@ class MailSettings(Settings):
         default_text="the domain of the sender",
         validate=_check_host,
     )
-    mail_cooldown: timedelta = setting(
-        timedelta(minutes=1),
-        "Minimum time between two e-mails of one kind to the same e-mail address. Further e-mails "
-        "in that time are dropped silently. A notice that an e-mail address is in use is sent at "
-        "most once a day. Security notices are not limited. All processes count together if rate "
-        "limits have a storage. 0 for no limit.",
+    mail_limits: str | None = setting(
+        "1/minute;5/hour;10/day",
+        "The limits of e-mails with a link or a code to one e-mail address, in moving windows over "
+        "all flows. The last two e-mails of the longest limit are kept for reset and login "
+        "e-mails. A notice that an e-mail address is in use is sent at most once a day. Further "
+        "e-mails are dropped silently. Security notices are not limited. None for no limit.",
+        validate=check_notation,
+    )
+    mail_budget: str | None = setting(
+        None,
+        "The limits of all requests without a login that may cause an e-mail, for example "
+        '`"1000/hour;5000/day"`. Over it, each of these requests gets 429. None for no limit.',
+        validate=check_notation,
     )
 
 

@@ -29,7 +29,7 @@ from ..security_log import MAIL_FAILED, record
 from ..settings import Settings, setting
 from ..users.transaction import UNAVAILABLE, mark_committed
 from .composer import MailSettings
-from .limits import Cooldown
+from .limits import MailLimits
 from .message import InternationalMessage, Mail, sender_domain
 
 #: The maximum number of e-mails that wait, for each thread of the pool. Servers give a process
@@ -153,7 +153,7 @@ class Mailer:
 
     app: Flask
     settings: MailSettings
-    cooldown: Cooldown
+    limits: MailLimits
     compose: Callable[[Mail], Message | None]
     failed: Callable[[Mail, BaseException], None]
 
@@ -187,7 +187,7 @@ class Mailer:
 
         The next e-mail of its kind to this address is allowed at once.
         """
-        self.cooldown.forget(mail.to, mail.kind)
+        self.limits.forget(mail.to, mail.kind)
         self.app.logger.error("An e-mail (%s) could not be sent.", mail.template, exc_info=error)
         name = type(error).__name__
         record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=name)

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
+from dataclasses import dataclass
 
-from limits import RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerDay
 
 from ..throttling.counters import Counters
 
-#: The kind of all e-mails without a link. Any other kind is the name of an e-mail.
-NOTICE = "notice"
-NOTICE_PERIOD = timedelta(days=1)
+#: The kinds of e-mails, which do not limit each other: those with a link or a code, and the others.
+LINK, NOTICE = "link", "notice"
+
+#: The limit of notices.
+DAILY: list[RateLimitItem] = [RateLimitItemPerDay(1)]
+
+#: How many e-mails of the longest limit are kept for those that an owner needs to log in.
+RESERVE = 2
 
 
-class Cooldown:
-    """Allows one e-mail of each kind in a period to each address, over all processes.
+@dataclass(eq=False)
+class MailLimits:
+    """Counts the e-mails to each address, over all processes.
 
-    The kinds count separately, so that an attacker who causes one e-mail does not prevent another
-    one. A notice, which no owner needs twice, is allowed once a day.
+    :ivar counters: counts in moving windows.
+    :ivar limits: the limits of the kind ``link``, the shortest time first. If there is none, no
+        kind is limited.
     """
 
-    def __init__(self, counters: Counters, period: timedelta) -> None:
-        self.counters = counters
-        self._period = period
+    counters: Counters
+    limits: list[RateLimitItem]
 
-    def admit(self, address: str, kind: str) -> bool:
-        """Return whether an e-mail may be sent to this address now, and count it."""
-        return self.counters.hit(f"mail/{kind}", address, self._limits(kind)) is None
+    def admit(self, address: str, kind: str, *, is_reserved: bool = False) -> bool:
+        """Return whether an e-mail may be sent to this address now, and count it.
 
-    def forget(self, address: str, kind: str) -> None:
-        """Allow the next e-mail: the last one failed, or its recipient has used the link."""
-        self.counters.clear(f"mail/{kind}", address, self._limits(kind))
+        :param is_reserved: whether it may be one of the last e-mails of the longest limit.
+        """
+        limits = dict.fromkeys(self._of(kind), 1)
+        if not limits:
+            return True
+        if kind == LINK and not is_reserved:
+            last = self.limits[-1]
+            limits[last] = min(1 + RESERVE, last.amount)
+        return self.counters.admit(f"mail/{kind}", address.lower(), limits)
 
-    def _limits(self, kind: str) -> list[RateLimitItemPerSecond]:
-        period = max(self._period, NOTICE_PERIOD) if kind == NOTICE else self._period
-        is_active = bool(self._period)
-        return [RateLimitItemPerSecond(1, math.ceil(period.total_seconds()))] if is_active else []
+    def forget(self, address: str, kind: str = LINK) -> None:
+        """End the pause after an e-mail that failed, or whose link was used.
+
+        It still counts for the limits of more than one e-mail.
+        """
+        pauses = [limit for limit in self._of(kind) if limit.amount == 1]
+        self.counters.clear(f"mail/{kind}", address.lower(), pauses)
+
+    @property
+    def per_day(self) -> int | None:
+        """Return how many e-mails with a code an address receives in a day; None for no limit."""
+        day = DAILY[0].get_expiry()
+        counts = [limit.amount * -(-day // limit.get_expiry()) for limit in self.limits]
+        return min(counts, default=None)
+
+    def _of(self, kind: str) -> list[RateLimitItem]:
+        return DAILY if self.limits and kind == NOTICE else self.limits

@@ -23,7 +23,7 @@ from ..i18n.languages import Language
 from ..i18n.messages import CATALOG_ERRORS
 from ..settings import Settings
 from ..users.identifiers import is_mailbox, recipient_address
-from .limits import NOTICE
+from .limits import LINK, NOTICE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,10 @@ class Email:
         Otherwise it is dropped.
     :ivar templates: returns the templates from the settings.
     :ivar sender: returns the application's own sender from the settings, if there is one.
-    :ivar limited: whether ``REGISTRATION_MAIL_COOLDOWN`` limits it.
-    :ivar notice: whether it has no link. All limited notices count together, and an address
-        receives at most one a day.
+    :ivar limited: whether ``REGISTRATION_MAIL_LIMITS`` limits it.
+    :ivar reserved: whether its address may receive it when only the last e-mails of the longest
+        limit are left, because the owner needs it to log in.
+    :ivar notice: whether it has no link. An address receives at most one limited notice a day.
     :ivar has_code: whether it has a code where ``VERIFICATION_METHOD`` says so. Its templates then
         have ``code`` and ``code_valid_for``, which are None without one.
     :ivar example: the data of ``flask registration preview-mail``; ``to`` is the recipient.
@@ -58,6 +59,7 @@ class Email:
     templates: Callable[[Any], Mapping[str, str]] | None = None
     sender: Callable[[Any], Callable[..., None] | None] = lambda settings: None
     limited: bool = True
+    reserved: bool = False
     notice: bool = False
     has_code: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class Mail:
     @property
     def kind(self) -> str:
         """Return what it counts as: e-mails of one kind limit each other."""
-        return NOTICE if self.notice else self.template
+        return NOTICE if self.notice else LINK
 
 
 class InternationalMessage(MailMessage):

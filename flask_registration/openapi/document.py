@@ -293,7 +293,8 @@ def _errors(
     for error, is_possible in endpoint.all_errors.items():
         if is_possible(settings) and not issubclass(error, tuple(impossible)):
             yield error
-    if state.throttles.limits(endpoint.name):
+    has_budget = state.mail_budget.limits and endpoint.causes_mail(settings)
+    if state.throttles.limits(endpoint.name) or has_budget:
         yield Throttled
     if state.actions[endpoint.name].hashes:
         yield TooBusy

@@ -61,8 +61,8 @@ def accounts(
     """Return the accounts of the application under test.
 
     Until the end of the test, ``TESTING`` is on, e-mails go to the outbox only, passwords are
-    hashed fast, and the gate lets every request pass. Rate limits and the pause between two
-    e-mails start with empty counters.
+    hashed fast, and the gate lets every request pass. Rate limits start with empty counters, and
+    the limits of e-mails are off.
     """
     app, state = registration_app, registration_app.extensions.get("registration")
     if not isinstance(state, RegistrationState):
@@ -76,6 +76,8 @@ def accounts(
     for action in state.actions.values():
         if action.gate:
             monkeypatch.setattr(action, "gate", lambda request, **kwargs: None)
+    for limited in (state.mailer.limits, state.mail_budget):
+        monkeypatch.setattr(limited, "limits", [])
     if fast := hash_of_tests(state, registration_hasher):
         monkeypatch.setattr(state.passwords, "_hash", fast)
     with Outbox().recording(app) as outbox:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +16,13 @@ from flask import Flask
 from itsdangerous.encoding import want_bytes
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.errors import ConfigurationError
-from limits.storage import MemoryStorage, Storage, storage_from_string
-from limits.strategies import STRATEGIES, FixedWindowRateLimiter, RateLimiter
+from limits.storage import MemoryStorage, MovingWindowSupport, Storage, storage_from_string
+from limits.strategies import (
+    STRATEGIES,
+    FixedWindowRateLimiter,
+    MovingWindowRateLimiter,
+    RateLimiter,
+)
 
 from ..checks import Finding
 from ..security_log import THROTTLE_STORE_DOWN, record
@@ -32,9 +37,15 @@ LOGS = RateLimitItemPerMinute(1)
 DOWN = "The storage of rate limits (%s) is unavailable; each process counts for itself."
 UP = "The storage of rate limits (%s) is available again."
 
+#: A limit of one key: the key, the number of hits, and the seconds.
+Window = tuple[str, int, int]
+
+#: When hits no longer count, each time with their number, in this order.
+Hits = tuple[tuple[float, int], ...]
+
 
 class MemoryCounters:
-    """Counts hits in fixed windows, in the memory of this process.
+    """Counts hits in fixed or moving windows, in the memory of this process.
 
     It replaces the memory storage of ``limits`` 5.8, which loses hits: of 60 hits by 20 threads at
     once, up to 22 passed a limit of 10, because it drops the lock of a new key while another
@@ -48,28 +59,47 @@ class MemoryCounters:
     CAPACITY = 50_000
 
     def __init__(self) -> None:
-        self._windows: dict[tuple[str, int, int], tuple[float, int]] = {}
+        # Each with the ends of its hits: a fixed window has one end for all of them.
+        self._windows: dict[Window, Hits] = {}
         self._exhausted = 0  # at the last cleanup
         self._lock = threading.Lock()
 
-    def hit(self, limit: RateLimitItem, key: str) -> float | None:
+    def hit(self, limit: RateLimitItem, key: str, *, sliding: bool = False) -> float | None:
         """Count a hit. Return None if the limit allows it, else the seconds until it will.
 
         A refused hit does not extend the time.
+
+        :param sliding: whether each hit has a time of its own.
         """
         seconds = limit.get_expiry()
         window = key, limit.amount, seconds
         with self._lock:
             now = time.time()  # not before: a thread that waits would be earlier than the window
-            end, count = self._windows.get(window, (now, 0))
-            if not now < end <= now + seconds:  # over, or the clock was set back
-                end, count = now + seconds, 0
-            if count >= limit.amount:
-                return end - now
-            self._windows[window] = end, count + 1
+            hits = self._current(window, now)
+            if _sum(hits) >= limit.amount:
+                return hits[0][0] - now
+            if sliding or not hits:
+                hits = (*hits, (now + seconds, 0))
+            end, count = hits[-1]
+            self._windows[window] = (*hits[:-1], (end, count + 1))
             if len(self._windows) > self.CAPACITY + self._exhausted:
                 self._drop_least_used(now)
             return None
+
+    def test(self, limit: RateLimitItem, key: str, cost: int) -> bool:
+        """Return whether a limit allows this number of hits."""
+        return self.stats(limit, key)[0] >= cost
+
+    def stats(self, limit: RateLimitItem, key: str) -> tuple[int, float]:
+        """Return how many hits a limit still allows, and the seconds until it allows more."""
+        now, seconds = time.time(), limit.get_expiry()
+        hits = self._current((key, limit.amount, seconds), now)
+        return limit.amount - _sum(hits), hits[0][0] - now if hits else 0
+
+    def _current(self, window: Window, now: float) -> Hits:
+        """Return the hits that still count. If the clock was set back, there are none."""
+        hits = self._windows.get(window, ())
+        return tuple(hit for hit in hits if now < hit[0] <= now + window[2])
 
     def clear(self, limit: RateLimitItem, key: str) -> None:
         """Reset a counter."""
@@ -82,12 +112,18 @@ class MemoryCounters:
         So an attacker cannot clear a counter by a flood of new ones. Of equal ones the oldest stay.
         """
         used = {
-            window: count / window[1] for window, (end, count) in self._windows.items() if end > now
+            window: _sum(hits) / window[1]
+            for window in self._windows
+            if (hits := self._current(window, now))
         }
         nearest = sorted(used, key=lambda window: used[window], reverse=True)
         self._exhausted = sum(share >= 1 for share in used.values())
         kept = nearest[: self._exhausted + self.CAPACITY // 2]
         self._windows = {window: self._windows[window] for window in kept}
+
+
+def _sum(hits: Hits) -> int:
+    return sum(count for _, count in hits)
 
 
 @dataclass(eq=False)
@@ -101,6 +137,7 @@ class Counters:
     :ivar kind: the kind of the shared storage, for example ``"redis"``; else ``"memory"``.
     :ivar connect: makes the strategy with the shared storage.
     :ivar in_tests: whether to use the shared storage with ``app.testing`` too.
+    :ivar sliding: whether windows move, in memory.
     """
 
     app: Flask
@@ -108,6 +145,7 @@ class Counters:
     kind: str = "memory"
     connect: Callable[[], RateLimiter] = lambda: FixedWindowRateLimiter(MemoryStorage())
     in_tests: bool = False
+    sliding: bool = False
     memory: MemoryCounters = field(default_factory=MemoryCounters)
     is_down: bool = False
 
@@ -115,6 +153,19 @@ class Counters:
     def limiter(self) -> RateLimiter:
         """Return the strategy, which cannot be made while a cluster is down."""
         return self.connect()
+
+    def with_windows(self, *, sliding: bool) -> Counters:
+        """Return counters in the same storage, in fixed or moving windows.
+
+        A storage without moving windows has fixed ones.
+        """
+
+        def connect() -> RateLimiter:
+            storage = self.limiter.storage
+            slides = sliding and isinstance(storage, MovingWindowSupport)
+            return (MovingWindowRateLimiter if slides else FixedWindowRateLimiter)(storage)
+
+        return replace(self, connect=connect, sliding=sliding)
 
     @property
     def is_idle(self) -> bool:
@@ -138,7 +189,33 @@ class Counters:
                 if self.limiter.hit(limit, key):
                     return None
                 return self.limiter.get_window_stats(limit, key).reset_time - time.time()
-        return self.memory.hit(limit, key)
+        return self.memory.hit(limit, key, sliding=self.sliding)
+
+    def admit(self, scope: str, name: str, limits: Mapping[RateLimitItem, int]) -> bool:
+        """Count a hit if all limits allow it. Return whether they do.
+
+        The number of queries is the same in both cases.
+
+        :param limits: the shortest time first; each with the number of hits that it must allow.
+        """
+        keys = self._key(scope, name), self._key(f"{scope}/refused", "")
+        if self._is_due():
+            with self._noting_failure():
+                return _admit(self.limiter.test, self.limiter.hit, limits, *keys)
+
+        def hit(limit: RateLimitItem, key: str) -> bool:
+            return self.memory.hit(limit, key, sliding=self.sliding) is None
+
+        return _admit(self.memory.test, hit, limits, *keys)
+
+    def stats(self, scope: str, name: str, limit: RateLimitItem) -> tuple[int, float]:
+        """Return how many hits a limit still allows, and the seconds until it allows more."""
+        key = self._key(scope, name)
+        if self._is_due():
+            with self._noting_failure():
+                reset, left = self.limiter.get_window_stats(limit, key)
+                return left, reset - time.time()
+        return self.memory.stats(limit, key)
 
     def clear(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> None:
         """Reset the counters of a name, in memory and in the storage."""
@@ -176,6 +253,24 @@ class Counters:
                 self.is_down = False
                 self.memory.clear(TRIES, "try")
                 self.app.logger.warning(UP, self.kind)
+
+
+def _admit(
+    test: Callable[..., bool],
+    hit: Callable[[RateLimitItem, str], bool],
+    limits: Mapping[RateLimitItem, int],
+    key: str,
+    other: str,
+) -> bool:
+    """Count a hit against all limits if they allow it, else as many hits of another key.
+
+    Parallel requests may all pass the test. Then the first limit refuses all but one of them.
+    """
+    passed = [test(limit, key, cost=cost) for limit, cost in limits.items()]
+    is_admitted = all(passed)
+    for limit in limits:
+        is_admitted = hit(limit, key if is_admitted else other) and is_admitted
+    return is_admitted
 
 
 def make_counters(app: Flask, found: list[Finding], *, in_tests: bool) -> Counters:

@@ -117,9 +117,8 @@ class Throttles:
 
     def _parsed(self, endpoint: str, kind: str) -> list[RateLimitItem]:
         """Return the limits of one name, which may be a share."""
-        text = self.limits(endpoint).get(kind)
         share = self.shares.get(endpoint, 1) if kind == "account" else 1
-        return parse(text, share) if text else []
+        return parse(self.limits(endpoint).get(kind), share)
 
     def _count(
         self,
@@ -167,14 +166,28 @@ def client_name(address: str | None) -> str:
 
 
 @cache
-def parse(text: str, share: int = 1) -> list[RateLimitItem]:
+def parse(text: str | None, share: int = 1) -> list[RateLimitItem]:
     """Parse limits in the notation of Flask-Limiter, the shortest time first.
 
+    :param text: None or empty for no limit.
     :param share: divide each limit by this number. It allows at least one request.
     :raises ValueError: it is not in that notation.
     """
-    limits = sorted(parse_many(text), key=lambda limit: limit.get_expiry())
+    limits = sorted(parse_many(text) if text else [], key=lambda limit: limit.get_expiry())
     return [type(limit)(max(1, limit.amount // share), limit.multiples) for limit in limits]
+
+
+def check_notation(text: str) -> None:
+    """Refuse what is not in the notation of Flask-Limiter, and a limit of zero.
+
+    :raises ValueError: with the end of a sentence that begins with "is 'x', but".
+    """
+    try:
+        amounts = [limit.amount for limit in parse_many(text)]
+    except ValueError:
+        amounts = [0]
+    if not all(amounts):
+        raise ValueError('must be limits, for example "1/minute;5/hour;10/day"')
 
 
 # Set up

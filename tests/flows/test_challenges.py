@@ -29,7 +29,7 @@ def make(new_site: NewSite) -> Any:
             "flows": [*DEFAULT_FLOWS, codes.flow],
             "challenge_model": define_challenge,
             "VERIFICATION_METHOD": "code",
-            "MAIL_COOLDOWN": 0,
+            "MAIL_LIMITS": None,
         }
         return new_site(*args, **{**chosen, **settings})
 

@@ -56,7 +56,7 @@ def make(new_site: NewSite) -> Any:
             "flows": [*DEFAULT_FLOWS, codes.flow, *more_flows],
             "challenge_model": define_challenge,
             "VERIFICATION_METHOD": "code",
-            "MAIL_COOLDOWN": 0,
+            "MAIL_LIMITS": None,
         }
         return new_site(*args, **{**chosen, **settings})
 
@@ -678,11 +678,11 @@ def test_purge_removes_expired_challenges(make: NewSite, clock: Clock) -> None:
 
 
 def test_an_email_that_is_dropped_does_not_count(make: NewSite, clock: Clock) -> None:
-    site = make(MAIL_COOLDOWN=60)
+    site = make(MAIL_LIMITS="1/minute;5/hour;10/day")
     for _ in range(2 * PER_DAY):
         ask_reset(site)
     for number in range(2, PER_DAY + 1):
-        clock.advance(60)
+        clock.advance(3600)
         ask_reset(site)
         assert len(site.outbox) == number
     clock.advance(60)
@@ -694,7 +694,7 @@ def test_an_email_that_is_dropped_does_not_count(make: NewSite, clock: Clock) ->
 def test_a_second_email_within_the_pause_has_a_challenge_without_a_code(
     make: NewSite, login: str
 ) -> None:
-    site = make(MAIL_COOLDOWN=60)
+    site = make(MAIL_LIMITS="1/minute;5/hour;10/day")
     account(site)
     asked = [site.post("send-reset-password-link", {"login": login}) for _ in range(2)]
     first, second = map(challenge_in, asked)
@@ -708,12 +708,12 @@ def test_a_second_email_within_the_pause_has_a_challenge_without_a_code(
 # Who has an account
 
 
-@each_row("cooldown", [0, 60])
+@each_row("limits", [None, "1/minute;5/hour;10/day"])
 @each_row("login", ["alice", "carol"])
 def test_the_response_and_the_statements_are_the_same_whoever_is_meant(
-    make: NewSite, cooldown: int, login: str
+    make: NewSite, limits: str | None, login: str
 ) -> None:
-    site = make(MAIL_COOLDOWN=cooldown)
+    site = make(MAIL_LIMITS=limits)
     account(site)
     site.register("carol")
     change(site, is_active=True)

@@ -109,7 +109,7 @@ def make(new_site: NewSite) -> Any:
         chosen = {
             "flows": FLOWS,
             "other_models": [define_invitation],
-            "MAIL_COOLDOWN": 0,
+            "MAIL_LIMITS": None,
             "MAY_INVITE": (may_invite, may_see_all),
             "REGISTER_FLOW_ENABLED": False,
             **settings,
@@ -821,7 +821,7 @@ def test_an_e_mail_that_waits_is_dropped_with_its_invitation(
 def test_an_address_receives_few_e_mails_and_the_link_that_it_has_stays_valid(
     make: NewSite, clock: Clock
 ) -> None:
-    site = make(MAIL_COOLDOWN=60)
+    site = make(MAIL_LIMITS="1/minute;5/hour;10/day")
     link = invite(site)
     for _ in range(3):
         assert resend(site).status_code == 200
@@ -834,7 +834,7 @@ def test_an_address_receives_few_e_mails_and_the_link_that_it_has_stays_valid(
 
 
 def test_the_owner_of_an_account_receives_one_notice_a_day(make: NewSite, clock: Clock) -> None:
-    site = make(MAIL_COOLDOWN=60)
+    site = make(MAIL_LIMITS="1/minute;5/hour;10/day")
     account(site, "guest")
     ask(site)
     for _ in range(2):

@@ -184,7 +184,7 @@ def links(site: Site) -> dict[str, dict[str, str]]:
     params=[{}, {"RESET_PASSWORD_VERIFICATION_ONE_TIME_USE": False}], ids=["", "reset again"]
 )
 def linked(request: pytest.FixtureRequest, new_site: NewSite) -> Site:
-    return new_site(MAIL_COOLDOWN=0, **request.param)
+    return new_site(MAIL_LIMITS=None, **request.param)
 
 
 @each_row("kind", ENDPOINTS)
@@ -240,7 +240,7 @@ def test_two_good_links_with_their_parts_swapped_are_forged_ones(
 def test_a_link_of_another_application_with_the_same_key_is_a_forged_one(
     new_site: NewSite, endpoint: str
 ) -> None:
-    here, there = new_site(MAIL_COOLDOWN=0), new_site(MAIL_COOLDOWN=0)
+    here, there = new_site(MAIL_LIMITS=None), new_site(MAIL_LIMITS=None)
     links(here)
     link = links(there)[endpoint]
     assert here.user(id=link["user_id"]) is not None
@@ -328,7 +328,7 @@ def test_no_password_hash_stamp_or_token_is_in_a_mail_a_reply_a_log_or_a_signal(
     sessions: dict[str, Any],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    site = new_site(LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0, **sessions)
+    site = new_site(LOGIN_RETRIEVE_TOKEN=True, MAIL_LIMITS=None, **sessions)
     replies: list[bytes] = []
     secrets: set[str] = set(CANARIES)
     tokens: set[str] = set()

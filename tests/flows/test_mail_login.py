@@ -75,7 +75,7 @@ def make(new_site: NewSite) -> Any:
     """Make an application with logins by e-mail."""
 
     def make(*args: Any, **settings: Any) -> Site:
-        chosen = {"flows": FLOWS, "challenge_model": define_challenge, "MAIL_COOLDOWN": 0}
+        chosen = {"flows": FLOWS, "challenge_model": define_challenge, "MAIL_LIMITS": None}
         return new_site(*args, **{**chosen, **settings})
 
     return make
@@ -640,7 +640,7 @@ def test_a_missing_field_of_a_re_authentication_is_named(
 
 
 def test_a_used_link_lets_the_next_e_mail_through(make: NewSite) -> None:
-    site = make(MAIL_COOLDOWN=60)
+    site = make(MAIL_LIMITS="1/minute;5/hour;10/day")
     account(site)
     link = ask_link(site)
     ask(site)
@@ -651,7 +651,7 @@ def test_a_used_link_lets_the_next_e_mail_through(make: NewSite) -> None:
 
 
 def test_a_dropped_e_mail_leaves_a_challenge_without_a_code(make: NewSite) -> None:
-    site = make(**{**WITH_CODES, "MAIL_COOLDOWN": 60})
+    site = make(**{**WITH_CODES, "MAIL_LIMITS": "1/minute;5/hour;10/day"})
     account(site)
     ask(site)
     ask(site)

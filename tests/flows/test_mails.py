@@ -266,7 +266,7 @@ def test_no_request_renders_a_template(
     endpoint: str, mailed: list[str], name: str, new_site: NewSite, sqlite_url: str
 ) -> None:
     """Else the time of the response would reveal an account."""
-    site = new_site(sqlite_url, config=LIVE, MAIL_COOLDOWN=0)
+    site = new_site(sqlite_url, config=LIVE, MAIL_LIMITS=None)
     for each in ("pending", "verified", "suspended"):
         account(site, each, verified=each != "pending", is_active=each != "suspended")
     rendered: list[tuple[str, bool]] = []

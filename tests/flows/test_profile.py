@@ -758,7 +758,7 @@ def test_an_application_may_anonymise_in_place_of_deleting(
         database,
         PROFILE_DELETER=f"{__name__}.anonymise",
         LOGIN_RETRIEVE_TOKEN=True,
-        MAIL_COOLDOWN=0,
+        MAIL_LIMITS=None,
         **sessions,
     )
     user = member(site, first_name="Alice")
@@ -867,7 +867,7 @@ def test_an_account_that_other_rows_need_stays_as_it_is(
 def test_what_belonged_to_a_deleted_account_stays_dead_when_its_id_is_given_again(
     database: str, new_site: NewSite, sessions: dict[str, Any]
 ) -> None:
-    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, MAIL_COOLDOWN=0, **sessions)
+    site = new_site(database, LOGIN_RETRIEVE_TOKEN=True, MAIL_LIMITS=None, **sessions)
     user = member(site)
     client = log_in(site)
     undo = move(site, client, "new@example.com")

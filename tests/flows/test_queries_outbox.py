@@ -140,7 +140,7 @@ def test_a_request_takes_the_same_statements_whether_or_not_its_e_mail_is_droppe
     new_site: NewSite,
     tmp_path: Path,
 ) -> None:
-    """The first of the others is the same once more, which the cooldown drops."""
+    """The first of the others is the same once more, which the limit drops."""
     found: list[list[str]] = []
     for number, each in enumerate([ask, *others]):
         site = new_site(f"sqlite:///{tmp_path}/{number}.sqlite", config=LIVE, **OUTBOX)

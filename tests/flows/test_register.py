@@ -934,7 +934,7 @@ def test_an_address_is_mailed_once_a_minute_at_most(site: Site, clock: Clock) ->
 
 
 def test_the_minute_is_a_setting(new_site: NewSite, clock: Clock) -> None:
-    site = new_site(MAIL_COOLDOWN=5)
+    site = new_site(MAIL_LIMITS="1/5 seconds")
     site.register("alice")
     for seconds, mails in [(4, 1), (1, 2)]:
         clock.advance(seconds)

@@ -415,7 +415,7 @@ def test_the_selector_may_choose_for_the_mail_about_a_taken_address_too(
     new_site: NewSite, templates: str
 ) -> None:
     site = new_site(
-        template_folder=templates, VERIFICATION_TEMPLATES_SELECTOR=select_own, MAIL_COOLDOWN=0
+        template_folder=templates, VERIFICATION_TEMPLATES_SELECTOR=select_own, MAIL_LIMITS=None
     )
     site.register("alice")
     site.verify()

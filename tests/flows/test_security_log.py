@@ -98,7 +98,7 @@ def test_what_is_taken_is_told_with_its_owner_and_without_what_was_typed(
 def test_whoever_asks_for_a_mail_is_recorded_whether_or_not_there_is_such_an_account(
     new_site: NewSite, security_log: Log
 ) -> None:
-    site = new_site(MAIL_COOLDOWN=0)
+    site = new_site(MAIL_LIMITS=None)
     member(site, verified=False)
     for endpoint, name in (
         ("resend-verification", "verification_request"),
@@ -347,7 +347,7 @@ def test_a_mail_that_is_lost_is_told_without_its_address(
 def test_a_mail_that_a_limit_drops_is_told_for_any_account(
     new_site: NewSite, security_log: Log
 ) -> None:
-    site = new_site(MAIL_COOLDOWN=60)
+    site = new_site(MAIL_LIMITS="1/minute;5/hour;10/day")
     member(site)
     site.post("send-reset-password-link", {"login": "alice"})
     for login in ("alice", "bob", "bob"):
@@ -542,6 +542,7 @@ def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
     elsewhere = {
         "excess_captcha_refused",
         "excess_rate_limit_exceeded",
+        "excess_mail_budget_exceeded",
         "sys_throttle_store_down",
         "user_suspended",
         "user_resumed",

@@ -66,7 +66,7 @@ def make(new_site: NewSite) -> Any:
     """Make an application with sign-up."""
 
     def make(*args: Any, **settings: Any) -> Site:
-        return new_site(*args, **{"flows": FLOWS, "MAIL_COOLDOWN": 0, **settings})
+        return new_site(*args, **{"flows": FLOWS, "MAIL_LIMITS": None, **settings})
 
     return make
 
@@ -474,7 +474,7 @@ def test_without_reset_links_the_e_mail_has_none(make: NewSite, settings: dict[s
 
 
 def test_an_address_receives_one_e_mail_a_minute(make: NewSite, clock: Clock) -> None:
-    site = make(MAIL_COOLDOWN=60)
+    site = make(MAIL_LIMITS="1/minute;5/hour;10/day")
     for _ in range(3):
         assert ask(site).get_json() == SENT
     ask(site, "bob@example.com")

@@ -57,7 +57,7 @@ def make(new_site: NewSite) -> Any:
             "challenge_model": define_challenge,
             "other_models": [define_consent],
             "TERMS_VERSION": "2",
-            "MAIL_COOLDOWN": 0,
+            "MAIL_LIMITS": None,
             **settings,
         }
         return new_site(*args, **given)

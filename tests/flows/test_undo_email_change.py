@@ -252,7 +252,7 @@ class Thief:
 def test_it_works_whatever_a_thief_does_next_who(
     new_site: NewSite, sessions: dict[str, Any], what: str
 ) -> None:
-    site = new_site(MAIL_COOLDOWN=0, **sessions)
+    site = new_site(MAIL_LIMITS=None, **sessions)
     user = member(site)
     thief = Thief(site)
     link = thief.take()

@@ -20,7 +20,7 @@ from ...signals import invitation_accepted
 from ...state import RegistrationState
 from ...users.mixins import as_utc, utc_now
 from ...users.store import User
-from .base import INVITATION, flow, has_active_inviter, invitation_email, store_of
+from .base import INVITATION, flow, has_active_inviter, store_of
 
 
 def accept_schema(state: RegistrationState) -> Schema:
@@ -68,7 +68,7 @@ def accept_invitation(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
     if not store.accept(params.note):
         state.users.rollback()
         raise LinkInvalid
-    state.mailer.cooldown.forget(email, invitation_email.name)
+    state.mailer.limits.forget(email)
     try:
         return log_in_new(state, user, displaced, method="mail")
     finally:
