@@ -16,6 +16,7 @@ from .errors import (
     GateRefused,
     LinkExpired,
     LinkInvalid,
+    NotApproved,
     StepRequired,
     UserNotFound,
 )
@@ -33,6 +34,7 @@ from .signals import (
     terms_accepted,
     user_activated,
     user_added_factor,
+    user_approved,
     user_changed_email,
     user_changed_password,
     user_deleted,
@@ -40,6 +42,7 @@ from .signals import (
     user_logged_out,
     user_login_failed,
     user_registered,
+    user_rejected,
     user_removed_factor,
     user_reset_password,
     user_used_recovery_code,
@@ -51,6 +54,7 @@ from .users.stamps import next_stamp
 if TYPE_CHECKING:
     from .auth.challenges import ChallengeMixin
     from .auth.credentials import CredentialMixin
+    from .flows.approval import ApprovalMixin
     from .flows.invitations.model import InvitationMixin
     from .flows.terms import ConsentMixin
     from .outbox.model import OutboxMixin
@@ -60,6 +64,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_FLOWS",
     "APIError",
+    "ApprovalMixin",
     "BodySchema",
     "ChallengeInvalid",
     "ChallengeMixin",
@@ -78,6 +83,7 @@ __all__ = [
     "LinkInvalid",
     "LoginMixin",
     "Message",
+    "NotApproved",
     "OpenedLink",
     "OutboxMixin",
     "Purpose",
@@ -103,6 +109,7 @@ __all__ = [
     "terms_accepted",
     "user_activated",
     "user_added_factor",
+    "user_approved",
     "user_changed_email",
     "user_changed_password",
     "user_deleted",
@@ -110,6 +117,7 @@ __all__ = [
     "user_logged_out",
     "user_login_failed",
     "user_registered",
+    "user_rejected",
     "user_removed_factor",
     "user_reset_password",
     "user_used_recovery_code",
@@ -119,6 +127,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The mixins of optional features are imported on demand: their columns take time.
     modules = {
+        "ApprovalMixin": "flows.approval",
         "ChallengeMixin": "auth.challenges",
         "ConsentMixin": "flows.terms",
         "CredentialMixin": "auth.credentials",

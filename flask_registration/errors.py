@@ -225,6 +225,16 @@ class NoFactor(APIError):
     text: ClassVar[str] = Message("Two-factor authentication is off.")
 
 
+class NotApproved(APIError):
+    """The right password of an account that waits for its approval."""
+
+    status = 403
+    code = "not-approved"
+    text: ClassVar[str] = Message(
+        "Your account is waiting for approval. You will receive an e-mail when you can log in."
+    )
+
+
 class FactorRequired(APIError):
     """The account must have a second factor, so that it cannot be removed."""
 
@@ -270,6 +280,14 @@ class InvitationNotFound(APIError):
     status = 404
     code = "not-found"
     text: ClassVar[str] = Message("This invitation does not exist, or is no longer open.")
+
+
+class ApprovalNotFound(APIError):
+    """No account with this id waits for an approval."""
+
+    status = 404
+    code = "not-found"
+    text: ClassVar[str] = Message("This registration is not waiting for approval.")
 
 
 class UserNotFound(APIError):

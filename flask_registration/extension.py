@@ -15,7 +15,7 @@ from .auth.passwords import Passwords, PasswordSettings
 from .auth.sessions import LoginSettings, SessionManager
 from .auth.tokens import Kind, LoginStore, SignedTokenManager, TokenManager
 from .checks import Finding
-from .errors import ConfigurationError, StepRequired
+from .errors import ConfigurationError, NotApproved, StepRequired
 from .flows.default import DEFAULT_FLOWS, EXTRAS, PROBLEM_DETAILS
 from .http.accounts import create_user
 from .http.flow import Flow
@@ -120,7 +120,8 @@ class Registration:
             return add_headers(app.make_response(respond(error)))
 
         handle_unknown_paths(app, web.url_prefix, respond_in_app)
-        app.register_error_handler(StepRequired, respond_in_app)  # a view that calls actions.log_in
+        for error in (NotApproved, StepRequired):  # in a view that calls actions.log_in
+            app.register_error_handler(error, respond_in_app)
         app.register_blueprint(blueprint)
         # Before Flask-SQLAlchemy's own: a broken connection must not cost a response that is ready.
         app.teardown_appcontext(lambda error: state.finish())

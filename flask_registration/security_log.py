@@ -77,6 +77,10 @@ USER_DELETED = Event(
     "a user deleted or anonymized the account, or it was not verified in time",
 )
 
+USER_APPROVED = Event("user_approved", "an account that waited for approval was approved")
+USER_REJECTED = Event(
+    "user_rejected", "an account that waited for approval was rejected", level=logging.WARNING
+)
 TERMS_ACCEPTED = Event("user_terms_accepted", "a user accepted the terms of service")
 
 USER_SUSPENDED = Event(

@@ -36,6 +36,10 @@ user_added_factor: NamedSignal = _namespace.signal("user-added-factor")
 user_removed_factor: NamedSignal = _namespace.signal("user-removed-factor")
 #: A user used a recovery code.
 user_used_recovery_code: NamedSignal = _namespace.signal("user-used-recovery-code")
+#: An administrator approved an account.
+user_approved: NamedSignal = _namespace.signal("user-approved")
+#: An administrator rejected an account.
+user_rejected: NamedSignal = _namespace.signal("user-rejected")
 #: A user accepted a version of the terms of service.
 terms_accepted: NamedSignal = _namespace.signal("terms-accepted")
 #: An invited user created the account; also ``invitation``, its row.
@@ -55,6 +59,8 @@ EVENTS = {
     user_removed_factor: security_log.FACTOR_REMOVED,
     user_used_recovery_code: security_log.RECOVERY_CODE_USED,
     user_deleted: security_log.USER_DELETED,
+    user_approved: security_log.USER_APPROVED,
+    user_rejected: security_log.USER_REJECTED,
     terms_accepted: security_log.TERMS_ACCEPTED,
     invitation_accepted: security_log.INVITATION_ACCEPTED,
 }

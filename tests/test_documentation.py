@@ -42,6 +42,7 @@ from flask_registration.cli.base import registration_cli
 from flask_registration.cli.configuration import settings_page
 from flask_registration.extension import SETTINGS_GROUPS
 from flask_registration.flows import (
+    approval,
     codes,
     invitations,
     mail_login,
@@ -805,6 +806,25 @@ def test_a_sign_up(run: RunPage) -> None:
     assert client.get("/accounts/profile/").status_code == 200
 
 
+def test_an_approval(run: RunPage) -> None:
+    page = run("docs/approval.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    client, password = app.test_client(), {"login": "alice", "password": PASSWORD}
+    with app.app_context(), page.mail.record_messages() as outbox:
+        register(app)
+        verification = parameters(url_in(outbox[0]))
+        assert client.post("/accounts/verify-registration/", json=verification).status_code == 200
+    assert client.post("/accounts/login/", json=password).status_code == 403
+    link = parameters(url_in(outbox[-1]))
+    request, response = (
+        json.loads(block.text) for block in blocks(read("docs/approval.md")) if block.info == "json"
+    )
+    body = {name: link.get(name, value) for name, value in request.items()}
+    reply = client.post(f"/accounts/approvals/{link['user_id']}/", json=body)
+    assert reply.get_json() == response
+    assert client.post("/accounts/login/", json=password).status_code == 200
+
+
 def test_terms_of_service(run: RunPage) -> None:
     page = run("docs/terms.md")
     app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -894,6 +914,7 @@ def test_a_login_without_a_password(run: RunPage) -> None:
         ("docs/terms.md", terms.flow, []),
         ("docs/stop-abuse.md", gate.flow, []),
         ("docs/invitations.md", invitations.flow, []),
+        ("docs/approval.md", approval.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
     ],
 )

@@ -17,7 +17,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 from werkzeug.utils import import_string
 
-from flask_registration import DEFAULT_FLOWS, Flow, UserNotFound, success
+from flask_registration import (
+    DEFAULT_FLOWS,
+    ApprovalMixin,
+    Flow,
+    UserMixin,
+    UserNotFound,
+    success,
+)
 from flask_registration.flows import verification_redirects
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.settings import Settings
@@ -29,7 +36,7 @@ from .flows.test_invitations import define_invitation
 from .flows.test_second_factor import KEY, define_credential
 from .flows.test_terms import define_consent
 from .people import bearer
-from .site import CHEAP_HASHER, PASSWORD, Site, whole
+from .site import CHEAP_HASHER, PASSWORD, Site, define, whole
 from .tables import each_row
 from .test_configuration import problems
 from .test_steps import define_challenge
@@ -680,6 +687,7 @@ SWITCHED_ON = {
     "credential_model": define_credential,
     "other_models": [define_consent, define_invitation],
     "TERMS_VERSION": "1",
+    "define": define(ApprovalMixin, UserMixin),
     "CREDENTIAL_KEYS": [KEY],
     "SECOND_FACTOR_RECOVERY_DELAY": 72 * 3600,
     "NEW_LOGIN_NOTICE_ENABLED": True,

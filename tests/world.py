@@ -13,12 +13,14 @@ import pyotp
 import pytest
 from flask.testing import FlaskClient
 from marshmallow import Schema
-from sqlalchemy import event
+from sqlalchemy import DateTime, event
+from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 from werkzeug.utils import import_string
 
 from flask_registration import (
     DEFAULT_FLOWS,
+    ApprovalMixin,
     ChallengeMixin,
     ConsentMixin,
     CredentialMixin,
@@ -32,6 +34,7 @@ from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.gate import ProofOfWork
 from flask_registration.http.bodies import schema_of
 from flask_registration.http.flow import Endpoint
+from flask_registration.users.mixins import utc_now
 
 from .people import bearer, log_in
 from .site import PASSWORD, Site, define
@@ -47,9 +50,16 @@ ENDPOINTS: dict[str, Endpoint[Any]] = {
 #: Those that answer in HTML: the pages behind mailed links.
 PAGES = {each.name for each in verification_redirects.flow.endpoints}
 OTHER_PASSWORD = "a whole new set of words 42"
+APPROVER = "approver@example.com"
 
 #: Tables of its own, beside those of other tests in the same database.
-define_user = define(UserMixin, __tablename__="world_users")
+#: Accounts are approved at once, but for the one that is made to wait.
+define_user = define(
+    ApprovalMixin,
+    UserMixin,
+    __tablename__="world_users",
+    columns=lambda: {"approved_at": mapped_column(DateTime(timezone=True), default=utc_now)},
+)
 
 #: An exception that nobody expected reaches the test, rather than being answered by a 500.
 SETTINGS: dict[str, Any] = {
@@ -66,6 +76,7 @@ SETTINGS: dict[str, Any] = {
     "GATE": ProofOfWork(cost=1, tries=2),
     "GATE_WHEN": "throttled",
     "MAY_INVITE": lambda user, data: True,
+    "APPROVERS": [APPROVER],
 }
 
 #: What a refusal may change: it counts a try.
@@ -112,6 +123,7 @@ STATES = {
     **dict.fromkeys(
         ["verify_registration", "verify_registration_code", "resend_verification"], "pending"
     ),
+    "decide_approval": "waiting",
     "undo_email_change": "moved",
     "confirm_totp": "enrolling",
     **dict.fromkeys(
@@ -126,9 +138,9 @@ STATES = {
 class World:
     """One application, put back into the same state before each request that needs it so.
 
-    The states: Alice is ``pending``; she is a ``member`` with a session, a token and links; she is
-    ``enrolling`` in a second factor; she is ``protected`` by it; she has ``lost`` it; she has
-    ``moved``.
+    The states: Alice is ``pending``; she is ``waiting`` for approval; she is a ``member`` with a
+    session, a token and links; she is ``enrolling`` in a second factor; she is ``protected`` by
+    it; she has ``lost`` it; she has ``moved``.
 
     What is in ``links`` is the body that shows a link or a code of an e-mail, by endpoint.
     """
@@ -166,7 +178,11 @@ class World:
         body = site.register("alice", **names, terms="1").get_json()
         links = mailed("verify_registration", "verify_registration_code", body)
         yield "pending", State(self.rows(), links=links)
+        site.change(site.user(), approved_at=None)
         site.verify(links["verify_registration"])
+        decision = {**site.link(), "decision": "approve"}
+        yield "waiting", State(self.rows(), links={"decide_approval": decision})
+        ask(f"approvals/{decision['user_id']}", decision)
         client = log_in(site)
         token = ask("login", password)["token"]
         links |= {"report_login": site.link()}

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 from ..auth.rows import ExpiringRows
 from ..errors import AdministrationError, UserWithoutEmailNonverifiable
 from ..flows.register import expired_before, verification_email, verification_settings
-from ..http.accounts import add_account, login_names, new_user, remove_expired
+from ..http.accounts import (
+    add_account,
+    login_names,
+    new_user,
+    remove_expired,
+    with_approval,
+)
 from ..security_log import USER_REACTIVATED, USER_SUSPENDED
 from ..settings import PREFIX
 from ..signals import (
@@ -36,13 +42,14 @@ def create_user(
     :param verified: whether the e-mail address is verified.
     :param send_verification: send the verification e-mail if it is not. With codes only, the user
         asks for it, so that the client has the challenge.
-    :param columns: any columns of the model, also those that no client may set.
+    :param columns: any columns of the model, also those that no client may set. With the flow
+        ``approval``, ``approved=False`` lets the account wait.
     :raises UserWithoutEmailNonverifiable: an unverified account needs an e-mail address.
     :raises MailUnavailable: with the ``"inline"`` dispatcher; no account is created.
     """
     state = current_registration
     settings = verification_settings(state)
-    data = {**columns, "password": password}
+    data = {**with_approval(state, columns), "password": password}
     user = new_user(state, data, verified=verified, judged=["email"])
     if not verified and not state.users.snapshot(user).email:
         raise UserWithoutEmailNonverifiable
@@ -119,6 +126,42 @@ def _set_active(user: User, *, active: bool) -> bool:
         return False
     state.commit()
     state.record(USER_REACTIVATED if active else USER_SUSPENDED, user)
+    return True
+
+
+def approve(user: User) -> bool:
+    """Approve an account, also a rejected one, and notify its owner. Return False if it was.
+
+    :raises AdministrationError: the application does not have the flow ``approval``.
+    """
+    return _decide(user, approves=True)
+
+
+def reject(user: User) -> bool:
+    """Reject an account that waits for approval, and notify its owner. Return False if it was.
+
+    All its sessions, tokens and links end. A new registration may have its username and its e-mail
+    address.
+
+    :raises AdministrationError: the account is approved, or the application does not have the flow
+        ``approval``.
+    """
+    return _decide(user, approves=False)
+
+
+@retried
+def _decide(user: User, *, approves: bool) -> bool:
+    state = current_registration
+    decision, finish = state.provided("approval_changes"), state.provided("finish_decision")
+    if decision is None or finish is None:
+        raise AdministrationError("This application needs no approval: there is no flow approval.")
+    if user.approved_at and not approves:
+        raise AdministrationError("This account is approved. Suspend it instead.")
+    if user.approved_at if approves else user.rejected_at:
+        return False
+    changes, expecting = decision(user, approves=approves)
+    _change(state, user, lambda seen: changes, **expecting)
+    finish(state, user, approves=approves)
     return True
 
 

@@ -438,6 +438,30 @@ def credentials() -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], _run("credentials"))
 
 
+def decide_approval(
+    user_id: Any,
+    decision: str,
+    *,
+    timestamp: Parameter = None,
+    signature: Parameter = None,
+) -> None:
+    """Approve or reject an account that waits; see ``POST /approvals/<id>/``.
+
+    Without a link, the current user must be an approver. Administrators call :func:`approve` and
+    :func:`reject`.
+
+    :param decision: ``"approve"`` or ``"reject"``.
+    :raises LinkInvalid: the link is not valid, or another approver has decided.
+    :raises LinkExpired: the link has expired.
+    :raises NotAuthenticated: there is no link, and no user is logged in.
+    :raises NotAllowed: the current user does not approve this account.
+    :raises ApprovalNotFound: the account does not wait.
+    """
+    link = {"timestamp": timestamp, "signature": signature}
+    given = {name: value for name, value in link.items() if value is not None}
+    _run("decide_approval", {"decision": decision, **given}, user_id=str(user_id))
+
+
 def accept_terms(version: str, *, challenge: str | None = None) -> dict[str, Any]:
     """Accept the current terms of service; see ``POST /accept-terms/``.
 

@@ -258,6 +258,44 @@ _earlier_name.hidden = True
 registration_cli.add_command(_earlier_name, "resume")
 
 
+@registration_cli.command("approve")
+@names_account
+@click.pass_context
+def approve_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+    """Approve an account that waits for it, or that was rejected.
+
+    LOGIN is the login or the e-mail address of the user. If the address is verified, the user is
+    notified by e-mail.
+    """
+    on_account(context, login, identifier, actions.approve, "Approved", "is already approved")
+
+
+@registration_cli.command("reject")
+@names_account
+@click.pass_context
+def reject_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+    """Reject an account that waits for approval.
+
+    LOGIN is the login or the e-mail address of the user. The user cannot log in, and another person
+    can register the username and the e-mail address. If the address is verified, the user is
+    notified by e-mail.
+    """
+    on_account(context, login, identifier, actions.reject, "Rejected", "is already rejected")
+
+
+@registration_cli.command("approvals")
+@click.pass_context
+def approvals_command(context: click.Context) -> None:
+    """List the verified accounts that wait for approval, the oldest first."""
+    state = enter(context)
+    waiting = state.provided("waiting_accounts")
+    if waiting is None:
+        fail("This application needs no approval: there is no flow approval.")
+    for user in waiting(state):
+        email = printable(state.users.snapshot(user).email or "")
+        click.echo(f"{account_name(state, user)} {email}".rstrip())
+
+
 @registration_cli.command("reset-second-factor")
 @names_account
 @click.pass_context

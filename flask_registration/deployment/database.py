@@ -28,6 +28,11 @@ def tables(setup: Setup) -> Iterator[Finding]:
                 found = [
                     *_upper_case(session, engine, state.fields),
                     *_short_hash(engine, state.fields, len(state.passwords.hash("an example"))),
+                    *(
+                        finding
+                        for checks in state.all_provided("database_checks")
+                        for finding in checks(state, session)
+                    ),
                 ]
         except SQLAlchemyError as failure:
             reason = describe(getattr(failure, "orig", None) or failure)

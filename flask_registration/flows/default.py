@@ -38,6 +38,7 @@ DEFAULT_FLOWS: tuple[Flow[Any], ...] = (
 
 #: The import strings of flows that an application has to name.
 OPTIONAL_FLOWS = (
+    "flask_registration.flows.approval:flow",
     "flask_registration.flows.codes:flow",
     "flask_registration.gate:flow",
     "flask_registration.flows.invitations:flow",

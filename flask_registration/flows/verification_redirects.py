@@ -16,7 +16,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError, fields, validate
 
 from ..auth.links import is_absolute_url
-from ..errors import APIError, EndpointDisabled, SentFromOtherSite, StepRequired
+from ..errors import APIError, EndpointDisabled, NotApproved, SentFromOtherSite, StepRequired
 from ..http.bodies import check_confirmation, is_from_another_site
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
@@ -62,6 +62,7 @@ class Page:
     :ivar labels: the fields of its form, and of further fields how they are called.
     :ivar has_schema: whether its form has the required fields of the endpoint's schema instead.
     :ivar outlasts_step: whether it is done although a step of the login is left.
+    :ivar decisions: values of the field ``decision``, each with a button of its own.
     """
 
     endpoint: str
@@ -72,6 +73,7 @@ class Page:
     labels: Mapping[str, str] = field(default_factory=dict)
     has_schema: bool = False
     outlasts_step: bool = True
+    decisions: Mapping[str, str] = field(default_factory=dict)
 
 
 VERIFY_REGISTRATION = Page(
@@ -140,6 +142,14 @@ CANCEL_RECOVERY = Page(
     Message("Keep it on"),
     Message("Two-factor authentication stays on. Now reset your password on the login page."),
 )
+DECIDE_APPROVAL = Page(
+    "decide_approval",
+    Message("A new account is waiting for approval"),
+    Message("The e-mail with this link shows who has registered. Approve this account?"),
+    Message("Approve"),
+    Message("Your decision was saved."),
+    decisions={"approve": Message("Approve"), "reject": Message("Reject")},
+)
 REPORT_LOGIN = Page(
     "report_login",
     Message("This was not me"),
@@ -155,7 +165,7 @@ INCOMPLETE = Message("This link is incomplete. Copy the whole link from the e-ma
 PARAMETERS = ("user_id", "email", "timestamp", "signature")
 
 #: The template variables that are translated.
-LOCALIZED = ("title", "text", "button", "problems")
+LOCALIZED = ("title", "text", "button", "decisions", "problems")
 
 flow: Flow[VerificationRedirectsSettings] = Flow(
     "verification_redirects", VerificationRedirectsSettings, pages=True
@@ -192,6 +202,7 @@ for _page in (
     LOGIN_BY_LINK,
     REPORT_LOGIN,
     CANCEL_RECOVERY,
+    DECIDE_APPROVAL,
 ):
     declare(_page)
 
@@ -224,6 +235,7 @@ def show(page: Page, errors: Mapping[str, Any] | None = None) -> Response:
         page,
         text=page.text,
         button=page.button,
+        decisions=page.decisions,
         action=url_for(f"registration.{page.endpoint}_confirm"),
         parameters={name: given[name] for name in PARAMETERS if name in given},
         fields=inputs,
@@ -281,10 +293,12 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
-    outlasted = [StepRequired] if page.outlasts_step else []  # the login page asks for the step
+    # The login page asks for the step.
+    outlasted = [NotApproved, StepRequired] if page.outlasts_step else []
+    values = {"user_id": request.form.get("user_id", "")} if page.decisions else {}
     try:
         with suppress(*outlasted):
-            action.run(read_form)
+            action.run(read_form, **values)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
         if page.labels and not errors.keys() <= set(PARAMETERS):
@@ -311,7 +325,8 @@ def read_form() -> dict[str, Any]:
     :raises marshmallow.ValidationError: the two passwords differ; the endpoint may not compare
         them.
     """
-    body = request.form.to_dict()
+    # A form without its link must not count as a request of the current user.
+    body = {"timestamp": "", "signature": "", **request.form.to_dict()}
     check_confirmation({"password_confirm": None, **body})
     return body
 
@@ -331,6 +346,7 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
     """Render a page. Its URL contains a secret, so other sites do not receive it."""
     shown = {
         "button": None,
+        "decisions": {},
         "title": page.title,
         "text": text,
         "fields": [],

@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..signals import user_deleted
 from ..state import RegistrationState
-from ..users.mixins import as_utc
+from ..users.mixins import as_utc, utc_now
 from ..users.stamps import UserSnapshot
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
@@ -138,10 +138,12 @@ def create_user(
 ) -> Any:
     """Create a user as a registration does, in a flow or outside a request. The caller commits.
 
-    :param fields: any columns of the model, also those that no client may set.
+    :param fields: any columns of the model, also those that no client may set. With the flow
+        ``approval``, ``approved=False`` lets the account wait.
     :raises marshmallow.ValidationError: an invalid field, or a duplicate username or e-mail
         address.
     """
+    fields = with_approval(state, fields)
     unknown = [name for name in fields if name not in state.fields.columns]
     if unknown:
         raise TypeError(f"{state.fields.model.__name__} has no column {', '.join(unknown)}.")
@@ -149,6 +151,18 @@ def create_user(
     user = new_user(state, data, verified=verified, judged=["email"])
     state.users.add(user, savepoint=True)
     return user
+
+
+def with_approval(state: RegistrationState, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an account of an administrator, which needs no approval by default.
+
+    :param columns: also ``approved``, if the flow ``approval`` needs it.
+    """
+    if not state.fields.needs_approval:
+        return dict(columns)
+    approved_at = utc_now() if columns.get("approved", True) else None
+    others = {name: value for name, value in columns.items() if name != "approved"}
+    return {"approved_at": approved_at, **others}
 
 
 # Change the e-mail address
@@ -260,7 +274,8 @@ def _displace(
     displaced: list[User] = [
         each
         for each in holders
-        if (each is claimant and is_unused(state, each))
+        if is_rejected(state, each)
+        or (each is claimant and is_unused(state, each))
         or (expired_before is not None and has_expired(state, each, expired_before))
     ]
     if displaced:
@@ -316,14 +331,30 @@ def is_placeholder(state: RegistrationState, user: User) -> bool:
 
 
 def is_unused(state: RegistrationState, user: User) -> bool:
-    """Return whether an account merely claims its e-mail address: never verified or used."""
+    """Return whether an account merely claims its e-mail address: never used or verified.
+
+    A rejected one merely claims it, too.
+    """
+    return is_rejected(state, user) or _is_unused(state, user)
+
+
+def is_rejected(state: RegistrationState, user: User) -> bool:
+    """Return whether an account was rejected, and is not suspended besides.
+
+    A new registration may have its username and its e-mail address.
+    """
+    is_rejected = state.fields.needs_approval and not user.is_not_rejected
+    return is_rejected and state.users.is_flagged_active(user) is not False
+
+
+def _is_unused(state: RegistrationState, user: User) -> bool:
     return state.users.snapshot(user).is_pending and getattr(user, "last_login", None) is None
 
 
 def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
     """Return whether an account was registered before that time, and never verified or used."""
     joined = getattr(user, state.fields.joined) if state.fields.joined else None
-    return is_unused(state, user) and joined is not None and as_utc(joined) < before
+    return _is_unused(state, user) and joined is not None and as_utc(joined) < before
 
 
 def remove_expired(state: RegistrationState, identifier: str, before: datetime) -> bool:
@@ -344,12 +375,14 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
 
 
 def delete_pending(state: RegistrationState, user: User) -> bool:
-    """Delete an account that was never verified or used, without committing.
+    """Delete an account that was never verified or used, or was rejected, without committing.
 
-    Return False if it was verified at the same moment, or if other rows refer to it.
+    Return False if it was verified or approved at the same moment, or if other rows refer to it.
     """
     # Writing the flag locks the row: a later verification waits, and an earlier one wins.
-    expected = {"is_verified": False, "last_login": None}
+    expected: dict[str, Any] = {"is_verified": False, "last_login": None}
+    if is_rejected(state, user):
+        expected = {"is_active": True, "approved_at": None}
     seen = state.users.snapshot(user)
     if not state.users.change(user, seen, {"is_verified": False}, expecting=expected):
         return False

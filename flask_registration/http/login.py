@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from blinker import NamedSignal
 
-from ..errors import ForeignLogin, NotVerified, UserNotFound
+from ..errors import ForeignLogin, NotVerified, StepRequired, UserNotFound
 from ..mail.message import Mail
 from ..signals import user_logged_in
 from ..state import RegistrationState
@@ -22,9 +22,12 @@ if TYPE_CHECKING:  # an application without steps does not import them
 def next_step(state: RegistrationState, user: User, done: Sequence[str] = ()) -> Step | None:
     """Return the first step that is left for an account, in the order of the flows.
 
+    A step that is no work of the client comes first.
+
     :param done: the names of the steps that the client has done.
     """
     steps: list[Step] = [step for flow in state.flows for step in flow.steps]
+    steps.sort(key=lambda step: step.error is StepRequired)
     left = (step for step in steps if step.name not in done and step.needed(state, user))
     return next(left, None)
 
@@ -49,6 +52,7 @@ def log_in(
     :param signals: the signals of what was done before the login. It stays done if a step is left.
     :param deleted: accounts that were deleted before the login.
     :param done: the names of the steps that the client has done.
+    :raises NotApproved: the account waits for its approval.
     :raises StepRequired: a step is left. No session, cookie or token exists before the last one.
     :raises UserNotFound: the account is suspended, or was changed at the same moment.
     :raises NotVerified: the e-mail address is not verified yet.

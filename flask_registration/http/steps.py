@@ -10,7 +10,14 @@ from typing import Any, NoReturn
 from blinker import NamedSignal
 
 from ..auth.challenges import Challenge, ChallengeStore
-from ..errors import ChallengeInvalid, CodeInvalid, NotVerified, StepRequired, UserNotFound
+from ..errors import (
+    APIError,
+    ChallengeInvalid,
+    CodeInvalid,
+    NotVerified,
+    StepRequired,
+    UserNotFound,
+)
 from ..mail.message import Mail
 from ..security_log import LOGIN_FAIL
 from ..signals import user_login_failed
@@ -37,12 +44,15 @@ class Step:
     :ivar offers: returns more fields of the response, ``offers(state, user)``: ``methods`` has the
         ways to do the step.
     :ivar tries: returns how many times a client may try, ``tries(state)``.
+    :ivar error: what the client receives. A step with another error than :class:`StepRequired` is
+        no work of the client, and comes before the others.
     """
 
     name: str
     needed: Callable[[RegistrationState, User], bool]
     offers: Callable[[RegistrationState, User], Mapping[str, Any]] = lambda state, user: {}
     tries: Callable[[RegistrationState], int] = lambda state: 5
+    error: type[APIError] = StepRequired
 
     def begin(
         self, state: RegistrationState, user: User, data: Mapping[str, Any], **outcome: Any

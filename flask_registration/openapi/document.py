@@ -288,11 +288,10 @@ def _errors(
     impossible: list[type[APIError]] = [Throttled]  # which follows from the limits
     if not is_inline:
         impossible.append(MailUnavailable)
-    if not any(each.steps for each in state.flows):
-        impossible.append(StepRequired)
+    steps = {step.error for each in state.flows for step in each.steps}
     for error, is_possible in endpoint.all_errors.items():
         if is_possible(settings) and not issubclass(error, tuple(impossible)):
-            yield error
+            yield from steps if error is StepRequired else [error]
     has_budget = state.mail_budget.limits and endpoint.causes_mail(settings)
     if state.throttles.limits(endpoint.name) or has_budget:
         yield Throttled

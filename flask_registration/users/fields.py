@@ -66,6 +66,11 @@ class UserFields:
         is_time = column is not None and isinstance(column.type, DateTime)
         return "date_joined" if is_time else None
 
+    @property
+    def needs_approval(self) -> bool:
+        """Return whether the model has the columns of the flow ``approval``."""
+        return NOT_REJECTED in self.activity
+
     @cached_property
     def table(self) -> Any:
         """Return the table with the password hash; a subclass may have columns in several ones."""
@@ -95,7 +100,8 @@ class UserFields:
             self.active,
             self.stamp,
         )
-        return frozenset({*filter(None, named), *AUTOMATIC} - set(self.login))
+        decisions = ("approved_at", "rejected_at") if self.needs_approval else ()
+        return frozenset({*filter(None, named), *decisions, *AUTOMATIC} - set(self.login))
 
     @cached_property
     def secret(self) -> frozenset[str]:
@@ -172,7 +178,7 @@ class UserFields:
     def named(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return values by the names of columns instead of those of :class:`UserSnapshot`.
 
-        Values for which the model has no column are left out.
+        Values for which the model has no column are left out. Other names are those of columns.
         """
         columns = {
             "email": self.email,
@@ -182,7 +188,7 @@ class UserFields:
             "security_stamp": self.stamp,
             "last_login": "last_login" if "last_login" in self.columns else None,
         }
-        return {name: value for role, value in values.items() if (name := columns[role])}
+        return {name: value for role, value in values.items() if (name := columns.get(role, role))}
 
     def client_name(self, name: str) -> str:
         """Return how a request body names the field of a column."""
@@ -248,6 +254,9 @@ def _is_partial(index: Any) -> bool:
 
 DEFAULT_STAMP = "security_stamp"
 DEFAULT_ACTIVE = "is_active"
+
+#: An attribute of ``ApprovalMixin``. A rejected account is suspended, and its values are free.
+NOT_REJECTED = "is_not_rejected"
 
 
 def _check_pattern(pattern: str) -> None:
@@ -396,7 +405,7 @@ def resolve(model: Any, settings: UserSettings) -> UserFields | None:
         active=may(settings.user_active_field),
         activity=tuple(
             name
-            for name in dict.fromkeys([settings.user_active_field, DEFAULT_ACTIVE])
+            for name in dict.fromkeys([settings.user_active_field, DEFAULT_ACTIVE, NOT_REJECTED])
             if has_own(model, name)
         ),
         stamp=may(settings.user_security_stamp_field),

@@ -20,8 +20,16 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import mapped_column
 from werkzeug.security import generate_password_hash
 
-from flask_registration import DEFAULT_FLOWS, UserNotFound, announce, user_logged_in
+from flask_registration import (
+    DEFAULT_FLOWS,
+    ApprovalMixin,
+    UserMixin,
+    UserNotFound,
+    announce,
+    user_logged_in,
+)
 from flask_registration.flows import (
+    approval,
     codes,
     invitations,
     mail_login,
@@ -35,7 +43,7 @@ from flask_registration.security_log import EVENTS_IN_ORDER
 from ..conftest import Clock
 from ..people import account, add_members_page, bearer, copy_of, define_login, knows
 from ..people import token_of as token_for
-from ..site import PASSWORD, Site, mixin_and
+from ..site import PASSWORD, Site, define, mixin_and
 from ..tables import each_row
 from ..test_steps import define_challenge
 from .common import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
@@ -535,6 +543,23 @@ def test_the_terms_of_service(new_site: NewSite, security_log: Log) -> None:
     reply = site.post("login", {"login": "alice", "password": PASSWORD}).get_json()
     site.post("accept-terms", {"challenge": reply["challenge"], "version": "1"})
     assert events(security_log) == [named("user_terms_accepted"), named("authn_login_success")]
+
+
+def test_an_approval(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(
+        flows=[*DEFAULT_FLOWS, approval.flow],
+        define=define(ApprovalMixin, UserMixin),
+        APPROVERS=["boss@example.com"],
+    )
+    for name, decision in (("alice", "approve"), ("bob", "reject")):
+        site.register(name)
+        site.verify()
+        link = site.link()
+        security_log.clear()
+        user_id = link.pop("user_id")
+        site.post(f"approvals/{user_id}", {**link, "decision": decision})
+        event = {"approve": "user_approved", "reject": "user_rejected"}[decision]
+        assert events(security_log) == [named(event, user_id)]
 
 
 def test_every_event_of_the_flows_is_written_by_a_test_of_this_file() -> None:
