@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 from marshmallow import ValidationError
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, select, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from werkzeug.test import TestResponse
 
@@ -33,6 +33,7 @@ from flask_registration.cli import registration_cli
 from flask_registration.cli.preview import examples
 from flask_registration.errors import AdministrationError, InvitationNotFound, NotAllowed
 from flask_registration.flows import invitations, sign_up, verification_redirects
+from flask_registration.users.mixins import utc_now
 
 from ..conftest import Clock
 from ..outboxes import define_outbox, letter, send_mail
@@ -301,6 +302,20 @@ def test_a_revocation_and_twenty_uses_at_once_leave_one_outcome(
     was_revoked = replies[204] == 1
     assert (row.accepted_at is None, row.revoked_at is None) == (was_revoked, not was_revoked)
     assert (site.user(email=GUEST) is None) == was_revoked
+
+
+@each_row("column", ["revoked_at", "accepted_at"])
+def test_what_ends_an_invitation_while_it_is_accepted_wins(
+    sqlite_url: str, make: NewSite, column: str
+) -> None:
+    def end(user: Any, data: Any) -> None:  # as a parallel request does, just before the INSERT
+        model = site.app.extensions["registration"].setup.models["invitation"]
+        with site.db.engine.begin() as connection:
+            connection.execute(update(model).values({column: utc_now()}))
+
+    site = make(sqlite_url, INVITATION_APPLIER=end)
+    assert accept(site, invite(site)).get_json() == LINK_INVALID
+    assert site.user(email=GUEST) is None
 
 
 def test_a_link_expires_with_its_invitation_and_resending_renews_both(
@@ -826,6 +841,7 @@ def test_an_address_receives_few_e_mails_and_the_link_that_it_has_stays_valid(
     for _ in range(3):
         assert resend(site).status_code == 200
     assert len(site.outbox) == 1
+    assert rows(site)[0].nonce in link["signature"]
     clock.advance(61)
     assert resend(site).status_code == 200
     assert len(site.outbox) == 2
