@@ -126,7 +126,11 @@ def invalid(setting: str, value: Any, reason: object, metadata: Mapping[str, Any
 
 def keys(groups: Iterable[type[Settings]]) -> list[str]:
     """Return the keys of all settings of the groups."""
-    return [each.key for group in groups for each in declarations(group)]
+    return [_key(field) for group in groups for field in dataclasses.fields(group)]
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    return PREFIX + field.name.upper()
 
 
 def convert(value: Any, kind: Any) -> Any:
@@ -272,7 +276,7 @@ def declarations(group: type[Settings]) -> list[Declaration]:
     kinds = types_of(group)
     return [
         Declaration(
-            key=PREFIX + field.name.upper(),
+            key=_key(field),
             kind=describe(kinds[field.name]),
             default=shown_default(field.metadata),
             help=field.metadata["help"],

@@ -92,7 +92,8 @@ class LanguageSettings(Settings):
 
 def load_languages(app: Flask, settings: LanguageSettings) -> dict[str, Language | None]:
     """Return the languages that the settings offer; None for each that has no catalog."""
-    directories = [Path(app.root_path, name) for name in settings.translation_directories]
+    paths = [Path(app.root_path, name) for name in settings.translation_directories]
+    directories = [path for path in paths if path.is_dir()]
     return {name: load_language(name.replace("-", "_"), directories) for name in settings.languages}
 
 

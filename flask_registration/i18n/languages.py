@@ -118,7 +118,7 @@ def _find(folder: Path, code: str) -> str | None:
     language = code.partition("_")[0]
     other = OLD_CODES.get(language) or NEW_CODES.get(language)
     codes = [code, language, *([code.replace(language, other, 1), other] if other else [])]
-    paths = [Path(folder, each, "LC_MESSAGES", f"{DOMAIN}.mo") for each in codes]
+    paths = (Path(folder, each, "LC_MESSAGES", f"{DOMAIN}.mo") for each in codes)
     found = next((str(path) for path in paths if path.exists()), None)
     return found or find(DOMAIN, folder, [code])
 
