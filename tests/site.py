@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from blinker import NamedSignal
@@ -19,6 +19,7 @@ from flask_sqlalchemy import SQLAlchemy
 from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Boolean, Column, Integer, String, Table, select, text
 from sqlalchemy.orm import mapped_column
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from flask_registration import DEFAULT_FLOWS, Flow, Registration, UserMixin
@@ -219,6 +220,25 @@ class State:
         return counters
 
 
+class KeptRule(Rule):
+    """A rule whose function that builds URLs is compiled once in a process, not once for each
+    application: that would be a quarter of the time that it takes to make one."""
+
+    _kept: ClassVar[dict[Any, Any]] = {}
+
+    def _compile_builder(self, append_unknown: bool = True) -> Any:
+        key = self.rule, repr(self.defaults), *self._trace, append_unknown
+        if key not in self._kept:
+            self._kept[key] = super()._compile_builder(append_unknown)
+        return self._kept[key]
+
+
+class App(Flask):
+    """An application whose rules are cheap."""
+
+    url_rule_class = KeptRule
+
+
 def make_site(
     database: str = "sqlite://",
     *,
@@ -246,7 +266,7 @@ def make_site(
     :param before: called with the application before ``init_app``.
     :param settings: ``REGISTRATION_`` settings without the prefix, and others with ``config=``.
     """
-    app = Flask(import_name, template_folder=template_folder)
+    app = App(import_name, template_folder=template_folder)
     app.jinja_options = {
         "bytecode_cache": FileSystemBytecodeCache()
     }  # no need to compile a template for each test
