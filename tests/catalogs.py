@@ -10,7 +10,9 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir, extract_from_file
@@ -57,12 +59,17 @@ HEADER = """\
 def extracted() -> Catalog:
     """Every text of the package that people read."""
     catalog = Catalog(domain=DOMAIN)
-    found = extract_from_dir(PACKAGE, METHODS, keywords=KEYWORDS, callback=None)
-    for _, _, texts, _, _ in found:
-        catalog.add(texts)
-    for _, texts, _, _ in extract_from_file("python", LIBRARIES, keywords=KEYWORDS):
+    for texts in _texts():
         catalog.add(texts)
     return catalog
+
+
+@cache
+def _texts() -> list[Any]:
+    """The same, looked for once."""
+    found = extract_from_dir(PACKAGE, METHODS, keywords=KEYWORDS, callback=None)
+    of_libraries = extract_from_file("python", LIBRARIES, keywords=KEYWORDS)
+    return [texts for _, _, texts, _, _ in found] + [texts for _, texts, _, _ in of_libraries]
 
 
 def catalog_path(folder: Path, code: str) -> Path:
