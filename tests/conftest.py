@@ -6,6 +6,7 @@ import fcntl
 import gc
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +18,8 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from flask_registration import testing
@@ -63,6 +64,13 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
+@event.listens_for(Engine, "connect")
+def _wait_for_no_disk(connection: Any, record: Any) -> None:
+    """Let SQLite write without waiting for the disk: no test cuts the power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
 def _server_url(name: str) -> Iterator[str]:
     server = make_url(SERVERS[name])
     timeout = {"connect_timeout": 5}
@@ -78,6 +86,8 @@ def _server_url(name: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(drop)  # one that was left by an earlier process of our number
         connection.execute(text(f"CREATE DATABASE {DATABASE}{template}"))
+        if name == "postgresql":
+            connection.execute(text(f"ALTER DATABASE {DATABASE} SET synchronous_commit = off"))
     yield server.set(database=DATABASE).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(drop)
