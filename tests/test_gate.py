@@ -646,7 +646,7 @@ class Service:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 service.received.append((dict(parse_qsl(body)), dict(self.headers)))
                 with suppress(OSError):  # the client has gone
                     service.answer(self)
@@ -722,6 +722,16 @@ def dripping(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.1)
 
 
+def moved(status: int) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Redirect to a place where all is well."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        is_there = handler.path == "/elsewhere"
+        (says({"success": True}) if is_there else says(b"", status, Location="/elsewhere"))(handler)
+
+    return answer
+
+
 FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "silent": silent,
     "dripping": dripping,
@@ -729,8 +739,8 @@ FAILURES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
     "an error": says({"success": True}, 500),
     "an error of the secret": says({"success": False, "error-codes": ["invalid-input-secret"]}),
     "an error of the key": says({"success": False, "error": {"error_code": "auth_invalid"}}, 401),
-    "a redirect": says(b"", 302, Location="/elsewhere"),
-    "a lasting redirect": says(b"", 308, Location="/elsewhere"),
+    "a redirect": moved(302),
+    "a lasting redirect": moved(308),
     "too long": says(b'{"success": true, "more": "' + b"x" * 70_000 + b'"}'),
     "cut": says(b'{"success": true'),
     "not JSON": says(b"<html>"),
@@ -764,6 +774,19 @@ def test_without_an_answer_the_request_is_refused(
     assert "127.0.0.1" in errors[0].getMessage()
     assert SECRET not in caplog.text
     assert len(site.outbox) == 0
+
+
+def test_a_request_that_was_given_up_makes_room_for_the_next(
+    service: Service, make: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SiteVerify, "WORKERS", 1)
+    site = make(GATE=SiteVerify(service.url, SECRET))
+    service.answer = lambda handler: time.sleep(8)
+    assert seen(ask(site, "a token")) == INVALID
+    service.answer = says({"success": True})
+    until = time.monotonic() + 5
+    while seen(ask(site, "a token")) != OK:
+        assert time.monotonic() < until
 
 
 def test_what_is_not_true_is_a_refusal(service: Service, make: NewSite) -> None:
