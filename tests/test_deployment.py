@@ -45,6 +45,7 @@ class Deployment:
             "FLASK_MAIL_SERVER": "localhost",
             "FLASK_MAIL_PORT": str(smtp.port),
             "FLASK_REGISTRATION_REGISTER_VERIFICATION_URL": f"{self.url}/verify-registration/",
+            "FLASK_REGISTRATION_GATE": "null",  # no browser is there to solve a proof of work
         }
         # The tables are made before the workers start, as any deployment's are: two that make them
         # at once collide.

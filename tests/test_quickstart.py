@@ -35,9 +35,10 @@ WITH_FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/201001
 
 
 class Quickstart(Program):
-    """The example in a process of its own, with an instance folder of its own."""
+    """The example in a process of its own, with an instance folder of its own; without its gate
+    unless told otherwise, so that the tests need not compute."""
 
-    def __init__(self, instance: Path, *, debug: bool, **settings: str) -> None:
+    def __init__(self, instance: Path, *, debug: bool, gated: bool, **settings: str) -> None:
         port = free_port()
         self.instance = instance
         self.url = f"http://127.0.0.1:{port}"
@@ -52,6 +53,7 @@ class Quickstart(Program):
             cwd=ROOT,
             environment={
                 "FLASK_REGISTRATION_REGISTER_VERIFICATION_URL": f"{self.url}/verify-registration/",
+                **({} if gated else {"FLASK_REGISTRATION_GATE": "null"}),
                 **{f"FLASK_REGISTRATION_{name}": value for name, value in settings.items()},
             },
         )
@@ -130,10 +132,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def start(
-            instance: Path | None = None, *, debug: bool = True, **settings: str
+            instance: Path | None = None,
+            *,
+            debug: bool = True,
+            gated: bool = False,
+            **settings: str,
         ) -> Quickstart:
             instance = instance or tmp_path_factory.mktemp("quickstart") / "instance"
-            quickstart = Quickstart(instance, debug=debug, **settings)
+            quickstart = Quickstart(instance, debug=debug, gated=gated, **settings)
             stack.callback(quickstart.close)
             quickstart.wait_for(rf".*Running on {re.escape(quickstart.url)}.*")
             return quickstart
@@ -724,6 +730,21 @@ def test_without_debug_there_is_no_mailbox(start: Start) -> None:
     assert status == 200
     assert "mailbox" not in html
     quickstart.open_account("alice")
+
+
+def test_the_page_solves_a_proof_of_work(browser: Browser, start: Start) -> None:
+    from playwright.sync_api import expect
+
+    quickstart = start(gated=True)
+    status, text = quickstart.request("/accounts/sign-up/", {"email": "alice@example.com"})
+    assert (status, json.loads(text)["code"]) == (400, "captcha-required")
+    with window(browser, quickstart.url) as page:
+        enter(page, "Sign up", email="alice")
+        expect(page.locator("[aria-invalid=true]")).to_be_focused(timeout=1000 * TIMEOUT)
+        enter(page, "Sign up", email="alice@example.com")
+        sent = expect(said(page, "Sign up"))
+        sent.to_contain_text("on its way to alice@example.com", timeout=1000 * TIMEOUT)
+    quickstart.mail_to("alice@example.com")
 
 
 def test_database_and_key_outlive_a_restart(start: Start, tmp_path: Path) -> None:

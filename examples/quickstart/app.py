@@ -16,6 +16,7 @@ from flask_registration import (
     LoginMixin,
     Registration,
     UserMixin,
+    gate,
 )
 from flask_registration.flows import register, second_factor, sign_up
 
@@ -24,7 +25,7 @@ from . import mailbox
 db = SQLAlchemy()
 mail = Mail()
 default_flows = [flow for flow in DEFAULT_FLOWS if flow is not register.flow]
-registration = Registration(flows=[sign_up.flow, *default_flows, second_factor.flow])
+registration = Registration(flows=[sign_up.flow, *default_flows, second_factor.flow, gate.flow])
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
@@ -61,6 +62,7 @@ def create_app(instance_path: str | None = None) -> Flask:
         # Links lead to pages beside this one: /finish-sign-up/, /reset-password/, …
         REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/verify-registration/",
         REGISTRATION_RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=True,  # the page asks for it twice
+        REGISTRATION_GATE=gate.ProofOfWork(),  # the browser computes before an e-mail is sent
     )
     app.config.from_prefixed_env()  # FLASK_MAIL_SERVER sets MAIL_SERVER, and so on
     folder = Path(app.instance_path)
