@@ -200,6 +200,7 @@ WITHOUT: list[tuple[dict[str, Any], set[str]]] = [
         {"email_change_undone"},
     ),
     ({"PASSWORD_NOTICE_ENABLED": False}, {"password_changed"}),
+    ({"DELETION_NOTICE_ENABLED": False}, {"account_deleted"}),
     (
         {"REGISTER_EMAIL_VERIFICATION_ENABLED": False},
         {"register_email", "email_change_requested", "email_change_taken"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from marshmallow import Schema, fields
@@ -22,6 +22,7 @@ from ..http.flow import Flow
 from ..http.reservations import former_names, release
 from ..http.schemas import password_field, profile_schema
 from ..i18n.languages import current_request
+from ..mail.message import Mail
 from ..security_log import USER_UPDATED
 from ..settings import Settings, setting
 from ..signals import user_deleted
@@ -45,6 +46,9 @@ class ProfileSettings(Settings):
         "`deleter(user, *, request, **kwargs)`. The account is suspended "
         "and its sessions, tokens and links end either way.",
         default_text="the row is deleted",
+    )
+    deletion_notice_enabled: bool = setting(
+        True, "Whether the user receives an e-mail when the account was deleted."
     )
 
 
@@ -207,11 +211,41 @@ class DeleteProfileSchema(BodySchema):
     password: fields.Field[Any] = password_field(required=False)
 
 
+def _confirms_deletion(state: RegistrationState) -> bool:
+    settings = state.group(ProfileSettings)
+    return settings.deletion_notice_enabled and state.fields.email is not None
+
+
+@flow.email(
+    "account_deleted",
+    to="the e-mail address that the account had",
+    when="the user deleted the account",
+    enabled=_confirms_deletion,
+    limited=False,
+)
+def account_deleted_email(state: RegistrationState, user: None) -> dict[str, Any]:
+    """Return the template variables. There is no account any more, so ``user`` is None."""
+    return {}
+
+
+def deletion_notice(state: RegistrationState, user: User) -> list[Mail]:
+    """Return the e-mail that confirms a deletion. Call it before the deletion.
+
+    It is sent when there is no account any more, so it is about the e-mail address alone.
+    """
+    email = state.users.snapshot(user).email
+    if not (email and _confirms_deletion(state)):
+        return []
+    mail = state.mail(account_deleted_email, user)  # in the user's language
+    without_user = state.mail(account_deleted_email, None, to=email)
+    return [replace(mail, user_id=without_user.user_id, account=without_user.account)]
+
+
 @flow.delete(
     "/profile/",
     request=DeleteProfileSchema,
     status=204,
-    errors=[ReauthenticationRequired, AccountInUse],
+    errors=[ReauthenticationRequired, AccountInUse, MailUnavailable],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
@@ -221,11 +255,13 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
     :raises marshmallow.ValidationError: the password is wrong.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises AccountInUse: other rows refer to this one.
+    :raises MailUnavailable: with the ``"inline"`` dispatcher; nothing is deleted.
     :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
     """
     state, delete = flow.state, flow.settings.profile_deleter
     seen = state.users.snapshot(user)
     state.reauthenticate(user, data.get("password"))
+    notices = deletion_notice(state, user)
     changes: dict[str, Any] = {"password_hash": seen.password_hash}  # of two deletions one locks it
     if delete:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
@@ -237,4 +273,4 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
     else:
         state.users.delete(user)
     forget_session()
-    state.commit(signals=[user_deleted], user=user)
+    state.commit(*notices, signals=[user_deleted], user=user)

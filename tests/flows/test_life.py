@@ -158,6 +158,7 @@ def test_a_whole_life(
         ("alice@example.com", "Your e-mail address for example.com was changed"),
         ("new@example.com", "Choose a new password for example.com"),
         ("new@example.com", "Your password for example.com was changed"),
+        ("new@example.com", "Your example.com account was deleted"),
     ]
 
 

@@ -74,6 +74,10 @@ def _email_change_undone(site: Site) -> None:
     undo_move(site, link)
 
 
+def _account_deleted(site: Site) -> None:
+    log_in(site).delete("/accounts/profile/")
+
+
 def _register(site: Site) -> None:
     site.register("carol")
 
@@ -98,6 +102,7 @@ MAILS: dict[str, tuple[Callable[[Site], None], str, str | None]] = {
     "email_taken": (_email_taken, "alice@example.com", None),
     "reset_password": (_reset, "alice@example.com", "https://example.com/reset-password/?"),
     "login_changed": (_login_changed, "alice@example.com", None),
+    "account_deleted": (_account_deleted, "alice@example.com", None),
     "password_changed": (_password_changed, "alice@example.com", None),
     "register_email": (_register_email, "new@example.com", "https://example.com/verify-email/?"),
     "email_change_requested": (_change_requested, "alice@example.com", None),
@@ -229,7 +234,7 @@ def test_passes_through_the_selector(new_site: NewSite, tmp_path: Any, kind: str
     send, to, _ = MAILS[kind]
     send(site)
     (mail,) = (mail for mail in map(site.read, range(len(site.outbox))) if mail["To"] == to)
-    assert mail["Subject"].startswith("Ours for ")
+    assert mail["Subject"].startswith("Ours for")
     assert text_of(mail).startswith(f"{to} at example.com\n")
     assert any(each[0] and each[2:] == (kind, "email") for each in asked)
 

@@ -11,10 +11,12 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint, event, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_registration import EmailUserMixin, UserMixin, user_changed_email, user_deleted
+from flask_registration.testing.uniform import mail_after
 
 from ..conftest import Clock
+from ..outboxes import OUTBOX
 from ..people import define_login_with_foreign_key, logins
-from ..site import PASSWORD, Site, define, mixin_and, text_column, whole
+from ..site import PASSWORD, Site, define, html_of, mixin_and, text_column, whole
 from ..tables import each_row
 from .common import (
     BOTH_KINDS_OF_SESSION,
@@ -39,6 +41,7 @@ from .common import (
 from .test_placeholder import purge
 
 PROFILE = "/accounts/profile/"
+DELETED = "Your example.com account was deleted"
 
 
 def define_guarded_user(db: Any) -> type[Any]:
@@ -666,7 +669,7 @@ def test_right_after_the_login_an_account_is_deleted_without_another_word(
     assert is_in(bobs)
     if sessions:
         assert len(logins(site)) == 2  # Bob's session, and his token
-    assert site.outbox == []
+    assert mails(site) == [("alice@example.com", DELETED)]
 
 
 @each_row("body", [None, {}], ids=["no body", "an empty body"])
@@ -767,8 +770,10 @@ def test_an_application_may_anonymise_in_place_of_deleting(
     elsewhere, token = log_in(site), token_of(site)
     moving = ask_move(site, client, "newer@example.com")
     reset = ask_reset(site)
+    site.outbox.clear()
     with site.hears(user_deleted) as heard:
         assert client.delete(PROFILE).status_code == 204
+    assert mails(site) == [("new@example.com", DELETED)]
     after = row(site, id=user.id)
     assert (after["username"], after["email"], after["first_name"]) == (
         f"gone{user.id}",
@@ -930,3 +935,67 @@ def test_deleting_the_same_account_twice_at_once_is_no_trouble(site: Site) -> No
     client, elsewhere = log_in(site), log_in(site)
     assert client.delete(PROFILE).status_code == 204
     assert whole(elsewhere.delete(PROFILE))[0] == "401 UNAUTHORIZED"
+
+
+# The e-mail about it
+
+
+def test_the_e_mail_about_a_deletion_can_be_switched_off(new_site: NewSite) -> None:
+    site = new_site(DELETION_NOTICE_ENABLED=False)
+    member(site)
+    assert log_in(site).delete(PROFILE).status_code == 204
+    assert site.outbox == []
+
+
+def test_no_other_e_mail_takes_the_place_of_the_one_about_a_deletion(site: Site) -> None:
+    member(site)
+    client = log_in(site)
+    site.register("mallory", email="alice@example.com")
+    assert client.delete(PROFILE).status_code == 204
+    member(site)
+    assert log_in(site).delete(PROFILE).status_code == 204
+    assert [subject for _, subject in mails(site)] == [
+        "You already have an account at example.com",
+        DELETED,
+        DELETED,
+    ]
+
+
+def test_the_e_mail_about_a_deletion_is_in_the_language_of_its_user(new_site: NewSite) -> None:
+    site = new_site(
+        LANGUAGES=["en", "de"],
+        LOCALE_SELECTOR=lambda user, **_: getattr(user, "last_name", None),
+    )
+    member(site, last_name="de")
+    assert log_in(site).delete(PROFILE).status_code == 204
+    assert '<html lang="de"' in html_of(site.read())
+
+
+def test_the_e_mail_about_a_deletion_waits_in_the_outbox_without_its_account(
+    new_site: NewSite,
+) -> None:
+    site = new_site(**OUTBOX)
+    user = member(site)
+    with mail_after(site.app):
+        assert log_in(site).delete(PROFILE).status_code == 204
+        assert member(site, "bob").id == user.id, "the database uses the id again"
+        assert site.outbox == []
+    assert mails(site) == [("alice@example.com", DELETED)]
+
+
+def test_a_deletion_that_cannot_be_confirmed_at_once_does_not_take_place(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = new_site(MAIL_DISPATCHER="inline")
+    member(site)
+    client = log_in(site)
+
+    def fail(*args: Any) -> None:
+        raise OSError("no mail server here")
+
+    monkeypatch.setattr("flask_mail.Connection.send", fail)
+    with site.hears(user_deleted) as heard:
+        reply = client.delete(PROFILE)
+    assert (reply.status_code, reply.get_json()["code"]) == (503, "mail-unavailable")
+    assert (len(site.users()), heard) == (1, [])
+    assert is_in(client)
