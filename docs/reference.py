@@ -42,6 +42,7 @@ def endpoints_page() -> str:
     app.config["REGISTRATION_NEW_LOGIN_NOTICE_ENABLED"] = True
     app.config["REGISTRATION_GATE"] = ProofOfWork()
     app.config["REGISTRATION_TERMS_VERSION"] = "2026-11"
+    app.config["REGISTRATION_DELETION_GRACE"] = 30 * 24 * 60 * 60
     db.init_app(app)
     Mail(app)
     optional = [import_string(path) for path in OPTIONAL_FLOWS]

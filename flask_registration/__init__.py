@@ -38,6 +38,7 @@ from .signals import (
     user_changed_email,
     user_changed_password,
     user_deleted,
+    user_deletion_scheduled,
     user_logged_in,
     user_logged_out,
     user_login_failed,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .auth.credentials import CredentialMixin
     from .flows.approval import ApprovalMixin
     from .flows.invitations.model import InvitationMixin
+    from .flows.leaving import DeletionMixin
     from .flows.terms import ConsentMixin
     from .outbox.model import OutboxMixin
 
@@ -72,6 +74,7 @@ __all__ = [
     "ConfigurationError",
     "ConsentMixin",
     "CredentialMixin",
+    "DeletionMixin",
     "EmailUserMixin",
     "EndpointLink",
     "Finding",
@@ -113,6 +116,7 @@ __all__ = [
     "user_changed_email",
     "user_changed_password",
     "user_deleted",
+    "user_deletion_scheduled",
     "user_logged_in",
     "user_logged_out",
     "user_login_failed",
@@ -131,6 +135,7 @@ def __getattr__(name: str) -> Any:
         "ChallengeMixin": "auth.challenges",
         "ConsentMixin": "flows.terms",
         "CredentialMixin": "auth.credentials",
+        "DeletionMixin": "flows.leaving",
         "InvitationMixin": "flows.invitations.model",
         "OutboxMixin": "outbox.model",
     }

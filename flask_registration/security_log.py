@@ -76,6 +76,17 @@ USER_DELETED = Event(
     "user_deleted",
     "a user deleted or anonymized the account, or it was not verified in time",
 )
+USER_DELETION_SCHEDULED = Event(
+    "user_deletion_scheduled",
+    "a user asked to delete the account, and the grace period began",
+    level=logging.WARNING,
+)
+USER_DELETION_CANCELED = Event(
+    "user_deletion_canceled",
+    "a scheduled deletion was canceled, with the link of its e-mail or from the command line",
+    level=logging.WARNING,
+)
+DATA_EXPORTED = Event("user_data_exported", "a user exported the data of the account")
 
 USER_APPROVED = Event("user_approved", "an account that waited for approval was approved")
 USER_REJECTED = Event(

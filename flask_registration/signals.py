@@ -30,6 +30,8 @@ user_changed_password: NamedSignal = _namespace.signal("user-changed-password")
 user_reset_password: NamedSignal = _namespace.signal("user-reset-password")
 #: An account was deleted; ``user`` has no row any more.
 user_deleted: NamedSignal = _namespace.signal("user-deleted")
+#: A user asked to delete the account, which will happen after a while.
+user_deletion_scheduled: NamedSignal = _namespace.signal("user-deletion-scheduled")
 #: A user added a second factor.
 user_added_factor: NamedSignal = _namespace.signal("user-added-factor")
 #: The second factor of an account was removed.
@@ -63,4 +65,5 @@ EVENTS = {
     user_rejected: security_log.USER_REJECTED,
     terms_accepted: security_log.TERMS_ACCEPTED,
     invitation_accepted: security_log.INVITATION_ACCEPTED,
+    user_deletion_scheduled: security_log.USER_DELETION_SCHEDULED,
 }

@@ -173,8 +173,9 @@ class RegistrationState:
     def all_provided(self, name: str) -> list[Callable[..., Any]]:
         """Return what every active flow offers under this name, in the order of the flows.
 
-        Several flows may offer ``registration_fields``, ``account_created``, ``announced`` and
-        ``remove_rows``: see "A flow of your own" in the documentation.
+        Several flows may offer ``registration_fields``, ``account_created``, ``announced``,
+        ``remove_rows``, ``due_work`` and ``stale_rows``: see "A flow of your own" in
+        the documentation.
         """
         return [
             function

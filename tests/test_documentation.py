@@ -45,6 +45,7 @@ from flask_registration.flows import (
     approval,
     codes,
     invitations,
+    leaving,
     mail_login,
     reauthenticate,
     second_factor,
@@ -889,6 +890,23 @@ def test_invitations(run: RunPage) -> None:
     assert guest.post("/accounts/invitations/", json=body).status_code == 403
 
 
+def test_a_deletion_and_an_export(run: RunPage) -> None:
+    page = run("docs/delete-and-export.md")
+    app = page.create_app(**CONFIG, SQLALCHEMY_DATABASE_URI="sqlite://")
+    client = member(page, app)
+    exported = client.get("/accounts/profile/export/")
+    assert exported.get_json().keys() == {"profile", "logins", "orders"}
+    with app.app_context(), page.mail.record_messages() as outbox:
+        reply = client.delete("/accounts/profile/")
+    (example,) = (
+        block for block in blocks(read("docs/delete-and-export.md")) if block.info == "json"
+    )
+    assert reply.get_json().keys() == json.loads(example.text).keys()
+    link = parameters(url_in(outbox[0]))
+    assert client.post("/accounts/cancel-deletion/", json=link).status_code == 200
+    log_in(client, "alice")
+
+
 def test_a_login_without_a_password(run: RunPage) -> None:
     page = run("docs/passwordless.md")
     config = {**CONFIG, "REGISTRATION_MAIL_LIMITS": None}
@@ -916,6 +934,7 @@ def test_a_login_without_a_password(run: RunPage) -> None:
         ("docs/invitations.md", invitations.flow, []),
         ("docs/approval.md", approval.flow, []),
         ("docs/second-factor.md", second_factor.flow, []),
+        ("docs/delete-and-export.md", leaving.flow, []),
     ],
 )
 def test_the_settings_of_an_optional_flow_are_listed(

@@ -24,6 +24,7 @@ from flask_registration import (
     ChallengeMixin,
     ConsentMixin,
     CredentialMixin,
+    DeletionMixin,
     Flow,
     InvitationMixin,
     LoginMixin,
@@ -56,6 +57,7 @@ APPROVER = "approver@example.com"
 #: Accounts are approved at once, but for the one that is made to wait.
 define_user = define(
     ApprovalMixin,
+    DeletionMixin,
     UserMixin,
     __tablename__="world_users",
     columns=lambda: {"approved_at": mapped_column(DateTime(timezone=True), default=utc_now)},
@@ -77,6 +79,7 @@ SETTINGS: dict[str, Any] = {
     "GATE_WHEN": "throttled",
     "MAY_INVITE": lambda user, data: True,
     "APPROVERS": [APPROVER],
+    "DELETION_GRACE": timedelta(days=30),
 }
 
 #: What a refusal may change: it counts a try.
@@ -132,6 +135,7 @@ STATES = {
     ),
     "credentials": "protected",
     "cancel_recovery": "lost",
+    "cancel_deletion": "leaving",
 }
 
 
@@ -140,7 +144,7 @@ class World:
 
     The states: Alice is ``pending``; she is ``waiting`` for approval; she is a ``member`` with a
     session, a token and links; she is ``enrolling`` in a second factor; she is ``protected`` by
-    it; she has ``lost`` it; she has ``moved``.
+    it; she has ``lost`` it; she has ``moved``; she is ``leaving``.
 
     What is in ``links`` is the body that shows a link or a code of an e-mail, by endpoint.
     """
@@ -218,6 +222,11 @@ class World:
         ask("recover-second-factor", challenge, 202)
         links |= {"cancel_recovery": site.link()}
         yield "lost", State(self.rows(), session_of(client), links=links)
+        self.now = None
+        self.enter("member")
+        client.set_cookie("session", member.cookie)
+        assert client.delete("/accounts/profile/", json={"password": PASSWORD}).status_code == 202
+        yield "leaving", State(self.rows(), links={"cancel_deletion": site.link()})
         site.outbox.clear()
         self.now = None
 

@@ -17,7 +17,7 @@ from ..http.accounts import (
     remove_expired,
     with_approval,
 )
-from ..security_log import USER_REACTIVATED, USER_SUSPENDED
+from ..security_log import USER_DELETION_CANCELED, USER_REACTIVATED, USER_SUSPENDED
 from ..settings import PREFIX
 from ..signals import (
     user_activated,
@@ -166,6 +166,30 @@ def _decide(user: User, *, approves: bool) -> bool:
 
 
 @retried
+def restore(user: User) -> bool:
+    """Cancel the scheduled deletion of an account. Return False if none is scheduled.
+
+    Earlier sessions, tokens and links stay invalid, also the link that undoes an e-mail change.
+
+    :raises AdministrationError: the application does not have the flow ``leaving``, or the account
+        was changed at the same moment.
+    """
+    state = current_registration
+    restore_account = state.provided("restore_account")
+    if restore_account is None:
+        raise AdministrationError("This application does not have the flow leaving.")
+    is_restored = restore_account(state, user, new_stamp())
+    if is_restored is None:
+        state.users.rollback()
+        return False
+    if not is_restored:
+        raise AdministrationError("Another request is changing this account. Try again.")
+    state.commit()
+    state.record(USER_DELETION_CANCELED, user)
+    return True
+
+
+@retried
 def set_password(user: User, password: str) -> None:
     """Replace a password and notify the user. All sessions, tokens and links of the account end.
 
@@ -296,10 +320,11 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
             ids = store.expired(before)
             state.users.rollback()
             yield Expired(name, ids, partial(_remove_rows, store, before))
-    due_work = state.provided("due_work")
-    for name, done, keys, work in due_work(state) if due_work else ():
-        state.users.rollback()
-        yield Expired(name, keys, partial(_do_each, work), done)
+    for offer_name, do in (("due_work", _do_each), ("stale_rows", _do_all)):
+        for offer in state.all_provided(offer_name):
+            for name, done, keys, work in offer(state):
+                state.users.rollback()
+                yield Expired(name, keys, partial(do, work), done)
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -317,6 +342,11 @@ def _do_each(work: Callable[[Any], bool], keys: Sequence[Any]) -> int:
     return sum(retried(work)(key) for key in keys)
 
 
+def _do_all(work: Callable[[Sequence[Any]], int], keys: Sequence[Any]) -> int:
+    """Do the work for all keys in one transaction. Return for how many it was done."""
+    return retried(work)(keys)
+
+
 @retried
 def _remove_rows(store: ExpiringRows, before: datetime, ids: Sequence[Any]) -> int:
     count = store.remove(ids, before)
@@ -327,7 +357,7 @@ def _remove_rows(store: ExpiringRows, before: datetime, ids: Sequence[Any]) -> i
 def purge(older_than: timedelta = timedelta(0)) -> dict[str, int]:
     """Delete expired rows: unverified registrations, logins, challenges, invitations, e-mails.
 
-    Return the number of deleted rows of each kind.
+    Do what else is due, for example scheduled deletions. Return the number of each kind.
 
     :param older_than: keep the rows that expired less than this long ago.
     """

@@ -313,15 +313,39 @@ def replace_profile(**fields: Any) -> dict[str, Any]:
     return _run("replace_profile", fields)
 
 
-def delete_profile(password: str | None = None) -> None:
+def delete_profile(password: str | None = None) -> dict[str, Any] | None:
     """Delete the current user's account, and log out; see ``DELETE /profile/``.
+
+    With a grace period, return ``delete_after``.
 
     :param password: required if the login is not fresh.
     :raises NotAuthenticated: no user is logged in.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises AccountInUse: other rows refer to the account.
     """
-    _run("delete_profile", _reauthentication(password))
+    return _run("delete_profile", _reauthentication(password))
+
+
+def cancel_deletion(user_id: Parameter, timestamp: Parameter, signature: Parameter) -> None:
+    """Keep an account, with the parameters of a link; see ``POST /cancel-deletion/``.
+
+    Needs the flow ``leaving``. It logs no user in.
+
+    :raises LinkInvalid: the link is not valid, or no deletion is scheduled.
+    """
+    _with_link("cancel_deletion", user_id, timestamp, signature)
+
+
+def export_profile() -> dict[str, Any]:
+    """Return the data of the current user's account; see ``GET /profile/export/``.
+
+    Needs the flow ``leaving``. The values are those of the JSON file.
+
+    :raises NotAuthenticated: no user is logged in.
+    :raises ReauthenticationRequired: the login is not fresh.
+    """
+    exported: dict[str, Any] = cast(Any, _run("export_profile")).get_json()
+    return exported
 
 
 def change_password(old_password: str | None, password: str) -> dict[str, Any]:

@@ -67,11 +67,13 @@ class Purpose:
 
     :ivar stamped: whether a new security stamp, and the verification of the account, make the link
         invalid. (A new factor ends logins only.)
+    :ivar active: whether the account must be active. If not, it must not be.
     """
 
     name: str
     binds: Callable[[UserSnapshot], tuple[Any, ...]] = lambda user: ()
     stamped: bool = True
+    active: bool = True
 
 
 class OpenedLink(NamedTuple):
@@ -294,7 +296,7 @@ class Links:
         snapshot = self.users.snapshot(user)
         payload, bound = _bound_payload(purpose, snapshot, link), signed.partition(".")[0]
         is_current = self._signer(purpose, STATE).verify_signature(payload, bound.encode())
-        if not (is_current and snapshot.is_active):
+        if not (is_current and snapshot.is_active == purpose.active):
             raise LinkInvalid(user_id=link.user_id)
         check_age(link, max_age)
         return OpenedLink(user, snapshot, link)

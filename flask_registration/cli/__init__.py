@@ -1,6 +1,12 @@
 """The commands of ``flask registration``."""
 
-from . import accounts, configuration, invitations, maintenance, preview  # noqa: F401 -- add their commands
+from . import (  # noqa: F401 -- add their commands
+    accounts,
+    configuration,
+    invitations,
+    maintenance,
+    preview,
+)
 from .base import registration_cli
 from .configuration import settings_page
 

@@ -312,6 +312,18 @@ def reset_second_factor_command(
     on_account(context, login, identifier, actions.reset_second_factor, done, unchanged)
 
 
+@registration_cli.command("restore")
+@names_account
+@click.pass_context
+def restore_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+    """Cancel the scheduled deletion of an account.
+
+    LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
+    sessions, tokens and links stay invalid. The user is not notified.
+    """
+    on_account(context, login, identifier, actions.restore, "Restored", "will not be deleted")
+
+
 @registration_cli.command("set-password")
 @names_account
 @_password_stdin

@@ -40,9 +40,10 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
     """Delete expired rows.
 
     These are registrations that were not verified in time, login sessions and tokens, challenges
-    of codes and of logins in steps, old invitations, and old e-mails of the outbox. Registrations
-    are deleted one by one, all others in batches of 100, each in its own transaction. On a
-    terminal, there is a progress bar.
+    of codes and of logins in steps, old invitations, and old e-mails of the outbox. Accounts whose
+    deletion was scheduled are deleted when their time has come, whatever DAYS is. Accounts are
+    deleted one by one, all others in batches of 100, each in its own transaction. On a terminal,
+    there is a progress bar.
     """
     app, _ = load(context)
     with app.app_context():

@@ -42,6 +42,7 @@ OPTIONAL_FLOWS = (
     "flask_registration.flows.codes:flow",
     "flask_registration.gate:flow",
     "flask_registration.flows.invitations:flow",
+    "flask_registration.flows.leaving:flow",
     "flask_registration.flows.mail_login:flow",
     "flask_registration.flows.new_login:flow",
     "flask_registration.flows.reauthenticate:flow",

@@ -60,9 +60,15 @@ def logins_schema(state: RegistrationState) -> Schema:
 @flow.get("/logins/", response=logins_schema, login_required=True)
 def logins(user: User) -> list[dict[str, Any]]:
     """List the current user's sessions and tokens, the last used first."""
-    store = store_of(flow.state)
+    return described_logins(flow.state, user)
+
+
+@flow.provides("export_logins")
+def described_logins(state: RegistrationState, user: User) -> list[dict[str, Any]]:
+    """Return the sessions and tokens of a user as the response shows them."""
+    store = store_of(state)
     found = store.of(user)
-    described: list[dict[str, Any]] = logins_schema(flow.state).dump(found)
+    described: list[dict[str, Any]] = logins_schema(state).dump(found)
     current = request_state().token or session_secret()
     for each, login in zip(described, found, strict=True):
         each["current"] = store.has_secret(login, current)

@@ -20,14 +20,14 @@ from ..http.accounts import login_names, remember_device
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
 from ..http.reservations import former_names, release
-from ..http.schemas import password_field, profile_schema
+from ..http.schemas import ZonedDateTime, password_field, profile_schema
 from ..i18n.languages import current_request
 from ..mail.message import Mail
 from ..security_log import USER_UPDATED
 from ..settings import Settings, setting
 from ..signals import user_deleted
 from ..state import RegistrationState
-from ..users.stamps import next_stamp
+from ..users.stamps import UserSnapshot, next_stamp
 from ..users.store import User
 
 
@@ -241,16 +241,23 @@ def deletion_notice(state: RegistrationState, user: User) -> list[Mail]:
     return [replace(mail, user_id=without_user.user_id, account=without_user.account)]
 
 
+class ScheduledDeletionSchema(BodySchema):
+    """When the account will be deleted."""
+
+    delete_after: ZonedDateTime = ZonedDateTime(required=True)
+
+
 @flow.delete(
     "/profile/",
     request=DeleteProfileSchema,
-    status=204,
+    response=ScheduledDeletionSchema,
+    status=lambda state: 202 if state.provided("schedule_deletion") else 204,
     errors=[ReauthenticationRequired, AccountInUse, MailUnavailable],
     login_required=True,
     throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
 )
-def delete_profile(user: User, data: dict[str, str]) -> None:
-    """Delete the current user's account.
+def delete_profile(user: User, data: dict[str, str]) -> dict[str, Any] | None:
+    """Delete the current user's account, at once or after the grace period.
 
     :raises marshmallow.ValidationError: the password is wrong.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
@@ -258,19 +265,39 @@ def delete_profile(user: User, data: dict[str, str]) -> None:
     :raises MailUnavailable: with the ``"inline"`` dispatcher; nothing is deleted.
     :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
     """
-    state, delete = flow.state, flow.settings.profile_deleter
+    state = flow.state
     seen = state.users.snapshot(user)
     state.reauthenticate(user, data.get("password"))
+    schedule = state.provided("schedule_deletion")
+    if schedule:
+        scheduled: dict[str, Any] = schedule(state, user, seen)
+        return scheduled
+    notices = delete_account(state, user, seen)
+    forget_session()
+    state.commit(*notices, signals=[user_deleted], user=user)
+    return None
+
+
+@flow.provides("delete_account")
+def delete_account(
+    state: RegistrationState, user: User, seen: UserSnapshot, **options: Any
+) -> list[Mail]:
+    """Delete an account, without committing. Return the e-mails about it.
+
+    :param options: those of :meth:`UserStore.change`.
+    :raises AccountInUse: other rows refer to this one.
+    :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
+    """
+    delete = state.group(ProfileSettings).profile_deleter
     notices = deletion_notice(state, user)
     changes: dict[str, Any] = {"password_hash": seen.password_hash}  # of two deletions one locks it
     if delete:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
-    if not state.users.change(user, seen, changes):
+    if not state.users.change(user, seen, changes, **options):
         raise NotAuthenticated
     state.remove_rows(user)
     if delete:
         delete(user, request=current_request())
     else:
         state.users.delete(user)
-    forget_session()
-    state.commit(*notices, signals=[user_deleted], user=user)
+    return notices

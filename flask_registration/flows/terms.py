@@ -267,7 +267,7 @@ def consents_schema(state: RegistrationState) -> Schema:
     return ConsentSchema(many=True)
 
 
-@flow.provides("consents")
+@flow.provides("export_consents")
 def consents_of(state: RegistrationState, user: User) -> list[dict[str, Any]]:
     """Return the consents of an account, oldest first, as JSON can have them."""
     dumped: list[dict[str, Any]] = ConsentSchema(many=True).dump(store_of(state).of(user))

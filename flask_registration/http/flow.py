@@ -113,7 +113,7 @@ class Endpoint(Generic[S]):
     :ivar message: the text of the response, or a function that returns it for the settings. The
         function of the endpoint then returns a dict of further fields, or None. Without it, it
         returns a response, a dict or a list for JSON, or None for a response without a body.
-    :ivar status: the status of the response.
+    :ivar status: the status of the response, or a function that returns it for the state.
     :ivar errors: the errors that only this endpoint returns; in a mapping, each with a condition
         on the settings.
     :ivar enabled: a condition on the settings; without it the endpoint returns 404.
@@ -139,7 +139,7 @@ class Endpoint(Generic[S]):
     body_optional: bool = False
     response: SchemaFactory | None = None
     message: str | Callable[[S], str] | None = None
-    status: int = 200
+    status: int | Callable[[RegistrationState], int] = 200
     errors: Errors = ()
     enabled: Callable[[S], bool] = always
     login_required: bool = False
@@ -316,6 +316,8 @@ class Action(Generic[S]):
     ) -> None:
         self.endpoint = endpoint
         self.name: str = endpoint.name
+        status = endpoint.status
+        self.status = status if isinstance(status, int) else status(state)
         self._is_enabled = endpoint.enabled(settings)
         self._causes_mail = endpoint.causes_mail(settings)
         self._state = state
@@ -425,7 +427,7 @@ class Action(Generic[S]):
         It is the message of the endpoint with a dict as further fields, or the dict or list
         itself, or nothing. The function may also return a response.
         """
-        message, status = self.endpoint.message, self.endpoint.status
+        message, status = self.endpoint.message, self.status
         if message:
             text = message if isinstance(message, str) else message(self._settings)
             return success(text, status, **(result or {}))

@@ -151,13 +151,14 @@ def operation(
         is_required = method != "delete" and not endpoint.body_optional
         body = {"required": is_required, "content": {"application/json": content}}
         described["requestBody"] = body
-    response: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
-    if endpoint.status != HTTPStatus.NO_CONTENT:
+    status = state.actions[endpoint.name].status
+    response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if status != HTTPStatus.NO_CONTENT:
         factory = endpoint.response
         schema = bodies.response(schema_of(state, factory)) if factory else {}
         response["content"] = {"application/json": {"schema": schema}}
     errors = error_responses(state, flow, endpoint, bodies, requests)
-    described["responses"] = {str(endpoint.status): response, **errors}
+    described["responses"] = {str(status): response, **errors}
     return described
 
 

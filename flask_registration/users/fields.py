@@ -101,7 +101,14 @@ class UserFields:
             self.stamp,
         )
         decisions = ("approved_at", "rejected_at") if self.needs_approval else ()
-        return frozenset({*filter(None, named), *decisions, *AUTOMATIC} - set(self.login))
+        deletion = ("delete_after",) if self.can_wait else ()
+        others = {*filter(None, named), *decisions, *deletion, *AUTOMATIC}
+        return frozenset(others - set(self.login))
+
+    @property
+    def can_wait(self) -> bool:
+        """Return whether the model has ``DeletionMixin``, not just a column of the same name."""
+        return KEPT in self.activity
 
     @cached_property
     def secret(self) -> frozenset[str]:
@@ -258,6 +265,9 @@ DEFAULT_ACTIVE = "is_active"
 #: An attribute of ``ApprovalMixin``. A rejected account is suspended, and its values are free.
 NOT_REJECTED = "is_not_rejected"
 
+#: The property of ``DeletionMixin`` that is false if the account will be deleted.
+KEPT = "has_no_scheduled_deletion"
+
 
 def _check_pattern(pattern: str) -> None:
     try:
@@ -405,7 +415,9 @@ def resolve(model: Any, settings: UserSettings) -> UserFields | None:
         active=may(settings.user_active_field),
         activity=tuple(
             name
-            for name in dict.fromkeys([settings.user_active_field, DEFAULT_ACTIVE, NOT_REJECTED])
+            for name in dict.fromkeys(
+                [settings.user_active_field, DEFAULT_ACTIVE, NOT_REJECTED, KEPT]
+            )
             if has_own(model, name)
         ),
         stamp=may(settings.user_security_stamp_field),

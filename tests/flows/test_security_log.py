@@ -23,6 +23,7 @@ from werkzeug.security import generate_password_hash
 from flask_registration import (
     DEFAULT_FLOWS,
     ApprovalMixin,
+    DeletionMixin,
     UserMixin,
     UserNotFound,
     announce,
@@ -32,6 +33,7 @@ from flask_registration.flows import (
     approval,
     codes,
     invitations,
+    leaving,
     mail_login,
     new_login,
     second_factor,
@@ -593,6 +595,25 @@ def test_a_statement_that_fails_is_logged_without_what_it_would_have_written(
         event.remove(site.db.engine, "before_cursor_execute", fail)
     assert "INSERT INTO users" in caplog.text
     assert not re.search(r"alice@example\.com|argon2|\$m=", caplog.text)
+
+
+def test_an_export_and_a_deletion_that_is_canceled(new_site: NewSite, security_log: Log) -> None:
+    site = new_site(
+        flows=[*DEFAULT_FLOWS, leaving.flow],
+        define=define(DeletionMixin, UserMixin),
+        DELETION_GRACE=timedelta(days=30),
+    )
+    member(site)
+    client = log_in(site)
+    events(security_log)
+    assert client.get("/accounts/profile/export/").status_code == 200
+    assert client.delete("/accounts/profile/").status_code == 202
+    assert site.post("cancel-deletion", site.link()).status_code == 200
+    assert events(security_log) == [
+        named("user_data_exported"),
+        named("user_deletion_scheduled"),
+        named("user_deletion_canceled"),
+    ]
 
 
 def test_a_sign_up(new_site: NewSite, security_log: Log) -> None:

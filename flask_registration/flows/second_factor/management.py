@@ -131,7 +131,12 @@ def credentials_schema(state: RegistrationState) -> Schema:
 @flow.get("/credentials/", response=credentials_schema, login_required=True)
 def credentials(user: User) -> list[dict[str, Any]]:
     """List the current user's authenticator app and recovery codes."""
-    state = flow.state
+    return described_credentials(flow.state, user)
+
+
+@flow.provides("export_credentials")
+def described_credentials(state: RegistrationState, user: User) -> list[dict[str, Any]]:
+    """Return the credentials of a user as the response shows them, without secrets."""
     row = store_of(state).totp(user)
     if row is None:
         return []
