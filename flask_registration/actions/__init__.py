@@ -13,6 +13,7 @@ from .administration import (
     suspend,
     verify,
 )
+from .counts import statistics
 from .endpoints import (
     accept_invitation,
     accept_terms,
@@ -124,6 +125,7 @@ __all__ = [
     "send_reset_password_link",
     "set_password",
     "sign_up",
+    "statistics",
     "suspend",
     "undo_email_change",
     "update_profile",

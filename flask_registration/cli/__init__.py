@@ -6,6 +6,7 @@ from . import (  # noqa: F401 -- add their commands
     invitations,
     maintenance,
     preview,
+    stats,
 )
 from .base import registration_cli
 from .configuration import settings_page
