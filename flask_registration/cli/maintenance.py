@@ -166,10 +166,9 @@ def status_command(context: click.Context) -> None:
     """
     app, state = load(context)
     with app.app_context():
-        for line in budget_lines(state):
-            click.echo(line)
-        if "outbox" in state.extras:
-            print_outbox(state.extras["outbox"])
+        sender = state.extras.get("outbox")
+        lines = [*budget_lines(state), *(outbox_lines(sender) if sender else ())]
+    click.echo("\n".join(lines))
 
 
 def budget_lines(state: RegistrationState) -> Iterator[str]:
@@ -203,21 +202,21 @@ def lift_mail_budget_command(context: click.Context) -> None:
     click.echo("Lifted the budget of e-mails." if is_lifted else unchanged)
 
 
-def print_outbox(sender: OutboxSender) -> None:
-    """Print how many e-mails of the outbox wait, were sent and are dead."""
+def outbox_lines(sender: OutboxSender) -> Iterator[str]:
+    """Yield how many e-mails of the outbox wait, were sent and are dead."""
     counts, waiting, dead = sender.store.status()
     for status in (WAITING, SENT, DEAD):
         count = f"{status}: {counts.get(status, 0)}"
         if status == WAITING and waiting is not None:
             count += f", the oldest for {format_duration(waiting)}"
-        click.echo(count)
+        yield count
     if DROPPED in counts:  # until the next purge
-        click.echo(f"dropped: {counts[DROPPED]}")
+        yield f"dropped: {counts[DROPPED]}"
     for letter in dead:
         about = f"{letter.id}: {letter.template} for user {letter.user_id}"
         when = f"{letter.given_up:%Y-%m-%d %H:%M} UTC"
         tries = f"{letter.tries} {'try' if letter.tries == 1 else 'tries'}"
-        click.echo(f"  {about}, {when}, {tries}: {letter.error}")
+        yield f"  {about}, {when}, {tries}: {letter.error}"
 
 
 def format_duration(time: timedelta) -> str:
