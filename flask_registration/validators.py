@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import unicodedata
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,10 @@ def no_subaddress(email: str, **_: Any) -> None:
 @cache
 def _pool(function: Callable[..., Any]) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=16, thread_name_prefix=function.__name__)
+
+
+if hasattr(os, "register_at_fork"):  # a server may fork after the first use: threads stay behind
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _in_time(seconds: float, function: Callable[..., T], *arguments: Any) -> T:

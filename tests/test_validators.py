@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -876,6 +877,23 @@ def test_a_host_that_is_looked_up_too_slowly_stops_no_request(
     assert creating_with(site, KNOWN) == {}
     assert time.monotonic() - started < 1.4
     ended.set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_worker_that_a_server_forks_asks_as_well() -> None:
+    script = (
+        "import os\n"
+        "from flask_registration.validators import _in_time\n"
+        "def ask(): return 'asked'\n"
+        "_in_time(1, ask)\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(0 if _in_time(1, ask) == 'asked' else 1)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n"
 
 
 def test_tests_of_an_application_ask_no_api(checking: Site, api: RangeAPI) -> None:
