@@ -35,13 +35,14 @@ from werkzeug.test import TestResponse
 from flask_registration import (
     DEFAULT_FLOWS,
     ConfigurationError,
+    InvitationMixin,
     UserMixin,
     actions,
     validators,
 )
 from flask_registration.auth.passwords import long_enough
 from flask_registration.cli.base import registration_cli
-from flask_registration.flows import sign_up
+from flask_registration.flows import invitations, sign_up
 from flask_registration.http.suggestions import PROVIDERS, suggestion
 from flask_registration.validators import (
     SkeletonMixin,
@@ -63,19 +64,29 @@ from .tables import each_row
 NewSite = Callable[..., Site]
 Act = Callable[[Site, str], dict[str, Any]]
 
-FLOWS = [*DEFAULT_FLOWS, sign_up.flow]
+FLOWS = [*DEFAULT_FLOWS, sign_up.flow, invitations.flow]
 BLOCKED = ["E-mail addresses of this domain are not accepted. Use another one."]
 RESERVED = ["This username is reserved. Choose another one."]
 CONFUSABLE = ["This username looks like another one. Choose a different one."]
 BREACHED = ["This password is known from a data breach. Choose another one."]
 
 
+def define_invitation(db: Any) -> type[Any]:
+    return type("Invitation", (InvitationMixin, db.Model), {"__tablename__": "invitations"})
+
+
 @pytest.fixture
 def make(new_site: NewSite) -> NewSite:
-    """Make an application with sign-up."""
+    """Make an application with sign-up and invitations."""
 
     def make(**settings: Any) -> Site:
-        return new_site(**{"flows": FLOWS, "MAIL_LIMITS": None, **settings})
+        common: dict[str, Any] = {
+            "flows": FLOWS,
+            "other_models": [define_invitation],
+            "MAIL_LIMITS": None,
+            "MAY_INVITE": lambda user, data: True,
+        }
+        return new_site(**{**common, **settings})
 
     return make
 
@@ -112,6 +123,11 @@ def changing(site: Site, email: str) -> dict[str, Any]:
     return errors(site.post("register-email", {"email": email}, client=log_in(site, "carol")))
 
 
+def inviting(site: Site, email: str) -> dict[str, Any]:
+    member(site, "carol")
+    return errors(site.post("invitations", {"email": email}, client=log_in(site, "carol")))
+
+
 def creating(site: Site, email: str) -> dict[str, Any]:
     with site.app.app_context():
         create = site.registration.create_user
@@ -143,6 +159,7 @@ def creating_by_command(site: Site, email: str) -> dict[str, Any]:
         registering,
         signing_up,
         changing,
+        inviting,
         creating,
         creating_by_action,
         creating_by_command,
@@ -161,6 +178,7 @@ def test_every_way_to_a_new_address_asks_the_validators(make: NewSite, act: Act)
         registering,
         signing_up,
         changing,
+        inviting,
         creating,
         creating_by_action,
         creating_by_command,
@@ -560,6 +578,12 @@ def registering_name(site: Site, username: str) -> dict[str, Any]:
     return errors(site.register(username, email="bob@example.com"))
 
 
+def accepting(site: Site, username: str) -> dict[str, Any]:
+    assert inviting(site, "bob@example.com") == {}
+    body = {"username": username, "password": PASSWORD, "password_confirm": PASSWORD}
+    return errors(site.post("accept-invitation", {**site.link(), **body}))
+
+
 def finishing(site: Site, username: str) -> dict[str, Any]:
     assert signing_up(site, "bob@example.com") == {}
     body = {"username": username, "password": PASSWORD, "password_confirm": PASSWORD}
@@ -567,14 +591,15 @@ def finishing(site: Site, username: str) -> dict[str, Any]:
 
 
 @each_row("username", ["admin", "Admin", "ＡＤＭＩＮ", "postmaster", ".well-known", "WWW"])
-@each_row("act", [registering_name, finishing, renaming])
+@each_row("act", [registering_name, finishing, accepting, renaming])
 def test_no_client_chooses_a_reserved_username(make: NewSite, act: Act, username: str) -> None:
     site = make()
     assert act(site, username) == {"username": RESERVED}
-    assert [user.username for user in site.users()] == (["carol"] if act is renaming else [])
+    has_carol = act in (accepting, renaming)
+    assert [user.username for user in site.users()] == (["carol"] if has_carol else [])
 
 
-@each_row("act", [registering_name, finishing, renaming])
+@each_row("act", [registering_name, finishing, accepting, renaming])
 def test_names_that_only_contain_a_reserved_one_are_free(make: NewSite, act: Act) -> None:
     assert act(make(), "administrators-friend") == {}
 
@@ -651,7 +676,7 @@ LOOK_ALIKES = {"define": with_skeletons, "USERNAME_VALIDATORS": [reserved_names,
         ("admin", RESERVED),
     ],
 )
-@each_row("act", [registering_name, finishing, renaming])
+@each_row("act", [registering_name, finishing, accepting, renaming])
 def test_names_that_look_like_another_are_refused(
     make: NewSite, act: Act, username: str, message: list[str] | None
 ) -> None:
