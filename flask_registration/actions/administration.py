@@ -160,7 +160,14 @@ def _decide(user: User, *, approves: bool) -> bool:
     if user.approved_at if approves else user.rejected_at:
         return False
     changes, expecting = decision(user, approves=approves)
-    _change(state, user, lambda seen: changes, **expecting)
+    stamp = state.users.snapshot(user).security_stamp
+
+    def make(seen: UserSnapshot) -> dict[str, Any]:
+        if seen.security_stamp != stamp:  # perhaps another account, to which the id was given
+            raise AdministrationError("This account has changed meanwhile. Look at it again.")
+        return dict(changes)
+
+    _change(state, user, make, **expecting)
     finish(state, user, approves=approves)
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
+from sqlalchemy import Boolean, Integer, String
+from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
 from flask_registration import (
@@ -393,6 +396,26 @@ def test_a_link_is_bound_to_the_account(
     assert state_of(site) == (is_valid, False)
 
 
+def test_without_a_stamp_a_link_is_bound_to_the_address(make: NewSite) -> None:
+    columns: dict[str, Callable[[], Any]] = {
+        "id": lambda: mapped_column(Integer, primary_key=True),
+        "username": lambda: mapped_column(String(40), unique=True),
+        "email": lambda: mapped_column(String(254), unique=True),
+        "password_hash": lambda: mapped_column(String(255)),
+        "is_verified": lambda: mapped_column(Boolean),
+    }
+    site = make(
+        define=define(
+            ApprovalMixin, columns=lambda: {name: make() for name, make in columns.items()}
+        )
+    )
+    proof = apply(site)
+    site.change(site.user(), email="other@example.com")
+    assert decide(site, proof).get_json() == LINK_INVALID
+    site.change(site.user(), email="alice@example.com")
+    assert decide(site, proof).status_code == 200
+
+
 def test_a_reset_of_the_password_does_not_end_it(make: NewSite) -> None:
     site = make()
     proof = apply(site)
@@ -467,6 +490,16 @@ def test_an_approver_decides_with_a_login(make: NewSite) -> None:
     assert state_of(site) == (True, False)
 
 
+def test_no_login_revises_a_decision(make: NewSite) -> None:
+    site = make()
+    proof = apply(site)
+    account(site, "boss", email=BOSS)
+    client = log_in(site, "boss")
+    decide(site, proof, "reject")
+    assert decide(site, {"user_id": proof["user_id"]}, client=client).get_json() == NOT_FOUND
+    assert state_of(site) == (False, True)
+
+
 @each_row(
     "approvers",
     [[BOSS], lambda user, **kwargs: [BOSS] if user.username == "alice" else []],
@@ -526,6 +559,7 @@ def test_it_is_in_the_default_language(make: NewSite) -> None:
     site.register()
     site.post("verify-registration", site.link(), headers={"Accept-Language": "de"})
     assert mails_of(site)[-1] == (BOSS, REQUEST)
+    assert '<html lang="en"' in html_of(site.read())
 
 
 # A new registration
@@ -608,7 +642,7 @@ def test_an_approval_during_a_new_registration_wins(database: str, make: NewSite
         with site.app.app_context():
             user = site.db.session.get(site.User, 1)
             try:
-                return user is not None and actions.approve(user)
+                return user is not None and user.rejected_at and actions.approve(user)
             except AdministrationError:
                 return False
 
