@@ -63,8 +63,11 @@ def blocked_domains(*domains: str) -> Validator:
 
     def validate(email: str, **_: Any) -> None:
         if _is_of(email, blocked):
-            text = "E-mail addresses of this domain are not accepted. Use another one."
-            raise ValidationError(Message(text, code="domain-not-allowed"))
+            message = Message(
+                "E-mail addresses of this domain are not accepted. Use another one.",
+                code="domain-not-allowed",
+            )
+            raise ValidationError(message)
 
     return validate
 
@@ -79,8 +82,10 @@ def not_disposable(email: str, **_: Any) -> None:
     from disposable_email_domains import blocklist
 
     if _is_of(email, blocklist):
-        text = "Disposable e-mail addresses are not accepted. Use a permanent one."
-        raise ValidationError(Message(text, code="disposable"))
+        message = Message(
+            "Disposable e-mail addresses are not accepted. Use a permanent one.", code="disposable"
+        )
+        raise ValidationError(message)
 
 
 def no_subaddress(email: str, **_: Any) -> None:
@@ -89,8 +94,10 @@ def no_subaddress(email: str, **_: Any) -> None:
     :raises marshmallow.ValidationError: there is a ``+`` before the ``@``.
     """
     if "+" in email.rpartition("@")[0]:
-        text = "Use your e-mail address without the part from + to @."
-        raise ValidationError(Message(text, code="subaddress"))
+        message = Message(
+            "Use your e-mail address without the part from + to @.", code="subaddress"
+        )
+        raise ValidationError(message)
 
 
 @cache
@@ -157,8 +164,10 @@ def deliverable(email: str, **_: Any) -> None:
     except EmailUndeliverableError as error:
         failure = error.__cause__
         if failure is None or isinstance(failure, NXDOMAIN | NoAnswer):
-            text = "This domain receives no e-mail. Check the e-mail address."
-            raise ValidationError(Message(text, code="undeliverable")) from None
+            message = Message(
+                "This domain receives no e-mail. Check the e-mail address.", code="undeliverable"
+            )
+            raise ValidationError(message) from None
     except Exception as error:  # for example no name servers are configured
         failure = error
     if failure:
@@ -270,8 +279,10 @@ def not_confusable(username: str, *, user: Any = None, **_: Any) -> None:
         query = query.where(getattr(model, pk) != getattr(user, pk))
     names += current_app.extensions["sqlalchemy"].session.scalars(query)
     if any(username_key(name) != key for name in names):  # the same name is a duplicate
-        text = "This username looks like another one. Choose a different one."
-        raise ValidationError(Message(text, code="confusable"))
+        message = Message(
+            "This username looks like another one. Choose a different one.", code="confusable"
+        )
+        raise ValidationError(message)
 
 
 # Passwords
@@ -305,8 +316,10 @@ def not_breached(password: str, *, settings: PasswordSettings, **_: Any) -> None
     for line in lines:
         suffix, _colon, count = line.partition(":")
         if suffix == digest[5:] and count.strip("0 "):  # padding has the count 0
-            text = "This password is known from a data breach. Choose another one."
-            raise ValidationError(Message(text, code="breached"))
+            message = Message(
+                "This password is known from a data breach. Choose another one.", code="breached"
+            )
+            raise ValidationError(message)
 
 
 def _ask(url: str) -> list[str]:

@@ -62,5 +62,5 @@ def reserved_names(username: str, **_: Any) -> None:
     :raises marshmallow.ValidationError: it is reserved.
     """
     if username_key(username) in RESERVED:
-        text = "This username is reserved. Choose another one."
-        raise ValidationError(Message(text, code="reserved"))
+        message = Message("This username is reserved. Choose another one.", code="reserved")
+        raise ValidationError(message)
