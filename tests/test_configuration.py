@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema, fields
 from sqlalchemy import Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import mapped_column
+from werkzeug.utils import import_string
 
 from flask_registration import (
     ConfigurationError,
@@ -31,6 +33,8 @@ from flask_registration import (
     VerificationLink,
 )
 from flask_registration.cli.base import registration_cli
+from flask_registration.flows.default import OPTIONAL_FLOWS
+from flask_registration.settings import declarations
 
 from .outboxes import define_outbox
 from .people import define_login, define_login_with_foreign_key
@@ -1163,20 +1167,23 @@ def test_an_application_without_a_registration_is_told_so() -> None:
     assert "Call registration.init_app(app)" in result.stderr
 
 
-def test_the_table_of_settings_names_what_the_command_prints_and_needs_no_application() -> None:
+def test_the_page_of_settings_names_what_the_command_prints_and_needs_no_application() -> None:
     table = invoke(lambda: Flask("bare"), "settings", "--markdown")
     assert table.exit_code == 0
-    keys = {line.split("`")[1] for line in table.output.splitlines() if line.startswith("| `")}
+    keys = set(re.findall(r"^### `(\w+)`$", table.output, re.MULTILINE))
+    flows = [import_string(path) for path in OPTIONAL_FLOWS]
+    optional = {each.key for flow in flows for each in declarations(flow.group)}
     # An application has no settings of an optional package until one of them asks for the package.
     asked_for = {
         "REGISTRATION_OUTBOX_LEASE": 60,
         "REGISTRATION_PROBLEM_TYPES_URL": "https://example.com/problems/",
     }
     printed = settings_printed(invoke(lambda: configured(asked_for), "settings").output)
-    assert keys == set(printed)
+    assert keys == optional | set(printed)
     without = settings_printed(invoke(configured, "settings").output)
     assert set(printed) - set(without) == {*asked_for, "REGISTRATION_OUTBOX_RETENTION"}
-    assert "| `REGISTRATION_PASSWORD_MIN_LENGTH` | 8 |" in table.output
+    _, _, about = table.output.partition("### `REGISTRATION_PASSWORD_MIN_LENGTH`\n")
+    assert "- Type: int\n- Default: 8\n" in about.partition("###")[0]
 
 
 def test_a_setting_prints_as_a_person_would_say_it() -> None:
