@@ -142,6 +142,13 @@ CANCEL_RECOVERY = Page(
     Message("Keep it on"),
     Message("Two-factor authentication stays on. Now reset your password on the login page."),
 )
+CANCEL_DELETION = Page(
+    "cancel_deletion",
+    Message("Your account will be deleted"),
+    Message("If you changed your mind, or if that was not you, keep your account."),
+    Message("Keep my account"),
+    Message("Your account was not deleted. You can log in again."),
+)
 DECIDE_APPROVAL = Page(
     "decide_approval",
     Message("A new account is waiting for approval"),
@@ -202,6 +209,7 @@ for _page in (
     LOGIN_BY_LINK,
     REPORT_LOGIN,
     CANCEL_RECOVERY,
+    CANCEL_DELETION,
     DECIDE_APPROVAL,
 ):
     declare(_page)

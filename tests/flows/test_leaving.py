@@ -29,7 +29,7 @@ from flask_registration import (
 )
 from flask_registration.actions.administration import expired
 from flask_registration.errors import AccountInUse, AdministrationError, LoginInvalid
-from flask_registration.flows import codes, leaving, mail_login, sign_up
+from flask_registration.flows import codes, leaving, mail_login, sign_up, verification_redirects
 from flask_registration.testing.uniform import mail_after
 
 from ..conftest import Clock
@@ -64,6 +64,7 @@ from .common import (
     token_of,
 )
 from .test_placeholder import purge
+from .test_verification_redirects import Form
 
 PROFILE = "/accounts/profile/"
 GRACE = timedelta(days=30)
@@ -417,6 +418,16 @@ def test_the_link_keeps_the_account_and_logs_no_user_in(
     assert "0 scheduled deletions" in purge(site)
     assert has_password(site, PASSWORD)
     assert cancel(site, link).get_json() == LINK_INVALID
+
+
+def test_a_page_keeps_the_account_without_a_front_end(make: NewSite) -> None:
+    site = make(flows=[*FLOWS, verification_redirects.flow])
+    link, client = scheduled(site), site.app.test_client()
+    form = Form(client.get("/accounts/cancel-deletion/", query_string=link).text)
+    assert site.user().delete_after is not None  # opening the page changes nothing
+    reply = client.post(form.action, data=form.fields)
+    assert (reply.status_code, KEPT["detail"] in reply.text) == (200, True)
+    assert site.user().delete_after is None
 
 
 def test_a_link_of_an_earlier_deletion_does_not_cancel_a_later_one(make: NewSite) -> None:
