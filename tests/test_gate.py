@@ -173,6 +173,15 @@ def test_it_receives_a_string_or_none(
     assert {type(given) for _, given in recorder.asked} <= {str, type(None)}
 
 
+@each_row("captcha", ["\ud800", "human\0"])
+def test_it_receives_no_characters_that_its_service_cannot_read(
+    captcha: str, make: NewSite, recorder: Recorder
+) -> None:
+    site = make(GATE=recorder)
+    assert seen(ask(site, captcha)) == INVALID
+    assert recorder.asked == []
+
+
 def test_it_receives_the_request(make: NewSite) -> None:
     found = []
 

@@ -10,6 +10,7 @@ from ..errors import CaptchaRequired, GateRefused
 from ..i18n.languages import current_request
 from ..security_log import GATE_REFUSED, record
 from ..settings import Settings, setting
+from .bodies import is_safe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ def ask_gate(gate: Callable[..., Any], endpoint: str, body: Mapping[str, Any]) -
     request = current_request()
     captcha = body.get("captcha") or request.form.get("captcha")
     try:
-        if not isinstance(captcha, str | None):
+        if not (isinstance(captcha, str | None) and is_safe(captcha)):
             raise GateRefused
         gate(request, endpoint=endpoint, captcha=captcha)
     except GateRefused as error:
