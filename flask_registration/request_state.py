@@ -37,6 +37,7 @@ class RequestState:
     :ivar opens_session: the ``methods`` and ``fresh_at`` of a login of ours that is under way. Then
         the caller commits.
     :ivar counted_tries: for which challenges and accounts a try was counted.
+    :ivar admitted_mails: the recipients and kinds of the e-mails that the limits have admitted.
     :ivar last_use: the id of the login model's row that the client used, and when.
     :ivar is_committed: whether the work was committed, or an e-mail was sent: it is not retried.
     :ivar is_retry: whether the work is a retry. It then locks the rows that it reads.
@@ -49,6 +50,7 @@ class RequestState:
     renews_session: bool = False
     opens_session: tuple[str, float | None] | None = None
     counted_tries: set[str] = field(default_factory=set)
+    admitted_mails: set[tuple[str, str]] = field(default_factory=set)
     last_use: tuple[Any, datetime] | None = None
     is_committed: bool = False
     is_retry: bool = False

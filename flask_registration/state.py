@@ -284,13 +284,19 @@ class RegistrationState:
     def admit(self, mail: Mail) -> Mail:
         """Count an e-mail, and return it. Over the limit of its address, it is dropped.
 
-        :meth:`commit` calls this, except for an e-mail with a challenge.
+        :meth:`commit` calls this, except for an e-mail with a challenge. It counts once, however
+        often the work of the request is retried.
         """
+        if not mail.limited:
+            return mail
         reserved = self.emails[mail.template].reserved
+        request, counted = request_state(), (mail.to, mail.kind)
+        again = request.is_retry and counted in request.admitted_mails
         limits = self.mailer.limits
-        if mail.limited and not limits.admit(mail.to, mail.kind, is_reserved=reserved):
+        if not limits.admit(mail.to, mail.kind, is_reserved=reserved, is_again=again):
             record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
             return replace(mail, user_id=None)
+        request.admitted_mails.add(counted)
         return mail
 
     def commit(

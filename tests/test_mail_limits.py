@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from flask.cli import ScriptInfo
 from redis.connection import AbstractConnection
+from sqlalchemy.orm.exc import StaleDataError
 
 from benchmarks.mail_flood import by_one_client, to_one_address
 from flask_registration import DEFAULT_FLOWS, ChallengeMixin, actions
@@ -18,6 +20,7 @@ from flask_registration.flows import codes, mail_login, sign_up
 from flask_registration.mail.limits import LINK, NOTICE, MailLimits
 from flask_registration.throttling.counters import Counters
 from flask_registration.throttling.throttles import parse
+from flask_registration.users.store import UserStore
 
 from .conftest import Clock
 from .flows.common import at_once, log_in, member
@@ -222,6 +225,28 @@ def test_all_flows_count_together(make: NewSite) -> None:
     site.post("sign-up", {"email": ALICE})
     site.register("alicia", email=ALICE)
     assert len(site.outbox) == 1
+
+
+@each_row("failures", [1, 3])
+def test_an_email_whose_transaction_is_retried_counts_once(
+    make: NewSite, clock: Clock, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    site = make()
+    member(site)
+    commit, attempts = UserStore.commit, count()
+
+    def fail(store: UserStore) -> None:
+        if next(attempts) % (failures + 1) < failures:
+            raise StaleDataError("Another transaction was first.")
+        commit(store)
+
+    monkeypatch.setattr(UserStore, "commit", fail)
+    for sent in (1, 2, 3, 4, 5, 5):
+        assert site.post("send-reset-password-link", {"login": "alice"}).status_code == 200
+        assert len(site.outbox) == sent
+        assert site.post("send-reset-password-link", {"login": "alice"}).status_code == 200
+        assert len(site.outbox) == sent  # the pause of a minute holds as well
+        clock.advance(MINUTE)
 
 
 def test_an_email_change_counts_for_the_new_address(make: NewSite, clock: Clock) -> None:

@@ -30,11 +30,19 @@ class MailLimits:
     counters: Counters
     limits: list[RateLimitItem]
 
-    def admit(self, address: str, kind: str, *, is_reserved: bool = False) -> bool:
+    def admit(
+        self, address: str, kind: str, *, is_reserved: bool = False, is_again: bool = False
+    ) -> bool:
         """Return whether an e-mail may be sent to this address now, and count it.
 
         :param is_reserved: whether it may be one of the last e-mails of the longest limit.
+        :param is_again: whether it was counted before its transaction was rolled back. Then only
+            the pause after it begins anew.
         """
+        if is_again:
+            self.forget(address, kind)
+            pauses = dict.fromkeys(self._pauses(kind), 1)
+            return self.counters.admit(f"mail/{kind}", address.lower(), pauses)
         limits = dict.fromkeys(self._of(kind), 1)
         if not limits:
             return True
@@ -48,8 +56,7 @@ class MailLimits:
 
         It still counts for the limits of more than one e-mail.
         """
-        pauses = [limit for limit in self._of(kind) if limit.amount == 1]
-        self.counters.clear(f"mail/{kind}", address.lower(), pauses)
+        self.counters.clear(f"mail/{kind}", address.lower(), self._pauses(kind))
 
     @property
     def per_day(self) -> int | None:
@@ -57,6 +64,9 @@ class MailLimits:
         day = DAILY[0].get_expiry()
         counts = [limit.amount * -(-day // limit.get_expiry()) for limit in self.limits]
         return min(counts, default=None)
+
+    def _pauses(self, kind: str) -> list[RateLimitItem]:
+        return [limit for limit in self._of(kind) if limit.amount == 1]
 
     def _of(self, kind: str) -> list[RateLimitItem]:
         return DAILY if self.limits and kind == NOTICE else self.limits

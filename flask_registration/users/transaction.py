@@ -59,6 +59,7 @@ def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
     """
     state = request_state()
     state.is_committed = state.is_retry = False
+    state.admitted_mails.clear()
     attempt = 0
     while True:
         try:
