@@ -303,10 +303,11 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
     # The login page asks for the step.
     outlasted = [NotApproved, StepRequired] if page.outlasts_step else []
-    values = {"user_id": request.form.get("user_id", "")} if page.decisions else {}
+    # What its JSON endpoint has in the URL.
+    late = (lambda: {"user_id": request.form.get("user_id", "")}) if page.decisions else dict
     try:
         with suppress(*outlasted):
-            action.run(read_form, **values)
+            action.run(read_form, late=late)
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
         if page.labels and not errors.keys() <= set(PARAMETERS):

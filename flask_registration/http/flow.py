@@ -336,13 +336,21 @@ class Action(Generic[S]):
         )
         self._lifts_limit = bool(self.gate) and gates.gate_when == "throttled"
 
-    def run(self, read: Callable[[], dict[str, Any]], **values: Any) -> Any:
+    def run(
+        self,
+        read: Callable[[], dict[str, Any]],
+        *,
+        late: Callable[[], dict[str, Any]] = dict,
+        **values: Any,
+    ) -> Any:
         """Count the request, verify its link or code, load its body, and call the function.
 
         Return what the function returns. It is called again after a serialization failure.
         Outside a request, for example in a script, no client is counted, and no gate is asked.
 
         :param read: returns the request body.
+        :param late: returns values of the URL that a page reads from its form, which it must not
+            read before the client is counted.
         :param values: the values of the URL.
         :raises EndpointDisabled: a setting switches the endpoint off.
         :raises Throttled: the client sent too many requests, or too many are about the account, or
@@ -404,7 +412,7 @@ class Action(Generic[S]):
             elif account or self._causes_mail:
                 count(lambda: account(state, *arguments) if account else ())
             try:
-                return self._function(*arguments, **values)
+                return self._function(*arguments, **values, **late())
             except ValidationError as error:
                 if self.schema:
                     name_by_data_key(error, self.schema)

@@ -789,6 +789,15 @@ def test_the_form_needs_its_link_although_an_approver_is_logged_in(make: NewSite
     assert state_of(site) == (False, False)
 
 
+def test_a_client_over_its_limit_is_refused_before_the_form_is_read(make: NewSite) -> None:
+    limits = {"decide_approval": {"client": "1/minute"}}
+    config = {"RATELIMIT_ENABLED": True}
+    site = make(flows=[*FLOWS, verification_redirects.flow], THROTTLES=limits, config=config)
+    client, too_much = site.app.test_client(), {"user_id": "1" * 1_000_000}
+    path = "/accounts/decide-approval/confirm/"
+    assert [client.post(path, data=too_much).status_code for _ in range(2)] == [413, 429]
+
+
 def test_the_page_of_a_verification_is_done_although_the_account_waits(make: NewSite) -> None:
     site = make(
         flows=[*FLOWS, verification_redirects.flow],
