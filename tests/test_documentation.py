@@ -987,8 +987,6 @@ def test_a_page_names_only_settings_that_there_are(page: str) -> None:
         if page == "docs/customizing.md"
         else set()
     )
-    if page == "examples/own_workflow/README.md":
-        own |= {"REGISTRATION_INVITATION_URL", "REGISTRATION_INVITATION_PERIOD"}
     own |= {declaration.key for flow in OPTIONAL for declaration in declarations(flow.group)}
     assert named <= {declaration.key for declaration in SETTINGS} | own
 

@@ -16,7 +16,7 @@ from flask import Flask
 from flask_jwt_extended import create_refresh_token, jwt_required
 from flask_mail import Message
 
-from flask_registration import ConfigurationError, next_stamp, user_activated, user_registered
+from flask_registration import ConfigurationError, user_activated, user_registered
 from flask_registration.cli.base import registration_cli
 
 from .browsers import width, window
@@ -224,32 +224,51 @@ def test_json_web_tokens_end_with_what_ends_ours(running: Running) -> None:
     assert ask(log_in(OTHER_PASSWORD), "DELETE") == 204, "a token that is fresh"
 
 
-# A workflow of one's own
+# A flow of the application
 
 
 WEEK = 7 * 24 * 60 * 60
 BOB = {"username": "bob", "password": PASSWORD}
+CONFIRMED = 200, {"detail": "You are on the waiting list"}
 
 
-def invite(running: Running) -> dict[str, str]:
-    """Invite Bob, as the README says; returns the parameters of the link that he gets."""
-    (password,) = re.findall(
-        r"The first account is alice, with the password (\S+)", running.terminal().out
-    )
-    running.curl(PASSWORD=password)
-    assert running.curl() == {"detail": "The invitation is on its way"}
+def ask(running: Running, email: str) -> dict[str, str]:
+    """Ask for a place on the waiting list. Return the parameters of the link in the e-mail."""
+    response = running.client.post("/accounts/waiting-list/", json={"email": email})
+    assert response.status_code == 200, response.text
     return parameters(running.link())
 
 
-def join(running: Running, link: dict[str, str], **fields: str) -> Any:
-    """Post the parameters of a link with fields, from another browser; returns status and body."""
-    reply = running.app.test_client().post("/accounts/join/", json={**link, **fields})
-    return reply.status_code, reply.get_json()
+def post(running: Running, endpoint: str, link: dict[str, str], **fields: str) -> Any:
+    """Post the parameters of a link with fields. Return the status and the response body."""
+    response = running.app.test_client().post(
+        f"/accounts/waiting-list/{endpoint}/", json={**link, **fields}
+    )
+    return response.status_code, response.get_json()
+
+
+def let_in(running: Running, number: int = 1) -> list[str]:
+    """Let the next ones in. Return the recipients of the e-mails, which are the last ones."""
+    before = len(running.outbox)
+    result = running.app.test_cli_runner().invoke(args=["let-in", str(number)])
+    assert result.exit_code == 0, result.output
+    addresses = [str(message.recipients[0]) for message in running.outbox[before:]]
+    assert re.findall(r"^Let in (\S+)\.$", result.output, re.MULTILINE) == addresses
+    return addresses
+
+
+def turn(running: Running, email: str = "bob@example.com") -> dict[str, str]:
+    """Let an e-mail address in. Return the parameters of the link that it receives."""
+    assert post(running, "confirm", ask(running, email)) == CONFIRMED
+    assert let_in(running) == [email]
+    return parameters(running.link())
 
 
 @of("own_workflow")
-def test_who_is_invited_gets_an_account(running: Running) -> None:
-    page, heard = running.page, []
+def test_an_address_on_the_waiting_list_gets_an_account_when_it_is_let_in(
+    running: Running,
+) -> None:
+    heard = []
 
     def hear(app: Flask, user: Any, **_: Any) -> None:
         heard.append((user.username, user.email, user.is_verified))
@@ -260,73 +279,85 @@ def test_who_is_invited_gets_an_account(running: Running) -> None:
         "password": PASSWORD,
         "password_confirm": PASSWORD,
     }
-    assert running.client.post("/accounts/register/", json=register).status_code == 404, (
-        "nobody can register"
-    )
-    link = invite(running)
-    mail = running.outbox[-1]
-    assert (mail.recipients, mail.subject) == (
-        ["bob@example.com"],
-        "alice@example.com invites you to The Club",
-    )
+    assert running.client.post("/accounts/register/", json=register).status_code == 404
+    assert running.curl() == {"detail": "An e-mail to confirm your place is on its way"}
+    assert running.outbox[-1].recipients == ["bob@example.com"]
+    assert running.client.get(running.link()).status_code == 200
+    assert let_in(running) == [], "the place is not confirmed yet"
+    assert post(running, "confirm", parameters(running.link())) == CONFIRMED
+    assert let_in(running) == ["bob@example.com"]
+    assert running.outbox[-1].subject == "You can join The Club now"
     assert running.client.get(running.link()).status_code == 200
     with (
         user_registered.connected_to(hear, running.app),
         user_activated.connected_to(hear, running.app),
-        page.invitations.invitation_accepted.connected_to(hear, running.app),
     ):
-        assert join(running, link, **BOB) == (201, {"detail": "Welcome", "username": "bob"})
-    assert heard == [("bob", "bob@example.com", True)] * 3
+        status, body = post(running, "register", parameters(running.link()), **BOB)
+    assert (status, body) == (201, {"detail": "Welcome"})
+    assert heard == [("bob", "bob@example.com", True)] * 2
     login = {"login": "bob", "password": PASSWORD}
     assert running.app.test_client().post("/accounts/login/", json=login).status_code == 200
-    with running.app.app_context():
-        bob = page.db.session.scalars(page.db.select(page.User).filter_by(username="bob")).one()
-        assert page.db.session.get(page.User, bob.invited_by_id).username == "alice"
 
 
 @of("own_workflow")
-def test_its_mail_is_among_those_to_look_at(running: Running, tmp_path: Path) -> None:
+def test_the_waiting_list_keeps_its_order_and_has_each_address_once(running: Running) -> None:
+    links = {name: ask(running, f"{name}@example.com") for name in ("carol", "bob", "Dan")}
+    for name in ("bob", "carol", "bob", "Dan"):
+        assert post(running, "confirm", links[name]) == CONFIRMED
+    assert let_in(running, 2) == ["bob@example.com", "carol@example.com"]
+    assert let_in(running, 2) == ["dan@example.com"]
+    assert let_in(running, 2) == []
+
+
+@of("own_workflow")
+def test_its_e_mails_are_in_the_preview(running: Running, tmp_path: Path) -> None:
     result = running.app.test_cli_runner().invoke(
         registration_cli, ["preview-mail", str(tmp_path / "mails")]
     )
     assert (result.exit_code, running.outbox) == (0, [])
-    assert "  invitation         alice@example.com invites you to The Club\n" in result.output
-    assert "http://127.0.0.1:5000/join?" in (tmp_path / "mails" / "invitation.html").read_text(
-        "utf-8"
-    )
+    for name, subject, page in (
+        ("waiting_list", "Confirm your place on the waiting list of The Club", "confirm"),
+        ("waiting_list_turn", "You can join The Club now", "register"),
+    ):
+        assert f"  {name:<18} {subject}\n" in result.output
+        shown = (tmp_path / "mails" / f"{name}.html").read_text("utf-8")
+        assert f"http://127.0.0.1:5000/{page}?" in shown
 
 
-def test_the_page_behind_an_invitation_opens_an_account(browser: Browser, tmp_path: Path) -> None:
+def test_the_pages_behind_its_links_work(browser: Browser, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    flask = [sys.executable, "-m", "flask", "--app", "examples/own_workflow/app.py"]
+    environment = {
+        "FLASK_SECRET_KEY": "of both programs",
+        "FLASK_SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/db.sqlite",
+        "FLASK_REGISTRATION_WAITING_LIST_URL": f"{url}/confirm",
+        "FLASK_REGISTRATION_WAITING_LIST_REGISTER_URL": f"{url}/register",
+    }
     club = Program(
-        [
-            sys.executable,
-            "-m",
-            "flask",
-            "--app",
-            "examples/own_workflow/app.py",
-            "run",
-            "--port",
-            str(port),
-        ],
-        cwd=EXAMPLES.parent,
-        environment={
-            "FLASK_SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/db.sqlite",
-            "FLASK_REGISTRATION_INVITATION_URL": f"{url}/join",
-        },
+        [*flask, "run", "--port", str(port)], cwd=EXAMPLES.parent, environment=environment
     )
     try:
         club.wait_for(rf".*Running on {url}.*")
-        password = club.lines[club.wait_for(r"The first account is alice.*")].rpartition(" ")[2]
-        with window(browser, f"{url}/join", url) as page:
-            page.request.post(
-                f"{url}/accounts/login/", data={"login": "alice", "password": password}
+        with window(browser, f"{url}/confirm", url) as page:
+            page.request.post(f"{url}/accounts/waiting-list/", data={"email": "bob@example.com"})
+            page.goto(club.lines[club.wait_for(rf"{url}/confirm\?\S+")])
+            page.get_by_role("button").click()
+            expect(page.get_by_role("status")).to_have_text("You are on the waiting list.")
+            expect(page).to_have_url(f"{url}/confirm")
+            assert width(page) <= 320
+            command = subprocess.run(
+                [*flask, "let-in", "1"],
+                cwd=EXAMPLES.parent,
+                env={**os.environ, **environment},
+                capture_output=True,
+                text=True,
+                check=True,
             )
-            page.request.post(f"{url}/accounts/invite/", data={"email": "bob@example.com"})
-            page.goto(club.lines[club.wait_for(rf"{url}/join\?\S+")])
+            (link,) = re.findall(rf"^{url}/register\?\S+", command.stdout, re.MULTILINE)
+            page.goto(link)
             page.get_by_label("Username").fill("bob b")
             page.get_by_label("Password").fill(PASSWORD)
             page.get_by_role("button").click()
@@ -336,10 +367,8 @@ def test_the_page_behind_an_invitation_opens_an_account(browser: Browser, tmp_pa
             expect(page.get_by_label("Username")).to_be_focused()
             page.get_by_label("Username").fill("bob")
             page.get_by_role("button").click()
-            expect(page.get_by_role("status")).to_have_text(
-                "Welcome, bob. You have an account now."
-            )
-            expect(page).to_have_url(f"{url}/join")
+            expect(page.get_by_role("status")).to_have_text("Welcome.")
+            expect(page).to_have_url(f"{url}/register")
             assert width(page) <= 320
             page.reload()
             page.get_by_label("Username").fill("eve")
@@ -353,73 +382,91 @@ def test_the_page_behind_an_invitation_opens_an_account(browser: Browser, tmp_pa
 
 
 @of("own_workflow")
-def test_an_invitation_outlives_a_name_that_will_not_do_and_works_once(running: Running) -> None:
-    link = invite(running)
-    status, errors = join(running, link, username="bob b", password="password")
+def test_a_link_to_register_survives_an_invalid_field_and_works_once(running: Running) -> None:
+    link = turn(running)
+    status, errors = post(running, "register", link, username="bob b", password="password")
     assert (status, errors.keys()) == (400, {"username", "password"})
-    assert join(running, link, username="Alice", password=PASSWORD) == (
-        400,
-        {"username": ["This username is already in use."]},
-    )
-    assert join(running, link, **BOB)[0] == 201
-    assert join(running, link, username="bob2", password=PASSWORD) == (
+    assert post(running, "register", link, **BOB)[0] == 201
+    assert post(running, "register", link, username="bob2", password=PASSWORD) == (
         400,
         {"email": ["This e-mail address is already in use."]},
     )
-
-
-@of("own_workflow")
-def test_a_bad_invitation_tells_nothing(running: Running) -> None:
-    link = invite(running)
-    for bad in (
-        {"signature": "x"},
-        {"email": "eve@example.com"},
-        {"user_id": "99"},
-        {"timestamp": "1"},
-    ):
-        for fields in (BOB, {}, {"username": "alice", "password": "x"}):
-            status, reply = join(running, {**link, **bad}, **fields)
-            assert (status, reply["code"]) == (400, "signature-invalid"), (bad, fields)
-    for endpoint in ("verify-registration", "verify-email", "undo-email-change"):
-        reply = running.client.post(f"/accounts/{endpoint}/", json=link).get_json()
-        assert reply["code"] == "signature-invalid", endpoint
-
-
-@of("own_workflow")
-def test_an_invitation_ends_with_its_time_and_with_the_password_of_who_invites(
-    running: Running, clock: Clock
-) -> None:
-    link = invite(running)
-    clock.advance(WEEK + 1)
-    assert join(running, link, **BOB)[1]["code"] == "signature-expired"
-    clock.advance(-WEEK)
-    with running.app.app_context():
-        page = running.page
-        alice = page.db.session.scalars(page.db.select(page.User)).one()
-        alice.security_stamp = next_stamp(alice.security_stamp)
-        page.db.session.commit()
-    assert join(running, link, **BOB)[1]["code"] == "signature-invalid"
-
-
-@of("own_workflow")
-def test_the_answer_to_an_invitation_is_the_same_for_a_taken_address(running: Running) -> None:
-    invite(running)
-    replies = [
-        running.client.post("/accounts/invite/", json={"email": email})
-        for email in ("alice@example.com", "x")
-    ]
-    assert replies[0].get_json() == {"detail": "The invitation is on its way"}
-    assert running.outbox[-1].recipients == ["alice@example.com"]
-    assert (replies[1].status_code, replies[1].get_json().keys()) == (400, {"email"})
-    assert (
-        running.app.test_client()
-        .post("/accounts/invite/", json={"email": "x@example.com"})
-        .status_code
-        == 401
+    assert post(running, "register", turn(running, "eve@example.com"), **BOB) == (
+        400,
+        {"username": ["This username is already in use."]},
     )
 
 
-def test_an_invitation_without_a_page_ends_the_start() -> None:
+@of("own_workflow")
+def test_a_link_of_the_waiting_list_cannot_be_changed_or_used_for_another_purpose(
+    running: Running,
+) -> None:
+    confirm = ask(running, "bob@example.com")
+    assert post(running, "register", confirm, **BOB)[1]["code"] == "signature-invalid"
+    assert post(running, "confirm", confirm) == CONFIRMED
+    assert let_in(running) == ["bob@example.com"]
+    register = parameters(running.link())
+    assert post(running, "confirm", register)[1]["code"] == "signature-invalid"
+    for bad in ({"signature": "x"}, {"email": "eve@example.com"}, {"timestamp": "1"}):
+        for fields in (BOB, {}, {"username": "bob b", "password": "x"}):
+            for endpoint, link in (("confirm", confirm), ("register", register)):
+                status, body = post(running, endpoint, {**link, **bad}, **fields)
+                assert (status, body["code"]) == (400, "signature-invalid"), (endpoint, bad)
+    assert post(running, "register", register, **BOB)[0] == 201
+
+
+@of("own_workflow")
+def test_the_links_of_the_waiting_list_expire(running: Running, clock: Clock) -> None:
+    confirm = ask(running, "carol@example.com")
+    register = turn(running)
+    clock.advance(WEEK + 1)
+    assert post(running, "confirm", confirm)[1]["code"] == "signature-expired"
+    assert post(running, "register", register, **BOB)[1]["code"] == "signature-expired"
+    assert let_in(running) == []
+    clock.advance(-2)
+    assert post(running, "confirm", confirm) == CONFIRMED
+    assert post(running, "register", register, **BOB)[0] == 201
+
+
+@of("own_workflow")
+def test_the_waiting_list_does_not_reveal_who_has_an_account(running: Running) -> None:
+    assert post(running, "register", turn(running), **BOB)[0] == 201
+    client, emails = running.client, ["carol@example.com", "bob@example.com"]
+    responses = [client.post("/accounts/waiting-list/", json={"email": each}) for each in emails]
+    assert {response.status_code for response in responses} == {200}
+    assert responses[0].get_json() == responses[1].get_json()
+    invalid = client.post("/accounts/waiting-list/", json={"email": "x"})
+    assert (invalid.status_code, invalid.get_json().keys()) == (400, {"email"})
+
+
+@of("own_workflow")
+def test_an_address_with_an_account_has_no_place(running: Running) -> None:
+    bob = ask(running, "bob@example.com")
+    for name in ("bob", "carol"):
+        assert post(running, "confirm", ask(running, f"{name}@example.com")) == CONFIRMED
+    assert let_in(running) == ["bob@example.com"]
+    register = parameters(running.link())
+    assert post(running, "confirm", bob) == CONFIRMED, "a second place, before the link is used"
+    assert post(running, "register", register, **BOB)[0] == 201
+    assert post(running, "confirm", bob) == (400, {"email": ["You already have an account."]})
+    assert let_in(running, 5) == ["carol@example.com"]
+
+
+@of("own_workflow")
+def test_an_account_of_an_administrator_ends_its_place(running: Running) -> None:
+    for name in ("bob", "carol"):
+        assert post(running, "confirm", ask(running, f"{name}@example.com")) == CONFIRMED
+    result = running.app.test_cli_runner().invoke(
+        registration_cli,
+        ["create-user", "--username", "bob", "--email", "bob@example.com"],
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+    )
+    assert result.exit_code == 0, result.output
+    assert let_in(running, 5) == ["carol@example.com"]
+
+
+@each_row("name", ["REGISTRATION_WAITING_LIST_URL", "REGISTRATION_WAITING_LIST_REGISTER_URL"])
+def test_a_waiting_list_without_a_page_ends_the_start(name: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        example("own_workflow").create_app(**SETTINGS, REGISTRATION_INVITATION_URL="/join")
-    assert [problem.setting for problem in error.value.problems] == ["REGISTRATION_INVITATION_URL"]
+        example("own_workflow").create_app(**SETTINGS, **{name: "/join"})
+    assert [problem.setting for problem in error.value.problems] == [name]

@@ -1,1 +1,1 @@
-"""A site for the invited: an application with a flow of its own."""
+"""A site with a waiting list: an application with a flow of its own."""
