@@ -59,7 +59,7 @@ class ProofOfWork:
     and nothing is stored for it until it is solved.
 
     :param cost: how many rounds of PBKDF2-SHA-256 one try takes.
-    :param tries: how many tries a client needs at most. It needs at least half of them.
+    :param tries: how many tries a client needs at most. It needs half of them on average.
     :param period: how long a challenge is valid.
     :raises ModuleNotFoundError: the library ``altcha`` is not installed.
     """
@@ -80,13 +80,12 @@ class ProofOfWork:
         """Return a new challenge, as the widget reads it."""
         from altcha import create_challenge
 
-        least = self.tries // 2
         of_challenge, of_solution = derived_keys(signing_keys()[-1])
         made = create_challenge(
             "PBKDF2/SHA-256",
             self.cost,
             # The server computes this one try, so that verifying takes none.
-            counter=least + secrets.randbelow(self.tries - least),
+            counter=secrets.randbelow(self.tries),
             expires_at=int(time.time() + self.period.total_seconds()),
             hmac_secret=of_challenge,
             hmac_key_secret=of_solution,
