@@ -7,8 +7,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+from flask import current_app
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
 from ..auth.rows import ExpiringRows
-from ..errors import AdministrationError, UserWithoutEmailNonverifiable
+from ..errors import AdministrationError, DatabaseUnavailable, UserWithoutEmailNonverifiable
 from ..flows.register import expired_before, verification_email, verification_settings
 from ..http.accounts import (
     add_account,
@@ -331,7 +334,7 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
         for offer in state.all_provided(offer_name):
             for name, done, keys, work in offer(state):
                 state.users.rollback()
-                yield Expired(name, keys, partial(do, work), done)
+                yield Expired(name, keys, partial(do, name, work), done)
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -344,12 +347,27 @@ def _remove_registrations(before: datetime, identifiers: Sequence[str]) -> int:
     return sum(remove(identifier, before) for identifier in identifiers)
 
 
-def _do_each(work: Callable[[Any], bool], keys: Sequence[Any]) -> int:
-    """Do the work for each key in a transaction of its own. Return how often it was done."""
-    return sum(retried(work)(key) for key in keys)
+def _do_each(name: str, work: Callable[[Any], bool], keys: Sequence[Any]) -> int:
+    """Do the work for each key in a transaction of its own. Return how often it was done.
+
+    Where it fails, the error is logged and the next key follows: one account, with what the
+    application does for it or with its mailbox, must not stop the others.
+    """
+    return sum(_is_done(name, work, key) for key in keys)
 
 
-def _do_all(work: Callable[[Sequence[Any]], int], keys: Sequence[Any]) -> int:
+def _is_done(name: str, work: Callable[[Any], bool], key: Any) -> bool:
+    try:
+        return retried(work)(key)
+    except Exception as error:  # rolled back
+        is_of_all = isinstance(error, DatabaseUnavailable | SQLAlchemyError)
+        if is_of_all and not isinstance(error, IntegrityError):
+            raise
+        current_app.logger.exception("A %s (id %s) could not be done.", name, key)
+        return False
+
+
+def _do_all(name: str, work: Callable[[Sequence[Any]], int], keys: Sequence[Any]) -> int:
     """Do the work for all keys in one transaction. Return for how many it was done."""
     return retried(work)(keys)
 

@@ -684,6 +684,30 @@ def test_an_account_that_other_rows_need_stays_locked(make: NewSite, clock: Cloc
     assert not has_password(site, PASSWORD)
 
 
+def test_an_account_that_cannot_be_deleted_stops_no_other_work(
+    make: NewSite, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_for_alice(user: Any, **kwargs: Any) -> None:
+        if user.username == "alice":
+            raise RuntimeError("the payment provider is down")
+        user.first_name = "gone"
+
+    site = make(PROFILE_DELETER=fail_for_alice)
+    scheduled(site)
+    scheduled(site, "bob")
+    clock.advance(30 * DAYS)
+    with site.hears(user_deleted) as heard:
+        assert "1 scheduled deletion done, 1 kept" in purge(site)
+    assert [each["user"].username for each in heard] == ["bob"]
+    alice, bob = (site.user(username=name) for name in ("alice", "bob"))
+    assert (alice.is_active, bob.is_active, bob.first_name) == (True, False, "gone")
+    assert alice.delete_after is not None
+    (failure,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "scheduled deletion" in failure.getMessage()
+    assert failure.exc_info is not None
+    assert "payment provider" in str(failure.exc_info[1])
+
+
 # E-mails that wait
 
 
