@@ -465,6 +465,8 @@ class SessionManager:
             return user
         request_state().login = None  # of a suspended user
         other = own(request) if own else None
+        if isinstance(other, self.model) and not self.users.snapshot(other).is_active:
+            other = None  # Flask-Login looks at the attribute ``is_active`` only
         if token and other is None:
             record(TOKEN_REFUSED, user_id=None if user is None else self.users.identifier(user))
         return other

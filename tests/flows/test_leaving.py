@@ -37,6 +37,7 @@ from ..outboxes import OUTBOX, command, send_mail
 from ..people import (
     LOGIN_INVALID,
     account,
+    add_members_page,
     change_login,
     copy_of,
     define_login,
@@ -375,6 +376,22 @@ def test_the_application_cannot_log_the_user_in(make: NewSite, allowed: bool) ->
     assert not knows(site, client)
     with site.app.test_request_context(), pytest.raises(LoginInvalid):
         actions.log_in(site.db.session.scalars(select(site.User)).one())
+
+
+def test_a_loader_of_the_application_finds_no_locked_account(make: NewSite) -> None:
+    """Its column ``is_active`` is true, so Flask-Login would take the user for logged in."""
+    site = make()
+    ask, key = add_members_page(site), {"X-Name": "alice"}
+
+    @site.app.login_manager.request_loader  # type: ignore[attr-defined,untyped-decorator]
+    def load_by_key(request: Any) -> Any:
+        name = request.headers.get("X-Name")
+        return site.db.session.scalars(select(site.User).filter_by(username=name)).one_or_none()
+
+    link = scheduled(site)
+    assert ask(headers=key).status_code == 401
+    assert cancel(site, link).status_code == 200
+    assert ask(headers=key).text == "alice"
 
 
 def test_an_open_request_changes_nothing_after_the_deletion_was_scheduled(make: NewSite) -> None:
