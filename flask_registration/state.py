@@ -293,7 +293,7 @@ class RegistrationState:
         request, counted = request_state(), (mail.to, mail.kind)
         again = request.is_retry and counted in request.admitted_mails
         limits = self.mailer.limits
-        if not limits.admit(mail.to, mail.kind, is_reserved=reserved, is_again=again):
+        if not limits.admit(mail.to, mail.kind, is_reserved=reserved, is_retry=again):
             record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
             return replace(mail, user_id=None)
         request.admitted_mails.add(counted)

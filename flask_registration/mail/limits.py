@@ -31,15 +31,15 @@ class MailLimits:
     limits: list[RateLimitItem]
 
     def admit(
-        self, address: str, kind: str, *, is_reserved: bool = False, is_again: bool = False
+        self, address: str, kind: str, *, is_reserved: bool = False, is_retry: bool = False
     ) -> bool:
         """Return whether an e-mail may be sent to this address now, and count it.
 
         :param is_reserved: whether it may be one of the last e-mails of the longest limit.
-        :param is_again: whether it was counted before its transaction was rolled back. Then only
+        :param is_retry: whether it was counted before its transaction was rolled back. Then only
             the pause after it begins anew.
         """
-        if is_again:
+        if is_retry:
             self.forget(address, kind)
             pauses = dict.fromkeys(self._pauses(kind), 1)
             return self.counters.admit(f"mail/{kind}", address.lower(), pauses)
