@@ -30,6 +30,7 @@ from ..errors import (
 from ..http.bodies import REQUIRED, BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
 from ..http.flow import Flow, always
 from ..http.steps import Step
+from ..http.verified_accounts import proves_addresses
 from ..i18n.messages import Message, duration
 from ..mail.message import Mail, check_mailbox
 from ..settings import PREFIX, Settings, setting
@@ -258,7 +259,8 @@ def open_link(state: RegistrationState, data: Mapping[str, str], user_id: str) -
 def managed_user(state: RegistrationState, user_id: str) -> User:
     """Return an account that the current user approves.
 
-    That is the user with a verified e-mail address that ``APPROVERS`` names.
+    That is the user with a verified e-mail address that ``APPROVERS`` names. Where a client gets an
+    address without verification, it is none.
 
     :raises NotAuthenticated: no user is logged in.
     :raises NotAllowed: the current user does not approve this account.
@@ -267,7 +269,8 @@ def managed_user(state: RegistrationState, user_id: str) -> User:
     approver, user = state.sessions.user(), state.users.get(user_id)
     seen, column = state.users.snapshot(approver), state.fields.email or ""
     allowed = [state.users.lookup(column, each) for each in approvers_of(state, user)]
-    if not (seen.is_verified and seen.email and (column, seen.email) in allowed):
+    is_proved = seen.is_verified and proves_addresses(state)
+    if not (is_proved and seen.email and (column, seen.email) in allowed):
         raise NotAllowed
     if user is None:
         raise ApprovalNotFound

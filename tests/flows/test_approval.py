@@ -528,6 +528,27 @@ def test_an_unverified_address_of_an_approver_decides_nothing(make: NewSite) -> 
     assert state_of(site) == (False, False)
 
 
+@each_row(
+    "setting",
+    ["REGISTER_VERIFICATION_ENABLED", "REGISTER_EMAIL_VERIFICATION_ENABLED"],
+    ids=["registration", "change"],
+)
+def test_no_login_decides_where_an_address_needs_no_proof(make: NewSite, setting: str) -> None:
+    site = make(**{setting: False})
+    user_id = account(site, approved=False).id
+    account(site, "bob")
+    client = log_in(site, "bob")
+    if setting == "REGISTER_EMAIL_VERIFICATION_ENABLED":
+        reply = site.post("register-email", {"email": BOSS}, client=client)
+        assert reply.status_code == 200
+    else:
+        site.change(site.user(username="bob"), email=BOSS)
+        client = log_in(site, "bob")
+    reply = decide(site, {"user_id": user_id}, client=client)
+    assert (reply.status_code, reply.get_json()) == (403, NOT_ALLOWED)
+    assert state_of(site) == (False, False)
+
+
 def test_the_approvers_depend_on_the_account(make: NewSite) -> None:
     def approvers(user: Any, **kwargs: Any) -> list[str]:
         return [f"{user.username}@boss.example.com", BOSS, BOSS]

@@ -802,6 +802,16 @@ def test_an_unusual_address_of_the_inviter_is_not_shown(make: NewSite, email: st
         assert email not in text
 
 
+def test_an_address_of_the_inviter_without_proof_is_not_shown(make: NewSite) -> None:
+    site = make(REGISTER_EMAIL_VERIFICATION_ENABLED=False)
+    client = log_in(site)
+    change = {"email": "security@bank.example.com"}
+    assert site.post("register-email", change, client=client).status_code == 200
+    site.outbox.clear()
+    assert ask(site, client=client).status_code == 201
+    assert "bank" not in text_of(site.read()) + html_of(site.read())
+
+
 def test_an_e_mail_waits_in_the_outbox_without_its_link(make: NewSite, clock: Clock) -> None:
     site = make(outbox_model=define_outbox, MAIL_DISPATCHER="outbox")
     with pytest.MonkeyPatch.context() as patch:
