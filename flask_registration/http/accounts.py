@@ -150,6 +150,8 @@ def create_user(
     data = {**fields, "password": password}
     user = new_user(state, data, verified=verified, judged=["email"])
     state.users.add(user, savepoint=True)
+    for created in state.all_provided("account_created"):
+        created(state, user, {})
     return user
 
 

@@ -423,6 +423,23 @@ def test_a_link_of_a_reactivated_inviter_is_valid_again(make: NewSite) -> None:
     assert accept(site, link).status_code == 201
 
 
+@each_row("by_request", [True, False], ids=["request", "script"])
+def test_a_new_account_has_no_invitation_of_a_deleted_one(make: NewSite, by_request: bool) -> None:
+    site = make(REGISTER_FLOW_ENABLED=True)
+    link = invite(site)
+    with site.app.app_context():  # behind the API's back
+        site.db.session.delete(site.db.session.get(site.User, 1))
+        site.db.session.commit()
+    if by_request:
+        assert site.register("bob").status_code == 201
+        assert site.verify().status_code == 200
+    else:
+        account(site, "bob")
+    assert site.user().id == 1
+    assert log_in(site, "bob").get("/accounts/invitations/").get_json() == []
+    assert accept(site, link).get_json() == LINK_INVALID
+
+
 def test_after_a_deletion_of_the_new_account_the_link_makes_no_other(make: NewSite) -> None:
     site = make()
     link, client = invite(site), site.app.test_client()

@@ -219,6 +219,12 @@ def test_a_new_account_has_no_consent_of_a_deleted_one(make: NewSite) -> None:
     assert site.register("bob", terms="2").status_code == 201
     assert [each.user_id for each in consents(site)] == ["1"]
     assert consents(site)[0].accepted_at > first.accepted_at
+    with site.app.app_context():
+        site.db.session.delete(site.db.session.get(site.User, 1))
+        site.db.session.commit()
+    account(site)
+    assert site.user().id == 1
+    assert consents(site) == []
 
 
 # The step

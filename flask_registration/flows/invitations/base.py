@@ -88,6 +88,12 @@ def store_of(state: RegistrationState) -> InvitationStore:
     return InvitationStore(db, state.setup.models["invitation"], state.users)
 
 
+@flow.provides("account_created")
+def end_earlier_invitations(state: RegistrationState, user: User, data: Mapping[str, Any]) -> None:
+    """Delete the invitations of a deleted account whose id the database uses again."""
+    store_of(state).remove_sent_by(user)
+
+
 @flow.provides("remove_rows")
 def remove_invitations(state: RegistrationState, user: User) -> None:
     """Delete the invitations of an account that ends, without committing."""

@@ -137,6 +137,10 @@ class InvitationStore(ExpiringRows):
             self.execute(update(self.model).where(condition, *self._is_open()).values(values)) == 1
         )
 
+    def remove_sent_by(self, user: User) -> None:
+        """Delete the invitations that a user has sent."""
+        self.delete_where(self.is_of(user))
+
     def remove_of(self, user: User) -> None:
         """Delete the invitations that a user has sent, and the accepted ones to the address."""
         is_to = and_(
