@@ -386,7 +386,8 @@ def delete_pending(state: RegistrationState, user: User) -> bool:
     if is_rejected(state, user):
         expected = {"is_active": True, "approved_at": None}
     seen = state.users.snapshot(user)
-    if not state.users.change(user, seen, {"is_verified": False}, expecting=expected):
+    changes = {"is_verified": False, "password_hash": seen.password_hash}  # or without a flag
+    if not state.users.change(user, seen, changes, expecting=expected):
         return False
     state.remove_rows(user)
     try:

@@ -42,6 +42,8 @@ from flask_registration.flows import (
     sign_up,
     verification_redirects,
 )
+from flask_registration.http.accounts import delete_pending
+from flask_registration.users.mixins import utc_now
 
 from ..conftest import Clock
 from ..people import LOGIN_INVALID, NOT_AUTHENTICATED, account, define_login, knows
@@ -674,6 +676,27 @@ def test_an_approval_during_a_new_registration_wins(database: str, make: NewSite
 
 
 # A body
+
+
+def test_so_it_does_where_the_model_has_no_flag_of_the_verification(make: NewSite) -> None:
+    columns: dict[str, Callable[[], Any]] = {
+        "id": lambda: mapped_column(Integer, primary_key=True),
+        "username": lambda: mapped_column(String(40), unique=True),
+        "email": lambda: mapped_column(String(254), unique=True),
+        "password_hash": lambda: mapped_column(String(255)),
+    }
+    define_own = define(
+        ApprovalMixin, columns=lambda: {name: make() for name, make in columns.items()}
+    )
+    site = make(define=define_own, REGISTER_VERIFICATION_ENABLED=False)
+    user = account(site, approved=False)
+    site.change(user, rejected_at=utc_now())
+    rejected = site.user()
+    site.change(user, approved_at=utc_now(), rejected_at=None)
+    with site.app.app_context():
+        site.db.session.add(rejected)  # as a request has read it before
+        assert not delete_pending(site.app.extensions["registration"], rejected)
+    assert state_of(site) == (True, False)
 
 
 def test_no_body_approves_an_account(make: NewSite) -> None:
