@@ -173,8 +173,8 @@ class RegistrationState:
     def all_provided(self, name: str) -> list[Callable[..., Any]]:
         """Return what every active flow offers under this name, in the order of the flows.
 
-        Several flows may offer ``registration_fields``, ``account_created``, ``announced``,
-        ``remove_rows``, ``due_work`` and ``stale_rows``: see "A flow of your own" in
+        Several flows may offer ``registration_fields``, ``account_created``, ``owner_found``,
+        ``announced``, ``remove_rows``, ``due_work`` and ``stale_rows``: see "A flow of your own" in
         the documentation.
         """
         return [
@@ -439,6 +439,14 @@ class RegistrationState:
         clear = self.provided("clear_lock")
         if clear:
             clear(self, user)
+
+    def forget_registrant(self, user: User) -> None:
+        """Delete what another person may have declared in a registration, without committing.
+
+        Call it when the owner of the e-mail address verifies it without that person's password.
+        """
+        for forget in self.all_provided("owner_found"):
+            forget(self, user)
 
     def remove_rows(self, user: User) -> None:
         """Delete what belongs to an account that ends, without committing."""

@@ -409,6 +409,8 @@ def verify_account(
     elif not state.users.change(user, seen, changes, expecting={"is_verified": False}):
         raise UserNotFound(user=user, reason="changed")
     state.sessions.end_logins(user)
+    if not keeps_password:
+        state.forget_registrant(user)
     address = email or seen.email
     if address:
         state.mailer.limits.forget(address)

@@ -266,6 +266,8 @@ def finish_reset(
         changes["security_stamp"] = next_stamp(seen.security_stamp, can_undo=False)
     if not state.replace_password(user, seen, password, **changes):
         raise UserNotFound(user=user, reason="changed")
+    if not seen.is_verified:
+        state.forget_registrant(user)
     if seen.email:
         state.mailer.limits.forget(seen.email)
     names = login_names(state, user)

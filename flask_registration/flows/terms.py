@@ -186,9 +186,10 @@ def announced(
     return [], [terms_accepted] if has_consent else []
 
 
+@flow.provides("owner_found")
 @flow.provides("remove_rows")
 def remove_rows(state: RegistrationState, user: User) -> None:
-    """Delete the consents of an account that ends, without committing."""
+    """Delete the consents of an account that ends, or that another person has registered."""
     store_of(state).remove_all(user)
 
 

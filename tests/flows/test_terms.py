@@ -25,7 +25,7 @@ from flask_registration import (
     user_registered,
 )
 from flask_registration.errors import NotAuthenticated
-from flask_registration.flows import sign_up, terms
+from flask_registration.flows import mail_login, sign_up, terms
 
 from ..people import NOT_AUTHENTICATED, account, define_login, knows
 from ..site import PASSWORD, Site, mixin_and
@@ -224,6 +224,28 @@ def test_a_new_account_has_no_consent_of_a_deleted_one(make: NewSite) -> None:
         site.db.session.commit()
     account(site)
     assert site.user().id == 1
+    assert consents(site) == []
+
+
+def by_reset(site: Site) -> None:
+    site.post("send-reset-password-link", {"login": "alice"})
+    twice = {"password": PASSWORD, "password_confirm": PASSWORD}
+    assert site.post("reset-password", {**site.link(), **twice}).status_code == 200
+
+
+def by_login_link(site: Site) -> None:
+    site.post("send-login-link", {"login": "alice"})
+    assert site.post("login-by-link", site.link()).get_json()["step"] == "terms"
+
+
+@each_row("enter", [by_reset, by_login_link], ids=lambda enter: enter.__name__)
+def test_an_owner_has_not_accepted_what_another_person_registered(
+    make: NewSite, enter: Any
+) -> None:
+    site = make(flows=[*FLOWS, mail_login.flow])
+    assert site.register(terms="2").status_code == 201
+    enter(site)
+    assert site.user().is_verified
     assert consents(site) == []
 
 
