@@ -240,6 +240,11 @@ def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:
 # Register
 
 
+def _causes_mail(state: RegistrationState) -> bool:
+    """Return whether a registration causes an e-mail, to its address or to an approver."""
+    return _is_verifying(state.group(RegisterSettings)) or state.provided("announced") is not None
+
+
 @flow.provides("registration_schema")
 def registration_schema_class(state: RegistrationState) -> type[Schema]:
     """Return the application's schema, or the one made from its model."""
@@ -274,7 +279,7 @@ def registered_response(state: RegistrationState) -> Schema:
     errors={UserWithoutEmailNonverifiable: _is_verifying, MailUnavailable: _is_verifying},
     enabled=lambda settings: settings.register_flow_enabled,
     gated=True,
-    causes_mail=_is_verifying,
+    causes_mail=_causes_mail,
     throttles={"client": "30/minute;100/hour"},
     account=account_names,
 )

@@ -55,7 +55,7 @@ Condition = Callable[[Any], bool]
 Errors = Sequence[type[APIError]] | Mapping[type[APIError], Condition]
 
 
-def always(settings: Settings) -> bool:
+def always(_: object) -> bool:
     """Return True, for all settings."""
     return True
 
@@ -120,7 +120,7 @@ class Endpoint(Generic[S]):
     :ivar login_required: return 401 without a login; the view receives the current user first.
     :ivar gated: whether ``REGISTRATION_GATE`` is asked; ``"throttled"``: only instead of the
         response 429.
-    :ivar causes_mail: a condition on the settings: whether a request without a login may cause an
+    :ivar causes_mail: a condition on the state: whether a request without a login may cause an
         e-mail. Then it counts for ``MAIL_BUDGET``.
     :ivar throttles: default rate limits: ``client``, ``account`` or both.
     :ivar account: ``account(state, data)`` returns names of the account that the request is about,
@@ -144,7 +144,7 @@ class Endpoint(Generic[S]):
     enabled: Callable[[S], bool] = always
     login_required: bool = False
     gated: bool | Literal["throttled"] = False
-    causes_mail: Condition = lambda settings: False
+    causes_mail: Condition = lambda state: False
     throttles: Mapping[str, str] = field(default_factory=dict)
     account: Callable[..., Iterable[str]] | None = None
     split_limit: bool = False
@@ -319,7 +319,7 @@ class Action(Generic[S]):
         status = endpoint.status
         self.status = status if isinstance(status, int) else status(state)
         self._is_enabled = endpoint.enabled(settings)
-        self._causes_mail = endpoint.causes_mail(settings)
+        self._causes_mail = endpoint.causes_mail(state)
         self._state = state
         self._settings = settings
         self._function = app.ensure_sync(endpoint.view)

@@ -293,7 +293,7 @@ def _errors(
     for error, is_possible in endpoint.all_errors.items():
         if is_possible(settings) and not issubclass(error, tuple(impossible)):
             yield from steps if error is StepRequired else [error]
-    has_budget = state.mail_budget.limits and endpoint.causes_mail(settings)
+    has_budget = state.mail_budget.limits and endpoint.causes_mail(state)
     if state.throttles.limits(endpoint.name) or has_budget:
         yield Throttled
     if state.actions[endpoint.name].hashes:

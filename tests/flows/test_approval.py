@@ -200,6 +200,12 @@ def test_a_login_to_a_rejected_account_is_that_to_an_unknown_one(make: NewSite) 
     assert found[0] == found[1]
 
 
+def test_e_mails_to_approvers_count_for_the_budget(make: NewSite) -> None:
+    site = make(REGISTER_VERIFICATION_ENABLED=False, MAIL_BUDGET="1/hour")
+    replies = [site.register(name).status_code for name in ("bob", "carol")]
+    assert (replies, len(site.outbox)) == ([201, 429], 1)
+
+
 def test_where_no_address_is_verified_the_approvers_are_told_at_once(make: NewSite) -> None:
     site = make(REGISTER_VERIFICATION_ENABLED=False)
     site.register()
