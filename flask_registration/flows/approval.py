@@ -30,7 +30,7 @@ from ..errors import (
 from ..http.bodies import REQUIRED, BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
 from ..http.flow import Flow, always
 from ..http.steps import Step
-from ..http.verified_accounts import proves_addresses
+from ..http.verified_accounts import verifies_addresses
 from ..i18n.messages import Message, duration
 from ..mail.message import Mail, check_mailbox
 from ..settings import PREFIX, Settings, setting
@@ -269,8 +269,8 @@ def managed_user(state: RegistrationState, user_id: str) -> User:
     approver, user = state.sessions.user(), state.users.get(user_id)
     seen, column = state.users.snapshot(approver), state.fields.email or ""
     allowed = [state.users.lookup(column, each) for each in approvers_of(state, user)]
-    is_proved = seen.is_verified and proves_addresses(state)
-    if not (is_proved and seen.email and (column, seen.email) in allowed):
+    is_address_verified = seen.is_verified and verifies_addresses(state)
+    if not (is_address_verified and seen.email and (column, seen.email) in allowed):
         raise NotAllowed
     if user is None:
         raise ApprovalNotFound

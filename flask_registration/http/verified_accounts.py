@@ -36,7 +36,7 @@ def normal_email(state: RegistrationState, email: object) -> str:
         raise ValidationError({"email": error.messages_dict[column]}) from None
 
 
-def proves_addresses(state: RegistrationState) -> bool:
+def verifies_addresses(state: RegistrationState) -> bool:
     """Return whether no client gets an e-mail address that it has not verified.
 
     An e-mail change without verification leaves an account verified.

@@ -16,7 +16,7 @@ from ...auth.links import Purpose, check_page
 from ...checks import Finding
 from ...errors import NotAllowed
 from ...http.flow import Flow, always
-from ...http.verified_accounts import check_unique_email, proves_addresses
+from ...http.verified_accounts import check_unique_email, verifies_addresses
 from ...i18n.messages import duration
 from ...security_log import NOT_ALLOWED
 from ...settings import Settings, setting
@@ -141,8 +141,8 @@ def shown_address(state: RegistrationState, inviter: User | None) -> str | None:
     It is the one value of that user which was verified. A name or a message could be any text, and
     the site would send it to any recipient. An unusual address could look like a URL.
     """
-    is_proved = inviter is not None and proves_addresses(state)
-    address = state.users.snapshot(inviter).email if is_proved else None
+    is_address_verified = inviter is not None and verifies_addresses(state)
+    address = state.users.snapshot(inviter).email if is_address_verified else None
     return address if address and re.fullmatch(r"[\w.+-]{1,64}@[\w.-]+", address) else None
 
 
