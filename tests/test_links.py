@@ -238,6 +238,7 @@ SALTS = {
     "report_login": "report-login",
     "login_by_link": "login-link",
     "cancel_recovery": "cancel-recovery",
+    "cancel_deletion": "cancel-deletion",
 }
 
 LINK_ENDPOINTS = [
