@@ -288,7 +288,13 @@ def test_while_a_server_is_talked_to_no_transaction_is_open_but_inline(
 
     with smtp_server(answer=look) as smtp:
         outbox = {"outbox_model": define_outbox} if dispatcher == "outbox" else {}
-        site = new_site(server_database, MAIL_DISPATCHER=dispatcher, config=smtp.config(), **outbox)
+        site = new_site(
+            server_database,
+            MAIL_DISPATCHER=dispatcher,
+            MAIL_LIMITS=None,
+            config=smtp.config(),
+            **outbox,
+        )
         with user_registered.connected_to(read, site.app):
             assert site.register("alice").status_code == 201
         assert kept[0].username == "alice"  # nobody took it away from whoever keeps it
