@@ -20,8 +20,9 @@ TIMEOUT = 120  # seconds; all waiting is for a condition, so this is for failure
 OTHER_PASSWORD = "a whole new set of words 42"
 THIRD_PASSWORD = "still another five words 7"
 
-#: How many mails one life gets: two with a link, two that tell of a new password.
-MAILS = 4
+#: How many mails one life gets: two with a link, two that tell of a new password, one that tells of
+#: the deletion.
+MAILS = 5
 
 
 class Browser:
@@ -136,6 +137,7 @@ def life(browser: Browser, name: str, letters: Letterbox) -> None:
     expect(200, browser.post("login", login=name, password=THIRD_PASSWORD))
     assert expect(200, browser.ask("GET", "/accounts/profile/"))["first_name"] == name.title()
     expect(204, browser.ask("DELETE", "/accounts/profile/"))
+    letters.wait(email, "was deleted")
     expect(401, browser.ask("GET", "/accounts/profile/"))
     expect(400, browser.post("login", login=name, password=THIRD_PASSWORD))
 

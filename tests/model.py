@@ -262,6 +262,7 @@ class Model:
     def delete(self, by: Thing, password: str | None) -> None:
         self.confirm(by, password)
         self.accounts.remove(by.owner)
+        self.give(by.owner, "account_deleted", good=False)
 
     # The second factor
 
