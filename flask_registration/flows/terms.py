@@ -20,9 +20,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth.rows import AccountRows
+from ..auth.sessions import LoginSettings
 from ..checks import Finding
 from ..errors import ChallengeInvalid, NotAuthenticated, StepRequired
-from ..http.bodies import BodySchema, Text, login_response
+from ..http.bodies import BodySchema, SuccessSchema, Text
 from ..http.flow import Flow
 from ..http.schemas import ZonedDateTime
 from ..http.steps import Step
@@ -211,10 +212,17 @@ def accept_schema(state: RegistrationState) -> Schema:
     return BodySchema.from_dict(declared, name="AcceptTerms")()
 
 
+def accept_response(state: RegistrationState) -> Schema:
+    """Return the schema of the response: a login's after a step, or without a token."""
+    has_token = state.group(LoginSettings).login_retrieve_token
+    declared: dict[str, Any] = {"token": fields.String()} if has_token else {}
+    return SuccessSchema.from_dict(declared, name="TermsAccepted")()
+
+
 @flow.post(
     "/accept-terms/",
     request=accept_schema,
-    response=login_response,
+    response=accept_response,
     message=Message("You have accepted the terms of service."),
     errors=[NotAuthenticated, ChallengeInvalid, StepRequired],
     throttles={"client": "60/minute"},
