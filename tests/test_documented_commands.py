@@ -79,6 +79,7 @@ def check(command: list[str], folder: Path) -> None:
 def check_flask(arguments: list[str]) -> None:
     flask = FlaskGroup()
     flask.add_command(db)  # as an application with Flask-Migrate has it
+    flask.add_command(click.Command("let-in", params=[click.Argument(["number"])]))  # an example's
     group: click.Command = flask
     while arguments:
         word, *arguments = arguments

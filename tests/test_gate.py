@@ -173,7 +173,7 @@ def test_it_receives_a_string_or_none(
     assert {type(given) for _, given in recorder.asked} <= {str, type(None)}
 
 
-@each_row("captcha", ["\ud800", "human\0"])
+@each_row("captcha", ["\ud800", "human\0"], ids=ascii)
 def test_it_receives_no_characters_that_its_service_cannot_read(
     captcha: str, make: NewSite, recorder: Recorder
 ) -> None:
