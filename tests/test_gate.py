@@ -173,6 +173,17 @@ def test_it_receives_a_string_or_none(
     assert {type(given) for _, given in recorder.asked} <= {str, type(None)}
 
 
+@each_row("captcha", [1, 1.5, True, [], {}, ["human"], {"captcha": "human"}, "\ud800"], ids=ascii)
+@each_row("gated", [{"GATE_WHEN": "throttled"}, {"GATE": lambda request, **kwargs: None}])
+def test_what_no_gate_receives_is_refused_where_none_asks_for_it(
+    gated: dict[str, Any], captcha: Any, make: NewSite, recorder: Recorder
+) -> None:
+    site = make(**{"GATE": recorder, **gated})
+    assert seen(site.post("sign-up", {**ALICE, "captcha": captcha})) == INVALID
+    assert seen(site.post("sign-up", {**ALICE, "captcha": None})) == OK
+    assert recorder.asked == []
+
+
 @each_row("captcha", ["\ud800", "human\0"], ids=ascii)
 def test_it_receives_no_characters_that_its_service_cannot_read(
     captcha: str, make: NewSite, recorder: Recorder

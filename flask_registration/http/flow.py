@@ -39,7 +39,7 @@ from .bodies import (
     name_by_data_key,
     schema_of,
 )
-from .gates import GateSettings, ask_gate
+from .gates import GateSettings, ask_gate, check_solution
 from .responses import success
 
 if TYPE_CHECKING:  # an application without challenges does not import them
@@ -393,7 +393,7 @@ class Action(Generic[S]):
                 arguments.append(state.sessions.user())
             body = read() if endpoint.requests else {}
             if self.gate:
-                body.pop("captcha", None)
+                check_solution(body.pop("captcha", None))
             by_code = not link or "challenge" in body or not state.sends_links
             code = endpoint.code if by_code else None
             if link and self._link_schema and not code:

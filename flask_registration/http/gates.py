@@ -29,6 +29,16 @@ class GateSettings(Settings):
     )
 
 
+def check_solution(captcha: Any) -> None:
+    """Refuse what no gate receives, also where the gate was not asked.
+
+    :raises GateRefused: it is neither a string nor None, or has unsupported characters.
+    """
+    if not (isinstance(captcha, str | None) and is_safe(captcha)):
+        record(GATE_REFUSED, code=GateRefused.code)
+        raise GateRefused
+
+
 def ask_gate(gate: Callable[..., Any], endpoint: str, body: Mapping[str, Any]) -> None:
     """Ask a gate. It receives ``captcha`` of the body or of the submitted form: a string or None.
 

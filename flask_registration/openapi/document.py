@@ -84,7 +84,8 @@ class GatedSchema(BodySchema):
     """The solution for a gate."""
 
     captcha: Text = Text(
-        metadata={"description": "The solution of the captcha or of the proof of work."}
+        allow_none=True,
+        metadata={"description": "The solution of the captcha or of the proof of work."},
     )
 
 
