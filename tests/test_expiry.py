@@ -320,7 +320,7 @@ def test_a_verification_that_is_faster_keeps_its_account(
     with site.app.app_context():
         engine = site.db.engine
     with (
-        when(site, "UPDATE users SET is_verified", verify) as done,
+        when(site, "UPDATE users SET password_hash", verify) as done,
         site.hears(user_deleted) as heard,
     ):
         assert purge(site) == [
