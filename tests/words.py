@@ -30,16 +30,13 @@ EXCEPTIONS = [
     "docs/events.md",
     "docs/from-django-rest-registration.md",
     "docs/from-flask-security.md",
-    "docs/frontend.md",
     "docs/languages.md",
     "docs/mail.md",
     "docs/models.md",
-    "docs/own-mail.md",
     "docs/passwords.md",
     "docs/scaling.md",
     "docs/security.md",
     "docs/sessions.md",
-    "docs/testing.md",
 ]
 
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"
