@@ -222,8 +222,8 @@ flow: Flow[GateSettings] = Flow("gate", GateSettings)
 class ChallengeSchema(BodySchema):
     """A challenge of ALTCHA, for its widget."""
 
-    parameters = fields.Dict(keys=fields.String(), required=True)
-    signature = fields.String(required=True)
+    parameters: fields.Dict = fields.Dict(keys=fields.String(), required=True)
+    signature: fields.String = fields.String(required=True)
 
 
 @flow.get(

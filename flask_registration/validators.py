@@ -417,4 +417,4 @@ def _check_library(validator: Validator, setting: str) -> Iterator[Finding]:
         )
 
 
-extra = Extra(prepare=check)
+extra: Extra = Extra(prepare=check)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from blinker import NamedSignal
 from flask import current_app
@@ -32,7 +32,7 @@ from ..http.flow import Flow, always
 from ..http.steps import Step
 from ..http.verified_accounts import verifies_addresses
 from ..i18n.messages import Message, duration
-from ..mail.message import Mail, check_mailbox
+from ..mail.message import Email, Mail, check_mailbox
 from ..settings import PREFIX, Settings, setting
 from ..signals import user_activated, user_approved, user_registered, user_rejected
 from ..state import RegistrationState, Setup
@@ -163,12 +163,12 @@ def _no_variables(state: RegistrationState, user: User) -> dict[str, Any]:
 
 
 OWNER = "the account's e-mail address"
-approved_email = flow.email("approved", to=OWNER, when="the account was approved", limited=False)(
-    _no_variables
-)
-rejected_email = flow.email("rejected", to=OWNER, when="the account was rejected", limited=False)(
-    _no_variables
-)
+approved_email: Email = flow.email(
+    "approved", to=OWNER, when="the account was approved", limited=False
+)(_no_variables)
+rejected_email: Email = flow.email(
+    "rejected", to=OWNER, when="the account was rejected", limited=False
+)(_no_variables)
 
 
 def approvers_of(state: RegistrationState, user: User | None) -> list[str]:
@@ -209,7 +209,9 @@ class DecisionSchema(BodySchema):
     timestamp: LinkParameter = LinkParameter()
     signature: LinkParameter = LinkParameter()
 
-    handle_error = LinkSchema.handle_error
+    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
+        """Replace errors of parameters by ``signature-invalid``, as :class:`LinkSchema` does."""
+        LinkSchema.handle_error(cast(LinkSchema, self), error, data, **kwargs)
 
 
 @flow.post(

@@ -317,7 +317,7 @@ class Action(Generic[S]):
         self.endpoint = endpoint
         self.name: str = endpoint.name
         status = endpoint.status
-        self.status = status if isinstance(status, int) else status(state)
+        self.status: int = status if isinstance(status, int) else status(state)
         self._is_enabled = endpoint.enabled(settings)
         self._causes_mail = endpoint.causes_mail(state)
         self._state = state
