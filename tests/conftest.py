@@ -57,10 +57,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what was imported for the tests: going through all of it again
-    and again would be a tenth of their time."""
-    gc.collect()
-    gc.freeze()
+    """Let the garbage collector run seldom: what was imported for the tests is large, and going
+    through it again and again would be a tenth of their time.
+
+    (Objects that are frozen for it have no referrers, which Hypothesis asks for.)
+    """
     gc.set_threshold(20_000, 10, 10)
 
 
