@@ -37,7 +37,7 @@ from ..settings import PREFIX, Settings, setting
 from ..signals import user_activated, user_approved, user_registered, user_rejected
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
-from ..users.stamps import SecurityStamp, UserSnapshot, new_stamp
+from ..users.stamps import TOKEN_LENGTH, SecurityStamp, UserSnapshot, new_stamp
 from ..users.store import User
 
 #: How many characters of a username an e-mail to approvers shows: it is another person's text.
@@ -95,8 +95,10 @@ flow: Flow[ApprovalSettings] = Flow("approval", ApprovalSettings, sends_mail=alw
 
 def _bound(seen: UserSnapshot) -> tuple[Any, ...]:
     """Return what a link is bound to: the account and its address, and not its password."""
-    prefix = SecurityStamp.parse(seen.security_stamp).prefix
-    return seen.email, seen.is_verified, prefix or seen.security_stamp
+    stamp = SecurityStamp.parse(seen.security_stamp)
+    # The beginning of a password hash, or of a stamp of the application, is the same for many.
+    is_generated = len(stamp.token) == TOKEN_LENGTH
+    return seen.email, seen.is_verified, stamp.prefix if is_generated else stamp.token
 
 
 APPROVAL = Purpose("approval", binds=_bound, stamped=False)

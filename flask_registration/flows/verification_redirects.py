@@ -7,7 +7,6 @@ the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -301,13 +300,17 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
         return render(page, title=FAILED, text=INCOMPLETE, status=400)
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
-    # The login page asks for the step.
-    outlasted = [NotApproved, StepRequired] if page.outlasts_step else []
+    done = page.done
     # What its JSON endpoint has in the URL.
     late = (lambda: {"user_id": request.form.get("user_id", "")}) if page.decisions else dict
     try:
-        with suppress(*outlasted):
+        try:
             action.run(read_form, late=late)
+        except (NotApproved, StepRequired) as left:
+            if not page.outlasts_step:
+                raise
+            if page.has_schema and isinstance(left, NotApproved):  # the new account is not ready
+                done = left.detail
     except ValidationError as error:
         errors: dict[str, Any] = by_field(error)
         if page.labels and not errors.keys() <= set(PARAMETERS):
@@ -322,7 +325,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     else:
         if success_url:
             return redirect(success_url)
-        return render(page, title=Message("Done"), text=page.done)
+        return render(page, title=Message("Done"), text=done)
     if failure_url:
         return redirect(failure_url)
     return render(page, title=FAILED, text=failure, status=400)

@@ -34,9 +34,13 @@ def check_solution(captcha: Any) -> None:
 
     :raises GateRefused: it is neither a string nor None, or has unsupported characters.
     """
-    if not (isinstance(captcha, str | None) and is_safe(captcha)):
+    if not _is_possible(captcha):
         record(GATE_REFUSED, code=GateRefused.code)
         raise GateRefused
+
+
+def _is_possible(captcha: Any) -> bool:
+    return isinstance(captcha, str | None) and is_safe(captcha)
 
 
 def ask_gate(gate: Callable[..., Any], endpoint: str, body: Mapping[str, Any]) -> None:
@@ -48,7 +52,7 @@ def ask_gate(gate: Callable[..., Any], endpoint: str, body: Mapping[str, Any]) -
     request = current_request()
     captcha = body.get("captcha") or request.form.get("captcha")
     try:
-        if not (isinstance(captcha, str | None) and is_safe(captcha)):
+        if not _is_possible(captcha):
             raise GateRefused
         gate(request, endpoint=endpoint, captcha=captcha)
     except GateRefused as error:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import flask_login
 import pytest
@@ -61,6 +62,7 @@ from .common import (
     log_in,
     mails,
 )
+from .test_verification_redirects import Form
 
 BOSS = "boss@example.com"
 FLOWS = [*DEFAULT_FLOWS, sign_up.flow, approval.flow]
@@ -703,6 +705,33 @@ def test_so_it_does_where_the_model_has_no_flag_of_the_verification(make: NewSit
         site.db.session.add(rejected)  # as a request has read it before
         assert not delete_pending(site.app.extensions["registration"], rejected)
     assert state_of(site) == (True, False)
+
+
+def test_a_link_is_bound_to_the_whole_of_a_stamp_that_is_not_ours(make: NewSite) -> None:
+    """A prefix such as that of a password hash says nothing about the account."""
+    site = make()
+    user = account(site, approved=False)
+    site.change(user, security_stamp="scrypt:1")
+    with site.app.test_request_context():
+        url = site.app.extensions["registration"].links.url(
+            approval.APPROVAL, site.user(), "https://example.com/decide/"
+        )
+    link = dict(parse_qsl(urlsplit(url).query))
+    site.change(user, security_stamp="scrypt:2")
+    assert decide(site, link).get_json() == LINK_INVALID
+    site.change(user, security_stamp="scrypt:1")
+    assert decide(site, link).get_json() == SAVED
+
+
+def test_a_page_says_that_the_new_account_waits(make: NewSite) -> None:
+    site = make(flows=[*FLOWS, verification_redirects.flow])
+    site.post("sign-up", {"email": "alice@example.com"})
+    client = site.app.test_client()
+    form = Form(client.get("/accounts/finish-sign-up/", query_string=site.link()).text)
+    typed = {"username": "alice", **dict.fromkeys(form.passwords, PASSWORD)}
+    reply = client.post(form.action, data={**form.fields, **typed})
+    assert (reply.status_code, WAITING["detail"] in reply.text) == (200, True)
+    assert state_of(site) == (False, False)
 
 
 def test_no_body_approves_an_account(make: NewSite) -> None:
