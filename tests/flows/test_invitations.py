@@ -135,7 +135,7 @@ def ask(site: Site, email: Any = GUEST, client: FlaskClient | None = None, **bod
 
 
 def invite(site: Site, email: str = GUEST, **body: Any) -> dict[str, str]:
-    """Invite somebody; what accepts the invitation."""
+    """Invite an e-mail address, and return the parameters of the link."""
     reply = ask(site, email, **body)
     assert reply.status_code == 201, reply.get_json()
     return site.link()

@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 
 from ...errors import ReauthenticationRequired
 from ...http.bodies import BodySchema, schema_of
-from ...http.schemas import profile_schema
+from ...http.verified_accounts import shown_profile
 from ...security_log import DATA_EXPORTED
 from ...state import RegistrationState
 from ...users.store import User
@@ -17,13 +17,6 @@ from .base import EXPORT, LeavingSettings, flow, resolve_exporters
 
 #: The name of the file in a browser.
 FILE_NAME = "account.json"
-
-
-def shown_profile(state: RegistrationState) -> Schema:
-    """Return the schema of the profile."""
-    make = state.provided("profile_schema")
-    schema: Schema = make(state) if make else profile_schema(state.fields)()
-    return schema
 
 
 def export_response(state: RegistrationState) -> Schema:
