@@ -22,7 +22,6 @@ MAX_WORDS = 30
 EXCEPTIONS = [
     "CHANGELOG.md",
     "docs/benchmark-figures.md",
-    "docs/benchmarks.md",
     "docs/commands.md",
     "docs/customizing.md",
     "docs/email-change.md",
@@ -30,12 +29,8 @@ EXCEPTIONS = [
     "docs/events.md",
     "docs/from-django-rest-registration.md",
     "docs/from-flask-security.md",
-    "docs/languages.md",
-    "docs/mail.md",
     "docs/models.md",
     "docs/passwords.md",
-    "docs/scaling.md",
-    "docs/security.md",
     "docs/sessions.md",
 ]
 
