@@ -216,7 +216,7 @@ def test_the_users_of_django_log_in_with_their_passwords(run: RunPage, url: str)
     assert result.exit_code == 0, result.output
 
 
-def test_a_name_with_an_at_sign_from_django_needs_the_setting(run: RunPage, url: str) -> None:
+def test_a_name_with_an_at_sign_from_django_logs_in_with_the_setting(run: RunPage, url: str) -> None:
     page = run(DJANGO)
     row = django_user("old@style", DJANGO_HASHES["PBKDF2PasswordHasher"], email="old@example.com")
     before_django_left(url, [row])
@@ -345,7 +345,7 @@ def test_every_signal_of_flask_security_is_in_a_table() -> None:
 def test_settings_of_the_same_name_are_those_that_a_function_makes(run: RunPage) -> None:
     page = run(DJANGO)
     for (name,), rest in rows_of(DJANGO):
-        (ours,) = page.ours({name: None})
+        (ours,) = page.converted({name: None})
         replaced = (
             "LOGIN_DEFAULT_SESSION_AUTHENTICATION_BACKEND",
             "USE_NON_FIELD_ERRORS_KEY_FROM_DRF_SETTINGS",

@@ -27,8 +27,6 @@ EXCEPTIONS = [
     "docs/email-change.md",
     "docs/errors.md",
     "docs/events.md",
-    "docs/from-django-rest-registration.md",
-    "docs/from-flask-security.md",
     "docs/models.md",
     "docs/passwords.md",
     "docs/sessions.md",
