@@ -23,7 +23,6 @@ EXCEPTIONS = [
     "CHANGELOG.md",
     "docs/benchmark-figures.md",
     "docs/commands.md",
-    "docs/customizing.md",
     "docs/email-change.md",
     "docs/errors.md",
     "docs/events.md",
