@@ -23,11 +23,9 @@ EXCEPTIONS = [
     "CHANGELOG.md",
     "docs/benchmark-figures.md",
     "docs/commands.md",
-    "docs/email-change.md",
     "docs/errors.md",
     "docs/events.md",
     "docs/models.md",
-    "docs/passwords.md",
     "docs/sessions.md",
 ]
 
