@@ -26,7 +26,6 @@ EXCEPTIONS = [
     "docs/errors.md",
     "docs/events.md",
     "docs/models.md",
-    "docs/sessions.md",
 ]
 
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"
