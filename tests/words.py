@@ -25,7 +25,6 @@ EXCEPTIONS = [
     "docs/commands.md",
     "docs/errors.md",
     "docs/events.md",
-    "docs/models.md",
 ]
 
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"
