@@ -24,7 +24,6 @@ EXCEPTIONS = [
     "docs/benchmark-figures.md",
     "docs/commands.md",
     "docs/errors.md",
-    "docs/events.md",
 ]
 
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"
