@@ -22,7 +22,6 @@ MAX_WORDS = 30
 EXCEPTIONS = [
     "CHANGELOG.md",
     "docs/benchmark-figures.md",
-    "docs/commands.md",
     "docs/errors.md",
 ]
 
