@@ -216,7 +216,7 @@ def test_the_users_of_django_log_in_with_their_passwords(run: RunPage, url: str)
     assert result.exit_code == 0, result.output
 
 
-def test_a_name_with_an_at_sign_from_django_logs_in_with_the_setting(run: RunPage, url: str) -> None:
+def test_a_name_with_an_at_sign_from_django_logs_in(run: RunPage, url: str) -> None:
     page = run(DJANGO)
     row = django_user("old@style", DJANGO_HASHES["PBKDF2PasswordHasher"], email="old@example.com")
     before_django_left(url, [row])
