@@ -15,6 +15,7 @@ from flask_registration.cli.configuration import settings_page
 
 sys.path.insert(0, str(Path(__file__).parent))
 from findings import checks_page
+from llms import write as write_llms_txt
 from reference import endpoints_page
 
 project = "Flask-Registration"
@@ -59,3 +60,4 @@ def break_at_underscores(
 def setup(app: Sphinx) -> None:
     app.add_lexer("mermaid", TextLexer)  # GitHub draws it; these pages show its source
     app.connect("html-page-context", break_at_underscores)
+    app.connect("build-finished", write_llms_txt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,11 @@ def test_no_page_moves_sideways_on_a_phone_or_needs_another_site(
         {*html.glob("*.html")} - {html / "404.html"}
     )  # which has its style where a server has it
     assert len(paths) > 30
+    listed = re.findall(
+        r"^- \[.+?\]\(([\w-]+\.html)\)", (html / "llms.txt").read_text("utf-8"), re.MULTILINE
+    )
+    generated = {"genindex.html", "index.html", "py-modindex.html", "search.html"}
+    assert sorted(listed) == sorted({path.name for path in paths} - generated)
     wide = {}
     with window(browser, paths[0].as_uri(), tmp_path.as_uri()) as page:
         for path in paths:
