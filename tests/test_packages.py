@@ -14,9 +14,11 @@ import zipfile
 from configparser import ConfigParser
 from email import message_from_bytes
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uv
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "flask_registration"
@@ -145,6 +147,31 @@ def test_an_index_shows_the_packages_as_they_are_meant(packages: Path) -> None:
     )
 
 
+def test_the_description_needs_no_file_of_the_repository(packages: Path) -> None:
+    (wheel,) = packages.glob("*.whl")
+    with zipfile.ZipFile(wheel) as package:
+        (about,) = (name for name in package.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(package.read(about))
+    (sdist,) = packages.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        (about,) = (name for name in archive.getnames() if name.count("/") == 1 and "PKG" in name)
+        source = archive.extractfile(about)
+        assert source is not None
+        assert message_from_bytes(source.read()).get_payload() == metadata.get_payload()
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    text = cast(bytes, metadata.get_payload(decode=True)).decode("utf-8")
+    shown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = [part for token in shown.parse(text) for part in (token, *(token.children or ()))]
+    links = [str(token.attrGet("href")) for token in tokens if token.type == "link_open"]
+    assert len(links) > 4
+    assert [link for link in links if not re.match("https?://", link)] == []
+    assert [token for token in tokens if token.type == "image"] == []
+    assert not re.search(r"<(a|img)\b", text)
+    headings = re.findall(r"^## .+$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert re.findall(r"^## .+$", text, re.MULTILINE) == headings
+    assert "`docs/index.md`" in text
+
+
 def test_the_wheel_runs_where_there_are_no_extras(packages: Path, tmp_path: Path) -> None:
     (wheel,) = packages.glob("*.whl")
     done(uv.find_uv_bin(), "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
@@ -166,6 +193,18 @@ def test_the_wheel_runs_where_there_are_no_extras(packages: Path, tmp_path: Path
     }
     shown = done(python, "-c", FIRST_MINUTES, cwd=tmp_path, env=environment)
     assert json.loads(shown.splitlines()[-1])["email"] == "alice@example.com"
+
+
+def test_the_pages_name_the_versions_that_the_package_supports() -> None:
+    options = setup_cfg()
+    pythons = re.findall(r":: Python :: (3\.\d+)", options["metadata"]["classifiers"])
+    lowest = dict(
+        re.findall(r"^([\w-]+)>=(\d+\.\d+)", options["options"]["install_requires"], re.M)
+    )
+    for page in ("README.md", "CHANGELOG.md"):
+        text = " ".join((ROOT / page).read_text("utf-8").split())
+        assert f"It runs on Python {pythons[0]} to {pythons[-1]}" in text
+        assert f"with Flask {lowest['Flask']} and SQLAlchemy {lowest['SQLAlchemy']}" in text
 
 
 def test_every_dependency_is_used_and_declared() -> None:
