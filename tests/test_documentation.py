@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -1066,8 +1066,24 @@ def test_every_picture_is_there_and_shown() -> None:
         )
 
 
-def test_the_changelog_has_this_version() -> None:
-    assert re.search(rf"^## {re.escape(__version__)}( |$)", read("CHANGELOG.md"), re.MULTILINE)
+def test_the_changelog_has_dated_versions_and_sentences_in_groups() -> None:
+    _, *versions = re.split(r"^## ", read("CHANGELOG.md"), flags=re.MULTILINE)
+    titles = [version.splitlines()[0] for version in versions]
+    if titles[0] == "Unreleased":
+        titles.pop(0)
+    dates = {title.partition(" - ")[0]: title.partition(" - ")[2] for title in titles}
+    assert next(iter(dates)) == __version__
+    assert [date.fromisoformat(day) for day in dates.values()]
+    for version in versions:
+        _, *groups = re.split(r"^### ", version, flags=re.MULTILINE)
+        assert groups
+        for group in groups:
+            title, text = group.split("\n", 1)
+            assert title in ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+            entries = re.findall(r"^- (.+(?:\n  .+)*)", text, re.MULTILINE)
+            assert entries
+            for entry in entries:
+                assert re.fullmatch(r"[A-Z`].+\.", entry, re.DOTALL), entry
 
 
 def test_every_example_is_listed_and_has_a_readme() -> None:
