@@ -400,6 +400,13 @@ def test_customizing_with_decorators(run: RunPage) -> None:
     assert (reply.status_code, reply.get_json()["code"]) == (403, "forbidden")
 
 
+def test_customizing_which_flows_there_are(run: RunPage) -> None:
+    page = run("docs/customizing.md")
+    app = page.create_app(Registration(flows=page.flows), REGISTRATION_REGISTER_FLOW_ENABLED=False)
+    assert register(app)[0].status_code == 404
+    assert app.test_client().post("/accounts/change-password/", json={}).status_code == 404
+
+
 def test_a_flow_of_one_s_own(run: RunPage) -> None:
     page = run("docs/customizing.md")
     register(page.app)
