@@ -72,10 +72,9 @@ def normal(name: str) -> str:
 
 def done(*command: object, **options: object) -> str:
     """The output of a command that must succeed."""
-    run = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **options
-    )  # type: ignore[call-overload]
-    assert run.returncode == 0, run.stdout + run.stderr
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    run = subprocess.run([str(part) for part in command], text=True, check=False, **options)  # type: ignore[call-overload]
+    assert run.returncode == 0, f"{run.stdout}{run.stderr}"
     return str(run.stdout)
 
 
@@ -90,7 +89,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = folder / "source" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy)
-    done(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "source")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "source"]
+    (folder / "log").write_text(done(*build, stderr=subprocess.STDOUT), "utf-8")
     return folder
 
 
@@ -133,6 +133,12 @@ def test_the_packages_contain_everything_and_nothing_else(packages: Path) -> Non
         r"Programming Language :: Python :: (3\.\d+)", "\n".join(metadata.get_all("Classifier", []))
     )
     assert metadata["Requires-Python"] == f">={pythons[0]}"
+
+
+def test_the_build_warns_of_nothing(packages: Path) -> None:
+    log = (packages / "log").read_text("utf-8")
+    assert "Successfully built" in log
+    assert re.findall(r"^.*(?:WARNING|Warning|would be ignored).*$", log, re.MULTILINE) == []
 
 
 def test_an_index_shows_the_packages_as_they_are_meant(packages: Path) -> None:
