@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from findings import checks_page
 from llms import write as write_llms_txt
 from reference import endpoints_page
+from search_words import SearchWords
 
 project = "Flask-Registration"
 copyright = "the authors of Flask-Registration"
@@ -30,6 +31,7 @@ html_logo = html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_search_scorer = str(Path(__file__).parent / "search_scorer.js")
 copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor output
 
 myst_enable_extensions = ["deflist", "substitution"]
@@ -59,5 +61,6 @@ def break_at_underscores(
 
 def setup(app: Sphinx) -> None:
     app.add_lexer("mermaid", TextLexer)  # GitHub draws it; these pages show its source
+    app.add_search_language(SearchWords)
     app.connect("html-page-context", break_at_underscores)
     app.connect("build-finished", write_llms_txt)
