@@ -23,7 +23,7 @@ project = "Flask-Registration"
 copyright = "the authors of Flask-Registration"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Flask-Registration {version}"
@@ -34,7 +34,7 @@ html_css_files = ["pages.css"]
 html_search_scorer = str(Path(__file__).parent / "search_scorer.js")
 copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor output
 
-myst_enable_extensions = ["deflist", "substitution"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 3
 myst_substitutions = {
     "settings": settings_page(),

@@ -30,6 +30,7 @@ OF_THE_SYSTEM = {
     "mkdir",
 }
 OF_THE_SYSTEM |= {"npm", "npx", "pass", "pip", "systemctl"}
+OF_THE_SYSTEM |= {"brew", "fly", "git", "heroku", "mailpit", "mkvirtualenv"}
 
 
 def typed(page: str) -> Iterator[list[str]]:
