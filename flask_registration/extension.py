@@ -228,8 +228,8 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     model = setup.models.get("challenge")
     code_rules = setup.offers().get("code_rules")
     codes = code_rules(setup) if code_rules else None
-    counters = setup.throttles.counters
-    limits = MailLimits(counters.with_windows(sliding=True), parse(mails.mail_limits))
+    windows = setup.throttles.counters.with_windows(sliding=True)
+    limits = MailLimits(windows, parse(mails.mail_limits), setup.throttles.devices)
     challenges = None
     if model:
         from .auth.challenges import ChallengeStore
@@ -277,7 +277,9 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         logins=logins,
         challenges=challenges,
         throttles=setup.throttles,
-        mail_budget=MailBudget(counters.with_windows(sliding=False), parse(mails.mail_budget)),
+        mail_budget=MailBudget(
+            setup.throttles.counters.with_windows(sliding=False), parse(mails.mail_budget)
+        ),
         flows=setup.flows,
         known_flows=setup.known_flows,
         offers=setup.offers(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,7 @@ from flask_registration.cli import registration_cli
 from flask_registration.flows import codes, mail_login, sign_up
 from flask_registration.mail.limits import LINK, NOTICE, MailLimits
 from flask_registration.throttling.counters import Counters
+from flask_registration.throttling.devices import Devices
 from flask_registration.throttling.throttles import parse
 from flask_registration.users.store import UserStore
 
@@ -39,7 +41,8 @@ ALICE = "alice@example.com"
 def limits_of(text: str | None) -> MailLimits:
     """Limits in the memory of the process."""
     counters = Counters(Flask("tests.site"))
-    return MailLimits(counters.with_windows(sliding=True), parse(text))
+    no_devices = Devices(list, timedelta())
+    return MailLimits(counters.with_windows(sliding=True), parse(text), no_devices)
 
 
 def define_challenge(db: Any) -> type[Any]:
@@ -215,6 +218,44 @@ def test_a_reset_is_possible_after_registrations_of_others(make: NewSite, clock:
         clock.advance(MINUTE)
     assert len(site.outbox) == 10
     assert site.post("reset-password", {**site.link(-2), "password": "a whole new one"}).json
+
+
+@each_row("endpoint", ["send-reset-password-link", "send-login-link"])
+def test_requests_of_others_use_up_no_email_of_a_browser_that_has_logged_in(
+    make: NewSite, clock: Clock, endpoint: str
+) -> None:
+    site = make()
+    member(site)
+    browser, ask = log_in(site), {"email": ALICE}
+    for _ in range(20):
+        site.post(endpoint, ask)
+        clock.advance(15 * MINUTE)
+    assert len(site.outbox) == 10
+    for _ in range(2):  # the second one waits for the pause of this browser
+        assert site.post(endpoint, ask, client=browser).status_code == 200
+        assert len(site.outbox) == 11
+    site.post("sign-up", ask, client=browser)
+    assert len(site.outbox) == 11, "only e-mails to log in have a count of their own"
+    member(site, "bob")
+    for client in (None, browser):  # alice's browser is a stranger to bob
+        site.post(endpoint, {"email": "bob@example.com"}, client=client)
+        assert len(site.outbox) == 12
+    for _ in range(40):
+        site.post(endpoint, ask, client=browser)
+        clock.advance(15 * MINUTE)
+    assert len(site.outbox) == 12 + 9
+
+
+def test_a_browser_that_has_verified_no_address_has_no_emails_of_its_own(
+    new_site: NewSite, clock: Clock
+) -> None:
+    """Else each browser of someone who registered with an address sends ten more e-mails there."""
+    site = new_site(REGISTER_VERIFICATION_ENABLED=False, MAIL_LIMITS=DEFAULT)
+    site.register("mallory", email=ALICE)
+    for _ in range(2):
+        browser = log_in(site, "mallory")
+        site.post("send-reset-password-link", {"email": ALICE}, client=browser)
+    assert len(site.outbox) == 1
 
 
 def test_all_flows_count_together(make: NewSite) -> None:

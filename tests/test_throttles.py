@@ -518,7 +518,8 @@ def test_a_device_is_known_after_a_change_of_the_key_and_until_its_time_is_over(
     [
         pytest.param({"KNOWN_DEVICE_PERIOD": 0}, id="by setting"),
         pytest.param(
-            {"THROTTLES": {"login": {"client": "9/minute"}}}, id="no limit to be kept from"
+            {"THROTTLES": {"login": {"client": "9/minute"}}, "MAIL_LIMITS": None},
+            id="no limit to be kept from",
         ),
     ],
 )

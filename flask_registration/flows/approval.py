@@ -27,10 +27,10 @@ from ..errors import (
     NotApproved,
     NotAuthenticated,
 )
+from ..http.accounts import verifies_addresses
 from ..http.bodies import REQUIRED, BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
 from ..http.flow import Flow, always
 from ..http.steps import Step
-from ..http.verified_accounts import verifies_addresses
 from ..i18n.messages import Message, duration
 from ..mail.message import Email, Mail, check_mailbox
 from ..settings import PREFIX, Settings, setting

@@ -333,7 +333,7 @@ def change_email(
     state.commit(*notices, deleted=displaced, signals=[user_changed_email], user=user, **addresses)
     state.record(EMAIL_CHANGED, user)
     if current_user is user:
-        accounts.remember_device(state, names)
+        accounts.remember_device(state, names, email)
     return login
 
 

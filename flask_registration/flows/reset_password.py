@@ -279,7 +279,7 @@ def finish_reset(
         # Fresh, since the client knows the password that it has chosen.
         return log_in(state, user, methods=[method], emails=notices, signals=signals)
     state.commit(*notices, signals=signals, user=user)
-    remember_device(state, names)
+    remember_device(state, names, seen.email)
     return {}
 
 

@@ -19,6 +19,7 @@ from ..errors import (
     EmailAlreadyRegistered,
     NotAuthenticated,
 )
+from ..mail.limits import device_name
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc, utc_now
@@ -91,10 +92,31 @@ def login_names(state: RegistrationState, user: User) -> list[str]:
     return list(dict.fromkeys(name for names in found for name in names))
 
 
-def remember_device(state: RegistrationState, names: Sequence[str]) -> None:
-    """Make this browser a known device of the account with these :func:`login_names`."""
+def remember_device(
+    state: RegistrationState, names: Sequence[str], email: str | None = None
+) -> None:
+    """Make this browser a known device of the account with these :func:`login_names`.
+
+    :param email: its e-mail address. If the client has verified it, requests of others for reset
+        and login e-mails do not use up those of this browser.
+    """
     has_notice = state.provided("new_login_notice") is not None
-    state.throttles.remember_device("login", names, always=has_notice)
+    has_limits = bool(state.mailer.limits.limits)
+    others = [device_name(email)] if email and has_limits and verifies_addresses(state) else []
+    state.throttles.remember_device("login", names, others=others, always=has_notice)
+
+
+def verifies_addresses(state: RegistrationState) -> bool:
+    """Return whether no client gets an e-mail address that it has not verified.
+
+    An e-mail change without verification leaves an account verified.
+    """
+    registers = state.provided("registration_schema") is not None
+    changes = state.provided("email_change_notice") is not None
+    return not (
+        (registers and state.provided("requires_verification") is None)
+        or (changes and state.provided("finish_email_change") is None)
+    )
 
 
 # Create

@@ -77,7 +77,7 @@ def log_in(
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
     signals = [*signals, user_logged_in]
     state.commit(*emails, *notices, deleted=deleted, signals=signals, user=user)
-    remember_device(state, names)
+    remember_device(state, names, seen.email)
     return response
 
 

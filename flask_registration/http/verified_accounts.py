@@ -36,19 +36,6 @@ def normal_email(state: RegistrationState, email: object) -> str:
         raise ValidationError({"email": error.messages_dict[column]}) from None
 
 
-def verifies_addresses(state: RegistrationState) -> bool:
-    """Return whether no client gets an e-mail address that it has not verified.
-
-    An e-mail change without verification leaves an account verified.
-    """
-    registers = state.provided("registration_schema") is not None
-    changes = state.provided("email_change_notice") is not None
-    return not (
-        (registers and state.provided("requires_verification") is None)
-        or (changes and state.provided("finish_email_change") is None)
-    )
-
-
 # The request and the response
 
 

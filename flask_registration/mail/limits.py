@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from limits import RateLimitItem, RateLimitItemPerDay
 
 from ..throttling.counters import Counters
+from ..throttling.devices import Devices
 
 #: The kinds of e-mails, which do not limit each other: those with a link or a code, and the others.
 LINK, NOTICE = "link", "notice"
@@ -18,6 +19,11 @@ DAILY: list[RateLimitItem] = [RateLimitItemPerDay(1)]
 RESERVE = 2
 
 
+def device_name(address: str) -> str:
+    """Return the name by which a device knows an e-mail address; no login name has a line end."""
+    return f"mail\n{address.lower()}"
+
+
 @dataclass(eq=False)
 class MailLimits:
     """Counts the e-mails to each address, over all processes.
@@ -25,10 +31,13 @@ class MailLimits:
     :ivar counters: counts in moving windows.
     :ivar limits: the limits of the kind ``link``, the shortest time first. If there is none, no
         kind is limited.
+    :ivar devices: the browsers that have a count of their own for e-mails with which an owner logs
+        in, so that requests of others do not use them up.
     """
 
     counters: Counters
     limits: list[RateLimitItem]
+    devices: Devices
 
     def admit(
         self, address: str, kind: str, *, is_reserved: bool = False, is_retry: bool = False
@@ -39,24 +48,25 @@ class MailLimits:
         :param is_retry: whether it was counted before its transaction was rolled back. Then only
             the pause after it begins anew.
         """
+        scope, name = self._counts(address, kind)[-1 if is_reserved else 0]
         if is_retry:
             self.forget(address, kind)
-            pauses = dict.fromkeys(self._pauses(kind), 1)
-            return self.counters.admit(f"mail/{kind}", address.lower(), pauses)
+            return self.counters.admit(scope, name, dict.fromkeys(self._pauses(kind), 1))
         limits = dict.fromkeys(self._of(kind), 1)
         if not limits:
             return True
         if kind == LINK and not is_reserved:
             last = self.limits[-1]
             limits[last] = min(1 + RESERVE, last.amount)
-        return self.counters.admit(f"mail/{kind}", address.lower(), limits)
+        return self.counters.admit(scope, name, limits)
 
     def forget(self, address: str, kind: str = LINK) -> None:
         """End the pause after an e-mail that failed, or whose link was used.
 
         It still counts for the limits of more than one e-mail.
         """
-        self.counters.clear(f"mail/{kind}", address.lower(), self._pauses(kind))
+        for scope, name in self._counts(address, kind):
+            self.counters.clear(scope, name, self._pauses(kind))
 
     @property
     def per_day(self) -> int | None:
@@ -64,6 +74,13 @@ class MailLimits:
         day = DAILY[0].get_expiry()
         counts = [limit.amount * -(-day // limit.get_expiry()) for limit in self.limits]
         return min(counts, default=None)
+
+    def _counts(self, address: str, kind: str) -> list[tuple[str, str]]:
+        """Return the scope and the name of the address's count, then those of this browser's."""
+        name = address.lower()
+        device = self.devices.find(device_name(name))
+        own = [(f"mail/{kind}/device", f"{device} {name}")] if device else []
+        return [(f"mail/{kind}", name), *own]
 
     def _pauses(self, kind: str) -> list[RateLimitItem]:
         return [limit for limit in self._of(kind) if limit.amount == 1]

@@ -96,19 +96,27 @@ class Throttles:
         for name in names:
             self.counters.clear(f"{endpoint}/account", name, limits)
 
-    def remember_device(self, endpoint: str, names: Sequence[str], *, always: bool = False) -> None:
+    def remember_device(
+        self,
+        endpoint: str,
+        names: Sequence[str],
+        *,
+        others: Sequence[str] = (),
+        always: bool = False,
+    ) -> None:
         """Give this browser a counter of its own, after the owner of an account has logged in.
 
         Reset the counter that was in use: in a known device its own, and no counter of others.
 
+        :param others: names by which the device is known elsewhere.
         :param always: set the cookie without a limit, too.
         """
         limits = self._parsed(endpoint, "account")
         if limits:
             for name in names:
                 self.counters.clear(*self._counter(f"{endpoint}/account", name), limits)
-        if limits or always:
-            self.devices.remember(names)
+        if limits or others or always:
+            self.devices.remember([*names, *others])
 
     def _counter(self, scope: str, name: str) -> tuple[str, str]:
         """Return the scope and the name of a counter: a known device has its own."""

@@ -15,8 +15,9 @@ from typing import Any
 from ...auth.links import Purpose, check_page
 from ...checks import Finding
 from ...errors import NotAllowed
+from ...http.accounts import verifies_addresses
 from ...http.flow import Flow, always
-from ...http.verified_accounts import check_unique_email, verifies_addresses
+from ...http.verified_accounts import check_unique_email
 from ...i18n.messages import duration
 from ...security_log import NOT_ALLOWED
 from ...settings import Settings, setting
