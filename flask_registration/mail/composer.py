@@ -10,7 +10,6 @@ from email.charset import QP, Charset
 from typing import Any, Literal, cast
 
 from flask import current_app
-from flask_mail import Message as MailMessage
 
 from ..i18n.languages import Languages, current_request, force_babel_locale
 from ..i18n.messages import Message
@@ -22,6 +21,7 @@ from .message import (
     Email,
     InternationalMessage,
     Mail,
+    MailMessage,
     RenderedMail,
     TemplateTranslator,
     check_mailbox,
