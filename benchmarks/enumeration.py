@@ -150,6 +150,15 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
     found.append(
         Comparison("register-email", "a taken and a free address", 200, mine, theirs, cookie=True)
     )
+    for about, who in (
+        ("verified", crowd.verified),
+        ("pending", crowd.pending),
+        ("suspended", crowd.suspended),
+    ):
+        one, other = addressed(who), addressed(crowd.nobody)
+        found.append(
+            Comparison("invitations", f"{about} and unknown", 201, one, other, cookie=True)
+        )
     return found
 
 

@@ -21,6 +21,7 @@ from benchmarks.workload import (
 from flask_registration import (
     DEFAULT_FLOWS,
     ChallengeMixin,
+    InvitationMixin,
     Registration,
     UserMixin,
     current_registration,
@@ -42,10 +43,15 @@ class Challenge(ChallengeMixin, db.Model):  # type: ignore[name-defined,misc]  #
     __tablename__ = "challenges"
 
 
+class Invitation(InvitationMixin, db.Model):  # type: ignore[name-defined,misc]  # see above
+    __tablename__ = "invitations"
+
+
 def create_app(*, with_codes: bool = False, with_sign_up: bool = False) -> Flask:
     """Make the application.
 
-    :param with_sign_up: whether it has the flow sign_up, which it has with codes in any case.
+    :param with_sign_up: whether it has the flows sign_up and invitations. With codes it has
+        sign_up in any case.
     :param with_codes: whether e-mails have codes beside links, and log users in.
     """
     surroundings = Surroundings.of_process()
@@ -65,9 +71,11 @@ def create_app(*, with_codes: bool = False, with_sign_up: bool = False) -> Flask
         flows = [*DEFAULT_FLOWS, codes.flow, mail_login.flow, sign_up.flow]
         Registration(app, user_model=User, models=[Challenge], flows=flows)
     elif with_sign_up:
-        from flask_registration.flows import sign_up
+        from flask_registration.flows import invitations, sign_up
 
-        Registration(app, user_model=User, flows=[*DEFAULT_FLOWS, sign_up.flow])
+        app.config["REGISTRATION_MAY_INVITE"] = lambda user, data: True
+        flows = [*DEFAULT_FLOWS, sign_up.flow, invitations.flow]
+        Registration(app, user_model=User, models=[Invitation], flows=flows)
     else:
         registration.init_app(app, user_model=User)
     return app
