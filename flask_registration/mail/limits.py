@@ -21,7 +21,7 @@ RESERVE = 2
 
 def device_name(address: str) -> str:
     """Return the name by which a device knows an e-mail address; no login name has a line end."""
-    return f"mail\n{address.lower()}"
+    return f"email\n{address.lower()}"
 
 
 @dataclass(eq=False)
