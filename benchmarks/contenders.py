@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .workload import Orders, Request, Surroundings, read_requests
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOOR, OURS = "floor", "ours"
+FLOOR, SAME_WORK, OURS = "floor", "same_work", "ours"
 
 #: The peers that run under an ASGI server.
 ASGI = ("fastapi_users",)
@@ -101,6 +101,14 @@ floor = Contender(
 )
 
 
+same_work = replace(
+    floor,
+    name=SAME_WORK,
+    module="benchmarks.apps.same_work",
+    application="benchmarks.apps.same_work:create_app()",
+)
+
+
 def peer_names() -> list[str]:
     """The peers that there are."""
     folder = Path(__file__).parent / "peers"
@@ -111,6 +119,7 @@ def contenders(peers: Iterable[str], cache: Path) -> Iterator[Contender | Absent
     """Ours, the floor, and these peers; in place of one that cannot be installed, why."""
     yield ours
     yield floor
+    yield same_work
     for name in peers:
         try:
             yield install(name, cache)

@@ -36,14 +36,15 @@ def test_the_comparison_runs_every_scenario_of_ours_and_the_floor(tmp_path: Path
     (measured,) = json.loads(out.with_suffix(".json").read_text())["measured"]
     assert measured["problems"] == []
     assert {scenario: set(found) for scenario, found in measured["samples"].items()} == {
-        scenario: {"ours", "floor"} for scenario in SCENARIOS
+        scenario: {"ours", "floor", "same_work"} for scenario in SCENARIOS
     }
     assert measured["queries"]["register"] == {
         "ours": 2,
+        "same_work": 2,
         "floor": 1,
     }  # it looks first, so that no time tells
-    assert measured["queries"]["verify"] == {"ours": 2, "floor": 2}
-    assert measured["queries"]["login"] == {"ours": 2, "floor": 2}
+    assert measured["queries"]["verify"] == {"ours": 2, "same_work": 2, "floor": 2}
+    assert measured["queries"]["login"] == {"ours": 2, "same_work": 2, "floor": 2}
     assert measured["mails"] > 0
     table = out.read_text()
     assert all(f"| {scenario} | ours |" in table for scenario in SCENARIOS)
