@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Response, make_response, redirect, request, url_for
+from flask import Response, current_app, make_response, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import login_url
 from marshmallow import ValidationError, fields, validate
 
 from ..auth.links import is_absolute_url
@@ -52,6 +53,13 @@ class VerificationRedirectsSettings(Settings):
     accept_invitation_failure_url: str | None = _url("after an invitation failed")
     login_by_link_success_url: str | None = _url("after a login by e-mail")
     login_by_link_failure_url: str | None = _url("after a failed login by e-mail")
+    login_page_url: str | None = setting(
+        None,
+        "The URL of your login page. A page has a link to it when its link has failed, and when "
+        "the user can log in.",
+        default_text="Flask-Login's `login_view`, if it is set",
+        validate=_check_url,
+    )
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ INCOMPLETE = Message("This link is incomplete. Copy the whole link from the e-ma
 PARAMETERS = ("user_id", "email", "timestamp", "signature")
 
 #: The template variables that are translated.
-LOCALIZED = ("title", "text", "button", "decisions", "problems")
+LOCALIZED = ("title", "text", "button", "decisions", "problems", "login_text")
 
 flow: Flow[VerificationRedirectsSettings] = Flow(
     "verification_redirects", VerificationRedirectsSettings, pages=True
@@ -297,7 +305,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     """
     action = action_of(page)
     if request.method == "GET":  # the URL of a form that was sent before, without its link
-        return render(page, title=FAILED, text=INCOMPLETE, status=400)
+        return render(page, title=FAILED, text=INCOMPLETE, status=400, login=login_page())
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
     done = page.done
@@ -325,10 +333,17 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
     else:
         if success_url:
             return redirect(success_url)
-        return render(page, title=Message("Done"), text=done)
+        login = None if "_user_id" in session else login_page()  # Flask-Login's key
+        return render(page, title=Message("Done"), text=done, login=login)
     if failure_url:
         return redirect(failure_url)
-    return render(page, title=FAILED, text=failure, status=400)
+    return render(page, title=FAILED, text=failure, status=400, login=login_page())
+
+
+def login_page() -> str | None:
+    """Return the URL of the application's login page, if it is known."""
+    view = current_app.login_manager.login_view  # type: ignore[attr-defined]
+    return flow.settings.login_page_url or (login_url(view) if view else None)
 
 
 def read_form() -> dict[str, Any]:
@@ -363,6 +378,8 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
         "text": text,
         "fields": [],
         "problems": [],
+        "login": None,
+        "login_text": LOGIN_BY_LINK.button,
         **context,
     }
     html = flow.state.composer.renderer.html(

@@ -236,6 +236,48 @@ def test_a_bad_link_leads_to_the_failure_url_or_says_so(
     assert not has_worked(site, endpoint)
 
 
+def link_in(html: str) -> str | None:
+    """Return where the link of a page leads, whose text is that of a login."""
+    found = re.search(r'<a href="([^"]*)" referrerpolicy="no-referrer">Log in</a>', html)
+    return found[1] if found else None
+
+
+@each_page
+def test_a_page_whose_link_failed_leads_to_the_login_page(new_site: NewSite, endpoint: str) -> None:
+    site = new_site(flows=FLOWS, **PAGES, LOGIN_PAGE_URL="https://example.com/login?next=a&b")
+    member(site)
+    opened = open_page(site, endpoint, {**link_to(site, endpoint), "signature": "forged"})
+    assert link_in(opened.text) is None
+    failed = press(site, Form(opened.text))
+    again = site.app.test_client().get(f"/accounts/{endpoint}/confirm/")
+    for each in (failed, again):
+        assert (each.status_code, link_in(each.text)) == (
+            400,
+            "https://example.com/login?next=a&amp;b",
+        )
+
+
+@each_page
+def test_a_page_that_worked_leads_to_the_login_page_unless_it_logged_in(
+    new_site: NewSite, endpoint: str
+) -> None:
+    site = new_site(flows=FLOWS, **PAGES, LOGIN_PAGE_URL="/login")
+    member(site)
+    form = Form(open_page(site, endpoint, link_to(site, endpoint)).text)
+    reply = press(site, form)
+    assert reply.status_code == 200
+    assert link_in(reply.text) == (None if endpoint == "finish-sign-up" else "/login")
+
+
+def test_the_login_page_of_flask_login_is_the_default(new_site: NewSite) -> None:
+    site = new_site(flows=FLOWS, **PAGES)
+    site.app.add_url_rule("/come-in", "come_in", lambda: "Come in.")
+    for view, link in ((None, None), ("come_in", "/come-in"), ("/enter", "/enter")):
+        site.app.login_manager.login_view = view  # type: ignore[attr-defined]
+        reply = site.app.test_client().get("/accounts/reset-password/confirm/")
+        assert link_in(reply.text) == link
+
+
 @each_page
 def test_without_urls_a_page_says_that_it_worked(pages: Site, endpoint: str) -> None:
     done = {
