@@ -51,15 +51,18 @@ def window(
     *origins: str,
     user_agent: str | None = None,
     java_script: bool = True,
+    locale: str | None = None,
 ) -> Iterator[Page]:
     """A page in a fresh window, whose script must not fail and which must not load from elsewhere.
 
     :param origins: what it may load from beside its own.
+    :param locale: the language of the browser, English by default.
     """
     context = browser.new_context(
         viewport={"width": 390, "height": 844},
         user_agent=user_agent,
         java_script_enabled=java_script,
+        locale=locale,
     )
     context.set_default_timeout(TIMEOUT * 1000)
     page = context.new_page()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 from pathlib import Path
+from typing import Any
 
-from flask import Flask, render_template
+import click
+from flask import Flask, render_template, request
+from flask_login import current_user
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
+from marshmallow import ValidationError
+from zxcvbn_rs_py import zxcvbn
 
 from flask_registration import (
     DEFAULT_FLOWS,
@@ -16,11 +23,19 @@ from flask_registration import (
     LoginMixin,
     Registration,
     UserMixin,
+    current_registration,
     gate,
 )
 from flask_registration.flows import register, second_factor, sign_up
 
 from . import mailbox
+
+FOLDER = Path(__file__).resolve().parent
+#: The messages of the pages in other languages than English.
+TRANSLATIONS: dict[str, dict[str, str]] = json.loads(
+    (FOLDER / "translations.json").read_text("utf-8")
+)
+LANGUAGES = {"en": "English", "de": "Deutsch"}
 
 db = SQLAlchemy()
 mail = Mail()
@@ -29,7 +44,7 @@ registration = Registration(flows=[sign_up.flow, *default_flows, second_factor.f
 
 
 class User(UserMixin, db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy makes the class at run time
-    """Somebody with an account; your own columns go here."""
+    """A user with an account. Add your own columns here."""
 
 
 class Login(LoginMixin, db.Model):  # type: ignore[name-defined,misc]
@@ -45,22 +60,22 @@ class Credential(CredentialMixin, db.Model):  # type: ignore[name-defined,misc]
 
 
 def create_app(instance_path: str | None = None) -> Flask:
-    """Make the application.
+    """Create the application.
 
-    :param instance_path: the absolute path of the folder for the database and the secret key.
+    :param instance_path: the absolute path of the folder for the database, the keys and the
+        e-mails.
     """
-    app = Flask(
-        __name__, instance_path=instance_path or str(Path(__file__).resolve().parent / "instance")
-    )
+    app = Flask(__name__, instance_path=instance_path or str(FOLDER / "instance"))
     app.config.from_mapping(
         SQLALCHEMY_DATABASE_URI="sqlite:///quickstart.sqlite",
         MAIL_DEFAULT_SENDER=("Quickstart", "no-reply@example.com"),
-        MAIL_SUPPRESS_SEND=True,  # mail goes to the terminal and to /mailbox/, not to a server
+        MAIL_SUPPRESS_SEND=True,  # e-mails go to the terminal and to /mailbox/, not to a server
         REGISTRATION_SITE_NAME="Quickstart",
-        REGISTRATION_LANGUAGES=["en"],  # that of the page
-        REGISTRATION_USER_LOGIN_FIELDS=["username", "email"],  # either will do
+        REGISTRATION_LANGUAGES=list(LANGUAGES),
+        REGISTRATION_LOCALE_SELECTOR=chosen_language,  # responses and e-mails follow the pages
+        REGISTRATION_USER_LOGIN_FIELDS=["username", "email"],  # users log in with either
         # Links lead to pages beside this one: /finish-sign-up/, /reset-password/, …
-        REGISTRATION_REGISTER_VERIFICATION_URL="http://127.0.0.1:5000/verify-registration/",
+        REGISTRATION_REGISTER_VERIFICATION_URL=f"http://127.0.0.1:{port()}/verify-registration/",
         REGISTRATION_RESET_PASSWORD_SCHEMA_PASSWORD_CONFIRM=True,  # the page asks for it twice
         REGISTRATION_GATE=gate.ProofOfWork(),  # the browser computes before an e-mail is sent
     )
@@ -76,19 +91,72 @@ def create_app(instance_path: str | None = None) -> Flask:
     with app.app_context():
         db.create_all()
 
+    app.add_template_global(t)
+    app.context_processor(
+        lambda: {"language": language(), "languages": LANGUAGES, "translations": TRANSLATIONS}
+    )
+
     @app.get("/")
-    @app.get("/finish-sign-up/")
+    def home() -> str:
+        return render_template("account.html" if current_user.is_authenticated else "login.html")
+
+    @app.get("/sign-up/")
+    @app.get("/forgot-password/")
+    @app.get("/second-factor/")
+    @app.get("/finish-sign-up/")  # this and the next three: where links in e-mails lead
     @app.get("/reset-password/")
     @app.get("/verify-email/")
     @app.get("/undo-email-change/")
     def page() -> str:
-        return render_template("index.html")
+        return render_template(f"{request.path.strip('/')}.html")
+
+    @app.post("/check-password/")
+    def check_password() -> dict[str, Any]:
+        """Return how strong a new password is, and its errors, before the form is sent."""
+        data = request.get_json()
+        password = str(data.get("password"))
+        names = [str(data.get("username") or ""), str(data.get("email") or "")]
+        if current_user.is_authenticated:
+            names += [current_user.username, current_user.email]
+        errors: list[Any] = []
+        try:
+            current_registration.passwords.check(password, names)
+        except ValidationError as error:
+            errors += error.messages_dict["password"]
+        return {
+            "score": int(zxcvbn(password[:64], names).score),  # 0 to 4
+            "errors": current_registration.languages.for_response().translate(errors),
+        }
 
     return app
 
 
+def port() -> str:
+    """Return the port of ``flask run --port``, or of the variable ``PORT``, or 5000."""
+    command = click.get_current_context(silent=True)
+    given = command.params.get("port") if command else None
+    return str(given or os.environ.get("PORT", 5000))
+
+
+def chosen_language(*, request: Any, **kwargs: Any) -> str | None:
+    """Return the language that the user has chosen on a page. None: that of the browser."""
+    chosen = request.cookies.get("language") if request else None
+    return chosen if chosen in LANGUAGES else None
+
+
+def language() -> str:
+    """Return the language of a page."""
+    preferred = request.accept_languages.best_match(LANGUAGES)
+    return chosen_language(request=request) or preferred or "en"
+
+
+def t(text: str) -> str:
+    """Translate a message of a page."""
+    return TRANSLATIONS.get(language(), {}).get(text, text)
+
+
 def kept_secret(file: Path) -> str:
-    """The key in a file, made once: one signs links and sessions, one encrypts secrets."""
+    """Return the key in a file, and create it if it is missing."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
