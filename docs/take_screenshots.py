@@ -1,8 +1,8 @@
-"""Take the pictures of the documentation anew: ``python docs/take_screenshots.py``.
+"""Take the pictures of the documentation: ``python docs/take_screenshots.py``.
 
-It starts the quick start's example, with a database of its own, and needs Playwright and a
-Chromium. The pictures of mails differ each time, since links have a time and a signature in them:
-commit those that look different.
+It starts the example of the quick start with a new database, and needs Playwright and a Chromium.
+The pictures of e-mails differ each time, because a link has a time and a signature: commit only
+pictures that look different.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "screenshots"
+PASSWORD = "correct horse battery"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MAILS = ("sign_up", "reset_password", "email_changed")
-TIMEOUT = 30  # seconds until the example answers
+TIMEOUT = 30  # seconds until the example responds
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         app = f"examples/quickstart/app.py:create_app({folder + '/instance'!r})"
         with served(app, FLASK_REGISTRATION_OPENAPI_PAGE_PATH="/docs/") as url:
-            picture(browser, url, "quickstart", width=1100, height=730)
+            quickstart_pictures(browser, url, app)
             picture(browser, f"{url}accounts/docs/", "api-description", width=1100, height=800)
         command = [
             sys.executable,
@@ -58,14 +59,51 @@ def main() -> None:
         browser.close()
 
 
+def quickstart_pictures(browser: Browser, url: str, app: str) -> None:
+    """Take the pages of the quick start, on a desktop and a phone, in light and dark mode."""
+    command = ["-m", "flask", "--app", app, "registration", "create-user"]
+    fields = ["--username=alice", "--email=alice@example.com"]
+    subprocess.run(
+        [sys.executable, *command, *fields],
+        cwd=ROOT,
+        env=environment(),
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+        text=True,
+        check=True,
+    )
+    for size, width, height in (("", 1000, 760), ("-phone", 390, 800)):
+        for scheme in ("light", "dark"):
+            name = size if scheme == "light" else f"{size}-dark"
+            page = browser.new_page(
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,
+                device_scale_factor=2 if size else 1,
+            )
+            page.goto(f"{url}finish-sign-up/?email=alice@example.com")
+            page.get_by_label("Username").fill("alice")
+            page.get_by_label("Password", exact=True).fill(PASSWORD)
+            page.get_by_label("Confirm password", exact=True).fill(PASSWORD)
+            page.locator("[data-rule=strength].met").wait_for()
+            page.get_by_label("Confirm password", exact=True).blur()
+            take(page, f"quickstart{name}")
+            page.goto(url)
+            page.get_by_label("Username or e-mail address").fill("alice")
+            page.get_by_label("Password", exact=True).fill(PASSWORD)
+            page.get_by_role("button", name="Log in").click()
+            page.locator("#session-list .badge").wait_for()
+            page.reload(wait_until="networkidle")
+            take(page, f"account{name}")
+            page.context.close()
+
+
 def environment() -> dict[str, str]:
-    """This environment, less what would configure the example."""
+    """Return this environment without the variables that would configure the example."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}
 
 
 @contextmanager
 def served(app: str, **settings: str) -> Iterator[str]:
-    """The URL of the application, which is served until the block ends."""
+    """Return the URL of the application, which is served until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,7 +124,7 @@ def served(app: str, **settings: str) -> Iterator[str]:
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the application answers."""
+    """Wait until the application responds."""
     end = time.monotonic() + TIMEOUT
     while process.poll() is None and time.monotonic() < end:
         try:
@@ -95,16 +133,21 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
         else:
             return
-    raise SystemExit(f"{url} does not answer.")
+    raise SystemExit(f"{url} does not respond.")
 
 
 def picture(browser: Browser, url: str, name: str, *, width: int, height: int) -> None:
-    """Take one, in light colours."""
+    """Take a page in light mode."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
     page.goto(url, wait_until="networkidle")
+    take(page, name)
+    page.close()
+
+
+def take(page: Page, name: str) -> None:
+    """Take a picture of what a page shows now."""
     file = PICTURES / f"{name}.png"
     page.screenshot(path=file, animations="disabled")
-    page.close()
     print(f"{file.relative_to(ROOT)}: {file.stat().st_size // 1024} KiB")
 
 
