@@ -21,6 +21,9 @@ var Scorer = {
 // What a word counts by its place, and what a heading counts that has several words of the query.
 const WEIGHTS = { title: 4, heading: 1.9, text: 1, synonym: 0.5, sections: 2, titles: 1.5, phrase: 2, missing: 1.5, long: 0.4 };
 
+// Pages that have many words, and are seldom what a reader looks for.
+const SELDOM = { asvs: 0.8, "benchmark-figures": 0.6, benchmarks: 0.8, changelog: 0.6, contributing: 0.6 };
+
 /** Return what the ranking needs of the index: where each word is. */
 const searchPlaces = (index) => {
   const stemmer = new Stemmer();
@@ -105,7 +108,7 @@ const searchTerms = (index, places, words, excluded) => {
     const section = best > 0.6 * whole ? page.sections[sections[file].indexOf(best)] : undefined;
     const inTitle = terms.every((term) => page.title.has(term));
     const heading = Math.max(WEIGHTS.titles * heads[file], best);
-    const score = ((scores[file] + WEIGHTS.sections * heading) / whole + phrase) * (covered[file] / whole) ** WEIGHTS.missing;
+    const score = ((scores[file] + WEIGHTS.sections * heading) / whole + phrase) * (covered[file] / whole) ** WEIGHTS.missing * (SELDOM[index.docnames[file]] ?? 1);
     const title = index.titles[file];
     results.push([
       index.docnames[file],
@@ -120,9 +123,23 @@ const searchTerms = (index, places, words, excluded) => {
   return results;
 };
 
+/** Return the first paragraph of a page or a section, which says what it is about. */
+const firstParagraph = (html, anchor) => {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  const section = page.querySelector(`[role=main] ${anchor ? `[id="${anchor.slice(1)}"]` : ""}`);
+  const paragraph = section?.querySelector("p");
+  if (!paragraph) return null;
+  const shown = document.createElement("p");
+  shown.className = "context";
+  shown.textContent = paragraph.textContent;
+  return shown;
+};
+
 /** Let Sphinx's search rank pages like this. The search calls it at each query, when all scripts are there. */
 const rankPages = () => {
   Search.places = {}; // splitQuery calls this function once
   Search.places = searchPlaces(Search._index);
+  const summary = Search.makeSearchSummary;
+  Search.makeSearchSummary = (html, words, anchor) => firstParagraph(html, anchor) ?? summary(html, words, anchor);
   Search.performTermsSearch = (words, excluded) => searchTerms(Search._index, Search.places, words, excluded);
 };
