@@ -155,6 +155,15 @@ class MailSettings(Settings):
         '`"1000/hour;5000/day"`. Over it, each of these requests gets 429. None for no limit.',
         validate=check_notation,
     )
+    mail_request_timebox: timedelta | None = setting(
+        None,
+        "The minimum time of a request without a login or a password that may cause an e-mail. "
+        "The response waits until then, so that the time does not reveal whether there is an "
+        "account. 0 for no minimum.",
+        default_text="25 ms; 0 with `TESTING`",
+        minimum=timedelta(0),
+        maximum=timedelta(seconds=1),
+    )
 
 
 @dataclass(eq=False)
