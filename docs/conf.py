@@ -14,6 +14,7 @@ from flask_registration import __version__
 from flask_registration.cli.configuration import settings_page
 
 sys.path.insert(0, str(Path(__file__).parent))
+from diagrams import SequenceDirective, StatesDirective
 from findings import checks_page
 from llms import write as write_llms_txt
 from reference import endpoints_page
@@ -60,6 +61,8 @@ def break_at_underscores(
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("sequence", SequenceDirective)
+    app.add_directive("states", StatesDirective)
     app.add_lexer("mermaid", TextLexer)  # GitHub draws it; these pages show its source
     app.add_search_language(SearchWords)
     app.connect("html-page-context", break_at_underscores)
