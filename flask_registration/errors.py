@@ -85,7 +85,7 @@ class EndpointDisabled(APIError):
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("This is switched off here.")
+    text: ClassVar[str] = Message("This feature is not available.")
 
 
 class SentFromOtherSite(APIError):
@@ -254,7 +254,7 @@ class AccountInUse(APIError):
 
     code = "account-in-use"
     text: ClassVar[str] = Message(
-        "This account cannot be deleted because something else depends on it."
+        "This account cannot be deleted because other data depends on it."
     )
 
 
@@ -287,7 +287,7 @@ class ApprovalNotFound(APIError):
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("This registration is not waiting for approval.")
+    text: ClassVar[str] = Message("This sign-up is not waiting for approval.")
 
 
 class UserNotFound(APIError):
@@ -338,14 +338,14 @@ class GateRefused(APIError):
     """
 
     code = "captcha-invalid"
-    text: ClassVar[str] = Message("We could not check that you are human. Please try again.")
+    text: ClassVar[str] = Message("We could not verify that you are human. Please try again.")
 
 
 class CaptchaRequired(GateRefused):
     """The request has no solution of a captcha."""
 
     code = "captcha-required"
-    text: ClassVar[str] = Message("Please show first that you are human.")
+    text: ClassVar[str] = Message("Please confirm that you are human.")
 
 
 class MailUnavailable(APIError):

@@ -31,6 +31,7 @@ from .http.responses import (
 )
 from .http.routes import mount
 from .i18n.languages import Languages
+from .mail.brand import make_brand
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Mailer, RetrySettings, make_dispatcher
 from .mail.limits import MailLimits
@@ -259,7 +260,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             format_sender(sender or ""),
             site_name,
             languages,
-            Templates(app),
+            Templates(app, make_brand(mails.site_logo_url, mails.site_brand_color)),
         ),
         mailer=mailer,
         dispatcher=make_dispatcher(app, mailer, setup.dispatchers),

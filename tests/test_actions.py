@@ -165,7 +165,7 @@ def test_messages_are_in_the_language_of_the_response(forms: Site) -> None:
     assert wrong["flashed"] == ["Benutzername, E-Mail-Adresse oder Passwort ist falsch."]
     taken = {"username": "alice", "email": "b@example.com", "password": PASSWORD}
     assert submit(forms, client, "register", **taken)["fields"] == {
-        "username": ["Diesen Benutzernamen gibt es bereits."]
+        "username": ["Dieser Benutzername wird bereits verwendet."]
     }
     mismatch = {**taken, "username": "bob", "password_confirm": OTHER_PASSWORD}
     assert list(submit(forms, client, "register", **mismatch)["fields"]) == ["password_confirm"]
@@ -356,7 +356,7 @@ def test_what_is_switched_off_says_so(
     site = new_site(**setting)
     with site.app.app_context(), pytest.raises(EndpointDisabled) as caught:
         call()
-    assert (caught.value.status, str(caught.value)) == (404, "This is switched off here.")
+    assert (caught.value.status, str(caught.value)) == (404, "This feature is not available.")
 
 
 def test_errors_are_those_of_the_endpoints(new_site: NewSite) -> None:

@@ -123,7 +123,7 @@ def test_mails_are_in_one_s_own_words_and_frame(run: RunPage) -> None:
             "/accounts/send-reset-password-link/", json={"login": "alice"}
         )
     assert (reply.status_code, outbox[0].subject) == (200, "A new key for Example Books")
-    assert "The link is good for 1 day, and once." in outbox[0].body
+    assert "This link expires in 1 day and can be used only once." in outbox[0].body
     assert "&amp;user_id=" in outbox[0].html
     assert "Example Books" in outbox[0].html
 

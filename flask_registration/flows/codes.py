@@ -143,7 +143,7 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
     "/verify-email-code/",
     code=EndpointCode(REGISTER_EMAIL),
     response=renewal_response,
-    message=Message("Email verified successfully"),
+    message=Message("E-mail address verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
     throttles={"client": "60/minute"},
 )
@@ -170,7 +170,7 @@ def new_password(state: RegistrationState) -> Schema:
     code=EndpointCode(RESET_PASSWORD),
     request=new_password,
     response=renewal_response,
-    message=Message("Reset password successful"),
+    message=Message("Password reset successful"),
     errors=[MailUnavailable, StepRequired],
     throttles={"client": "60/minute"},
 )

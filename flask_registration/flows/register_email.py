@@ -202,8 +202,8 @@ def email_change_response(state: RegistrationState) -> Schema:
 def email_change_message(settings: RegisterEmailSettings) -> str:
     """Return the text of the response."""
     if settings.register_email_verification_enabled:
-        return Message("Register email link email sent")
-    return Message("Email changed successfully")
+        return Message("An e-mail to confirm your new e-mail address is on its way")
+    return Message("E-mail address changed successfully")
 
 
 @flow.post(
@@ -273,7 +273,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         with_email=True,
     ),
     response=renewal_response,
-    message=Message("Email verified successfully"),
+    message=Message("E-mail address verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
     enabled=_is_verifying,
     throttles={"client": "60/minute"},

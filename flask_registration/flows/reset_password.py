@@ -164,8 +164,8 @@ def request_schema(state: RegistrationState) -> Schema:
 def sent_message(settings: ResetPasswordSettings) -> str:
     """Return the text of the response."""
     if settings.reset_password_fail_when_user_not_found:
-        return Message("Reset link sent")
-    return Message("Reset link sent if the user exists in database")
+        return Message("An e-mail to reset the password is on its way")
+    return Message("If this account exists, an e-mail to reset the password is on its way")
 
 
 @flow.post(
@@ -226,7 +226,7 @@ def reset_response(state: RegistrationState) -> Schema:
     ),
     request=reset_password_schema,
     response=reset_response,
-    message=Message("Reset password successful"),
+    message=Message("Password reset successful"),
     errors={
         MailUnavailable: always,
         StepRequired: lambda settings: settings.reset_password_auto_login,

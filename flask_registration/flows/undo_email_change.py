@@ -113,7 +113,7 @@ def account_mark(state: RegistrationState, user: User) -> str:
         with_email=True,
     ),
     response=SuccessSchema,
-    message=Message("Email change undone"),
+    message=Message("E-mail change undone"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
     throttles={"client": "60/minute"},
 )

@@ -21,7 +21,6 @@ from ..http.bodies import check_confirmation, is_from_another_site
 from ..http.flow import Action, Flow
 from ..http.responses import by_field, translate
 from ..i18n.messages import Message
-from ..mail.rendering import FOLDER
 from ..settings import Settings, setting
 
 
@@ -159,7 +158,7 @@ CANCEL_DELETION = Page(
 DECIDE_APPROVAL = Page(
     "decide_approval",
     Message("A new account is waiting for approval"),
-    Message("The e-mail with this link shows who has registered. Approve this account?"),
+    Message("The e-mail with this link shows who signed up. Approve this account?"),
     Message("Approve"),
     Message("Your decision was saved."),
     decisions={"approve": Message("Approve"), "reject": Message("Reject")},
@@ -225,7 +224,7 @@ for _page in (
 @flow.get("/pages.css")
 def stylesheet_view() -> Response:
     """Return the stylesheet of the pages. A strict content security policy allows no inline one."""
-    text = (FOLDER / "registration" / "page" / "confirm.css").read_text("utf-8")
+    text = flow.state.composer.renderer.html("registration/page/confirm.css")
     response = Response(text, mimetype="text/css")
     response.cache_control.max_age = 3600
     return response
@@ -389,11 +388,12 @@ def render(page: Page, *, text: str, status: int = 200, **context: Any) -> Respo
         site_name=flow.state.composer.site_name,
     )
     response = make_response(html, status)
+    logo = flow.state.composer.renderer.brand["logo_url"] or "'none'"
     # With "no-referrer" our own form has no Origin.
     response.headers["Referrer-Policy"] = "same-origin"
     # Our page has no inline style, but the application's page may have some.
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; "
-        "base-uri 'none'"
+        f"base-uri 'none'; img-src {logo.partition('?')[0]}"
     )
     return response

@@ -17,6 +17,7 @@ from ..settings import Settings, setting
 from ..throttling.throttles import check_notation
 from ..users.identifiers import recipient_address
 from ..users.store import User
+from .brand import check_color, check_logo_url
 from .message import (
     Email,
     InternationalMessage,
@@ -106,6 +107,18 @@ class MailSettings(Settings):
     )
     site_name: str | None = setting(
         None, "The site's name in e-mails.", default_text="the host of the verification URL"
+    )
+    site_logo_url: str | None = setting(
+        None,
+        "The HTTPS URL of your logo, a PNG or JPEG file. HTML e-mails and the pages behind links "
+        "show it 40 pixels high.",
+        validate=check_logo_url,
+    )
+    site_brand_color: str = setting(
+        "#1d4ed8",
+        "The color of buttons and links in HTML e-mails and on the pages behind links, as "
+        "`#rrggbb`. The text of buttons is black or white, whichever has more contrast.",
+        validate=check_color,
     )
     mail_dispatcher: Literal["background", "inline", "outbox", "celery"] | Callable[..., None] = (
         setting(
@@ -218,6 +231,7 @@ class Composer:
                 **built,
                 "_": TemplateTranslator(language),
                 "language": language,
+                "site_brand": self.renderer.brand,
                 "wrap_lines": wrap_lines(language),
             }
             render = settings.verification_template_renderer or self.render

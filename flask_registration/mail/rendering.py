@@ -18,6 +18,8 @@ from jinja2 import (
     select_autoescape,
 )
 
+from .brand import Brand
+
 FOLDER = Path(__file__).parent.parent.absolute() / "templates"
 
 #: What the extension's own templates are written for.
@@ -77,10 +79,13 @@ class Templates:
 
     Text is never escaped. HTML of the extension always is, and HTML of the application as its
     environment has it.
+
+    :ivar brand: a global variable of HTML templates, so that macros have it without their context.
     """
 
-    def __init__(self, app: flask.Flask) -> None:
+    def __init__(self, app: flask.Flask, brand: Brand) -> None:
         self._app = app
+        self.brand = brand
 
     def text(self, name: str, **context: Any) -> str:
         """Render a template for text."""
@@ -88,7 +93,8 @@ class Templates:
 
     def html(self, name: str, **context: Any) -> str:
         """Render a template for HTML."""
-        return flask.render_template(self._html.get_template(name), **context)
+        template = self._html.get_template(name, globals={"site_brand": self.brand})
+        return flask.render_template(template, **context)
 
     @cached_property
     def _text(self) -> Environment:

@@ -39,7 +39,7 @@ PLACEHOLDER_DOMAIN = ".invalid"
 SEARCHED_HASHES = 100_000
 
 CONFLICT = Message("These values conflict with existing data.", code="conflict")
-UNSTORABLE = Message("One of these values cannot be stored.", code="unstorable")
+UNSTORABLE = Message("One of these values is not supported.", code="unstorable")
 
 
 class UserStore(NormalForms):

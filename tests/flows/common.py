@@ -36,8 +36,8 @@ LINK_EXPIRED = {
     "detail": "This link has expired. Please ask for a new one.",
     "code": "signature-expired",
 }
-EMAIL_VERIFIED = {"detail": "Email verified successfully"}
-EMAIL_UNDONE = {"detail": "Email change undone"}
+EMAIL_VERIFIED = {"detail": "E-mail address verified successfully"}
+EMAIL_UNDONE = {"detail": "E-mail change undone"}
 EMAIL_TAKEN = {
     "detail": "This e-mail address is already in use.",
     "code": "email-already-registered",

@@ -102,12 +102,12 @@ def test_a_whole_life(
         reply = site.post("register-email", {"email": "new@example.com"}, client=laptop)
         assert (reply.status_code, reply.get_json()) == (
             200,
-            {"detail": "Register email link email sent"},
+            {"detail": "An e-mail to confirm your new e-mail address is on its way"},
         )
         reply = site.post("verify-email", site.link(), client=laptop)
         assert (reply.status_code, reply.get_json()) == (
             200,
-            {"detail": "Email verified successfully"},
+            {"detail": "E-mail address verified successfully"},
         )
         assert laptop.get("/accounts/profile/").get_json()["email"] == "new@example.com"
         log_in(site, password=OTHER_PASSWORD, client=phone)
@@ -115,11 +115,13 @@ def test_a_whole_life(
         assert (is_in(laptop), is_in(phone)) == (False, True)
         clock.advance(60)
         reply = site.post("send-reset-password-link", {"login": "alice"}, client=laptop)
-        assert reply.get_json() == {"detail": "Reset link sent if the user exists in database"}
+        assert reply.get_json() == {
+            "detail": "If this account exists, an e-mail to reset the password is on its way"
+        }
         reply = site.post("reset-password", {**site.link(), "password": PASSWORD}, client=laptop)
         assert (reply.status_code, reply.get_json()) == (
             200,
-            {"detail": "Reset password successful"},
+            {"detail": "Password reset successful"},
         )
         assert not is_in(phone)
         assert site.post("login", {"login": "alice", "password": OTHER_PASSWORD}).status_code == 400

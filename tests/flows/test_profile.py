@@ -858,7 +858,7 @@ def test_an_account_that_other_rows_need_stays_as_it_is(
     assert (reply.status_code, reply.get_json()) == (
         400,
         {
-            "detail": "This account cannot be deleted because something else depends on it.",
+            "detail": "This account cannot be deleted because other data depends on it.",
             "code": "account-in-use",
         },
     )

@@ -55,8 +55,8 @@ from .common import (
     verify_email,
 )
 
-SENT = {"detail": "Register email link email sent"}
-MOVED = {"detail": "Email changed successfully"}
+SENT = {"detail": "An e-mail to confirm your new e-mail address is on its way"}
+MOVED = {"detail": "E-mail address changed successfully"}
 REQUESTED = (
     "alice@example.com",
     "Someone asked to change your e-mail address for example.com",

@@ -226,7 +226,7 @@ def test_what_is_switched_off_is_a_404_in_json(
     reply = site.post(endpoint, {})
     assert reply.status_code == status
     if status == 404:
-        assert reply.get_json() == {"detail": "This is switched off here.", "code": "not-found"}
+        assert reply.get_json() == {"detail": "This feature is not available.", "code": "not-found"}
 
 
 def test_accounts_that_are_pending_can_still_verify_where_nobody_may_register_any_more(
@@ -562,6 +562,7 @@ def test_verification_template_renderer_makes_subject_text_and_html(
         "_",
         "wrap_lines",
         "language",
+        "site_brand",
     }
 
 

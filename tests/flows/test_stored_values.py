@@ -160,7 +160,7 @@ def test_a_value_that_a_column_has_no_characters_for_is_that_of_no_account(
         assert site.post("login", {"login": name, "password": PASSWORD}).status_code == 400
         assert site.post("send-reset-password-link", {"login": name}).status_code == 200
         reply = site.register(name, email="new@example.com")
-        unstorable = {"non_field_errors": ["One of these values cannot be stored."]}
+        unstorable = {"non_field_errors": ["One of these values is not supported."]}
         assert (reply.status_code, reply.get_json()) == (400, unstorable)
     assert len(site.users()) == 1
 
