@@ -11,13 +11,12 @@ from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 from flask_registration import __version__
-from flask_registration.cli.configuration import settings_page
 
 sys.path.insert(0, str(Path(__file__).parent))
 from diagrams import SequenceDirective, StatesDirective
 from findings import checks_page
 from llms import write as write_llms_txt
-from reference import endpoints_page
+from reference import endpoints_page, settings_reference
 from search_words import SearchWords
 
 project = "Flask-Registration"
@@ -38,7 +37,7 @@ copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor output
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 3
 myst_substitutions = {
-    "settings": settings_page(),
+    "settings": settings_reference(),
     "checks": checks_page(),
     "endpoints": endpoints_page(),
 }

@@ -29,17 +29,24 @@ def sections() -> list[Section]:
 
 def checks_page() -> str:
     """Return the sections in Markdown."""
-    parts, heading = [], ""
-    for section in sections():
+    parts, heading, found = [], "", sections()
+    for section in found:
         if heading != LEVELS[_letter(section)]:
             heading = LEVELS[_letter(section)]
-            parts.append(f"## {heading}")
+            ids = [each.id for each in found if _letter(each) == _letter(section)]
+            links = [f"[{id.rpartition('.')[2]}](#{_anchor(id)})" for id in ids]
+            parts += [f"## {heading}", " ".join(links)]
         what, _, why = section.problem.partition(". ")
-        parts.append(f"### {section.id}")
+        parts.append(f"({_anchor(section.id)})=\n### {section.id}: {_as_markdown(section.subject)}")
         parts.append(f"**{_as_markdown(section.subject)}** {_as_markdown(what)}.")
         parts.append(f"Why it matters: {_as_markdown(why)}")
         parts.append(f"How to fix it: {_as_markdown(section.hint)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _anchor(id: str) -> str:
+    """Return the anchor of an id: ``registration-e001``, as Sphinx writes it."""
+    return id.lower().replace(".", "-")
 
 
 def _letter(section: Section) -> str:

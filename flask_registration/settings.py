@@ -40,6 +40,7 @@ def setting(
     validate: Callable[[Any], object] | None = None,
     page: str | None = None,
     beside: str | None = None,
+    since: str | None = None,
 ) -> Any:
     """Declare a setting.
 
@@ -51,6 +52,8 @@ def setting(
         message is the end of a sentence that begins with "is 5, but". It is not called with None.
     :param page: for a URL of the front end, its default name, for example ``"reset-password/"``.
     :param beside: the setting, without ``REGISTRATION_``, whose URL has the folder of the default
+        one.
+    :param since: the version that the setting is new in, for the documentation; None for the first
         one.
     """
     if beside:
@@ -64,6 +67,7 @@ def setting(
         "validate": validate,
         "page": page,
         "beside": beside,
+        "since": since,
     }
     return dataclasses.field(default_factory=lambda: default, metadata=metadata)
 
@@ -80,6 +84,8 @@ class Declaration(NamedTuple):
     kind: str
     default: str
     help: str
+    limits: str
+    since: str | None
 
 
 def read(
@@ -280,9 +286,18 @@ def declarations(group: type[Settings]) -> list[Declaration]:
             kind=describe(kinds[field.name]),
             default=shown_default(field.metadata),
             help=field.metadata["help"],
+            limits=_limits(field.metadata),
+            since=field.metadata["since"],
         )
         for field in dataclasses.fields(group)
     ]
+
+
+def _limits(metadata: Mapping[str, Any]) -> str:
+    """Return the limits of a value in words: ``at least 1, at most 20``."""
+    limits = {"at least": metadata["minimum"], "at most": metadata["maximum"]}
+    shown = (f"{name} {format_value(limit)}" for name, limit in limits.items() if limit is not None)
+    return ", ".join(shown)
 
 
 def shown_default(metadata: Mapping[str, Any]) -> str:

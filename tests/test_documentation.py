@@ -978,7 +978,7 @@ def test_one_command_runs_and_one_tests(heading: str, ending: str) -> None:
 
 def test_the_page_of_settings_lists_each_setting_once() -> None:
     listed = re.findall(r"^### `(REGISTRATION_\w+)`$", settings_page(), re.MULTILINE)
-    groups = [*GROUPS, *(flow.group for flow in OPTIONAL)]
+    groups = {*GROUPS, *(flow.group for flow in OPTIONAL)}  # that of the gate is in both
     assert sorted(listed) == sorted(keys(groups))
 
 
@@ -1005,9 +1005,13 @@ def test_the_links_of_a_page_lead_to_files(page: str) -> None:
             assert (ROOT / page).parent.joinpath(target).is_file(), target
 
 
-def errors_page() -> set[tuple[int, str]]:
-    rows = re.findall(r"^\| (\d+) \| `([\w-]+)` \|", read("docs/errors.md"), re.MULTILINE)
-    return {(int(status), code) for status, code in rows}
+def error_sections() -> dict[tuple[int, str], str]:
+    """The sections about the codes of errors, by status and code."""
+    codes, _, _ = read("docs/errors.md").partition("\n## Field errors\n")
+    _, *parts = re.split(r"^### `([\w-]+)`\n\n(\d+)", codes, flags=re.MULTILINE)
+    texts = [" ".join(text.split()) for text in parts[2::3]]
+    keys = zip(map(int, parts[1::3]), parts[::3], strict=True)
+    return dict(zip(keys, texts, strict=True))
 
 
 ASKED: list[tuple[int, str, dict[str, Any]]] = [
@@ -1022,6 +1026,7 @@ ASKED: list[tuple[int, str, dict[str, Any]]] = [
 def test_the_codes_of_http(status: int, code: str, request_: dict[str, Any], site: Site) -> None:
     reply = site.app.test_client().open("/accounts/register/", **{"method": "POST", **request_})
     assert (reply.status_code, reply.get_json()["code"]) == (status, code)
+    assert f'"{reply.get_json()["detail"]}"' in error_sections()[status, code]
 
 
 def test_the_code_of_a_flow_that_is_switched_off(new_site: Callable[..., Site]) -> None:
@@ -1036,14 +1041,32 @@ def test_every_code_is_documented_and_no_other() -> None:
         if isinstance(kind, type) and issubclass(kind, APIError)
     ]
     http = {(404, "not-found"), *((status, code) for status, code, _ in ASKED)}
-    assert errors_page() == http | {(error.status, error.code) for error in kinds}
+    sections = error_sections()
+    assert sections.keys() == http | {(error.status, error.code) for error in kinds}
     raised = {
         error
-        for flow in DEFAULT_FLOWS
+        for flow in (*DEFAULT_FLOWS, *OPTIONAL)
         for endpoint in flow.endpoints
         for error in endpoint.all_errors
     }
     assert raised <= set(kinds)
+    for error in {*kinds} - {APIError, errors.LinkRefused}:
+        assert f'"{error.text}"' in sections[error.status, error.code], error
+
+
+def test_each_code_has_what_happened_and_what_to_do() -> None:
+    titles = ["When it occurs", "What the client does", "What the developer checks"]
+    for key, text in error_sections().items():
+        assert re.findall(r"- \*\*(.+?)\*\*:", text) == titles, key
+
+
+def test_the_table_of_codes_links_to_each_section() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\[.*) \|$", read("docs/errors.md"), re.MULTILINE)
+    linked = [
+        (int(row), *link) for row, text in rows for link in re.findall(r"`(.+?)`\]\((.+?)\)", text)
+    ]
+    expected = [(status, code, f"#{code}") for status, code in error_sections()]
+    assert sorted(linked) == sorted(expected)
 
 
 def test_every_claim_about_security_has_a_test() -> None:

@@ -801,7 +801,7 @@ def test_the_command_prints_a_page_for_people(new_site: NewSite) -> None:
         "| `password` | string (password); at least 8 characters; at most 256 characters |" in page
     )
     assert "At least one of `login`, `username`." in page
-    assert "| 400 | field errors, `login-invalid`, `not-verified`, `bad-request` |" in page
+    assert "| 400 | field errors, `login-invalid`, `not-verified` |" in page
     assert "| 401 | `not-authenticated`; with the header `WWW-Authenticate` |" in page
     assert "| `number` | integer |" in page
     assert "| 200 | a list of objects with `kind`" in page

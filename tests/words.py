@@ -21,7 +21,6 @@ MAX_WORDS = 30
 #: Pages that are not rewritten yet. Remove a page from this list when it has no findings.
 EXCEPTIONS = [
     "docs/benchmark-figures.md",
-    "docs/errors.md",
 ]
 
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"

@@ -101,7 +101,10 @@ def build_verification_url(link: VerificationLink) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkSettings(Settings):
-    """The pages of the front end that links lead to: absolute URLs; the parameters are appended."""
+    """Links in e-mails.
+
+    They lead to pages of the front end. Their URLs are absolute, and the parameters are appended.
+    """
 
     register_verification_url: str | None = setting(
         None, "The page that verifies a registration. Must be set.", page="verify-registration/"

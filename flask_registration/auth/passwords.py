@@ -102,7 +102,7 @@ def common_passwords() -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordSettings(Settings):
-    """The password policy for registering, changing and resetting."""
+    """Password policy."""
 
     password_validators: tuple[Callable[..., None], ...] = setting(
         (long_enough, strong_enough),

@@ -65,7 +65,7 @@ def _check_kept_keys(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginSettings(Settings):
-    """What a login returns, and how long it lasts."""
+    """Sessions and tokens."""
 
     login_authenticate_session: bool = setting(
         True, "Whether a login opens a session, with a cookie."

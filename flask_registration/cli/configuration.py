@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from inspect import cleandoc
 from typing import IO
 
 import click
@@ -111,16 +112,25 @@ def settings_command(context: click.Context, markdown: bool) -> None:
 def settings_page() -> str:
     """Return every setting in Markdown, with headings; those of optional flows as well."""
     optional = [import_string(path) for path in OPTIONAL_FLOWS]
-    flows = {flow.group: f"Only with the flow `{flow.name}`." for flow in optional}
+    flows = {flow.group: f"Only with the flow `{flow.name}`.\n" for flow in optional}
     defaults = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS)
-    groups = (*defaults, *flows, *extra_settings(EXTRAS))
     parts = []
-    for group in filter(declarations, groups):
-        parts.append(f"## {_title(group).rstrip('.').replace('``', '`')}\n")
-        if group in flows:
-            parts.append(f"{flows[group]}\n")
-        for key, kind, default, help in declarations(group):
-            parts.append(f"### `{key}`\n\n{help}\n\n- Type: {kind}\n- Default: {_cell(default)}\n")
+    for group in dict.fromkeys([*defaults, *flows, *extra_settings(EXTRAS)]):
+        if not declarations(group):
+            continue
+        title, _, about = cleandoc(group.__doc__ or "").replace("``", "`").partition("\n\n")
+        parts.append(f"## {title.rstrip('.')}\n\n{about}\n")
+        if group not in defaults:
+            parts.append(flows.get(group, ""))
+        for key, kind, default, help, limits, since in declarations(group):
+            facts = {
+                "Type": kind,
+                "Default": _cell(default),
+                "Limits": limits,
+                "New in version": since,
+            }
+            lines = [f"- {name}: {fact}\n" for name, fact in facts.items() if fact]
+            parts.append(f"### `{key}`\n\n{help}\n\n{''.join(lines)}")
     return "\n".join(parts)
 
 

@@ -33,7 +33,7 @@ from ..users.store import User
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileSettings(Settings):
-    """The profile."""
+    """Profile and account deletion."""
 
     profile_schema_class: type[Schema] | None = setting(
         None,

@@ -15,7 +15,7 @@ from .bodies import is_safe
 
 @dataclass(frozen=True, kw_only=True)
 class GateSettings(Settings):
-    """A gate against automated requests."""
+    """Captcha and proof of work."""
 
     gate: Callable[..., Any] | None = setting(
         None,

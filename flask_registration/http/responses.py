@@ -47,7 +47,7 @@ def _check_prefix(prefix: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HTTPSettings(Settings):
-    """What all endpoints have in common."""
+    """Requests and responses."""
 
     url_prefix: str = setting("/accounts", "The path of the endpoints.", validate=_check_prefix)
     non_field_errors_key: str = setting(
@@ -67,7 +67,7 @@ class HTTPSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageSettings(Settings):
-    """The languages of responses and e-mails."""
+    """Languages of responses and e-mails."""
 
     languages: tuple[str, ...] = setting(
         shipped(),

@@ -72,7 +72,7 @@ def _check_host(name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MailSettings(Settings):
-    """What all e-mails have in common."""
+    """E-mails."""
 
     verification_from_email: str | None = setting(
         None,

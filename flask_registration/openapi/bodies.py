@@ -32,6 +32,8 @@ EXAMPLES: dict[str, str] = {
     "timestamp": "1767225600",
     "signature": "wMzYEFgEWlLnBvFTQ2Ei0aYzeiqkPbXZAKYwHgqFRnM",
     "token": "uXiT1_3fPq0Kmq1Yt7dZ4uT7vH5oN0sVbX2rJ8cLwEg",
+    "challenge": "gJq0fVtFfCkXbmzpJm5rlQ0mXSeTmvJnnqbHCtKJ2uE",
+    "code": "WDJB-MJHT",
     "detail": "Done.",
 }
 
@@ -66,8 +68,18 @@ def describe_field(field: fields.Field[Any], described: dict[str, Any]) -> None:
     elif form == "ip":  # JSON Schema has two formats for it
         described["anyOf"] = [{"format": "ipv4"}, {"format": "ipv6"}]
         del described["format"]
-    if field.name in EXAMPLES and "string" in described.get("type", ""):
+    # A challenge or a code that is optional takes the place of a login or a link.
+    has_example = field.name in EXAMPLES and (
+        field.required or field.name not in ("challenge", "code")
+    )
+    if has_example and "string" in described.get("type", ""):
         described["examples"] = [EXAMPLES[field.name]]
+
+
+def example_of(described: Mapping[str, Any]) -> Any:
+    """Return the example of a field, or None."""
+    examples = described.get("examples") or described.get("enum") or [None]
+    return described.get("example", examples[0])
 
 
 class Bodies:
@@ -97,6 +109,7 @@ class Bodies:
         whole: dict[str, Any] = {"type": "object", "properties": {}}
         required: list[str] = []
         named: list[str] = []
+        others: list[str] = []
         for schema in schemas:
             made = self._converter.fields2jsonschema(loaded(schema), partial=schema.partial)
             whole["properties"] |= made["properties"]
@@ -108,16 +121,19 @@ class Bodies:
                 required += alternatives
             elif alternatives:
                 # Inside allOf: anyOf beside the properties hides them from type generators.
-                named = alternatives[:1]
+                named, others = alternatives[:1], alternatives[1:]
                 whole["allOf"] = [{"anyOf": [{"required": [name]} for name in alternatives]}]
         for each in whole["properties"].values():
             each.pop("default", None)  # generators would make the field required
         if required:
             whole["required"] = sorted(set(required))
         content = {"schema": self.share("schemas", f"{camel(endpoint)}Request", whole)}
-        names = required + named
-        known = {name: EXAMPLES[name] for name in names or whole["properties"] if name in EXAMPLES}
-        return {**content, "example": known} if known.keys() >= set(names) else content
+        known = {
+            name: example_of(each)
+            for name, each in whole["properties"].items()
+            if name not in others and example_of(each) is not None
+        }
+        return {**content, "example": known} if known.keys() >= {*required, *named} else content
 
     def response(self, schema: Schema) -> dict[str, Any]:
         """Return the response body of a schema."""

@@ -26,6 +26,7 @@ from ..errors import (
     DatabaseUnavailable,
     GateRefused,
     MailUnavailable,
+    NotAuthenticated,
     StepRequired,
     Throttled,
     TooBusy,
@@ -117,10 +118,12 @@ def describe(app: Flask, state: RegistrationState) -> dict[str, Any]:
         spec.tag(tag)
         for endpoint in endpoints:
             operations = {}
+            # A challenge or a link can take the place of the login.
+            optional = [{}, *security] if NotAuthenticated in endpoint.all_errors else []
             for method in map(str.lower, endpoint.methods):
                 described = operation(state, bodies, flow, endpoint, method)
                 described["tags"] = [tag["name"]]
-                described["security"] = security if endpoint.login_required else []
+                described["security"] = security if endpoint.login_required else optional
                 operations[method] = described
             path = web.url_prefix.rstrip("/") + PART.sub(r"{\g<name>}", endpoint.path)
             spec.path(path, parameters=parameters(endpoint.path), operations=operations)

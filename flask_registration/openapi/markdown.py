@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
@@ -23,4 +25,5 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     loader = PackageLoader(__package__, "")
     environment = Environment(loader=loader)  # noqa: S701 -- Markdown is not escaped as HTML
     environment.filters["resolve"] = resolve
+    environment.filters["json"] = partial(json.dumps, indent=2, ensure_ascii=False)
     return environment.get_template("endpoints.md").render(document).lstrip()

@@ -286,7 +286,10 @@ def _check_email_options(options: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class UserSettings(Settings):
-    """The user model. (The model class may have those with ``USER_`` too, without that prefix.)"""
+    """The user model.
+
+    The model class may have the settings with ``USER_`` as attributes, too, without that prefix.
+    """
 
     user_login_fields: tuple[str, ...] = setting(
         ("username",),
