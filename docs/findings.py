@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parent.parent / "flask_registration"
+PLACEHOLDER = r"\{(\w+)\}"
+
+#: What is code in a text.
+CODE = r"""
+    `[^`]+`
+    | python\ -c\ '[^']+'
+    | pip\ install\ (?:"[^"]+"|'[^']+')
+    | from\ [\w.]+\ import\ \w+
+    | class\ [\w{}]+\([^)]*\)
+    | (?:flows|models)=\[[^\]]*\]
+    | --[a-z]+
+    | [A-Z_]+\ =\ (?:"[^"]*"|[\w{}]+(?:\(\.\.\.\))?)
+    | (?<![\w{}.])[A-Za-z_][\w.]*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)
+    | [a-z]\w*\.extensions\["\w+"\]
+    | [A-Z]\w+\[[^\]]+\]
+    | "[^"\s]*[/;:@][^"\s]*"
+    | (?<![\w.({])[\w.]*_[\w.]*\w
+"""
+
 LEVELS = {"E": "Errors", "W": "Warnings", "N": "Notes"}
 
 
@@ -21,6 +42,7 @@ class Section(NamedTuple):
     hint: str
 
 
+@cache
 def sections() -> list[Section]:
     """Return every call of ``Finding`` in the package: errors, warnings, notes, each by number."""
     found = [section for path in PACKAGE.rglob("*.py") for section in _calls(path)]
@@ -56,27 +78,39 @@ def _letter(section: Section) -> str:
 def _calls(path: Path) -> Iterator[Section]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding":
-            yield Section(*map(_template, node.args))
+            constants = vars(import_module(_module(path)))
+            yield Section(*(_template(each, constants) for each in node.args))
 
 
-def _template(node: ast.expr) -> str:
-    """Return a text with the names of values in braces."""
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
+def _template(node: ast.expr, constants: Mapping[str, Any]) -> str:
+    """Return a text with the names of values in braces, and with the values of constants."""
     match node:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=parts):
-            return "".join(map(_template, parts))
+            return "".join(_template(part, constants) for part in parts)
         case ast.FormattedValue(value=value):
-            return _template(value)
+            return _template(value, constants)
         case ast.Attribute(value=owner, attr="__name__" | "name"):
-            return _template(owner)
+            return _template(owner, constants)
+        case ast.Name(id=name) if name.isupper() and name in constants:
+            return str(constants[name])
         case ast.Attribute(attr=name) | ast.Name(id=name):
             return "{" + name + "}"
     raise ValueError(f"{ast.unparse(node)}: give the value a name of its own.")
 
 
 def _as_markdown(template: str) -> str:
-    """Return a template with its placeholders in italics, and with names as code."""
-    text = re.sub(r"([*\[\]<])", r"\\\1", template)
-    text = re.sub(r"(?<![\w.({])[\w.]*_[\w.]*\w(\([^)]*\))?", r"`\g<0>`", text)
-    return re.sub(r"\{(\w+)\}", r"*\1*", text)
+    """Return a template with code as code, and with placeholders in italics or angle brackets."""
+    parts = re.split(f"({CODE})", template, flags=re.VERBOSE)
+    for number, part in enumerate(parts):
+        if number % 2:
+            code = re.sub(PLACEHOLDER, r"<\1>", part.strip("`"))
+            parts[number] = f"`{code}`"
+        else:
+            parts[number] = re.sub(PLACEHOLDER, r"*\1*", re.sub(r"([*\[\]<])", r"\\\1", part))
+    return "".join(parts)

@@ -37,7 +37,7 @@ def _check_silenced(ids: Sequence[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSettings(Settings):
-    """The checks of ``flask registration check``."""
+    """Checks of the configuration."""
 
     silenced_checks: tuple[str, ...] = setting(
         (),

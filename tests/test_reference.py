@@ -8,10 +8,14 @@ import shlex
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from flask import Flask
+from flask_mail import Mail
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Integer, String, Uuid
 from sqlalchemy.orm import mapped_column
 
@@ -22,12 +26,16 @@ from flask_registration import (
     ConsentMixin,
     CredentialMixin,
     DeletionMixin,
+    Flow,
     InvitationMixin,
+    LoginMixin,
     OutboxMixin,
+    Registration,
     UserMixin,
 )
 from flask_registration.cli import configuration
 from flask_registration.cli.configuration import settings_page
+from flask_registration.flows import codes, mail_login, second_factor, terms
 from flask_registration.openapi.markdown import to_markdown
 from flask_registration.openapi.serving import Description
 from flask_registration.settings import (
@@ -41,8 +49,7 @@ from flask_registration.settings import (
 
 from .descriptions import resolve
 from .pages import docs_module
-from .people import define_login
-from .site import Site, define
+from .site import CONFIG, Site
 from .tables import each_row
 from .test_documentation import GROUPS, OPTIONAL
 from .world import PAGES, SETTINGS, World
@@ -70,57 +77,69 @@ COLUMNS = {
     "REGISTRATION_USER_SECURITY_STAMP_FIELD": "security_stamp",
 }
 
-#: What the application of an example has in any case: all flows, and what they need.
-SITE: dict[str, Any] = {
-    "flows": [*DEFAULT_FLOWS, *OPTIONAL],
-    "login_model": define_login,
-    "CREDENTIAL_KEYS": ["a key of at least thirty-two characters"],
-    "TERMS_VERSION": "1",
+
+#: Other flows that an example needs.
+FLOWS: dict[str, list[Flow[Any]]] = {
+    "REGISTRATION_VERIFICATION_METHOD": [codes.flow],
+    "REGISTRATION_SIGN_UP_PASSWORD_REQUIRED": [mail_login.flow],
 }
 
 
-def model_of(mixin: type[Any]) -> Callable[[Any], type[Any]]:
-    """Return what makes the model of a mixin."""
-    name = mixin.__name__.removesuffix("Mixin")
-    return lambda db: type(name, (mixin, db.Model), {})
+class Models(NamedTuple):
+    """The models of all flows."""
+
+    db: SQLAlchemy
+    user: type[Any]
+    others: list[type[Any]]
 
 
-SITE |= {
-    "outbox_model": model_of(OutboxMixin),
-    "challenge_model": model_of(ChallengeMixin),
-    "credential_model": model_of(CredentialMixin),
-    "other_models": [model_of(ConsentMixin), model_of(InvitationMixin)],
-}
+@cache
+def models(usual: str = "", name: str = "") -> Models:
+    """Return models, which any number of applications share.
 
-
-def user_model(key: str, value: Any) -> Callable[[Any], type[Any]]:
-    """Return what makes the user model that an example needs."""
-    if key not in COLUMNS:
-        columns = {
-            "company": lambda: mapped_column(String(40)),
-            "public_id": lambda: mapped_column(Uuid, unique=True, default=uuid.uuid4),
-        }
-        return define(
-            ApprovalMixin,
-            DeletionMixin,
-            UserMixin,
-            columns=lambda: {name: make() for name, make in columns.items()},
-        )
-    usual: dict[str, Callable[[], Any]] = {
-        "id": lambda: mapped_column(Integer, primary_key=True),
-        "username": lambda: mapped_column(String(40), unique=True),
-        "email": lambda: mapped_column(String(254), unique=True),
-        "password_hash": lambda: mapped_column(String(255)),
-        "is_verified": lambda: mapped_column(Boolean, default=False),
-        "is_active": lambda: mapped_column(Boolean, default=True),
-        "security_stamp": lambda: mapped_column(String(64)),
+    :param usual: the usual name of a column of the users that has another name here.
+    """
+    db = SQLAlchemy()
+    mixins = [ChallengeMixin, ConsentMixin, CredentialMixin, InvitationMixin, LoginMixin]
+    others = [
+        type(mixin.__name__.removesuffix("Mixin"), (mixin, db.Model), {})
+        for mixin in (*mixins, OutboxMixin)
+    ]
+    columns: dict[str, Any] = {
+        "company": mapped_column(String(40)),
+        "public_id": mapped_column(Uuid, unique=True, default=uuid.uuid4),
     }
-    names = {name: value if name == COLUMNS[key] else name for name in usual}
-    return define(
-        ApprovalMixin,
-        DeletionMixin,
-        columns=lambda: {names[name]: make() for name, make in usual.items()},
-    )
+    if not usual:
+        user = type("User", (ApprovalMixin, DeletionMixin, UserMixin, db.Model), columns)
+        return Models(db, user, others)
+    columns |= {
+        "id": mapped_column(Integer, primary_key=True),
+        "username": mapped_column(String(40), unique=True),
+        "email": mapped_column(String(254), unique=True),
+        "password_hash": mapped_column(String(255)),
+        "is_verified": mapped_column(Boolean, default=False),
+        "is_active": mapped_column(Boolean, default=True),
+        "security_stamp": mapped_column(String(64)),
+    }
+    columns[name] = columns.pop(usual)
+    return Models(db, type("User", (ApprovalMixin, DeletionMixin, db.Model), columns), others)
+
+
+def application(key: str, found: Models, folder: Path, config: dict[str, Any]) -> Flask:
+    """Return an application with the flow of a setting and what it needs, and with an example."""
+    app = Flask("tests", template_folder=str(folder))
+    app.config |= CONFIG | {"SQLALCHEMY_DATABASE_URI": "sqlite://"}
+    flows = [flow for flow in OPTIONAL if flow.group is GROUP_OF[key]] + FLOWS.get(key, [])
+    if second_factor.flow in flows:
+        app.config["REGISTRATION_CREDENTIAL_KEYS"] = ["a key of at least thirty-two characters"]
+    if terms.flow in flows:
+        app.config["REGISTRATION_TERMS_VERSION"] = "1"
+    app.config |= config
+    found.db.init_app(app)
+    Mail(app)
+    flows = [*DEFAULT_FLOWS, *flows]
+    Registration(app, user_model=found.user, models=found.others, flows=flows)
+    return app
 
 
 def test_each_setting_has_an_example_and_no_other() -> None:
@@ -140,20 +159,21 @@ def test_each_setting_is_followed_by_its_example() -> None:
 
 @each_row("key", EXAMPLES)
 def test_the_example_of_a_setting_is_accepted_and_changes_it(
-    key: str, new_site: NewSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CREDENTIAL_KEY", "a key of at least thirty-two characters")
+    monkeypatch.setenv("CREDENTIAL_KEY", "another key of at least thirty-two characters")
     found: dict[str, Any] = {}
     exec(EXAMPLES[key], found)  # alone, as a reader copies it
-    config = {name.removeprefix(PREFIX): found[name] for name in found if name.startswith(PREFIX)}
+    config = {name: value for name, value in found.items() if name.startswith(PREFIX)}
     for name in re.findall(r'"(mail/\w+\.\w+)"', EXAMPLES[key]):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("{{ verification_url }}")
-    define = user_model(key, found[key])
-    site = new_site(define=define, template_folder=str(tmp_path), **{**SITE, **config})
+    usual = COLUMNS.get(key)
+    its_models = models(usual, found[key]) if usual else models()
+    app = application(key, its_models, tmp_path, config)
     group, field = GROUP_OF[key], key.removeprefix(PREFIX).lower()
-    value = getattr(site.app.extensions["registration"].group(group), field)
+    value = getattr(app.extensions["registration"].group(group), field)
     assert value == convert(found[key], types_of(group)[field])
     assert value != getattr(group(), field), "that is the default"
 
@@ -255,7 +275,7 @@ def test_the_example_requests_work_and_return_the_example_responses(world: World
             example = examples[method, path]
             valid = world.body(endpoint.name)
             body = {name: valid.get(name, value) for name, value in (example.body or {}).items()}
-            options = {} if example.body is None else {"json": body}
+            options: dict[str, Any] = {} if example.body is None else {"json": body}
             reply = world.ask(endpoint.name, method=method, **options)
             assert reply.status_code == example.status, (endpoint.name, reply.get_json())
             found = reply.get_json(silent=True)

@@ -115,9 +115,8 @@ def settings_page() -> str:
     flows = {flow.group: f"Only with the flow `{flow.name}`.\n" for flow in optional}
     defaults = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS)
     parts = []
-    for group in dict.fromkeys([*defaults, *flows, *extra_settings(EXTRAS)]):
-        if not declarations(group):
-            continue
+    groups = dict.fromkeys([*defaults, *flows, *extra_settings(EXTRAS)])
+    for group in filter(declarations, groups):
         title, _, about = cleandoc(group.__doc__ or "").replace("``", "`").partition("\n\n")
         parts.append(f"## {title.rstrip('.')}\n\n{about}\n")
         if group not in defaults:

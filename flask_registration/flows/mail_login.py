@@ -39,7 +39,7 @@ CHALLENGE = "login"
 
 @dataclass(frozen=True, kw_only=True)
 class MailLoginSettings(Settings):
-    """Login by e-mail."""
+    """Passwordless login by e-mail."""
 
     login_link_url: str | None = setting(
         None,

@@ -54,7 +54,7 @@ SYSTEMS = {
 
 @dataclass(frozen=True, kw_only=True)
 class NewLoginSettings(Settings):
-    """Notice about a login in a new browser."""
+    """New-login notice."""
 
     new_login_notice_enabled: bool = setting(
         False,

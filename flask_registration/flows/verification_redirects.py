@@ -35,7 +35,7 @@ def _check_url(url: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationRedirectsSettings(Settings):
-    """Where the pages of `verification_redirects` redirect to.
+    """Redirects of the pages behind links.
 
     Without a URL, a page shows the result.
     """

@@ -40,7 +40,10 @@ MAILS_PER_THREAD = 32
 
 @dataclass(frozen=True, kw_only=True)
 class RetrySettings(Settings):
-    """Retries of e-mails by the dispatchers ``"outbox"`` and ``"celery"``."""
+    """Retries of e-mails.
+
+    The dispatchers ``"outbox"`` and ``"celery"`` try again if an e-mail could not be sent.
+    """
 
     mail_tries: int = setting(
         50,

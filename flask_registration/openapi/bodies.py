@@ -69,10 +69,8 @@ def describe_field(field: fields.Field[Any], described: dict[str, Any]) -> None:
         described["anyOf"] = [{"format": "ipv4"}, {"format": "ipv6"}]
         del described["format"]
     # A challenge or a code that is optional takes the place of a login or a link.
-    has_example = field.name in EXAMPLES and (
-        field.required or field.name not in ("challenge", "code")
-    )
-    if has_example and "string" in described.get("type", ""):
+    is_other_way = field.name in ("challenge", "code") and not field.required
+    if field.name in EXAMPLES and "string" in described.get("type", "") and not is_other_way:
         described["examples"] = [EXAMPLES[field.name]]
 
 

@@ -53,7 +53,7 @@ def _check_path(path: str | Literal[False]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAPISettings(Settings):
-    """The API description."""
+    """API description (OpenAPI)."""
 
     openapi_path: str | Literal[False] | None = setting(
         None,

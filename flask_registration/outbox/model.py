@@ -20,7 +20,7 @@ _LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxSettings(Settings):
-    """The outbox."""
+    """Outbox of e-mails."""
 
     outbox_lease: timedelta = setting(
         timedelta(minutes=5),

@@ -260,7 +260,7 @@ def _read_limits(
                     "registration.E034",
                     "REGISTRATION_THROTTLES",
                     f"has an invalid limit for {name!r}: {error}. Requests could not be counted.",
-                    "Correct the limit.",
+                    'Correct the limit, for example "60/minute;1000/hour".',
                 )
             )
     return limits

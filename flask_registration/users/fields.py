@@ -286,7 +286,7 @@ def _check_email_options(options: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class UserSettings(Settings):
-    """The user model.
+    """User model.
 
     The model class may have the settings with ``USER_`` as attributes, too, without that prefix.
     """

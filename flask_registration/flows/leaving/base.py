@@ -62,7 +62,7 @@ def _check_exporters(exporters: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LeavingSettings(Settings):
-    """Deletion with a grace period, export of personal data, and retention of client data."""
+    """Delayed deletion, data export and retention."""
 
     deletion_grace: timedelta | None = setting(
         None,

@@ -50,7 +50,7 @@ def _check_lock(text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SecondFactorSettings(Settings):
-    """Second factor."""
+    """Two-factor authentication."""
 
     credential_keys: tuple[str, ...] = setting(
         (),
