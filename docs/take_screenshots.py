@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,7 +128,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     while process.poll() is None and time.monotonic() < end:
         try:
             urllib.request.urlopen(url, timeout=5).close()
-        except urllib.error.URLError:
+        except OSError:
             time.sleep(0.1)
         else:
             return
