@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from blinker import NamedSignal
 from flask import current_app
@@ -19,6 +20,7 @@ from sqlalchemy import DateTime, String, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
+from ..auth.links import is_absolute_url
 from ..auth.rows import AccountRows
 from ..auth.sessions import LoginSettings
 from ..checks import Finding
@@ -74,6 +76,11 @@ def _check_version(version: str) -> None:
         )
 
 
+def _check_url(url: str) -> None:
+    if urlsplit(url).scheme not in ("https", "http") or not is_absolute_url(url):
+        raise ValueError('must be a URL, for example "https://example.com/terms/"')
+
+
 @dataclass(frozen=True, kw_only=True)
 class TermsSettings(Settings):
     """Terms of service."""
@@ -83,6 +90,12 @@ class TermsSettings(Settings):
         "The version of the terms of service that users must have accepted, for example "
         '`"2026-11"`. Must be set.',
         validate=_check_version,
+    )
+    terms_url: str | None = setting(
+        None,
+        "The page with the terms of service. The forms of the flow `verification_redirects` link "
+        "to it.",
+        validate=_check_url,
     )
     terms_ip_address_enabled: bool = setting(
         False, "Whether the IP address of a client that accepts the terms is stored."
@@ -150,14 +163,20 @@ def add_consent(state: RegistrationState, user: User) -> None:
 
 
 def _version_field(state: RegistrationState, about: str, **options: Any) -> Text:
-    version = state.group(TermsSettings).terms_version
+    settings = state.group(TermsSettings)
+    version = settings.terms_version
     error = Message("Please accept the current terms of service.", code="terms-version")
     return Text(
         required=True,
         trim=True,
         load_only=True,
         validate=validate.Equal(version, error=error),
-        metadata={"description": about, "example": version, "label": ACCEPT},
+        metadata={
+            "description": about,
+            "example": version,
+            "label": ACCEPT,
+            "url": settings.terms_url,
+        },
         **options,
     )
 
@@ -271,22 +290,33 @@ class ConsentSchema(BodySchema):
     accepted_at: ZonedDateTime = ZonedDateTime()
 
 
+class ExportedConsentSchema(ConsentSchema):
+    """A consent in the export of an account."""
+
+    ip_address: fields.String = fields.String()
+
+
 def consents_schema(state: RegistrationState) -> Schema:
     """Return the schema of a list of consents."""
     return ConsentSchema(many=True)
 
 
-@flow.provides("export_consents")
-def consents_of(state: RegistrationState, user: User) -> list[dict[str, Any]]:
+def consents_of(state: RegistrationState, user: User, schema: Schema) -> list[dict[str, Any]]:
     """Return the consents of an account, oldest first, as JSON can have them."""
-    dumped: list[dict[str, Any]] = ConsentSchema(many=True).dump(store_of(state).of(user))
+    dumped: list[dict[str, Any]] = schema.dump(store_of(state).of(user), many=True)
     return dumped
+
+
+@flow.provides("export_consents")
+def export_consents(state: RegistrationState, user: User) -> list[dict[str, Any]]:
+    """Return everything that is stored about the consents of an account."""
+    return consents_of(state, user, ExportedConsentSchema())
 
 
 @flow.get("/consents/", response=consents_schema, login_required=True)
 def consents(user: User) -> list[dict[str, Any]]:
     """List what the current user has accepted."""
-    return consents_of(flow.state, user)
+    return consents_of(flow.state, user, ConsentSchema())
 
 
 # Checks

@@ -120,7 +120,8 @@ def test_consents_are_part_of_it(make: NewSite) -> None:
     site.verify()
     client = log_in(site)
     (found,) = export(client).get_json()["consents"]
-    assert [found] == client.get("/accounts/consents/").get_json()
+    (shown,) = client.get("/accounts/consents/").get_json()
+    assert found == {**shown, "ip_address": "127.0.0.1"}
     assert found["version"] == "1"
     assert "1 consent client detail removed" in command(site, "purge").output
     assert "0 consent client details" in command(site, "purge").output

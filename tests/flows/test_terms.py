@@ -457,6 +457,8 @@ def test_the_list_shows_the_consents_of_the_user_alone(make: NewSite) -> None:
         ({"TERMS_VERSION": ""}, "must have 1 to 64 characters"),
         ({"TERMS_VERSION": "x" * 65}, "must have 1 to 64 characters"),
         ({"TERMS_VERSION": " 1"}, "must have 1 to 64 characters"),
+        ({"TERMS_URL": "javascript:alert(1)"}, "must be a URL"),
+        ({"TERMS_URL": "/terms/"}, "must be a URL"),
         ({"other_models": []}, "class Consent(ConsentMixin, db.Model)"),
         ({"challenge_model": None}, "class Challenge(ChallengeMixin, db.Model)"),
         ({"flows": DEFAULT_FLOWS}, "belongs to the flow terms, which is not mounted"),

@@ -656,6 +656,18 @@ def test_the_form_of_a_sign_up_asks_for_consent_to_the_terms(new_site: NewSite) 
         **PAGES,
     )
     form = open_sign_up(site)
+    assert "https://" not in form.words
+    url = "https://example.com/terms/?a=1&b=2"
+    site = new_site(
+        flows=[*FLOWS, terms.flow],
+        challenge_model=define_challenge,
+        other_models=[define_consent],
+        TERMS_VERSION="2026-11",
+        TERMS_URL=url,
+        **PAGES,
+    )
+    form = open_sign_up(site)
+    assert url in form.words
     assert (form.others["terms"]["type"], form.others["terms"]["value"]) == ("checkbox", "2026-11")
     assert "I accept the terms of service." in form.words
     reply = press(site, form, None, terms="2025-01")
