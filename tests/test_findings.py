@@ -146,6 +146,7 @@ IDS = {
     "registration.N002": "REGISTRATION_PASSWORD_MIN_LENGTH",
     "registration.N003": "models",
     "registration.N004": "RATELIMIT_STORAGE_URI",
+    "registration.N005": "REGISTRATION_MAY_INVITE",
 }
 
 

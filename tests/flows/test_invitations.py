@@ -50,6 +50,7 @@ from ..site import (
     whole,
 )
 from ..tables import each_row
+from ..test_findings import check
 from ..test_steps import AT_ONCE, answer, define_challenge, word_flow
 from .common import (
     DAYS,
@@ -952,6 +953,12 @@ def test_the_actions_of_users_do_the_same(make: NewSite) -> None:
             actions.invite("other@example.com")
     with site.app.test_request_context(), pytest.raises(LinkInvalid):
         actions.accept_invitation(**link, username="bob", **twice)
+
+
+@each_row(("rule", "noted"), [(None, True), (lambda user, data: True, False)])
+def test_the_check_notes_that_no_user_may_invite(make: NewSite, rule: Any, noted: bool) -> None:
+    _, findings = check(lambda: make(MAY_INVITE=rule), "--strict")
+    assert ("registration.N005" in [finding["id"] for finding in findings]) is noted
 
 
 def test_the_actions_of_administrators_need_no_login(make: NewSite) -> None:

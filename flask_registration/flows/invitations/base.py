@@ -195,3 +195,11 @@ def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page, and that an e-mail address has one account."""
     yield from check_page("INVITATION_URL", setup.settings, setup.findings)
     yield from check_unique_email(setup, flow.name)
+    if setup.group(InvitationSettings).may_invite is None:
+        yield Finding(
+            "registration.N005",
+            "REGISTRATION_MAY_INVITE",
+            "is not set. Users cannot send invitations; `flask registration invite` can.",
+            "Set it to a function `may_invite(user, data)`. If only administrators invite, silence "
+            "this note.",
+        )
