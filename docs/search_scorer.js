@@ -19,7 +19,7 @@ var Scorer = {
 };
 
 // What a word counts by its place, and what a heading counts that has several words of the query.
-const WEIGHTS = { title: 4, heading: 1.9, text: 1, synonym: 0.5, sections: 2, titles: 1.5, phrase: 2, missing: 1.5, long: 0.4 };
+const WEIGHTS = { title: 4, heading: 1.9, text: 1, synonym: 0.5, sections: 2, titles: 1.5, phrase: 1.5, missing: 1.5, long: 0.4 };
 
 // Pages that have many words, and are seldom what a reader looks for.
 const SELDOM = { asvs: 0.8, "benchmark-figures": 0.6, benchmarks: 0.8, changelog: 0.6, contributing: 0.6 };
@@ -75,7 +75,7 @@ const searchTerms = (index, places, words, excluded) => {
   for (const term of terms) {
     const found = searchWord(index, pages, term);
     const exact = new Set(found.keys());
-    const weight = Math.log(1 + pages.length / (found.size || 1)) + 0.3;
+    const weight = Math.log(1 + pages.length / (found.size + 4)) + 0.5;
     for (const other of same(term)) {
       if (other === term) continue;
       for (const [file, value] of searchWord(index, pages, other)) {
@@ -102,7 +102,7 @@ const searchTerms = (index, places, words, excluded) => {
   const asked = splitQuery.words.length > 1 ? ` ${splitQuery.words.join(" ").toLowerCase()} ` : "  ";
   const results = [];
   pages.forEach((page, file) => {
-    if (covered[file] < 0.5 * whole || without.has(file) || !whole) return;
+    if (covered[file] < 0.35 * whole || without.has(file) || !whole) return;
     const best = Math.max(0, ...sections[file]);
     const phrase = page.phrases.some((text) => text.includes(asked)) ? WEIGHTS.phrase : 0;
     const section = best > 0.6 * whole ? page.sections[sections[file].indexOf(best)] : undefined;

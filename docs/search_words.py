@@ -25,6 +25,8 @@ SPELLINGS = {
     "ratelimit": r"rate[ -]?limit(?:s|ed|ing)?",
     "safelinks": r"safe[ -]?links?",
     "2fa": r"two[ -]factor|second factors?|mfa|multi[ -]?factor",
+    "nextjs": r"next[. ]?js",
+    "haveibeenpwned": r"have i been pwned|hibp",
 }
 
 #: Words that readers use for the same thing. Another word of the group counts, for less.
@@ -39,8 +41,12 @@ SYNONYMS = [
     "disable off switch",
     "customize custom change override own",
     "throttle limit ratelimit",
-    "signal hook callback receiver",
-    "cli command terminal",
+    "signal hook webhook callback receiver",
+    "cli command terminal shell console",
+    "refresh renew rotate",
+    "notice notification alert",
+    "device browser",
+    "test pytest fixture",
     "translate translation i18n localization language",
     "swagger openapi",
     "oauth social google",
@@ -61,8 +67,8 @@ SYNONYMS = [
 
 #: Words of a question that say nothing about its subject.
 QUESTION_WORDS = (
-    "how what why when which who can could do does did should would i my me we our you your user"
-    " users use using get set way after from without have has flask app application"
+    "how what why when which who can could do does did should would i my me we our you your"
+    " use using get way after from without have has flask app application"
 )
 
 _ANY = re.compile("|".join(rf"\b(?:{spelling})\b" for spelling in SPELLINGS.values()), re.I)
