@@ -56,8 +56,15 @@ def settings_reference() -> str:
     examples = setting_examples()
 
     def add_example(section: re.Match[str]) -> str:
+        if section[1] not in examples:
+            raise LookupError(f"Add an example of {section[1]} to {EXAMPLES.name}.")
+        text = re.sub(r"^- Type: .*", as_code, section[0], flags=re.MULTILINE)
+        text = re.sub(r"^(- Default:) ([\w.]+\.\w+)$", r"\1 `\2`", text, flags=re.MULTILINE)
         code = textwrap.indent(examples[section[1]], "  ")
-        return f"{section[0].rstrip()}\n- Example:\n\n  ```python\n{code}\n  ```\n\n"
+        return f"{text.rstrip()}\n- Example:\n\n  ```python\n{code}\n  ```\n\n"
+
+    def as_code(kind: re.Match[str]) -> str:
+        return re.sub(r"'(\w+)'", r'`"\1"`', kind[0])
 
     section = r"^### `(\w+)`\n(?:(?!#).*\n?)*"
     return with_contents(re.sub(section, add_example, settings_page(), flags=re.MULTILINE))
