@@ -553,6 +553,8 @@ REGISTRATION_APPROVAL_PERIOD = timedelta(days=14)
 
 REGISTRATION_TERMS_VERSION = "2026-11"
 
+REGISTRATION_TERMS_URL = "https://example.com/terms/"
+
 REGISTRATION_TERMS_IP_ADDRESS_ENABLED = True
 
 # Login by e-mail, second factor, notices
