@@ -853,6 +853,25 @@ def test_a_login_is_remembered_on_request_only(page: Page, quickstart: Quickstar
     assert "remember_token" not in cookies()
 
 
+def test_a_browser_keeps_no_page_and_runs_no_script_of_others(
+    page: Page, quickstart: Quickstart
+) -> None:
+    quickstart.open_account("bea")
+    log_in(page, "bea")
+    response = page.reload()
+    assert response
+    assert response.headers["cache-control"] == "no-store"
+    ran = page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.hasRun = true";
+            document.body.append(script);
+            return window.hasRun === true;
+        }"""
+    )
+    assert not ran
+
+
 def test_the_pages_write_no_error_to_the_console(page: Page, quickstart: Quickstart) -> None:
     from playwright.sync_api import expect
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from flask import Flask, render_template, request
+from flask import Flask, Response, render_template, request
 from flask_login import current_user
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
@@ -113,9 +113,8 @@ def create_app(instance_path: str | None = None) -> Flask:
     @app.post("/check-password/")
     def check_password() -> dict[str, Any]:
         """Return how strong a new password is, and its errors, before the form is sent."""
-        data = request.get_json()
-        password = str(data.get("password"))
-        names = [str(data.get("username") or ""), str(data.get("email") or "")]
+        data = dict(request.form)
+        password, names = data.pop("password", ""), list(filter(None, data.values()))
         if current_user.is_authenticated:
             names += [current_user.username, current_user.email]
         errors: list[Any] = []
@@ -124,9 +123,19 @@ def create_app(instance_path: str | None = None) -> Flask:
         except ValidationError as error:
             errors += error.messages_dict["password"]
         return {
-            "score": int(zxcvbn(password[:64], names).score),  # 0 to 4
+            "score": int(zxcvbn(password[:64], [name[:64] for name in names]).score),  # 0 to 4
             "errors": current_registration.languages.for_response().translate(errors),
         }
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        """Let a browser keep no page, and run no script of others."""
+        if response.mimetype == "text/html" and not request.blueprint:
+            response.headers["Cache-Control"] = "no-store"  # for the Back button after a logout
+            response.headers["Content-Security-Policy"] = (
+                "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+            )
+        return response
 
     return app
 

@@ -255,7 +255,7 @@ const strengths = ["", t("Very weak"), t("Weak"), t("Good"), t("Strong")];
 
 // Mark the rules of a new password that it meets, while it is entered. The server judges its strength.
 function watch(form) {
-  const { password, password_confirm: confirm, username, email } = form.elements;
+  const { password, password_confirm: confirm, username } = form.elements;
   const [bar, strength] = form.querySelector(".strength").children;
   const length = form.querySelector("[data-rule=length]").dataset.length;
   let waiting;
@@ -267,13 +267,14 @@ function watch(form) {
   };
   const judge = async () => {
     const value = password.value;
-    const link = new URLSearchParams(location.search);
-    const names = { username: username?.value, email: email?.value ?? link.get("email") };
-    const { ok, body } = value ? await request("POST", "/check-password/", { password: value, ...names }) : {};
+    const names = { username: username?.value ?? "", email: new URLSearchParams(location.search).get("email") ?? "" };
+    const body = new URLSearchParams({ password: value, ...names });
+    const sent = value && fetch("/check-password/", { method: "POST", body }).then((response) => response.json());
+    const found = await Promise.resolve(sent).catch(() => null);
     if (value !== password.value) return;  // there is a later one
-    mark("strength", ok && !body.errors.length);
-    bar.dataset.score = ok ? Math.max(1, Math.min(body.score, body.errors.length ? 2 : 4)) : 0;
-    strength.textContent = ok ? [`${strengths[bar.dataset.score]}.`, ...body.errors].join(" ") : "";
+    mark("strength", found && !found.errors.length);
+    bar.dataset.score = found ? Math.max(1, Math.min(found.score, found.errors.length ? 2 : 4)) : 0;
+    strength.textContent = found ? [`${strengths[bar.dataset.score]}.`, ...found.errors].join(" ") : "";
   };
   const mark = (rule, isMet) => form.querySelector(`[data-rule=${rule}]`).classList.toggle("met", Boolean(isMet));
   form.addEventListener("input", update);
