@@ -1,1 +1,1 @@
-"""How fast we are, measured beside a floor and our peers: ``python -m benchmarks --help``."""
+"""How fast we are, measured beside a baseline and our peers: ``python -m benchmarks --help``."""

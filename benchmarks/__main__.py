@@ -20,7 +20,7 @@ from .workload import HASHES, SCENARIOS
 HASHING, MAILING = ("register", "login"), ("register", "resend", "reset-link")
 
 DESCRIPTION = """\
-Measures Flask-Registration beside a floor, which is the same by hand, and beside its peers. The
+Measures Flask-Registration beside a baseline, which is the same by hand, and beside its peers. The
 first value of --database, --users, --hash and --mail-delay each makes the base; every other value
 is measured with the rest as in the base."""
 

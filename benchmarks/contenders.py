@@ -1,4 +1,4 @@
-"""Who takes part: ours, the floor, and peers in virtual environments of their own."""
+"""Who takes part: ours, the baseline, and peers in virtual environments of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from .workload import Orders, Request, Surroundings, read_requests
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOOR, SAME_WORK, OURS = "floor", "same_work", "ours"
+BASELINE, SAME_WORK, OURS = "baseline", "same_work", "ours"
 
 #: The peers that run under an ASGI server.
 ASGI = ("fastapi_users",)
@@ -91,18 +91,18 @@ ours = Contender(
     False,
     ("Flask-Registration", *_FLASK, "Flask-Login", "Flask-Mail", "marshmallow", "pwdlib"),
 )
-floor = Contender(
-    FLOOR,
+baseline = Contender(
+    BASELINE,
     sys.executable,
-    "benchmarks.apps.floor",
-    "benchmarks.apps.floor:create_app()",
+    "benchmarks.apps.baseline",
+    "benchmarks.apps.baseline:create_app()",
     False,
     (*_FLASK, "Flask-Mail", "pwdlib"),
 )
 
 
 same_work = replace(
-    floor,
+    baseline,
     name=SAME_WORK,
     module="benchmarks.apps.same_work",
     application="benchmarks.apps.same_work:create_app()",
@@ -116,9 +116,9 @@ def peer_names() -> list[str]:
 
 
 def contenders(peers: Iterable[str], cache: Path) -> Iterator[Contender | Absent]:
-    """Ours, the floor, and these peers; in place of one that cannot be installed, why."""
+    """Ours, the baseline, and these peers; in place of one that cannot be installed, why."""
     yield ours
-    yield floor
+    yield baseline
     yield same_work
     for name in peers:
         try:

@@ -3,8 +3,8 @@
 At each endpoint two requests that must look alike are made in turns, in pairs whose order changes
 at random: a known account and an unknown one, a taken address and a free one, a verified account
 and a pending or a suspended one. What is compared is the difference within each pair, by the sign
-test, and by the median with its 95 % confidence interval. The floor of what can be seen is the same
-test of two requests that are alike indeed, which is printed beside.
+test, and by the median with its 95 % confidence interval. The same test of two requests that are
+alike is printed beside: it shows what can be seen at all.
 """
 
 from __future__ import annotations

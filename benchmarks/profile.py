@@ -1,8 +1,8 @@
 """Where the time of one request goes: ``python -m benchmarks.profile register``.
 
-Runs in one process, without a server and without a mail server: ours and the floor in turns, each
-for the same number of requests. What it prints is the processor's time of the thread that answers,
-the first decile: other processes and the threads that send mail disturb that least.
+Runs in one process, without a server and without a mail server: ours and the baseline in turns,
+each for the same number of requests. It prints the CPU time of the thread that responds, the first
+decile: other processes and the threads that send e-mails disturb that least.
 """
 
 from __future__ import annotations
@@ -121,15 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         applications: dict[str, Application] = {}
         requests: dict[str, dict[str, list[Request]]] = {}
-        for contender in (contenders.ours, contenders.floor):
+        for contender in (contenders.ours, contenders.baseline):
             url = stack.enter_context(database(options.database, contender.name, folder))
             surroundings = Surroundings(url, hash=options.hash)
             requests[contender.name] = contender.prepare(surroundings, orders)
             os.environ.update(surroundings.environment())
             applications[contender.name] = importlib.import_module(contender.module).create_app()
-        print(
-            f"{'':16} {'ours µs':>8} {'floor µs':>8}  ours takes × the floor's time (least to most)"
-        )
+        print(f"{'':16} {'ours':>8} {'baseline':>8}  ours ÷ the baseline (least to most)")
         for scenario in options.scenarios:
             costs: dict[str, list[float]] = {name: [] for name in applications}
             parts = {
@@ -140,9 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     taken = cost(application, next(parts[name]))
                     if number:  # the first one warms up
                         costs[name].append(taken)
-            ours, floor = costs[contenders.OURS], costs[contenders.FLOOR]
-            ratios = [mine / theirs for mine, theirs in zip(ours, floor, strict=True)]
-            middle = f"{statistics.median(ours):8.0f} {statistics.median(floor):8.0f}"
+            ours, baseline = costs[contenders.OURS], costs[contenders.BASELINE]
+            ratios = [mine / theirs for mine, theirs in zip(ours, baseline, strict=True)]
+            middle = f"{statistics.median(ours):8.0f} {statistics.median(baseline):8.0f}"
             print(
                 f"{scenario:16} {middle}  {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"  # noqa: E501
             )

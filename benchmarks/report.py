@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from .contenders import FLOOR, OURS, ROOT
+from .contenders import BASELINE, OURS, ROOT
 from .databases import POSTGRESQL
 from .goals import verdicts
 from .imports import middle
@@ -84,7 +84,8 @@ class Report:
             f"{effort.rounds} rounds of {effort.requests} requests over {effort.connections} connections, "  # noqa: E501
             f"{effort.workers} workers; the contenders take turns within each round. "
             "A figure is the median of the rounds, in brackets the least and the most. "
-            "CPU is the workers', the sending of mail included. Ratios are taken round by round.",
+            "CPU is that of the workers, with the sending of e-mails. "
+            "Ratios are taken round by round.",
             "",
             *self._table(
                 ["", "versions"],
@@ -121,14 +122,14 @@ class Report:
                         scenario,
                         name,
                         f"{statistics.median(sample.rate for sample in own):.0f}",
-                        self._ratio(own, samples.get(FLOOR)),
+                        self._ratio(own, samples.get(BASELINE)),
                         self._ratio(samples.get(OURS), own) if name != OURS else "",
                         *(
                             f"{statistics.median(getattr(sample, part) for sample in own):.1f}"
                             for part in ("p50", "p95", "p99")
                         ),
                         f"{statistics.median(sample.cpu for sample in own):.2f}",
-                        self._ratio(own, samples.get(FLOOR), lambda sample: sample.cpu),
+                        self._ratio(own, samples.get(BASELINE), lambda sample: sample.cpu),
                         "" if queries is None else str(queries),
                     ]
                 )
@@ -136,13 +137,13 @@ class Report:
             "scenario",
             "",
             "requests/s",
-            "÷ floor",
+            "÷ baseline",
             "ours ÷ it",
             "p50 ms",
             "p95",
             "p99",
             "CPU ms",
-            "÷ floor",
+            "÷ baseline",
             "queries",
         ]
         memory = [
@@ -154,7 +155,7 @@ class Report:
             "",
             *self._table(head, rows),
             *self._table(["worker", "RSS MiB", "PSS MiB"], memory),
-            f"The mail server took {measured.mails} mails.",
+            f"The mail server received {measured.mails} e-mails.",
             "",
             *(f"- {' … '.join(dict.fromkeys(_ends(problem)))}" for problem in measured.problems),
             "",

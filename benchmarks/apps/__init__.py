@@ -1,1 +1,1 @@
-"""Our application, and the floor that it is measured against."""
+"""Our application, and the baseline that it is measured against."""

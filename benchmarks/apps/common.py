@@ -1,4 +1,4 @@
-"""What our application and the floor have in common: one table, one mail server, one way to
+"""What our application and the baseline have in common: one table, one mail server, one way to
 count."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The floor: plain Flask and Flask-SQLAlchemy, by hand, for one application and no other.
+"""The baseline: plain Flask and Flask-SQLAlchemy, by hand, for one application and no other.
 
 It writes to the database what ours writes, takes the same hash, signs the same links, renders the
 same mail and hands it to threads; and nothing else: no schemas, no strength of passwords, no
