@@ -135,7 +135,12 @@ VALUES: dict[str, Any] = {
     "logins": [LOGIN],
     "credentials": [],
     "consents": [
-        {"document": "terms", "version": "2026-11", "accepted_at": "2026-01-31T12:00:00+00:00"}
+        {
+            "document": "terms",
+            "version": "2026-11",
+            "accepted_at": "2026-01-31T12:00:00+00:00",
+            "ip_address": None,
+        }
     ],
     "parameters": {
         "algorithm": "PBKDF2/SHA-256",
