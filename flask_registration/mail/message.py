@@ -161,6 +161,7 @@ def new_message_id(sender: str) -> str:
     return make_msgid(domain=sender_domain(sender) or socket.gethostname())
 
 
+@lru_cache
 def sender_domain(sender: str) -> str:
     """Return the domain of a sender in ASCII; empty if it has none."""
     return recipient_address(parseaddr(sender)[1]).rpartition("@")[2]
