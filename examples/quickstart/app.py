@@ -71,6 +71,7 @@ def create_app(instance_path: str | None = None) -> Flask:
         MAIL_DEFAULT_SENDER=("Quickstart", "no-reply@example.com"),
         MAIL_SUPPRESS_SEND=True,  # e-mails go to the terminal and to /mailbox/, not to a server
         REGISTRATION_SITE_NAME="Quickstart",
+        REGISTRATION_SITE_BRAND_COLOR="#0f766e",  # of the buttons in e-mails
         REGISTRATION_LANGUAGES=list(LANGUAGES),
         REGISTRATION_LOCALE_SELECTOR=chosen_language,  # responses and e-mails follow the pages
         REGISTRATION_USER_LOGIN_FIELDS=["username", "email"],  # users log in with either

@@ -287,7 +287,8 @@ def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
 
 
 def _password(name: str, label: str) -> dict[str, Any]:
-    return {"name": name, "label": label, "type": "password", "value": "", "hint": "new-password"}
+    hint = "new-password"
+    return {"name": name, "label": label, "type": "password", "value": "", "hint": hint, "url": ""}
 
 
 def _input(schema_field: fields.Field[Any]) -> tuple[str, str]:
