@@ -186,6 +186,8 @@ def test_a_server_rendered_site_has_forms_and_pages_behind_the_links(
     headers = {"Referer": "https://api.example.com/log-in/"}
     wrong = site.ask("POST", "/log-in/", data={**form, "password": "wrong"}, headers=headers)
     assert "Incorrect username" in wrong.text
+    part = {name: form[name] for name in ("login", "csrf_token")}
+    assert "Fill in both fields." in site.ask("POST", "/log-in/", data=part, headers=headers).text
     reply = site.ask("POST", "/log-in/", data=form, headers=headers)
     assert reply.location == "/"
     session = reply.headers["Set-Cookie"]
