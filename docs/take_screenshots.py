@@ -37,7 +37,8 @@ def main() -> None:
         app = f"examples/quickstart/app.py:create_app({folder + '/instance'!r})"
         with served(app, FLASK_REGISTRATION_OPENAPI_PAGE_PATH="/docs/") as url:
             quickstart_pictures(browser, url, app)
-            picture(browser, f"{url}accounts/docs/", "api-description", width=1100, height=800)
+            page = f"{url}accounts/docs/"
+            picture(browser, page, "api-description", width=1100, height=800, ready=".opblock")
         command = [
             sys.executable,
             "-m",
@@ -135,10 +136,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"{url} does not respond.")
 
 
-def picture(browser: Browser, url: str, name: str, *, width: int, height: int) -> None:
-    """Take a page in light mode."""
+def picture(
+    browser: Browser, url: str, name: str, *, width: int, height: int, ready: str = "body"
+) -> None:
+    """Take a page in light mode, when it shows what matches the selector."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
     page.goto(url, wait_until="networkidle")
+    page.locator(ready).first.wait_for()
     take(page, name)
     page.close()
 
