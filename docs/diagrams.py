@@ -1,6 +1,6 @@
 """Draw the diagrams of the pages: sequences as HTML, states as SVG. No binary, no JavaScript.
 
-A page has the text of each diagram, and the tests read the same text (``tests/diagrams.py``).
+A page has the text of each diagram, and the tests read the same text (``tests/concepts.py``).
 """
 
 from __future__ import annotations

@@ -72,14 +72,15 @@ class Player:
         for step in diagrams.steps(diagram.content):
             lanes = {step.source, step.target} - {""}
             assert lanes <= set(diagram.lanes), step
-            assert (not step.target) == (step.source == SERVER and " is " in step.text), step
+            assert step.target or step.source == SERVER, step
             self.take(*step)
         self.is_finished()
 
     def take(self, source: str, target: str, text: str) -> None:
         if not target:
-            email, _, state = text.partition(" is ")
-            assert state_of(self.site, email) == state, text
+            match = re.fullmatch(r"(\S+) (?:is|has) (.+)", text)
+            assert match, text
+            assert state_of(self.site, match[1]) == match[2], text
         elif target == SERVER:
             self.is_finished()
             self.ask(text)
