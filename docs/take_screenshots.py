@@ -26,6 +26,10 @@ PICTURES = ROOT / "docs" / "screenshots"
 PASSWORD = "correct horse battery"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MAILS = ("sign_up", "reset_password", "email_changed")
+BRAND = {
+    "FLASK_REGISTRATION_SITE_LOGO_URL": "https://example.com/logo.png",
+    "FLASK_REGISTRATION_SITE_BRAND_COLOR": "#0f766e",
+}
 TIMEOUT = 30  # seconds until the example responds
 
 
@@ -39,24 +43,32 @@ def main() -> None:
             quickstart_pictures(browser, url, app)
             page = f"{url}accounts/docs/"
             picture(browser, page, "api-description", width=1100, height=800, ready=".opblock")
-        command = [
-            sys.executable,
-            "-m",
-            "flask",
-            "--app",
-            app,
-            "registration",
-            "preview-mail",
-            f"{folder}/mails",
-        ]
-        subprocess.run(command, cwd=ROOT, env=environment(), check=True)
-        mails = Path(folder, "mails")
+        mails = preview_mails(app, f"{folder}/mails")
         for name in MAILS:
             picture(
                 browser, (mails / f"{name}.html").as_uri(), f"mail-{name}", width=600, height=620
             )
         picture(browser, (mails / "index.html").as_uri(), "preview-mail", width=1280, height=800)
+        brand_picture(browser, preview_mails(app, f"{folder}/brand", **BRAND))
         browser.close()
+
+
+def preview_mails(app: str, folder: str, **settings: str) -> Path:
+    """Write all e-mails into a folder."""
+    command = ["-m", "flask", "--app", app, "registration", "preview-mail", folder]
+    env = {**environment(), **settings}
+    subprocess.run([sys.executable, *command], cwd=ROOT, env=env, check=True)
+    return Path(folder)
+
+
+def brand_picture(browser: Browser, mails: Path) -> None:
+    """Take an e-mail with a logo and a color, in dark mode."""
+    page = browser.new_page(viewport={"width": 600, "height": 580}, color_scheme="dark")
+    logo = ROOT / "docs" / "_static" / "logo.svg"
+    page.route(BRAND["FLASK_REGISTRATION_SITE_LOGO_URL"], lambda route: route.fulfill(path=logo))
+    page.goto((mails / "reset_password.html").as_uri(), wait_until="networkidle")
+    take(page, "mail-brand")
+    page.close()
 
 
 def quickstart_pictures(browser: Browser, url: str, app: str) -> None:
