@@ -97,7 +97,7 @@ def test_a_schema_of_one_s_own_takes_a_code_and_terms(run: RunPage) -> None:
         "terms": ["Please accept the terms."]
     }
     assert register(app, code="x", terms=True)[0].get_json() == {
-        "code": ["Nobody has given out that code."]
+        "code": ["This code is not valid."]
     }
     weak, _ = register(app, code="partner", terms=True, password="password")
     assert set(weak.get_json()) == {"password"}

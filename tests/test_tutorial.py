@@ -165,7 +165,7 @@ def test_a_member_comes_in_by_the_pages_of_the_deployed_club(club: Club, browser
         for name, value in {
             "username": "alice",
             "email": "alice@example.com",
-            "favourite_book": "Middlemarch",
+            "favorite_book": "Middlemarch",
             "password": PASSWORD,
             "password_confirm": PASSWORD + "!",
         }.items():
@@ -174,7 +174,7 @@ def test_a_member_comes_in_by_the_pages_of_the_deployed_club(club: Club, browser
         form.get_by_text("match").wait_for()
         form.locator("[name=password_confirm]").fill(PASSWORD)
         form.locator("button").click()
-        form.get_by_text("Look into your mailbox.").wait_for()
+        form.get_by_text("Check your inbox.").wait_for()
         mail = letters.wait("alice@example.com", "Your first page at the reading club")
         link = links_of(mail)[0]
         assert link.startswith("https://club.example.com/accounts/verify-registration/?")
@@ -194,7 +194,7 @@ def test_a_member_comes_in_by_the_pages_of_the_deployed_club(club: Club, browser
         form = page.locator("form[data-endpoint=send-reset-password-link]")
         form.locator("[name=login]").fill("alice")
         form.locator("button").click()
-        form.get_by_text("a mail is on its way").wait_for()
+        form.get_by_text("an e-mail is on its way").wait_for()
         visitor.close()
         report = club.run(
             "flask", "--env-file", "deploy/club.env", "registration", "check", "--database"
