@@ -26,7 +26,7 @@ from ..security_log import LOGIN_REPORTED
 from ..settings import Settings, setting
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
-from ..users.stamps import next_stamp
+from ..users.stamps import SecurityStamp, next_stamp
 from ..users.store import User
 
 #: What user agents contain, with the name to show. The first one counts: most browsers also claim
@@ -80,8 +80,17 @@ flow: Flow[NewLoginSettings] = Flow(
     "new_login", NewLoginSettings, sends_mail=_is_enabled, needs_email=True
 )
 
-#: Not bound to the security stamp, which the client that logged in can change.
-REPORT = Purpose("report-login", binds=lambda user: (user.email, user.password_hash), stamped=False)
+#: Not bound to the whole security stamp, which the client that logged in can change. What an
+#: administrator does ends it.
+REPORT = Purpose(
+    "report-login",
+    binds=lambda user: (
+        user.email,
+        user.password_hash,
+        SecurityStamp.parse(user.security_stamp).prefix,
+    ),
+    stamped=False,
+)
 
 
 # The notice
