@@ -1037,13 +1037,15 @@ CARDS = [
 ]
 
 
-def assert_accessible(page: Page) -> None:
+@pytest.fixture
+def axe() -> Any:
+    reason = "no axe here: pip install axe-playwright-python"
+    module = "axe_playwright_python.sync_playwright"
+    return pytest.importorskip(module, reason=reason, exc_type=ImportError).Axe()
+
+
+def assert_accessible(page: Page, axe: Any) -> None:
     """Check the page with axe in both color schemes, on a phone and on a desktop."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright",
-        reason="no axe here: pip install axe-playwright-python",
-        exc_type=ImportError,
-    )
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     # An iframe of the mailbox runs no script, so that axe cannot look into it.
     options = {"runOnly": {"type": "tag", "values": tags}, "iframes": False}
@@ -1051,41 +1053,43 @@ def assert_accessible(page: Page) -> None:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         for size in (390, 1280):
             page.set_viewport_size({"width": size, "height": 844})
-            found = axe.Axe().run(page, options=options)
+            found = axe.run(page, options=options)
             assert found.violations_count == 0, f"{page.url} {scheme}\n{found.generate_report()}"
 
 
 @each_row("path", [*CARDS, "/mailbox/"])
-def test_a_card_is_accessible(page: Page, quickstart: Quickstart, path: str) -> None:
+def test_a_card_is_accessible(page: Page, quickstart: Quickstart, axe: Any, path: str) -> None:
     page.goto(quickstart.url + path)
-    assert_accessible(page)
+    assert_accessible(page, axe)
     for field in page.locator("input:not([type=checkbox])").all():
         field.fill("a")
     if buttons := page.get_by_role("main").locator("button:not([type=button])").all():
         buttons[0].click()
         page.locator(".error, .message .bad, .message .good").first.wait_for()
-        assert_accessible(page)
+        assert_accessible(page, axe)
 
 
-def test_the_account_and_the_second_step_are_accessible(page: Page, quickstart: Quickstart) -> None:
+def test_the_account_and_the_second_step_are_accessible(
+    page: Page, quickstart: Quickstart, axe: Any
+) -> None:
     from playwright.sync_api import expect
 
     quickstart.open_account("axel")
     log_in(page, "axel")
     expect(section(page, "Active sessions")).to_contain_text("This device")
-    assert_accessible(page)
+    assert_accessible(page, axe)
     page.get_by_role("button", name="Turn on").click()
     page.get_by_role("img").wait_for()
-    assert_accessible(page)
+    assert_accessible(page, axe)
     app = pyotp.TOTP(page.locator("#factor-secret").inner_text())
     page.get_by_label("Code of the app", exact=True).fill(app.now())
     page.get_by_role("button", name="Confirm", exact=True).click()
     expect(page.locator("#recovery-codes li")).to_have_count(10)
-    assert_accessible(page)
+    assert_accessible(page, axe)
     log_out(page)
     enter(page, "Log in", login="axel", password=PASSWORD)
     expect(section(page, "Enter a code")).to_be_visible()
-    assert_accessible(page)
+    assert_accessible(page, axe)
 
 
 def test_the_account_fits_on_a_phone_however_long_the_name(
