@@ -151,7 +151,8 @@ def test_a_mobile_app_lives_by_tokens(run: RunPage) -> None:
 
     ask("POST", "verify-registration", parameters(url_in(mail)))
     reply = ask("POST", "login", {"login": "alice", "password": PASSWORD})
-    assert "Set-Cookie" not in reply.headers
+    cookies = [cookie.partition("=")[0] for cookie in reply.headers.getlist("Set-Cookie")]
+    assert cookies == ["registration_device"]  # and no session
     phone.token = reply.get_json()["token"]
     assert [login["kind"] for login in ask("GET", "logins").get_json()] == ["token"]
     other = "another good long phrase of words"
@@ -172,11 +173,12 @@ def test_forms_register_verify_and_log_in(run: RunPage) -> None:
     with app.app_context():
         files.db.create_all()
     client, fields = app.test_client(), {"username": "alice", "email": "alice@example.com"}
-    assert b"required" in client.post("/sign-up/", data=fields).data
+    assert b"blank" in client.post("/sign-up/", data=fields).data
     with files.mail.record_messages() as sent:
         client.post("/sign-up/", data={**fields, "password": PASSWORD})
     body = {"login": "alice", "password": PASSWORD}
     assert b"Incorrect username" in client.post("/log-in/", data=body).data
+    assert b"blank" in client.post("/log-in/", data={"login": "alice"}).data
     url = url_in(sent[0]).removeprefix("https://example.com")
     assert b"<button>" in client.get(url).data
     assert client.post(url).location == "/log-in/"
