@@ -120,7 +120,8 @@ const searchTerms = (index, places, words, excluded) => {
       "text",
     ]);
   });
-  return results;
+  const best = Math.max(...results.map((result) => result[4]));
+  return results.filter((result) => result[4] > best / 10);
 };
 
 /** Return the first paragraph of a page or a section, which says what it is about. */
