@@ -1,5 +1,7 @@
 """Take the pictures of the documentation: ``python docs/take_screenshots.py``.
 
+With ``--check`` it names the pictures that look different today, and keeps none.
+
 It starts the example of the quick start with a new database, and needs Playwright and a Chromium.
 The pictures of e-mails differ each time, because a link has a time and a signature: commit only
 pictures that look different.
@@ -7,6 +9,8 @@ pictures that look different.
 
 from __future__ import annotations
 
+import argparse
+import base64
 import os
 import shutil
 import socket
@@ -32,9 +36,44 @@ BRAND = {
 }
 TIMEOUT = 30  # seconds until the example responds
 
+#: The largest part of a picture that may differ: links, times and names of hosts do.
+TOLERANCE = 0.01
 
-def main() -> None:
-    """Take them all."""
+#: Returns which part of the pixels of two pictures differs, at a quarter of their size, where
+#: a letter that is drawn half a pixel further does not count.
+DIFFERENCE = """
+async (pictures) => {
+  const pixels = await Promise.all(pictures.map(async (picture) => {
+    const image = new Image();
+    image.src = "data:image/png;base64," + picture;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width / 4, image.height / 4);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    return context.getImageData(0, 0, canvas.width, canvas.height).data;
+  }));
+  const [one, other] = pixels;
+  if (one.length !== other.length) return 1;
+  let count = 0;
+  for (let i = 0; i < one.length; i += 4) {
+    const distance = (channel) => Math.abs(one[i + channel] - other[i + channel]);
+    if (Math.max(distance(0), distance(1), distance(2)) > 48) count += 1;
+  }
+  return count / (one.length / 4);
+}
+"""
+
+#: The pictures that were taken, by name.
+taken: dict[str, bytes] = {}
+
+
+def main() -> int:
+    """Take them all, then write or compare them. Return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare them with the files")
+    check = parser.parse_args().check
+    changed = 0
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
@@ -50,7 +89,27 @@ def main() -> None:
             )
         picture(browser, (mails / "index.html").as_uri(), "preview-mail", width=1280, height=800)
         brand_picture(browser, preview_mails(app, f"{folder}/brand", **BRAND))
+        for name, content in taken.items():
+            file = PICTURES / f"{name}.png"
+            if not check:
+                file.write_bytes(content)
+                print(f"{file.relative_to(ROOT)}: {len(content) // 1024} KiB")
+            elif (part := difference(browser, file.read_bytes(), content)) > TOLERANCE:
+                changed += 1
+                print(f"{file.relative_to(ROOT)} looks different: {part:.1%} of it")
         browser.close()
+    if changed:
+        print("Take them again: python docs/take_screenshots.py")
+    return int(changed > 0)
+
+
+def difference(browser: Browser, one: bytes, other: bytes) -> float:
+    """Return which part of two pictures differs, from 0 to 1."""
+    page = browser.new_page()
+    pictures = [base64.b64encode(each).decode() for each in (one, other)]
+    part = float(page.evaluate(DIFFERENCE, pictures))
+    page.close()
+    return part
 
 
 def preview_mails(app: str, folder: str, **settings: str) -> Path:
@@ -161,10 +220,8 @@ def picture(
 
 def take(page: Page, name: str) -> None:
     """Take a picture of what a page shows now."""
-    file = PICTURES / f"{name}.png"
-    page.screenshot(path=file, animations="disabled")
-    print(f"{file.relative_to(ROOT)}: {file.stat().st_size // 1024} KiB")
+    taken[name] = page.screenshot(animations="disabled")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

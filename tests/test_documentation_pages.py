@@ -89,3 +89,13 @@ def test_every_page_of_the_queries_is_there(html: Path) -> None:
     quality = docs_module("search_quality")
     wanted = {page for pages in quality.queries().values() for page in pages}
     assert {page for page in wanted if not (html / f"{page}.html").is_file()} == set()
+
+
+def test_the_check_of_the_pictures_tells_two_emails_apart(browser: Browser) -> None:
+    pictures = docs_module("take_screenshots")
+    sign_up, reset = (
+        (ROOT / "docs" / "screenshots" / f"mail-{name}.png").read_bytes()
+        for name in ("sign_up", "reset_password")
+    )
+    assert pictures.difference(browser, sign_up, sign_up) == 0
+    assert pictures.difference(browser, sign_up, reset) > pictures.TOLERANCE
