@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 import sqlite3
+import time
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from zxcvbn_rs_py import zxcvbn
 from flask_registration import BodySchema, actions, mail_failed, user_activated, user_registered
 from flask_registration.auth import passwords
 from flask_registration.auth.hashers import DjangoHasher, WerkzeugHasher, password_hash
+from flask_registration.auth.passwords import Passwords, PasswordSettings
 
 from .people import account, log_in
 from .site import CHEAP_HASHER, PASSWORD, Site
@@ -98,6 +100,44 @@ def test_the_least_length_is_a_setting(minimum: int, accepted: bool, new_site: N
 
 
 # Before anything else looks at it
+
+#: All digits and symbols that zxcvbn reads as a letter, each with others for the same letter.
+SIGNS = "4@({[<691!|$5+7"
+
+
+@each_row("password", [SIGNS * 17, (SIGNS * 5)[:64], SIGNS[::-1] * 3, "(1{!7[|<$+5@4" * 5])
+def test_a_password_of_digits_and_symbols_is_rated_within_100_ms(password: str) -> None:
+    rater = Passwords(PasswordSettings(), [])
+    taken = []
+    for _ in range(3):
+        start = time.thread_time()
+        rater.check(password, [])
+        taken.append(time.thread_time() - start)
+    assert min(taken) < 0.1
+    assert rater.score(password, []) == 4
+
+
+@each_row(
+    ("password", "rated"),
+    [
+        pytest.param("é" * 65, 64, id="64 characters"),
+        pytest.param("4({6130$7%2a" * 6, 64, id="each for another letter"),
+        pytest.param(SIGNS, 14, id="all for the same letters"),
+    ],
+)
+def test_as_much_of_a_password_is_rated_as_takes_no_time(
+    password: str, rated: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def rate(password: str, inputs: list[str]) -> Any:
+        found.append(password)
+        return zxcvbn(password, inputs)
+
+    rater = Passwords(PasswordSettings(), [])
+    monkeypatch.setattr("flask_registration.auth.passwords.zxcvbn", rate)
+    rater.score(password, [])
+    assert found == [password[:rated]]
 
 
 @each_row("length", [257, 5_000])
