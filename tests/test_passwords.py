@@ -117,6 +117,14 @@ def test_a_password_of_digits_and_symbols_is_rated_within_100_ms(password: str) 
     assert rater.score(password, []) == 4
 
 
+def test_all_messages_about_a_password_are_under_its_name() -> None:
+    rater = Passwords(PasswordSettings(), [])
+    for password in ("", "password1", "a" * 257):
+        with pytest.raises(ValidationError) as caught:
+            rater.check(password, [])
+        assert [*caught.value.messages_dict] == ["password"]
+
+
 @each_row(
     ("password", "rated"),
     [

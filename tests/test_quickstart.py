@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pyotp
 import pytest
@@ -833,6 +833,27 @@ def test_a_new_password_shows_its_strength_and_which_rules_it_meets(
     page.get_by_label("Confirm password", exact=True).fill(PASSWORD)
     expect(page.locator(".rules .met")).to_have_count(3)
     assert quickstart.row("rule") == {}
+
+
+@each_row(
+    ("password", "score", "says"),
+    [
+        pytest.param(NEW_PASSWORD, 4, "", id="a good one"),
+        pytest.param("", 0, "at least 8 characters", id="none"),
+        pytest.param("4@({[<691!|$5+7" * 17, 4, "", id="of digits and symbols only"),
+        pytest.param("a" * 257, 0, "at most 256 characters", id="too long"),
+    ],
+)
+def test_whatever_is_entered_as_a_new_password_is_rated_at_once(
+    quickstart: Quickstart, password: str, score: int, says: str
+) -> None:
+    url, data = f"{quickstart.url}/check-password/", urlencode({"password": password}).encode()
+    start = time.monotonic()
+    with urllib.request.urlopen(url, data, timeout=TIMEOUT) as response:
+        rated = json.load(response)
+    assert time.monotonic() - start < 0.5
+    assert rated["score"] == score
+    assert says in " ".join(rated["errors"])
 
 
 def test_a_login_is_remembered_on_request_only(page: Page, quickstart: Quickstart) -> None:

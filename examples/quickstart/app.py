@@ -14,7 +14,6 @@ from flask_login import current_user
 from flask_mail import Mail
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
-from zxcvbn_rs_py import zxcvbn
 
 from flask_registration import (
     DEFAULT_FLOWS,
@@ -114,17 +113,17 @@ def create_app(instance_path: str | None = None) -> Flask:
     @app.post("/check-password/")
     def check_password() -> dict[str, Any]:
         """Return how strong a new password is, and its errors, before the form is sent."""
-        data = dict(request.form)
-        password, names = data.pop("password", ""), list(filter(None, data.values()))
+        password = request.form.get("password", "")
+        names = [request.form.get(name, "") for name in ("username", "email")]
         if current_user.is_authenticated:
             names += [current_user.username, current_user.email]
-        errors: list[Any] = []
+        passwords, errors = current_registration.passwords, []
         try:
-            current_registration.passwords.check(password, names)
+            passwords.check(password, names)
         except ValidationError as error:
             errors += error.messages_dict["password"]
         return {
-            "score": int(zxcvbn(password[:64], [name[:64] for name in names]).score),  # 0 to 4
+            "score": passwords.score(password, names),  # 0 to 4
             "errors": current_registration.languages.for_response().translate(errors),
         }
 

@@ -344,5 +344,5 @@ def normalize(password: str) -> str:
     :raises marshmallow.ValidationError: longer than :data:`PASSWORD_MAX_LENGTH`; it is not cut.
     """
     if len(password) > PASSWORD_MAX_LENGTH:  # first: normalizing takes quadratic time
-        raise ValidationError(TOO_LONG, "password")
+        raise ValidationError({"password": [TOO_LONG]})
     return unicodedata.normalize("NFC", password)
