@@ -199,6 +199,8 @@ A_COLOR = 'a color as #rrggbb, for example "#1d4ed8"'
         ("SITE_LOGO_URL", "https://example.com/logo.png' data:", A_LOGO),
         ("SITE_LOGO_URL", "https://example.com/;script-src/logo.png", A_LOGO),
         ("SITE_LOGO_URL", "https://example.com/logo.SVG?v=1", A_LOGO),
+        ("SITE_LOGO_URL", "https://example.com/логотип.png", A_LOGO),
+        ("SITE_LOGO_URL", "https://example.com/lo\x00go.png", A_LOGO),
         ("SITE_BRAND_COLOR", "red", A_COLOR),
         ("SITE_BRAND_COLOR", "#fff", A_COLOR),
         ("SITE_BRAND_COLOR", "#1d4ed8; color: red", A_COLOR),
