@@ -12,8 +12,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -1231,3 +1233,16 @@ def test_database_and_key_outlive_a_restart(start: Start, tmp_path: Path) -> Non
     assert again.finish(link, "alice") == 201
     assert again.is_verified("alice")
     assert key.read_text() not in "".join(first.lines + again.lines)
+
+
+def test_processes_that_start_at_the_same_time_have_the_same_keys(tmp_path: Path) -> None:
+    from examples.quickstart.app import kept_secret
+
+    for number in range(20):
+        file, barrier = tmp_path / str(number) / "secret_key", Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            found = {*pool.map(lambda _: (barrier.wait(), kept_secret(file))[1], range(4))}  # noqa: B023 -- all of them run before the next round
+        assert found == {file.read_text()}
+        assert len(file.read_text()) == 64
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert [*file.parent.iterdir()] == [file]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,16 @@ def t(text: str) -> str:
 
 
 def kept_secret(file: Path) -> str:
-    """Return the key in a file, and create it if it is missing."""
+    """Return the key in a file, and create it if it is missing.
+
+    Processes that start at the same time have the same key.
+    """
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex())
+        draft = file.with_name(f"{file.name}-{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex())
+        with suppress(FileExistsError):  # another process was first
+            file.hardlink_to(draft)  # complete, or not there
+        draft.unlink()
     return file.read_text()
