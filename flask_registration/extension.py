@@ -86,8 +86,8 @@ class Registration:
         flows: Sequence[Flow[Any]] = DEFAULT_FLOWS,
     ) -> None:
         self._user_model = user_model
-        self._models = tuple(models)
-        self._flows = tuple(flows)
+        self._models = _listed("models", models)
+        self._flows = _listed("flows", flows)
         if app is not None:
             self.init_app(app)
 
@@ -104,7 +104,7 @@ class Registration:
 
         :raises ConfigurationError: with every problem of the configuration, each with a hint.
         """
-        all_models = [*self._models, *models]
+        all_models = [*self._models, *_listed("models", models)]
         setup = _read(app, user_model or self._user_model, all_models, self._flows)
         state = _build(setup, cast(UserFields, setup.fields))
         web = state.group(HTTPSettings)
@@ -142,8 +142,46 @@ class Registration:
 # Read and check
 
 
+def _listed(name: str, value: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what was passed as a list.
+
+    :raises TypeError: it is no list.
+    """
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list, for example {name}=[...]; got {value!r}")
+    return tuple(value)
+
+
+def check_flows(given: Sequence[Any], findings: list[Finding]) -> list[Flow[Any]]:
+    """Return the flows, each once; report what is none, and what is there twice."""
+    flows: list[Flow[Any]] = []
+    for each in given:
+        if not isinstance(each, Flow):
+            name = getattr(each, "__name__", "my_module").rpartition(".")[2]
+            findings.append(
+                Finding(
+                    "registration.E081",
+                    "flows",
+                    f"has {each!r}, which is no flow. It would add no endpoints.",
+                    f"Pass the variable flow of its module: flows=[*DEFAULT_FLOWS, {name}.flow].",
+                )
+            )
+        elif each in flows:
+            findings.append(
+                Finding(
+                    "registration.E082",
+                    "flows",
+                    f"has the flow {each.name} twice. Its endpoints would be added twice.",
+                    "Remove one of them. DEFAULT_FLOWS may contain it.",
+                )
+            )
+        else:
+            flows.append(each)
+    return flows
+
+
 def _read(
-    app: Flask, user_model: Any, given_models: Sequence[Any], given_flows: Sequence[Flow[Any]]
+    app: Flask, user_model: Any, given_models: Sequence[Any], all_flows: Sequence[Any]
 ) -> Setup:
     """Read all settings, and check the configuration.
 
@@ -152,6 +190,7 @@ def _read(
     findings: list[Finding] = []
     settings: dict[type[Settings], Settings] = {}
     models = {"user": user_model, **models_by_role(given_models, findings)}
+    given_flows = check_flows(all_flows, findings)
 
     def read_all(groups: Iterable[type[Settings]]) -> None:
         for group in groups:
@@ -192,6 +231,11 @@ def _read(
         read_all(package.settings)
     run_checks(setup)
     errors = [finding for finding in findings if finding.level == "error"]
+    invalid = {error.subject for error in errors if error.id == "registration.E001"}
+    # The default that is used in place of an invalid value causes no other error.
+    errors = [
+        error for error in errors if error.id == "registration.E001" or error.subject not in invalid
+    ]
     if errors:
         raise ConfigurationError(errors)
     return setup

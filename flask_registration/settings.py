@@ -40,6 +40,7 @@ def setting(
     validate: Callable[[Any], object] | None = None,
     page: str | None = None,
     beside: str | None = None,
+    secret: bool = False,
     since: str | None = None,
 ) -> Any:
     """Declare a setting.
@@ -55,6 +56,7 @@ def setting(
         one.
     :param since: the version that the setting is new in, for the documentation; None for the first
         one.
+    :param secret: whether no error shows the value.
     """
     if beside:
         default_text = f"`{page}` beside `{PREFIX}{beside}`"
@@ -67,6 +69,7 @@ def setting(
         "validate": validate,
         "page": page,
         "beside": beside,
+        "secret": secret,
         "since": since,
     }
     return dataclasses.field(default_factory=lambda: default, metadata=metadata)
@@ -121,12 +124,14 @@ def invalid(setting: str, value: Any, reason: object, metadata: Mapping[str, Any
 
     :param reason: the end of a sentence that begins with "is 5, but".
     """
-    default = shown_default(metadata)
+    shown, remedy = f"is {value!r}", f", or remove it for the default: {shown_default(metadata)}"
+    if metadata["secret"]:
+        shown, remedy = "has a value that is not shown here", ""
     return Finding(
         "registration.E001",
         setting,
-        f"is {value!r}, but {reason}. The application would not run as you configured it.",
-        f"Correct it, or remove it for the default: {default}.",
+        f"{shown}, but {reason}. The application would not run as you configured it.",
+        f"Correct it{remedy}.",
     )
 
 

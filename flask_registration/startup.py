@@ -95,8 +95,8 @@ def missing_models(setup: Setup) -> Iterator[Finding]:
                     "models",
                     f"has no {model}, which the flow {flow.name} needs. "
                     "The flow stores rows in its table.",
-                    f"Define class {model}({model}Mixin, db.Model), and pass models=[{model}] to "
-                    "Registration or init_app.",
+                    f"Define class {model}({model}Mixin, db.Model), and add {model} to the list "
+                    "models of Registration or init_app.",
                 )
     columns = model_columns(setup.models.get("challenge"))
     if columns and not columns["user_id"].nullable:

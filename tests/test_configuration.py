@@ -25,6 +25,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.utils import import_string
 
 from flask_registration import (
+    DEFAULT_FLOWS,
     ConfigurationError,
     EmailUserMixin,
     LoginMixin,
@@ -33,6 +34,7 @@ from flask_registration import (
     VerificationLink,
 )
 from flask_registration.cli.base import registration_cli
+from flask_registration.flows import second_factor, sign_up
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.settings import declarations
 
@@ -66,6 +68,35 @@ def configured(
         Mail(app)
     Registration().init_app(app, user_model=model(db), models=models(db))
     return app
+
+
+def test_flows_that_are_none_or_there_twice_are_reported() -> None:
+    flows: Any = [*DEFAULT_FLOWS, sign_up, "sign_up", DEFAULT_FLOWS[0]]
+    with pytest.raises(ConfigurationError) as caught:
+        Registration(flows=flows).init_app(Flask("tests.site"))
+    text = str(caught.value)
+    assert "Pass the variable flow of its module: flows=[*DEFAULT_FLOWS, sign_up.flow]." in text
+    assert "flows has 'sign_up', which is no flow." in text
+    assert f"flows has the flow {DEFAULT_FLOWS[0].name} twice." in text
+
+
+@pytest.mark.parametrize("options", [{"models": LoginMixin}, {"flows": DEFAULT_FLOWS[0]}])
+def test_one_model_or_flow_that_is_no_list_is_an_error(options: Any) -> None:
+    (name,) = options
+    with pytest.raises(TypeError, match=f"{name} must be a list, for example {name}="):
+        Registration(**options)
+
+
+def test_an_error_shows_no_secret_and_is_the_only_one_about_its_setting() -> None:
+    secret = "a key that is too short"
+    app = Flask("tests.site")
+    app.config["REGISTRATION_CREDENTIAL_KEYS"] = [secret]
+    with pytest.raises(ConfigurationError) as caught:
+        Registration(flows=[*DEFAULT_FLOWS, second_factor.flow]).init_app(app)
+    text = str(caught.value)
+    assert secret not in text
+    assert "REGISTRATION_CREDENTIAL_KEYS has a value that is not shown here, but must have" in text
+    assert text.count("REGISTRATION_CREDENTIAL_KEYS") == 1
 
 
 def problems(*args: Any, **kwargs: Any) -> dict[str, str]:

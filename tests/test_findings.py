@@ -110,6 +110,8 @@ IDS = {
     "registration.E078": "REGISTRATION_EXPORTERS",
     "registration.E079": "REGISTRATION_DELETION_GRACE",
     "registration.E080": "REGISTRATION_DELETION_GRACE",
+    "registration.E081": "flows",
+    "registration.E082": "flows",
     "registration.W001": "REGISTRATION_RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND",
     "registration.W002": "REGISTRATION_RESET_PASSWORD_VERIFICATION_PERIOD",
     "registration.W003": "REGISTRATION_RESET_PASSWORD_VERIFICATION_ONE_TIME_USE",

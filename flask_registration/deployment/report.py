@@ -374,8 +374,8 @@ def logins(setup: Setup) -> Iterator[Finding]:
             "models",
             "has no model for sessions and tokens. "
             "A copied cookie or token stays valid after the logout, until it expires.",
-            "Define class Login(LoginMixin, db.Model), and pass models=[Login] to Registration or "
-            "init_app.",
+            "Define class Login(LoginMixin, db.Model), and add Login to the list models of "
+            "Registration or init_app.",
         )
 
 

@@ -350,7 +350,7 @@ def prepare(setup: Setup) -> Iterator[Finding]:
             "registration.E030",
             "REGISTRATION_MAIL_DISPATCHER",
             'is "outbox", which needs a model. E-mails are queued in its table.',
-            "Define class Outbox(OutboxMixin, db.Model), and pass models=[Outbox] to "
+            "Define class Outbox(OutboxMixin, db.Model), and add Outbox to the list models of "
             "Registration or init_app.",
         )
     if settings.outbox_lease <= mails.mail_timeout:

@@ -58,6 +58,7 @@ class SecondFactorSettings(Settings):
         f"each of at least {KEY_LENGTH} characters. The last one encrypts. Must be set. "
         "A key that is removed locks out the users whose secrets it encrypted.",
         validate=_check_keys,
+        secret=True,
     )
     totp_issuer: str | None = setting(
         None, "The site's name in the authenticator app.", default_text="the site's name"
