@@ -196,7 +196,7 @@ def _wanted(kind: Any) -> str:
         return f"a subclass of {format_value(arguments[0])} or its import string"
     others: dict[Any, str] = {
         Mapping: "a dict",
-        timedelta: "a datetime.timedelta or a number of seconds, not negative",
+        timedelta: "a timedelta or a number of seconds, not negative: timedelta(hours=1)",
         int: "a whole number, not negative",
     }
     return others.get(origin or kind) or describe(kind)
