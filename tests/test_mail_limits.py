@@ -246,6 +246,23 @@ def test_requests_of_others_use_up_no_email_of_a_browser_that_has_logged_in(
     assert len(site.outbox) == 12 + 9
 
 
+def test_all_known_devices_of_an_account_together_have_the_emails_of_one(
+    make: NewSite, clock: Clock
+) -> None:
+    """Else a thief of the password collects devices, and floods the address for a year."""
+    site = make()
+    user = member(site)
+    browsers = [log_in(site) for _ in range(3)]
+    site.change(user, password_hash="!")
+    for browser in browsers:
+        site.post("send-reset-password-link", {"email": ALICE}, client=browser)
+    assert len(site.outbox) == 1
+    for number in range(60):
+        clock.advance(15 * MINUTE)
+        site.post("send-reset-password-link", {"email": ALICE}, client=browsers[number % 3])
+    assert len(site.outbox) == 10
+
+
 def test_a_browser_that_has_verified_no_address_has_no_emails_of_its_own(
     new_site: NewSite, clock: Clock
 ) -> None:

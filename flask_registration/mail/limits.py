@@ -31,8 +31,8 @@ class MailLimits:
     :ivar counters: counts in moving windows.
     :ivar limits: the limits of the kind ``link``, the shortest time first. If there is none, no
         kind is limited.
-    :ivar devices: the browsers that have a count of their own for e-mails with which an owner logs
-        in, so that requests of others do not use them up.
+    :ivar devices: the browsers that together have a count of their own for e-mails with which an
+        owner logs in, so that requests of others do not use them up.
     """
 
     counters: Counters
@@ -76,11 +76,14 @@ class MailLimits:
         return min(counts, default=None)
 
     def _counts(self, address: str, kind: str) -> list[tuple[str, str]]:
-        """Return the scope and the name of the address's count, then those of this browser's."""
+        """Return the scope and the name of the address's count, then those of its known devices.
+
+        With a count for each device, a former user of the account could flood the address.
+        """
         name = address.lower()
-        device = self.devices.find(device_name(name))
-        own = [(f"mail/{kind}/device", f"{device} {name}")] if device else []
-        return [(f"mail/{kind}", name), *own]
+        is_known = self.devices.find(device_name(name))
+        scopes = [f"mail/{kind}", *([f"mail/{kind}/device"] if is_known else [])]
+        return [(scope, name) for scope in scopes]
 
     def _pauses(self, kind: str) -> list[RateLimitItem]:
         return [limit for limit in self._of(kind) if limit.amount == 1]
