@@ -7,6 +7,7 @@ the default flows: ``Registration(flows=[*DEFAULT_FLOWS, verification_redirects.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from flask import Response, current_app, make_response, redirect, request, sessi
 from flask.typing import ResponseReturnValue
 from flask_login import login_url
 from marshmallow import ValidationError, fields, validate
+from werkzeug.routing import BuildError
 
 from ..auth.links import is_absolute_url
 from ..errors import APIError, EndpointDisabled, NotApproved, SentFromOtherSite, StepRequired
@@ -346,7 +348,9 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
 def login_page() -> str | None:
     """Return the URL of the application's login page, if it is known."""
     view = current_app.login_manager.login_view  # type: ignore[attr-defined]
-    return flow.settings.login_page_url or (login_url(view) if view else None)
+    with suppress(BuildError):  # there is no such view
+        return flow.settings.login_page_url or (login_url(view) if view else None)
+    return None
 
 
 def read_form() -> dict[str, Any]:

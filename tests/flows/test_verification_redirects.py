@@ -272,7 +272,8 @@ def test_a_page_that_worked_leads_to_the_login_page_unless_it_logged_in(
 def test_the_login_page_of_flask_login_is_the_default(new_site: NewSite) -> None:
     site = new_site(flows=FLOWS, **PAGES)
     site.app.add_url_rule("/come-in", "come_in", lambda: "Come in.")
-    for view, link in ((None, None), ("come_in", "/come-in"), ("/enter", "/enter")):
+    views = {None: None, "come_in": "/come-in", "/enter": "/enter", "no_such_view": None}
+    for view, link in views.items():
         site.app.login_manager.login_view = view  # type: ignore[attr-defined]
         reply = site.app.test_client().get("/accounts/reset-password/confirm/")
         assert link_in(reply.text) == link
