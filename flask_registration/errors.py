@@ -401,6 +401,16 @@ DUPLICATES = {
 DUPLICATE_FIELD = Message("This {field} is already in use.", code="taken")
 
 
+REQUIRED = Message("This field is required.", code="required")
+
+
+class MissingValue(RegistrationError, ValidationError):
+    """The database needs values for these fields."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__({name: [REQUIRED] for name in fields})
+
+
 class DuplicateValue(RegistrationError, ValidationError):
     """Other accounts have these values already.
 

@@ -42,7 +42,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from flask_registration import ConfigurationError, EmailUserMixin, UserMixin
+from flask_registration import ConfigurationError, EmailUserMixin, UserMixin, actions
 
 from .conftest import Clock
 from .flows.common import accounts
@@ -1653,15 +1653,80 @@ def test_create_user_needs_what_the_database_needs(database: str, new_site: NewS
         USER_PUBLIC_FIELDS=["company"],
     )
     with site.app.app_context():
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValidationError) as caught:
             site.registration.create_user(
                 username="alice", email="alice@example.com", password=PASSWORD
             )
+        assert caught.value.messages == {"company": ["This field is required."]}
+        with pytest.raises(ValidationError) as caught:
+            actions.create_user(username="alice", email="alice@example.com", password=PASSWORD)
+        assert caught.value.messages == {"company": ["This field is required."]}
         site.registration.create_user(
             username="bob", email="bob@example.com", password=PASSWORD, company="x"
         )
         site.db.session.commit()
     assert [user.username for user in site.users()] == ["bob"]
+
+
+class LooseSchema(Schema):
+    """A schema of an application, which forgets the company."""
+
+    username = fields.String(required=True)
+    email = fields.String(required=True)
+    password = fields.String(required=True)
+    company = fields.String()
+
+
+def test_a_missing_value_is_told_whether_the_address_is_in_use_or_not(
+    database: str, new_site: NewSite
+) -> None:
+    """[E1]"""
+    site = new_site(
+        database,
+        define=mixin_and(company=text_column(nullable=False), plan=text_column(nullable=False)),
+        REGISTER_SCHEMA_CLASS=LooseSchema,
+    )
+    with site.app.app_context():
+        site.registration.create_user(
+            username="owner", email="owner@example.com", password=PASSWORD, company="x", plan="y"
+        )
+        site.db.session.commit()
+    missing = {name: ["This field is required."] for name in ("company", "plan")}
+    for address in ("owner@example.com", "new@example.com"):
+        body = {"username": "alice", "email": address, "password": PASSWORD}
+        reply = site.post("register", body)
+        assert (reply.status_code, reply.get_json()) == (400, missing)
+    assert [user.username for user in site.users()] == ["owner"]
+
+
+def test_a_value_that_an_event_or_the_database_sets_is_not_missing(
+    database: str, new_site: NewSite
+) -> None:
+    site = new_site(
+        database,
+        define=mixin_and(
+            company=text_column(nullable=False),
+            seats=text_column(nullable=False, server_default="1"),
+            plan=text_column(nullable=False),
+        ),
+        REGISTER_SCHEMA_CLASS=LooseSchema,
+    )
+
+    @event.listens_for(site.User, "before_insert")
+    def before_insert(mapper: Any, connection: Any, user: Any) -> None:
+        user.company = "of an event"
+
+    alice: dict[str, Any] = {
+        "username": "alice",
+        "email": "alice@example.com",
+        "password": PASSWORD,
+    }
+    with site.app.app_context():
+        with pytest.raises(ValidationError) as caught:
+            actions.create_user(**alice)
+        assert caught.value.messages == {"plan": ["This field is required."]}
+        actions.create_user(**alice, plan="free")
+    assert [(user.company, user.seats) for user in site.users()] == [("of an event", "1")]
 
 
 def test_an_application_that_stores_an_address_itself_stores_it_in_lower_case(site: Site) -> None:

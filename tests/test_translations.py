@@ -43,8 +43,9 @@ from zxcvbn_rs_py import Suggestion
 from zxcvbn_rs_py import Warning as Hint
 
 from flask_registration.cli.base import registration_cli
+from flask_registration.errors import REQUIRED
 from flask_registration.flows import DEFAULT_FLOWS, verification_redirects
-from flask_registration.http.bodies import NULL, REQUIRED
+from flask_registration.http.bodies import NULL
 from flask_registration.http.schemas import column_field
 from flask_registration.i18n.languages import SOURCE, TRANSLATIONS, shipped
 

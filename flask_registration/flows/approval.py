@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..auth.links import Purpose, SignedLink, check_page
 from ..checks import Finding
 from ..errors import (
+    REQUIRED,
     ApprovalNotFound,
     LinkExpired,
     LinkInvalid,
@@ -28,7 +29,7 @@ from ..errors import (
     NotAuthenticated,
 )
 from ..http.accounts import verifies_addresses
-from ..http.bodies import REQUIRED, BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
+from ..http.bodies import BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
 from ..http.flow import Flow, always
 from ..http.steps import Step
 from ..i18n.messages import Message, duration

@@ -8,8 +8,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 from ..auth.passwords import is_usable
-from ..errors import MailUnavailable, NotAuthenticated, ReauthenticationRequired
-from ..http.bodies import REQUIRED, renewal_response
+from ..errors import REQUIRED, MailUnavailable, NotAuthenticated, ReauthenticationRequired
+from ..http.bodies import renewal_response
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema, password_field
 from ..i18n.messages import Message

@@ -12,8 +12,8 @@ from typing import Any, cast
 from blinker import NamedSignal
 from marshmallow import Schema, ValidationError
 
-from ..errors import ChallengeInvalid, CodeInvalid
-from ..http.bodies import REQUIRED, AlternativesSchema, Text, renewal_response
+from ..errors import REQUIRED, ChallengeInvalid, CodeInvalid
+from ..http.bodies import AlternativesSchema, Text, renewal_response
 from ..http.flow import Flow
 from ..http.schemas import password_field
 from ..i18n.messages import Message

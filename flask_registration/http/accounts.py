@@ -13,10 +13,12 @@ from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from ..auth.passwords import unusable_hash
 from ..errors import (
+    REQUIRED,
     AccountInUse,
     DatabaseUnavailable,
     DuplicateValue,
     EmailAlreadyRegistered,
+    MissingValue,
     NotAuthenticated,
 )
 from ..mail.limits import device_name
@@ -26,7 +28,7 @@ from ..users.mixins import as_utc, utc_now
 from ..users.stamps import UserSnapshot
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
-from .bodies import REQUIRED, AlternativesSchema, Text, check_confirmation
+from .bodies import AlternativesSchema, Text, check_confirmation
 from .responses import collect_messages
 
 # Find
@@ -342,7 +344,7 @@ def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
     try:
         state.users.add(user)
     except Exception as error:
-        if isinstance(error, (DuplicateValue, ProgrammingError, *UNAVAILABLE)):
+        if isinstance(error, (DuplicateValue, MissingValue, ProgrammingError, *UNAVAILABLE)):
             raise
         state.users.report_refused_placeholder(error)
         return False

@@ -21,7 +21,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from ..auth.links import SignedLink
 from ..auth.sessions import LoginSettings
-from ..errors import LinkInvalid, SentFromOtherSite
+from ..errors import REQUIRED, LinkInvalid, SentFromOtherSite
 from ..i18n.languages import current_request
 from ..i18n.messages import Message
 from ..state import RegistrationState
@@ -35,7 +35,6 @@ UNSAFE = re.compile("[\0\ud800-\udfff]")
 
 NOT_JSON = Message("Send JSON, with the header Content-Type: application/json.")
 INVALID_JSON = Message("The request body is not valid JSON in UTF-8.")
-REQUIRED = Message("This field is required.", code="required")
 NULL = Message("This field may not be null.", code="null")
 BLANK = Message("This field may not be blank.", code="blank")
 UNSUPPORTED_CHARACTERS = Message("This text contains unsupported characters.", code="unstorable")

@@ -9,13 +9,13 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
 
 from ..auth.sessions import LoginSettings
 from ..checks import Finding
-from ..errors import DuplicateValue, LinkInvalid
+from ..errors import REQUIRED, DuplicateValue, LinkInvalid
 from ..security_log import REGISTRATION_TAKEN
 from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.store import User
 from .accounts import add_account, new_user
-from .bodies import REQUIRED, schema_of
+from .bodies import schema_of
 from .login import log_in
 from .schemas import profile_schema, register_schema
 

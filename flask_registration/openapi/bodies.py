@@ -11,7 +11,8 @@ from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 from marshmallow import INCLUDE, RAISE, Schema, fields
 
 from ..auth.passwords import PasswordSettings, long_enough
-from ..http.bodies import NULL, REQUIRED, LinkParameter, SuccessSchema, not_blank
+from ..errors import REQUIRED
+from ..http.bodies import NULL, LinkParameter, SuccessSchema, not_blank
 from ..http.responses import HTTPSettings, success_response
 from ..http.schemas import ModelSchema
 from ..state import RegistrationState

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
-from ..errors import AccountInUse, DuplicateValue
+from ..errors import AccountInUse, DuplicateValue, MissingValue
 from ..i18n.messages import Message
 from ..request_state import request_state
 from .duplicates import Duplicates, find_crossed
@@ -25,7 +25,7 @@ from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin, add_flag_rules
 from .stamps import UserSnapshot, new_stamp
 from .statements import guarded_update, has_rules, select_users
-from .transaction import is_inconvertible, lacks_characters, violates_check
+from .transaction import is_inconvertible, lacks_characters, violates_check, violates_not_null
 from .unique_keys import UniqueKey
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
@@ -130,18 +130,32 @@ class UserStore(NormalForms):
 
         :param savepoint: keep the caller's transaction usable if a value is a duplicate.
         :raises DuplicateValue: another user has one of the unique values.
+        :raises MissingValue: a column without a default needs a value.
         :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
         session = self._db.session
         with self._writing(*self._keyed(user), savepoint=savepoint):
             self._refuse_crossed(instance_dict(user))
-            if savepoint:
-                self._begin()
-                with session.begin_nested():
+            try:
+                if savepoint:
+                    self._begin()
+                    with session.begin_nested():
+                        session.add(user)
+                else:
                     session.add(user)
-            else:
-                session.add(user)
-                session.flush()
+                    session.flush()
+            except IntegrityError as error:
+                # Not before: an event or a trigger of the application may set a value.
+                missing = self._missing(user) if violates_not_null(error) else []
+                if missing:
+                    raise MissingValue(missing) from None
+                raise
+
+    def _missing(self, user: User) -> list[str]:
+        """Return the fields without a value whose columns need one and have no default."""
+        fields, values = self.fields, instance_dict(user)
+        names = [name for name in fields.required if values.get(name) is None]
+        return list(dict.fromkeys(map(fields.client_name, names)))
 
     def report_refused_placeholder(self, error: Exception) -> None:
         """Log, once for each process, that an account with a placeholder cannot be stored."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
+    IntegrityError,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -143,3 +144,16 @@ def violates_check(error: Exception) -> bool:
     """Return whether a CHECK constraint refuses a row, on MariaDB and MySQL."""
     original = getattr(error, "orig", None)
     return bool(original and original.args[:1] and original.args[0] in CHECK_VIOLATED)
+
+
+def violates_not_null(error: IntegrityError) -> bool:
+    """Return whether a row lacks a value that a column must have.
+
+    SQLSTATE 23502 (PostgreSQL); 1048 (MySQL and MariaDB); SQLITE_CONSTRAINT_NOTNULL.
+    """
+    original = error.orig
+    return (
+        getattr(original, "sqlstate", None) == "23502"
+        or bool(original and original.args[:1] == (1048,))
+        or getattr(original, "sqlite_errorcode", None) == 1299
+    )
