@@ -70,6 +70,11 @@ def member(site: Site, username: str = "alice", **fields: Any) -> Any:
     return site.user(id=key)
 
 
+def cookies_of(reply: Any) -> list[str]:
+    """The names of the cookies that a response sets."""
+    return [cookie.partition("=")[0] for cookie in reply.headers.getlist("Set-Cookie")]
+
+
 def token_of(site: Site, login: str = "alice", password: str = PASSWORD) -> dict[str, str]:
     """The header of a client with a token of a new login."""
     return bearer(token_for(site, login, password))

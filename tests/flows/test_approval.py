@@ -74,12 +74,12 @@ WAITING = {
 SAVED = {"detail": "Your decision was saved."}
 NOT_ALLOWED = {"detail": "You are not allowed to do this.", "code": "not-allowed"}
 NOT_FOUND = {
-    "detail": "This registration is not waiting for approval.",
+    "detail": "This sign-up is not waiting for approval.",
     "code": "not-found",
 }
 REQUEST = "A new account at example.com is waiting for approval"
 APPROVED = "Your account at example.com was approved"
-REJECTED = "Your registration at example.com was not approved"
+REJECTED = "Your sign-up for example.com was not approved"
 
 define_user = define(ApprovalMixin, UserMixin)
 

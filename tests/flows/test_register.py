@@ -20,7 +20,7 @@ from flask_registration import UserMixin, user_activated, user_registered
 from ..conftest import Clock
 from ..site import PASSWORD, Site, html_of, links_of, text_of, whole
 from ..tables import each_row
-from .common import accounts
+from .common import accounts, cookies_of
 
 NewSite = Callable[..., Site]
 
@@ -825,7 +825,7 @@ def test_auto_login_opens_no_session_where_a_login_opens_none(new_site: NewSite)
     site.register("alice")
     reply = site.verify()
     assert (reply.status_code, reply.get_json().keys()) == (200, {"detail", "token"})
-    assert "Set-Cookie" not in reply.headers
+    assert cookies_of(reply) == ["registration_device"]
 
 
 # Ask for the mail again

@@ -38,6 +38,7 @@ from .common import (
     ask_reset,
     at_once,
     changed,
+    cookies_of,
     forged,
     forget_mails,
     has_password,
@@ -402,7 +403,7 @@ def test_the_link_sets_the_password_tells_the_owner_and_announces_it(
     ) as heard:
         reply = reset(site, link)
     assert (reply.status_code, reply.get_json()) == (200, DONE)
-    assert "Set-Cookie" not in reply.headers  # nobody is logged in by it
+    assert cookies_of(reply) == ["registration_device"]  # nobody is logged in by it
     assert changed(before, row(site, username="alice")) == {"password_hash", "security_stamp"}
     assert [(each["signal"], each["user"].username, each["request"].path) for each in heard] == [
         ("user-reset-password", "alice", "/accounts/reset-password/")
