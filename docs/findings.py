@@ -95,6 +95,8 @@ def _template(node: ast.expr, constants: Mapping[str, Any]) -> str:
             return "".join(_template(part, constants) for part in parts)
         case ast.FormattedValue(value=value):
             return _template(value, constants)
+        case ast.Call(func=ast.Name(id="setting_name"), args=[key, _]):
+            return _template(key, constants)
         case ast.Attribute(value=owner, attr="__name__" | "name"):
             return _template(owner, constants)
         case ast.Name(id=name) if name.isupper() and name in constants:

@@ -103,13 +103,12 @@ def read(
     """
     kinds, values = types_of(group), {}
     for field in dataclasses.fields(group):
-        name = PREFIX + field.name.upper()
-        attribute = name.removeprefix(PREFIX + USER_PREFIX)
-        if user_model and attribute != name and hasattr(user_model, attribute):
-            name = f"{user_model.__name__}.{attribute}"
-            raw = getattr(user_model, attribute)
-        elif name in config:
-            raw = config[name]
+        key = _key(field)
+        name = setting_name(key, user_model)
+        if name != key:
+            raw = getattr(user_model, name.rpartition(".")[2])
+        elif key in config:
+            raw = config[key]
         else:
             continue
         try:
@@ -117,6 +116,17 @@ def read(
         except ValueError as error:
             found.append(invalid(name, raw, error, field.metadata))
     return group(**values)
+
+
+def setting_name(key: str, user_model: type[Any] | None) -> str:
+    """Return the name of a setting where it is read: its key, or for example ``User.EMAIL_FIELD``.
+
+    A setting whose key begins with ``REGISTRATION_USER_`` may be an attribute of the model.
+    """
+    attribute = key.removeprefix(PREFIX + USER_PREFIX)
+    if user_model and attribute != key and hasattr(user_model, attribute):
+        return f"{user_model.__name__}.{attribute}"
+    return key
 
 
 def invalid(setting: str, value: Any, reason: object, metadata: Mapping[str, Any]) -> Finding:

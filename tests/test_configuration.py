@@ -979,6 +979,38 @@ def test_a_wrong_setting_on_the_model_class_is_told_by_its_name_there() -> None:
     assert list(found) == ["User.LOGIN_FIELDS"]
 
 
+@each_row(
+    ("name", "value"),
+    [
+        ("LOGIN_FIELDS", ["username", "first_name"]),
+        ("PUBLIC_FIELDS", ["nickname"]),
+        ("PUBLIC_FIELDS", ["password_hash"]),
+        ("EDITABLE_FIELDS", ["is_active"]),
+        ("ACTIVE_FIELD", "enabled"),
+        ("VERIFICATION_FLAG_FIELD", "is_active"),
+        ("VERIFICATION_FLAG_FIELD", "verified"),
+    ],
+)
+def test_a_setting_of_the_model_class_with_a_wrong_column_is_told_by_its_name_there(
+    name: str, value: Any
+) -> None:
+    assert list(problems({}, define(UserMixin, **{name: value}))) == [f"User.{name}"]
+
+
+def test_the_hint_for_a_column_without_a_value_names_the_list_that_is_read() -> None:
+    def model(*names: str) -> Callable[[SQLAlchemy], Any]:
+        columns = {"company": text_column(nullable=False)}
+        return define(
+            UserMixin,
+            columns=lambda: {name: make() for name, make in columns.items()},
+            PUBLIC_FIELDS=names,
+        )
+
+    hint = "Give it a default, or add it to User.PUBLIC_FIELDS."
+    assert hint in problems({}, model("first_name"))["User.company"]
+    configured({}, model("first_name", "company"))
+
+
 def test_settings_are_read_once(new_site: Callable[..., Site]) -> None:
     names = ["first_name"]
     site = new_site(USER_PUBLIC_FIELDS=names)

@@ -43,7 +43,7 @@ from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Mail
 from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
-from ..settings import Settings, setting
+from ..settings import Settings, setting, setting_name
 from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.mixins import utc_now
@@ -479,7 +479,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         if fields and fields.email is None:
             yield Finding(
                 "registration.E021",
-                "REGISTRATION_USER_EMAIL_FIELD",
+                setting_name("REGISTRATION_USER_EMAIL_FIELD", fields.model),
                 f"names no column of {fields.model.__name__}. "
                 "The verification is sent to an e-mail address.",
                 "Add the column, or set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False.",
@@ -487,7 +487,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         if fields and fields.verified is None:
             yield Finding(
                 "registration.E022",
-                "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
+                setting_name("REGISTRATION_USER_VERIFICATION_FLAG_FIELD", fields.model),
                 f"names no column of {fields.model.__name__}. The verification is stored there.",
                 "Add a boolean column, or set REGISTRATION_REGISTER_VERIFICATION_ENABLED = False.",
             )
@@ -508,7 +508,8 @@ def check(setup: Setup) -> Iterator[Finding]:
                 f"{fields.model.__name__}.{name}",
                 "must not be NULL and has no default, and a registration does not set it. "
                 "Every registration would fail.",
-                "Give it a default, or add it to REGISTRATION_USER_PUBLIC_FIELDS.",
+                "Give it a default, or add it to "
+                f"{setting_name('REGISTRATION_USER_PUBLIC_FIELDS', fields.model)}.",
             )
     if not is_verifying:
         yield Finding(

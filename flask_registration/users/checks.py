@@ -10,6 +10,7 @@ from sqlalchemy import Column, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 from ..checks import Finding
+from ..settings import setting_name
 from .fields import (
     DEFAULT_ACTIVE,
     DEFAULT_STAMP,
@@ -48,14 +49,14 @@ def check_model(model: Any, settings: UserSettings, fields: UserFields | None) -
                 "Links and sessions name an account by one value.",
                 "Make one column the primary key, and the others unique together.",
             )
-        yield from _missing_columns(model.__name__, columns, settings)
+        yield from _missing_columns(model, columns, settings)
         yield from _wrong_activity(model, columns, settings)
         if fields:
             yield from _wrong_columns(fields, settings)
 
 
 def _missing_columns(
-    model: str, columns: Mapping[str, Column[Any]], settings: UserSettings
+    model: type[Any], columns: Mapping[str, Column[Any]], settings: UserSettings
 ) -> Iterator[Finding]:
     verification_id, stamp = settings.user_verification_id_field, settings.user_security_stamp_field
     named: dict[str, Sequence[str] | None] = {
@@ -77,8 +78,8 @@ def _missing_columns(
                 available = ", ".join(columns)
                 yield Finding(
                     "registration.E015",
-                    key,
-                    f"names {name!r}, which is not a column of {model}. "
+                    setting_name(key, model),
+                    f"names {name!r}, which is not a column of {model.__name__}. "
                     "The setting has no effect without it.",
                     f"Add the column, or name one of {available}.",
                 )
@@ -92,7 +93,7 @@ def _wrong_activity(
         available = ", ".join(columns)
         yield Finding(
             "registration.E044",
-            "REGISTRATION_USER_ACTIVE_FIELD",
+            setting_name("REGISTRATION_USER_ACTIVE_FIELD", model),
             f"names {active!r}, which {model_name} does not have. No account is suspended.",
             f"Add a column or a property, or name one of {available}.",
         )
@@ -107,7 +108,7 @@ def _wrong_activity(
     if active == settings.user_verification_flag_field and active in columns:
         yield Finding(
             "registration.E046",
-            "REGISTRATION_USER_VERIFICATION_FLAG_FIELD",
+            setting_name("REGISTRATION_USER_VERIFICATION_FLAG_FIELD", model),
             f"is {active!r}, which is also the column of suspended accounts. "
             "A link does not verify a suspended account.",
             "Use two columns: one for the verification, and one for the suspension.",
@@ -129,7 +130,7 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
         if name in (*fields.system, fields.verification_id):
             yield Finding(
                 "registration.E018",
-                "REGISTRATION_USER_EDITABLE_FIELDS",
+                setting_name("REGISTRATION_USER_EDITABLE_FIELDS", fields.model),
                 f"lists {name!r}, but {name!r} must not be set by clients. "
                 "Users could change the rights or the identity of their account.",
                 "Remove it from the list.",
@@ -138,7 +139,7 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
         if name in fields.secret:
             yield Finding(
                 "registration.E017",
-                "REGISTRATION_USER_PUBLIC_FIELDS",
+                setting_name("REGISTRATION_USER_PUBLIC_FIELDS", fields.model),
                 f"lists {name!r}, but {name!r} is a secret. The profile would show it.",
                 "Remove it from the list.",
             )
@@ -151,7 +152,7 @@ def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Findi
             column = f"{fields.model.__name__}.{name}"
             yield Finding(
                 "registration.E016",
-                key,
+                setting_name(key, fields.model),
                 f"names {column}, but {column} has no unique constraint. "
                 "A value must identify one account.",
                 "Declare it with mapped_column(..., unique=True).",
