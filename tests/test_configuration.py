@@ -772,6 +772,22 @@ def test_a_column_that_the_model_has_not(setting: str, value: Any) -> None:
     )  # nobody sets the column that is the address otherwise
 
 
+@each_row(
+    ("setting", "proposed"),
+    [
+        ("LOGIN_FIELDS", "username, email"),
+        ("PUBLIC_FIELDS", "username, email, first_name, last_name"),
+        ("EDITABLE_FIELDS", "username, email, first_name, last_name"),
+        ("HIDDEN_FIELDS", "username, email, first_name, last_name"),
+    ],
+)
+def test_the_hint_proposes_only_columns_that_the_list_may_name(setting: str, proposed: str) -> None:
+    key = f"REGISTRATION_USER_{setting}"
+    assert problems({key: ["nickname"]})[key].endswith(f"or name one of {proposed}.")
+    for name in proposed.split(", "):
+        configured({key: [name], "REGISTRATION_USER_LOGIN_FIELDS": ["username", "email"]})
+
+
 def test_no_login_field_at_all() -> None:
     assert list(problems({"REGISTRATION_USER_LOGIN_FIELDS": []})) == [
         "REGISTRATION_USER_LOGIN_FIELDS"

@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeEngine
 from ..checks import Finding
 from ..settings import setting_name
 from .fields import (
+    AUTOMATIC,
     DEFAULT_ACTIVE,
     DEFAULT_STAMP,
     UserFields,
@@ -20,6 +21,7 @@ from .fields import (
     model_columns,
 )
 from .stamps import STAMP_LENGTH
+from .unique_keys import unique_keys
 
 
 def check_model(model: Any, settings: UserSettings, fields: UserFields | None) -> Iterator[Finding]:
@@ -49,14 +51,17 @@ def check_model(model: Any, settings: UserSettings, fields: UserFields | None) -
                 "Links and sessions name an account by one value.",
                 "Make one column the primary key, and the others unique together.",
             )
-        yield from _missing_columns(model, columns, settings)
+        yield from _missing_columns(model, columns, settings, fields)
         yield from _wrong_activity(model, columns, settings)
         if fields:
             yield from _wrong_columns(fields, settings)
 
 
 def _missing_columns(
-    model: type[Any], columns: Mapping[str, Column[Any]], settings: UserSettings
+    model: type[Any],
+    columns: Mapping[str, Column[Any]],
+    settings: UserSettings,
+    fields: UserFields | None,
 ) -> Iterator[Finding]:
     verification_id, stamp = settings.user_verification_id_field, settings.user_security_stamp_field
     named: dict[str, Sequence[str] | None] = {
@@ -72,10 +77,11 @@ def _missing_columns(
         del named["REGISTRATION_USER_VERIFICATION_ID_FIELD"]
     if stamp == DEFAULT_STAMP:
         del named["REGISTRATION_USER_SECURITY_STAMP_FIELD"]
+    allowed = _allowed_columns(columns, settings, fields)
     for key, names in named.items():
         for name in names or ():
             if name not in columns:
-                available = ", ".join(columns)
+                available = ", ".join(allowed.get(key) or columns)
                 yield Finding(
                     "registration.E015",
                     setting_name(key, model),
@@ -83,6 +89,33 @@ def _missing_columns(
                     "The setting has no effect without it.",
                     f"Add the column, or name one of {available}.",
                 )
+
+
+def _allowed_columns(
+    columns: Mapping[str, Column[Any]], settings: UserSettings, fields: UserFields | None
+) -> dict[str, list[str]]:
+    """Return the columns that each list of columns may name without another finding."""
+    key = "username_key"
+    system = {
+        *(fields.system if fields else ()),
+        *(name for name, column in columns.items() if column.primary_key),
+        settings.user_password_field,
+        settings.user_security_stamp_field,
+        settings.user_verification_flag_field,
+        settings.user_active_field,
+        key,
+        *AUTOMATIC,
+    }
+    others = [name for name in columns if name not in system]
+    unique = {each.columns for each in unique_keys(columns) if each.where is None}
+    if key in columns and (key,) in unique:
+        unique.add(("username",))
+    return {
+        "REGISTRATION_USER_LOGIN_FIELDS": [name for name in others if (name,) in unique],
+        "REGISTRATION_USER_PUBLIC_FIELDS": others,
+        "REGISTRATION_USER_EDITABLE_FIELDS": others,
+        "REGISTRATION_USER_HIDDEN_FIELDS": others,
+    }
 
 
 def _wrong_activity(
