@@ -173,7 +173,9 @@ def convert(value: Any, kind: Any) -> Any:
     if kind is timedelta and isinstance(value, int | float) and not isinstance(value, bool):
         value = _seconds(value)
     if not _matches(value, kind):
-        raise ValueError(f"must be {_wanted(kind)}")
+        is_item = origin is tuple and isinstance(value, str) and value
+        example = f', for example ["{value}"]' if is_item else ""
+        raise ValueError(f"must be {_wanted(kind)}{example}")
     return value
 
 
@@ -204,8 +206,13 @@ def _wanted(kind: Any) -> str:
         if arguments[0] is Any:
             return "a class or its import string"
         return f"a subclass of {format_value(arguments[0])} or its import string"
+    if origin is tuple:
+        item = arguments[0]
+        items = {str: "strings", Callable: "callables or their import strings"}
+        return f"a list of {items.get(typing.get_origin(item) or item) or describe(item)}"
     others: dict[Any, str] = {
         Mapping: "a dict",
+        str: "a string",
         timedelta: "a timedelta or a number of seconds, not negative: timedelta(hours=1)",
         int: "a whole number, not negative",
     }

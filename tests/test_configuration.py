@@ -592,11 +592,11 @@ A_NUMBER = 5
         ),
         pytest.param("PASSWORD_MIN_LENGTH", -1, "not negative", id="a negative number"),
         pytest.param("PASSWORD_MIN_LENGTH", None, "must be a whole number", id="None for a number"),
-        pytest.param("URL_PREFIX", 5, "must be str", id="a number for text"),
-        pytest.param("URL_PREFIX", None, "must be str", id="None for text"),
-        pytest.param("URL_PREFIX", b"/accounts", "must be str", id="bytes for text"),
+        pytest.param("URL_PREFIX", 5, "must be a string", id="a number for text"),
+        pytest.param("URL_PREFIX", None, "must be a string", id="None for text"),
+        pytest.param("URL_PREFIX", b"/accounts", "must be a string", id="bytes for text"),
         pytest.param(
-            "VERIFICATION_REPLY_TO_EMAIL", 5, "must be str", id="a number for text or None"
+            "VERIFICATION_REPLY_TO_EMAIL", 5, "must be a string", id="a number for text or None"
         ),
         pytest.param(
             "REGISTER_VERIFICATION_PERIOD",
@@ -621,12 +621,23 @@ A_NUMBER = 5
         pytest.param(
             "REGISTER_VERIFICATION_PERIOD", 10**15, "", id="more time than a timedelta holds"
         ),
-        pytest.param("USER_LOGIN_FIELDS", "username", "must be list of str", id="text for a list"),
         pytest.param(
-            "USER_LOGIN_FIELDS", ["username", 5], "must be str", id="a number in a list of texts"
+            "USER_LOGIN_FIELDS",
+            "username",
+            'must be a list of strings, for example ["username"].',
+            id="text for a list",
         ),
         pytest.param(
-            "USER_LOGIN_FIELDS", {"username": 1}, "must be list of str", id="a dict for a list"
+            "USER_LOGIN_FIELDS",
+            ["username", 5],
+            "must be a string",
+            id="a number in a list of texts",
+        ),
+        pytest.param(
+            "USER_LOGIN_FIELDS",
+            {"username": 1},
+            "must be a list of strings.",
+            id="a dict for a list",
         ),
         pytest.param(
             "PASSWORD_VALIDATORS", [5], "must be a callable", id="a number in a list of callables"
@@ -634,7 +645,7 @@ A_NUMBER = 5
         pytest.param(
             "PASSWORD_VALIDATORS",
             len,
-            "must be list of callable",
+            "must be a list of callables or their import strings.",
             id="a callable for a list of them",
         ),
         pytest.param(

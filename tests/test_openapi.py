@@ -749,7 +749,7 @@ def test_the_page_takes_everything_from_this_application(new_site: NewSite) -> N
             {"OPENAPI_PATH": False, "OPENAPI_PAGE_PATH": "/a"},
             "OPENAPI_PAGE_PATH shows the description, which",
         ),
-        ({"OPENAPI_PATH": 5}, "OPENAPI_PATH is 5, but must be str"),
+        ({"OPENAPI_PATH": 5}, "OPENAPI_PATH is 5, but must be a string"),
     ],
 )
 def test_a_place_that_cannot_be(settings: dict[str, Any], cure: str, new_site: NewSite) -> None:

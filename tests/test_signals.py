@@ -418,7 +418,7 @@ def test_each_application_has_its_own_settings_of_such_a_flow(new_site: NewSite)
 
 
 def test_such_a_flows_settings_are_checked_like_ours(new_site: NewSite) -> None:
-    for value, says in ((5, "must be str"), ("", "greet Users")):
+    for value, says in ((5, "must be a string"), ("", "greet Users")):
         with pytest.raises(ConfigurationError) as caught:
             new_site(flows=FLOWS, INVITE_GREETING=value)
         ((name, cure),) = caught.value.problems
