@@ -19,9 +19,7 @@ ROOT = Path(__file__).parent.parent
 MAX_WORDS = 30
 
 #: Pages that are not rewritten yet. Remove a page from this list when it has no findings.
-EXCEPTIONS = [
-    "docs/benchmark-figures.md",
-]
+EXCEPTIONS: list[str] = []
 
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"
 _LINK = "(?:(?:cookie|link|login|session|token)s?|it|they)"
