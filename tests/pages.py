@@ -15,13 +15,16 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from weakref import ref
 
 import pytest
+from blinker import NamedSignal
 from flask import Flask, appcontext_pushed
 from flask.testing import FlaskClient
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
+from flask_registration import signals
 from flask_registration.testing.uniform import compare
 
 from .site import PASSWORD
@@ -115,8 +118,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
     def remember(app: Flask, **_: Any) -> None:
         apps.append(app)
 
+    sent = [each for each in vars(signals).values() if isinstance(each, NamedSignal)]
+    connected = {signal: {*signal.receivers} for signal in sent}
     with appcontext_pushed.connected_to(remember):
         yield run_page
+    for signal, before in connected.items():
+        receivers: list[Any] = list(signal.receivers.items())
+        for key, receiver in receivers:
+            if key not in before:
+                signal.disconnect(receiver() if isinstance(receiver, ref) else receiver)
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]

@@ -204,7 +204,7 @@ A_COLOR = 'a color as #rrggbb, for example "#1d4ed8"'
         ("SITE_BRAND_COLOR", "red", A_COLOR),
         ("SITE_BRAND_COLOR", "#fff", A_COLOR),
         ("SITE_BRAND_COLOR", "#1d4ed8; color: red", A_COLOR),
-        ("SITE_BRAND_COLOR", None, "str"),
+        ("SITE_BRAND_COLOR", None, "a string"),
     ],
 )
 def test_a_wrong_value_names_its_fix(

@@ -678,7 +678,7 @@ def test_a_mail_that_was_given_up_lets_the_next_one_through_at_once(
 def test_an_outbox_without_a_table_is_refused(new_site: NewSite) -> None:
     with pytest.raises(
         ConfigurationError,
-        match=r'(?s)REGISTRATION_MAIL_DISPATCHER is "outbox".*models=\[Outbox\]',
+        match=r'(?s)REGISTRATION_MAIL_DISPATCHER is "outbox".*add Outbox to the list models',
     ):
         new_site(MAIL_DISPATCHER="outbox")
 
