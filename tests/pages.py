@@ -123,10 +123,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
     with appcontext_pushed.connected_to(remember):
         yield run_page
     for signal, before in connected.items():
-        receivers: list[Any] = list(signal.receivers.items())
-        for key, receiver in receivers:
+        for key, found in list(signal.receivers.items()):
+            receiver: Any = found() if isinstance(found, ref) else found
             if key not in before:
-                signal.disconnect(receiver() if isinstance(receiver, ref) else receiver)
+                signal.disconnect(receiver)
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
