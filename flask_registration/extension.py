@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -152,32 +152,23 @@ def _listed(name: str, value: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def check_flows(given: Sequence[Any], findings: list[Finding]) -> list[Flow[Any]]:
-    """Return the flows, each once; report what is none, and what is there twice."""
-    flows: list[Flow[Any]] = []
-    for each in given:
-        if not isinstance(each, Flow):
-            name = getattr(each, "__name__", "my_module").rpartition(".")[2]
-            findings.append(
-                Finding(
-                    "registration.E081",
-                    "flows",
-                    f"has {each!r}, which is no flow. It would add no endpoints.",
-                    f"Pass the variable flow of its module: flows=[*DEFAULT_FLOWS, {name}.flow].",
-                )
+def _check_flows(given: Sequence[Any]) -> Iterator[Finding]:
+    for position, value in enumerate(given):
+        if not isinstance(value, Flow):
+            module = getattr(value, "__name__", "my_module").rpartition(".")[2]
+            yield Finding(
+                "registration.E081",
+                "flows",
+                f"has {value!r}, which is no flow. It would add no endpoints.",
+                f"Pass the variable flow of its module: flows=[*DEFAULT_FLOWS, {module}.flow].",
             )
-        elif each in flows:
-            findings.append(
-                Finding(
-                    "registration.E082",
-                    "flows",
-                    f"has the flow {each.name} twice. Its endpoints would be added twice.",
-                    "Remove one of them. DEFAULT_FLOWS may contain it.",
-                )
+        elif value in given[:position]:
+            yield Finding(
+                "registration.E082",
+                "flows",
+                f"has the flow {value.name} twice. Its endpoints would be added twice.",
+                "Remove one of them. DEFAULT_FLOWS may contain it.",
             )
-        else:
-            flows.append(each)
-    return flows
 
 
 def _read(
@@ -190,7 +181,8 @@ def _read(
     findings: list[Finding] = []
     settings: dict[type[Settings], Settings] = {}
     models = {"user": user_model, **models_by_role(given_models, findings)}
-    given_flows = check_flows(all_flows, findings)
+    findings += _check_flows(all_flows)
+    given_flows = [flow for flow in dict.fromkeys(all_flows) if isinstance(flow, Flow)]
 
     def read_all(groups: Iterable[type[Settings]]) -> None:
         for group in groups:

@@ -54,9 +54,9 @@ def setting(
     :param page: for a URL of the front end, its default name, for example ``"reset-password/"``.
     :param beside: the setting, without ``REGISTRATION_``, whose URL has the folder of the default
         one.
+    :param secret: whether no error shows the value.
     :param since: the version that the setting is new in, for the documentation; None for the first
         one.
-    :param secret: whether no error shows the value.
     """
     if beside:
         default_text = f"`{page}` beside `{PREFIX}{beside}`"
@@ -112,7 +112,8 @@ def read(
         else:
             continue
         try:
-            values[field.name] = _validated(convert(raw, kinds[field.name]), field.metadata)
+            value = convert(raw, kinds[field.name], secret=field.metadata["secret"])
+            values[field.name] = _validated(value, field.metadata)
         except ValueError as error:
             found.append(invalid(name, raw, error, field.metadata))
     return group(**values)
@@ -134,14 +135,12 @@ def invalid(setting: str, value: Any, reason: object, metadata: Mapping[str, Any
 
     :param reason: the end of a sentence that begins with "is 5, but".
     """
-    shown, remedy = f"is {value!r}", f", or remove it for the default: {shown_default(metadata)}"
-    if metadata["secret"]:
-        shown, remedy = "has a value that is not shown here", ""
+    shown = "<secret>" if metadata["secret"] else repr(value)
     return Finding(
         "registration.E001",
         setting,
-        f"{shown}, but {reason}. The application would not run as you configured it.",
-        f"Correct it{remedy}.",
+        f"is {shown}, but {reason}. The application would not run as you configured it.",
+        f"Correct it, or remove it for the default: {shown_default(metadata)}.",
     )
 
 
@@ -154,26 +153,27 @@ def _key(field: dataclasses.Field[Any]) -> str:
     return PREFIX + field.name.upper()
 
 
-def convert(value: Any, kind: Any) -> Any:
+def convert(value: Any, kind: Any, *, secret: bool = False) -> Any:
     """Convert a value to its declared type.
 
     Lists become tuples, a number of seconds becomes a ``timedelta``, an import string becomes the
     object.
 
+    :param secret: whether no error shows the value.
     :raises ValueError: with the end of a sentence that begins with "is 5, but".
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in UNIONS:
-        return _convert_union(value, arguments)
+        return _convert_union(value, arguments, secret)
     is_list = isinstance(value, Sequence | set | frozenset) and not isinstance(value, str)
     if origin is tuple and is_list:
-        return tuple(convert(item, arguments[0]) for item in value)
+        return tuple(convert(item, arguments[0], secret=secret) for item in value)
     if isinstance(value, str) and (kind is Any or origin in (Callable, type)):
         value = _imported(value)
     if kind is timedelta and isinstance(value, int | float) and not isinstance(value, bool):
         value = _seconds(value)
     if not _matches(value, kind):
-        is_item = origin is tuple and isinstance(value, str) and value
+        is_item = origin is tuple and isinstance(value, str) and value and not secret
         example = f', for example ["{value}"]' if is_item else ""
         raise ValueError(f"must be {_wanted(kind)}{example}")
     return value
@@ -213,7 +213,8 @@ def _wanted(kind: Any) -> str:
     others: dict[Any, str] = {
         Mapping: "a dict",
         str: "a string",
-        timedelta: "a timedelta or a number of seconds, not negative: timedelta(hours=1)",
+        timedelta: "a timedelta or a number of seconds, not negative, "
+        "for example timedelta(hours=1)",
         int: "a whole number, not negative",
     }
     return others.get(origin or kind) or describe(kind)
@@ -227,14 +228,14 @@ def _seconds(value: float) -> timedelta:
         raise ValueError(limit) from None
 
 
-def _convert_union(value: Any, kinds: tuple[Any, ...]) -> Any:
+def _convert_union(value: Any, kinds: tuple[Any, ...], secret: bool) -> Any:
     if value is None and types.NoneType in kinds:
         return None
     reasons = []
     for kind in kinds:
         if kind is not types.NoneType:
             try:
-                return convert(value, kind)
+                return convert(value, kind, secret=secret)
             except ValueError as error:
                 reasons.append(str(error))
     raise ValueError(", or ".join(reasons))

@@ -57,6 +57,7 @@ class SecondFactorSettings(Settings):
         "Keys that encrypt TOTP secrets and protect recovery codes in the database, oldest first, "
         f"each of at least {KEY_LENGTH} characters. The last one encrypts. Must be set. "
         "A key that is removed locks out the users whose secrets it encrypted.",
+        default_text="none",
         validate=_check_keys,
         secret=True,
     )
