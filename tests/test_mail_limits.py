@@ -234,10 +234,11 @@ def test_requests_of_others_use_up_no_email_of_a_browser_that_has_logged_in(
     for _ in range(2):  # the second one waits for the pause of this browser
         assert site.post(endpoint, ask, client=browser).status_code == 200
         assert len(site.outbox) == 11
+    clock.advance(MINUTE)
     site.post("sign-up", ask, client=browser)
     assert len(site.outbox) == 11, "only e-mails to log in have a count of their own"
     member(site, "bob")
-    for client in (None, browser):  # alice's browser is a stranger to bob
+    for client in (None, browser, browser):  # alice's browser is a stranger to bob
         site.post(endpoint, {"email": "bob@example.com"}, client=client)
         assert len(site.outbox) == 12
     for _ in range(40):
@@ -272,6 +273,20 @@ def test_a_browser_that_has_verified_no_address_has_no_emails_of_its_own(
     for _ in range(2):
         browser = log_in(site, "mallory")
         site.post("send-reset-password-link", {"email": ALICE}, client=browser)
+    assert len(site.outbox) == 1
+
+
+@each_row("username", [ALICE, f"email {ALICE}", f"email\n{ALICE}"])
+def test_no_login_name_makes_a_browser_known_for_the_address_of_another_account(
+    make: NewSite, username: str
+) -> None:
+    site = make(USERNAME_PATTERN=r"[\s\S]+")
+    member(site)
+    mallory = member(site, "mallory")
+    site.change(mallory, username=username, username_key=username.lower())
+    browser = log_in(site, username)
+    for client in (None, browser, browser):
+        site.post("send-reset-password-link", {"email": ALICE}, client=client)
     assert len(site.outbox) == 1
 
 

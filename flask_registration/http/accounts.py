@@ -21,7 +21,6 @@ from ..errors import (
     MissingValue,
     NotAuthenticated,
 )
-from ..mail.limits import device_name
 from ..signals import user_deleted
 from ..state import RegistrationState
 from ..users.mixins import as_utc, utc_now
@@ -104,8 +103,8 @@ def remember_device(
     """
     has_notice = state.provided("new_login_notice") is not None
     has_limits = bool(state.mailer.limits.limits)
-    others = [device_name(email)] if email and has_limits and verifies_addresses(state) else []
-    state.throttles.remember_device("login", names, others=others, always=has_notice)
+    emails = [email.lower()] if email and has_limits and verifies_addresses(state) else []
+    state.throttles.remember_device("login", names, emails=emails, always=has_notice)
 
 
 def verifies_addresses(state: RegistrationState) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from limits import RateLimitItem, RateLimitItemPerDay
 
 from ..throttling.counters import Counters
-from ..throttling.devices import Devices
+from ..throttling.devices import EMAIL, Devices
 
 #: The kinds of e-mails, which do not limit each other: those with a link or a code, and the others.
 LINK, NOTICE = "link", "notice"
@@ -17,11 +17,6 @@ DAILY: list[RateLimitItem] = [RateLimitItemPerDay(1)]
 
 #: How many e-mails of the longest limit are kept for those that an owner needs to log in.
 RESERVE = 2
-
-
-def device_name(address: str) -> str:
-    """Return the name by which a device knows an e-mail address; no login name has a line end."""
-    return f"email\n{address.lower()}"
 
 
 @dataclass(eq=False)
@@ -81,7 +76,7 @@ class MailLimits:
         With a count for each device, a former user of the account could flood the address.
         """
         name = address.lower()
-        is_known = self.devices.find(device_name(name))
+        is_known = self.devices.find(name, EMAIL)
         scopes = [f"mail/{kind}", *([f"mail/{kind}/device"] if is_known else [])]
         return [(scope, name) for scope in scopes]
 

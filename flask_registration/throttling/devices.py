@@ -18,6 +18,9 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 COOKIE = "registration_device"
 
+#: The kinds of names that a device remembers.
+LOGIN, EMAIL = "login", "email"
+
 #: How many names one device remembers.
 MAX_NAMES = 20
 
@@ -32,9 +35,9 @@ class Device(NamedTuple):
     id: str
     names: list[str]
 
-    def digest(self, name: str) -> str:
-        """Return the digest of a name, which differs from that of another device."""
-        return hashlib.sha256(f"{self.id} {name}".encode()).hexdigest()[:16]
+    def digest(self, name: str, kind: str) -> str:
+        """Return the digest of a name, which differs from that of another device or kind."""
+        return hashlib.sha256(f"{kind} {self.id} {name}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,22 @@ class Devices:
     keys: Callable[[], Sequence[bytes]]
     period: timedelta
 
-    def find(self, name: str) -> str | None:
+    def find(self, name: str, kind: str = LOGIN) -> str | None:
         """Return the id of the device, if an account with this name has logged in there."""
         device = self._load()
-        return device.id if device and device.digest(name) in device.names else None
+        return device.id if device and device.digest(name, kind) in device.names else None
 
-    def remember(self, names: Iterable[str]) -> None:
-        """Add the names of an account to the cookie, with the response of this request."""
+    def remember(self, names: Iterable[str], emails: Iterable[str] = ()) -> None:
+        """Add the names of an account to the cookie, with the response of this request.
+
+        :param names: its login names.
+        :param emails: its verified e-mail addresses.
+        """
         if not (self.period and has_request_context()):
             return
         device = self._load() or Device(secrets.token_hex(16), [])
-        added = [device.digest(name) for name in names]
+        added = [device.digest(name, LOGIN) for name in names]
+        added += [device.digest(email, EMAIL) for email in emails]
         kept = [name for name in device.names if name not in added]
         content = self._serializer().dumps([device.id, [*added, *kept][:MAX_NAMES]])
         set_cookie(COOKIE, content, self.period)

@@ -101,22 +101,22 @@ class Throttles:
         endpoint: str,
         names: Sequence[str],
         *,
-        others: Sequence[str] = (),
+        emails: Sequence[str] = (),
         always: bool = False,
     ) -> None:
         """Give this browser a counter of its own, after the owner of an account has logged in.
 
         Reset the counter that was in use: in a known device its own, and no counter of others.
 
-        :param others: names by which the device is known elsewhere.
+        :param emails: its verified e-mail addresses, for the limits of e-mails.
         :param always: set the cookie without a limit, too.
         """
         limits = self._parsed(endpoint, "account")
         if limits:
             for name in names:
                 self.counters.clear(*self._counter(f"{endpoint}/account", name), limits)
-        if limits or others or always:
-            self.devices.remember([*names, *others])
+        if limits or emails or always:
+            self.devices.remember(names, emails)
 
     def _counter(self, scope: str, name: str) -> tuple[str, str]:
         """Return the scope and the name of a counter: a known device has its own."""
