@@ -1729,6 +1729,36 @@ def test_a_value_that_an_event_or_the_database_sets_is_not_missing(
     assert [(user.company, user.seats) for user in site.users()] == [("of an event", "1")]
 
 
+def test_where_a_trigger_sets_a_value_a_duplicate_is_named(
+    postgresql_url: str, new_site: NewSite
+) -> None:
+    site = new_site(
+        postgresql_url,
+        define=mixin_and(company=text_column(nullable=False)),
+        REGISTER_SCHEMA_CLASS=LooseSchema,
+    )
+    table = site.User.__table__.name
+    with site.app.app_context():
+        for statement in (
+            "CREATE OR REPLACE FUNCTION set_company() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN NEW.company := 'of a trigger'; RETURN NEW; END $$",
+            f'CREATE TRIGGER company BEFORE INSERT ON "{table}" FOR EACH ROW '
+            "EXECUTE FUNCTION set_company()",
+        ):
+            site.db.session.execute(text(statement))
+        site.db.session.commit()
+        alice: dict[str, Any] = {
+            "username": "alice",
+            "email": "alice@example.com",
+            "password": PASSWORD,
+        }
+        actions.create_user(**alice)
+        with pytest.raises(ValidationError) as caught:
+            actions.create_user(**{**alice, "username": "bob"})
+    assert [*caught.value.messages_dict] == ["email"]
+    assert [user.company for user in site.users()] == ["of a trigger"]
+
+
 def test_an_application_that_stores_an_address_itself_stores_it_in_lower_case(site: Site) -> None:
     with site.app.app_context():
         site.db.session.add(

@@ -540,7 +540,7 @@ def test_an_own_template_may_stand_in_for_the_page(new_site: NewSite, tmp_path: 
     )
 
 
-@each_row("name", URLS)
+@each_row("name", [*URLS, "LOGIN_PAGE_URL"])
 @each_row(
     "url", ["welcome", "example.com/welcome", "javascript:alert(1)", "https://exa mple.com/", ""]
 )
