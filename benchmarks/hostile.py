@@ -21,6 +21,9 @@ from tests.site import PASSWORD
 from tests.test_hostile import BODIES, HARMLESS, LARGE, LOADING, NUMBERS, OTHERS, STRINGS
 from tests.world import ENDPOINTS, SETTINGS, World, define_login
 
+#: What the strength check would read as letters in the most ways.
+SIGNS = {"digits and symbols": "4@({[<691!|$5+7" * 17}
+
 #: Milliseconds over those of a hash.
 GOAL = 100.0
 
@@ -45,7 +48,7 @@ class Timed:
 def cases(world: World, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What an endpoint is asked, each case with its name."""
     for field in world.fields(ENDPOINTS[name]):
-        for case, value in {**STRINGS, **NUMBERS, **OTHERS}.items():
+        for case, value in {**STRINGS, **SIGNS, **NUMBERS, **OTHERS}.items():
             yield f"{field}: {case}", {"json": {**world.body(name), field: value}}
     for case, data in {**BODIES, **HARMLESS, **LARGE}.items():
         yield case, {"data": data, "content_type": "application/json"}

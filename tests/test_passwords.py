@@ -6,7 +6,6 @@ import base64
 import hashlib
 import logging
 import sqlite3
-import time
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -105,18 +104,6 @@ def test_the_least_length_is_a_setting(minimum: int, accepted: bool, new_site: N
 SIGNS = "4@({[<691!|$5+7"
 
 
-@each_row("password", [SIGNS * 17, (SIGNS * 5)[:64], SIGNS[::-1] * 3, "(1{!7[|<$+5@4" * 5])
-def test_a_password_of_digits_and_symbols_is_rated_within_100_ms(password: str) -> None:
-    rater = Passwords(PasswordSettings(), [])
-    taken = []
-    for _ in range(3):
-        start = time.thread_time()
-        rater.check(password, [])
-        taken.append(time.thread_time() - start)
-    assert min(taken) < 0.1
-    assert rater.score(password, []) == 4
-
-
 def test_all_messages_about_a_password_are_under_its_name() -> None:
     rater = Passwords(PasswordSettings(), [])
     for password in ("", "password1", "a" * 257):
@@ -131,9 +118,11 @@ def test_all_messages_about_a_password_are_under_its_name() -> None:
         pytest.param("é" * 65, 64, id="64 characters"),
         pytest.param("4({6130$7%2a" * 6, 64, id="each for another letter"),
         pytest.param(SIGNS, 14, id="all for the same letters"),
+        pytest.param(SIGNS[::-1] * 3, 14, id="all, from the last"),
+        pytest.param("(1{!7[|<$+5@4" * 5, 18, id="nearly all"),
     ],
 )
-def test_as_much_of_a_password_is_rated_as_takes_no_time(
+def test_as_much_of_a_password_is_rated_as_takes_no_time(  # measured by benchmarks.hostile
     password: str, rated: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
