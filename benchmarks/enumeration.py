@@ -78,7 +78,7 @@ class Crowd:
     def suspended(self, number: int) -> int:
         return 1 + 2 * self.size + number % self.size
 
-    def nobody(self, number: int) -> int:
+    def unknown(self, number: int) -> int:
         return 10_000_000 + number
 
 
@@ -108,14 +108,14 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
     def moving(email: Callable[[int], str]) -> Bodies:
         return lambda number: {"email": email(number), "password": PASSWORD}
 
-    free = login(crowd.nobody)
+    free = login(crowd.unknown)
     found = [
         Comparison(
             "login",
             "unknown and unknown",
             400,
             free,
-            login(lambda number: crowd.nobody(number + 5_000_000)),
+            login(lambda number: crowd.unknown(number + 5_000_000)),
         ),
         Comparison("login", "known and unknown", 400, login(crowd.verified), free),
         Comparison("login", "pending and unknown", 400, login(crowd.pending), free),
@@ -135,7 +135,7 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
             ("suspended", crowd.suspended),
         ):
             about = f"{about} and unknown{', with codes' if codes else ''}"
-            one, other = body(who), body(crowd.nobody)
+            one, other = body(who), body(crowd.unknown)
             found.append(Comparison(endpoint, about, 200, one, other, codes=codes))
     taken = registration("one", lambda number: address(crowd.verified(number)))
     awaited = registration("two", lambda number: address(crowd.pending(number)))
@@ -155,7 +155,7 @@ def comparisons(crowd: Crowd) -> list[Comparison]:
         ("pending", crowd.pending),
         ("suspended", crowd.suspended),
     ):
-        one, other = addressed(who), addressed(crowd.nobody)
+        one, other = addressed(who), addressed(crowd.unknown)
         found.append(
             Comparison("invitations", f"{about} and unknown", 201, one, other, cookie=True)
         )

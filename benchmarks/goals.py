@@ -23,14 +23,13 @@ TO_BASELINE_SHIPPED = {"register": 0.97, "login": 0.97}
 #: The same by the baseline that does the same work.
 TO_SAME_WORK = {"register": 0.95}
 
-#: Queries more than the baseline's, at the most.
+#: At most this many queries more than the baseline.
 MORE_QUERIES = 1
 
-#: Our requests a second by those of the peer with the same wire format, at the least.
+#: Our requests a second are at least this many times those of the peer with the same wire format.
 RIVAL, TO_RIVAL = "django_rest_registration", 1.5
 
-#: Requests a second by those of a setting without the delay, or with the fewest users, at the
-#: least.
+#: Requests a second are at least this part of those without the delay, or with the fewest users.
 WITH_SLOW_MAIL, WITH_MANY_USERS = 0.90, 0.90
 
 IMPORT_MS, WORKER_MIB = 60, 60

@@ -325,7 +325,7 @@ def not_breached(password: str, *, settings: PasswordSettings, **_: Any) -> None
 def _ask(url: str) -> list[str]:
     headers = {"Add-Padding": "true", "User-Agent": "Flask-Registration"}
     request = Request(url, headers=headers)  # noqa: S310 -- a check looks at the scheme
-    with urlopen(request, timeout=API_TIMEOUT) as response:  # noqa: S310
+    with urlopen(request, timeout=API_TIMEOUT) as response:  # noqa: S310 -- as above
         text: str = response.read(API_MAX_LENGTH).decode("ascii")
     return text.upper().splitlines()
 

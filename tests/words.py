@@ -18,9 +18,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 MAX_WORDS = 30
 
-#: Pages that are not rewritten yet. Remove a page from this list when it has no findings.
-EXCEPTIONS: list[str] = []
-
 _ARE = "(?:is|are|was|were|be|been|being|not|already|never)"
 _LINK = "(?:(?:cookie|link|login|session|token)s?|it|they)"
 _NO_EXAMPLE = r"(?:can|errors|may|models|must|not|settings|they|to|would)\b"
@@ -313,14 +310,11 @@ def _sources(root: Path) -> dict[str, Path]:
     return {path.relative_to(root).as_posix(): path for path in sorted(paths)}
 
 
-def findings(root: Path = ROOT, exceptions: Iterable[str] = EXCEPTIONS) -> list[Finding]:
-    """Return everything to change, and the exceptions that are no longer needed."""
+def findings(root: Path = ROOT) -> list[Finding]:
+    """Return everything to change."""
     found = []
-    pages = {file: in_page(file, path.read_text()) for file, path in _pages(root).items()}
-    for file in exceptions:
-        if not pages.pop(file, []):
-            found.append(Finding(file, 1, "in EXCEPTIONS", "remove it: nothing to change"))
-    found += [finding for page in pages.values() for finding in page]
+    for file, path in _pages(root).items():
+        found += in_page(file, path.read_text())
     for file, path in _sources(root).items():
         found += in_source(file, path.read_text())
     return found

@@ -260,11 +260,10 @@ def show(page: Page, errors: Mapping[str, Any] | None = None) -> Response:
 
 
 def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
-    """Return the fields of a form: each with its name, label, type, value and browser's hint.
+    """Return the fields of a form: name, label, type, value, ``autocomplete`` hint, and URL.
 
-    One of a schema may have the URL of a page to read before.
-
-    A field of a schema is a checkbox if it is true or false, or if only one value is valid.
+    The URL is that of a page to read before. A field of a schema is a checkbox if it is true or
+    false, or if only one value is valid.
     """
     if not (page.has_schema and action.schema):
         return [_password(name, label) for name, label in page.labels.items()]
@@ -279,9 +278,16 @@ def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
             found.append(_password(key, label))
             continue
         kind, value = _input(each)
-        hint = "username" if name in flow.state.fields.login else None
-        input = {"name": key, "label": label, "type": kind, "value": value, "hint": hint}
-        found.append({**input, "url": each.metadata.get("url")})
+        found.append(
+            {
+                "name": key,
+                "label": label,
+                "type": kind,
+                "value": value,
+                "hint": "username" if name in flow.state.fields.login else None,
+                "url": each.metadata.get("url"),
+            }
+        )
     names = [each["name"] for each in found]
     if "password" in names and "password_confirm" not in names:  # typed twice in any case
         found.append(_password("password_confirm", page.labels["password_confirm"]))
