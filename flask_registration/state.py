@@ -26,7 +26,7 @@ from .i18n.languages import Languages, current_request
 from .i18n.messages import Message as Text
 from .mail.composer import Composer, MailSettings
 from .mail.dispatch import Dispatcher, Mailer
-from .mail.message import Email, Mail, new_message_id
+from .mail.message import Email, Mail, new_message_id, no_variables
 from .request_state import request_state
 from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import Settings
@@ -101,9 +101,8 @@ def _is_notified(state: RegistrationState) -> bool:
 PASSWORD_CHANGED = Email(
     name="password_changed",
     group=MailSettings,
-    to="the account's e-mail address",
     when="the password was changed or reset",
-    variables=lambda state, user: {},
+    variables=no_variables,
     enabled=_is_notified,
     limited=False,
 )

@@ -33,7 +33,7 @@ from ..http.bodies import BodySchema, LinkParameter, LinkSchema, SuccessSchema, 
 from ..http.flow import Flow, always
 from ..http.steps import Step
 from ..i18n.messages import Message, duration
-from ..mail.message import Email, Mail, check_mailbox
+from ..mail.message import Email, Mail, check_mailbox, no_variables
 from ..settings import PREFIX, Settings, setting
 from ..signals import user_activated, user_approved, user_registered, user_rejected
 from ..state import RegistrationState, Setup
@@ -161,17 +161,12 @@ def _shortened(text: str) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 1]}…"
 
 
-def _no_variables(state: RegistrationState, user: User) -> dict[str, Any]:
-    return {}
-
-
-OWNER = "the account's e-mail address"
-approved_email: Email = flow.email(
-    "approved", to=OWNER, when="the account was approved", limited=False
-)(_no_variables)
-rejected_email: Email = flow.email(
-    "rejected", to=OWNER, when="the account was rejected", limited=False
-)(_no_variables)
+approved_email: Email = flow.email("approved", when="the account was approved", limited=False)(
+    no_variables
+)
+rejected_email: Email = flow.email("rejected", when="the account was rejected", limited=False)(
+    no_variables
+)
 
 
 def approvers_of(state: RegistrationState, user: User | None) -> list[str]:

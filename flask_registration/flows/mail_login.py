@@ -83,7 +83,6 @@ def logs_in_without_password() -> bool:
 
 @flow.email(
     "login_link",
-    to="the account's e-mail address",
     when="the user asks to log in by e-mail",
     reserved=True,
     has_code=True,

@@ -98,7 +98,6 @@ REPORT = Purpose(
 
 @flow.email(
     "new_login",
-    to="the account's e-mail address",
     when="the account logs in in a new browser",
     enabled=lambda state: state.provided("new_login_notice") is not None,
     limited=False,
@@ -178,7 +177,6 @@ def device_name(user_agent: str) -> str | None:
 
 @flow.email(
     "login_reported",
-    to="the account's e-mail address",
     when="the user reported a login, with the link of the notice",
     enabled=lambda state: state.provided("new_login_notice") is not None,
     limited=False,

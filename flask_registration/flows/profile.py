@@ -22,7 +22,7 @@ from ..http.flow import Flow
 from ..http.reservations import former_names, release
 from ..http.schemas import ZonedDateTime, password_field, profile_schema
 from ..i18n.languages import current_request
-from ..mail.message import Mail
+from ..mail.message import Email, Mail, no_variables
 from ..security_log import USER_UPDATED
 from ..settings import Settings, setting
 from ..signals import user_deleted
@@ -93,16 +93,12 @@ def _may_notify(state: RegistrationState) -> bool:
 # E-mail
 
 
-@flow.email(
+login_changed_email: Email = flow.email(
     "login_changed",
-    to="the account's e-mail address",
     when="a login field was changed in the profile",
     enabled=_may_notify,
     limited=False,
-)
-def login_changed_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
-    return {}
+)(no_variables)
 
 
 # Read
@@ -216,16 +212,13 @@ def _confirms_deletion(state: RegistrationState) -> bool:
     return settings.deletion_notice_enabled and state.fields.email is not None
 
 
-@flow.email(
+account_deleted_email: Email = flow.email(
     "account_deleted",
     to="the e-mail address that the account had",
     when="the user deleted the account",
     enabled=_confirms_deletion,
     limited=False,
-)
-def account_deleted_email(state: RegistrationState, user: None) -> dict[str, Any]:
-    """Return the template variables. There is no account any more, so ``user`` is None."""
-    return {}
+)(no_variables)
 
 
 def deletion_notice(state: RegistrationState, user: User) -> list[Mail]:

@@ -41,7 +41,7 @@ from ..http.suggestions import suggestion, with_suggestion
 from ..http.verification import NO_LINK, add_code, send_quietly, sent_response, with_challenge
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
-from ..mail.message import Mail
+from ..mail.message import Email, Mail, no_variables
 from ..security_log import REGISTRATION_TAKEN, VERIFICATION_REQUEST
 from ..settings import Settings, setting, setting_name
 from ..signals import user_activated, user_registered
@@ -176,7 +176,6 @@ def registrations_expire(state: RegistrationState) -> datetime:
 
 @flow.email(
     "register",
-    to="the account's e-mail address",
     when="after a registration, and after `resend-verification`",
     enabled=lambda state: verification_settings(state) is not None,
     templates=lambda settings: settings.register_verification_email_templates,
@@ -214,16 +213,13 @@ def register_again_email(state: RegistrationState, user: User) -> Mapping[str, A
     return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
 
 
-@flow.email(
+email_taken_email: Email = flow.email(
     "email_taken",
     to="the owner of the e-mail address",
     when="someone registers with it although it is verified, or the account is suspended",
     enabled=_hides_duplicates,
     notice=True,
-)
-def email_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
-    return {}
+)(no_variables)
 
 
 def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:

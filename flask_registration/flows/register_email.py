@@ -26,7 +26,7 @@ from ..http.suggestions import suggestion, with_suggestion
 from ..http.verification import add_code, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
-from ..mail.message import Mail
+from ..mail.message import Email, Mail, no_variables
 from ..request_state import request_state
 from ..security_log import EMAIL_CHANGE_REQUEST, EMAIL_CHANGED
 from ..settings import Settings, setting
@@ -116,28 +116,21 @@ def email_change_email(
     }
 
 
-@flow.email(
+email_change_requested_email: Email = flow.email(
     "email_change_requested",
-    to="the account's e-mail address",
     when="the user asks to change the e-mail address",
     enabled=_verifies,
     limited=False,
-)
-def email_change_requested_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
-    return {}
+)(no_variables)
 
 
-@flow.email(
+email_change_taken_email: Email = flow.email(
     "email_change_taken",
     to="the owner of the e-mail address",
     when="another user asks to change to it",
     enabled=lambda state: _verifies(state) and state.fields.is_email_unique,
     notice=True,
-)
-def email_change_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
-    return {}
+)(no_variables)
 
 
 @flow.email(

@@ -136,7 +136,6 @@ def reset_link(state: RegistrationState, user: User) -> dict[str, Any]:
 
 @flow.email(
     "reset_password",
-    to="the account's e-mail address",
     when="the user asks for a new password",
     enabled=lambda state: state.provided("reset_link") is not None,
     templates=lambda settings: settings.reset_password_verification_email_templates,

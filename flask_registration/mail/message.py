@@ -34,8 +34,8 @@ class Email:
     :ivar group: the settings of its flow.
     :ivar variables: returns the template variables: ``variables(state, user, **data)``. It signs
         the link.
-    :ivar to: for the documentation only, the recipient: "the account's e-mail address".
     :ivar when: for the documentation only, the occasion: "the user asks for a new password".
+    :ivar to: for the documentation only, the recipient.
     :ivar enabled: whether this configuration sends it, by the state.
     :ivar current: whether its occasion still holds when it is sent: ``current(state, **data)``.
         Otherwise it is dropped.
@@ -53,8 +53,8 @@ class Email:
     name: str
     group: type[Settings]
     variables: Callable[..., Mapping[str, Any]]
-    to: str
     when: str
+    to: str = "the account's e-mail address"
     enabled: Callable[[Any], bool] = lambda state: True
     current: Callable[..., bool] = lambda state, **data: True
     templates: Callable[[Any], Mapping[str, str]] | None = None
@@ -64,6 +64,11 @@ class Email:
     notice: bool = False
     has_code: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)
+
+
+def no_variables(state: Any, user: Any) -> Mapping[str, Any]:
+    """Return no template variables, for an e-mail that shows nothing of the account."""
+    return {}
 
 
 class RenderedMail(NamedTuple):

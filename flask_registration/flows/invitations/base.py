@@ -19,6 +19,7 @@ from ...http.accounts import verifies_addresses
 from ...http.flow import Flow, always
 from ...http.verified_accounts import check_unique_email
 from ...i18n.messages import duration
+from ...mail.message import Email, no_variables
 from ...security_log import NOT_ALLOWED
 from ...settings import Settings, setting
 from ...state import RegistrationState, Setup
@@ -176,15 +177,12 @@ def invitation_email(
     }
 
 
-@flow.email(
+invitation_taken_email: Email = flow.email(
     "invitation_taken",
     to="the owner of the e-mail address",
     when="the e-mail address of an account is invited",
     notice=True,
-)
-def invitation_taken_email(state: RegistrationState, user: User) -> dict[str, Any]:
-    """Return the template variables."""
-    return {}
+)(no_variables)
 
 
 # Checks

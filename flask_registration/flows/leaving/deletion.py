@@ -47,7 +47,6 @@ def _is_scheduled(state: RegistrationState, user: User) -> bool:
 
 @flow.email(
     "deletion_scheduled",
-    to="the account's e-mail address",
     when="the user asks to delete the account, and there is a grace period",
     enabled=lambda state: state.provided("schedule_deletion") is not None,
     limited=False,

@@ -19,7 +19,7 @@ from ...http.bodies import BodySchema, Text, login_response
 from ...http.flow import Flow
 from ...http.steps import Step
 from ...i18n.messages import Message
-from ...mail.message import Email, Mail
+from ...mail.message import Email, Mail, no_variables
 from ...security_log import REAUTHENTICATION_FAIL
 from ...settings import Settings, setting
 from ...signals import user_used_recovery_code
@@ -107,13 +107,8 @@ flow: Flow[SecondFactorSettings] = Flow(
 # E-mails
 
 
-def _no_variables(state: RegistrationState, user: User) -> dict[str, Any]:
-    return {}
-
-
 def _declare(name: str, when: str) -> Email:
-    to = "the account's e-mail address"
-    return flow.email(name, to=to, when=when, limited=False)(_no_variables)
+    return flow.email(name, when=when, limited=False)(no_variables)
 
 
 factor_added_email: Email = _declare("factor_added", "an authenticator app was added")

@@ -38,7 +38,6 @@ def _delay(settings: SecondFactorSettings) -> timedelta:
 
 @flow.email(
     "factor_recovery",
-    to="the account's e-mail address",
     when="a client with the password asks to remove a lost second factor, and before it is removed",
     enabled=lambda state: _is_enabled(state.group(SecondFactorSettings)),
     limited=False,
