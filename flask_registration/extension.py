@@ -312,7 +312,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         languages=languages,
         tokens=tokens,
         logins=logins,
-        challenges=challenges,
+        challenge_store=challenges,
         throttles=setup.throttles,
         mail_budget=MailBudget(
             setup.throttles.counters.with_windows(sliding=False), parse(mails.mail_budget)

@@ -150,7 +150,7 @@ class RegistrationState:
     languages: Languages
     tokens: TokenManager
     logins: LoginStore | None
-    challenges: ChallengeStore | None
+    challenge_store: ChallengeStore | None
     throttles: Throttles
     mail_budget: MailBudget
     flows: Sequence[Any] = ()
@@ -182,6 +182,13 @@ class RegistrationState:
             for each, (function, is_enabled) in flow.offers.items()
             if each == name and is_enabled(self.group(flow.group))
         ]
+
+    @property
+    def challenges(self) -> ChallengeStore:
+        """Return the challenges. ``init_app`` refuses a flow that needs them without a model."""
+        if self.challenge_store is None:
+            raise RuntimeError("A model is missing: class Challenge(ChallengeMixin, db.Model).")
+        return self.challenge_store
 
     # E-mails and the transaction
 
@@ -450,8 +457,8 @@ class RegistrationState:
     def remove_rows(self, user: User) -> None:
         """Delete what belongs to an account that ends, without committing."""
         self.sessions.end_logins(user)
-        if self.challenges:
-            self.challenges.remove_all(user)
+        if self.challenge_store:
+            self.challenge_store.remove_all(user)
         for remove in self.all_provided("remove_rows"):
             remove(self, user)
 

@@ -321,7 +321,7 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
     state.users.rollback()
     yield Expired("unverified registration", pending, partial(_remove_registrations, before))
     before = utc_now() - older_than
-    stores = {"expired login": state.logins, "expired challenge": state.challenges}
+    stores = {"expired login": state.logins, "expired challenge": state.challenge_store}
     invitation_store = state.provided("invitation_store")
     if invitation_store:
         stores["old invitation"] = invitation_store(state)

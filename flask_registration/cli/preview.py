@@ -181,8 +181,8 @@ def _render(state: RegistrationState, email: Email) -> Example:
 
 
 def _example_code(state: RegistrationState, email: Email) -> dict[str, Any]:
-    rules = state.challenges.codes if state.challenges else None
-    code = make_code(rules.format) if rules and state.sends_codes else None
+    rules = state.challenges.codes if state.sends_codes else None
+    code = make_code(rules.format) if rules else None
     return code_variables(code, rules) if email.has_code else {}
 
 

@@ -25,7 +25,7 @@ from ..errors import (
     UserNotFound,
 )
 from ..http.bodies import renewal_response
-from ..http.codes import EndpointCode, add_code, with_challenge
+from ..http.codes import EndpointCode
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema
 from ..i18n.messages import Message
@@ -72,10 +72,6 @@ def code_rules(setup: Setup) -> CodeRules:
     return CodeRules(settings.code_format, settings.code_period, settings.code_tries)
 
 
-flow.provides("add_code")(add_code)
-flow.provides("with_challenge")(with_challenge)
-
-
 @flow.provides("code_variables")
 def code_of_email(state: RegistrationState, digest: str | None) -> Mapping[str, Any]:
     """Return the template variables of the code of an e-mail, if it still has one.
@@ -83,8 +79,6 @@ def code_of_email(state: RegistrationState, digest: str | None) -> Mapping[str, 
     :param digest: that of the handle of its challenge.
     """
     store = state.challenges
-    if store is None:
-        raise RuntimeError("init_app refuses this flow without a model for challenges.")
     return code_variables(store.code(digest) if digest else None, store.codes)
 
 
@@ -94,7 +88,7 @@ def challenged_user(state: RegistrationState, handle: str | None) -> User | None
 
     Return None if there is none, or its code would verify the account without its password.
     """
-    if handle is None or state.challenges is None:
+    if handle is None:
         return None
     try:
         challenge = state.challenges.open(REGISTER, handle, counts=False)
@@ -110,7 +104,7 @@ def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]
     """
     state, user = flow.state, challenge.user
     finish = state.provided(name)
-    if finish is None or user is None or state.challenges is None:
+    if finish is None or user is None:
         raise ChallengeInvalid
     state.challenges.take(challenge)
     try:

@@ -94,7 +94,7 @@ def login_email(state: RegistrationState, user: User, challenge: str) -> dict[st
     :param challenge: the digest of the challenge that the link takes.
     """
     page, period = state.pages["login_link_url"], state.group(MailLoginSettings).login_link_period
-    if state.sends_codes and state.challenges:
+    if state.sends_codes:
         period = min(period, state.challenges.rules.period)
     url = state.links.url(LOGIN, user, page, note=challenge) if state.sends_links else None
     return {"verification_url": url, "valid_for": duration(period)}
@@ -111,10 +111,7 @@ def add_login_challenge(state: RegistrationState, user: User | None) -> str:
     """Store the challenge of a login link, without committing. Return its digest.
 
     :param user: None for an e-mail without the link, which costs the same statement.
-    :raises ChallengeInvalid: there is no table of challenges; ``init_app`` refuses that.
     """
-    if state.challenges is None:
-        raise ChallengeInvalid
     period = state.group(MailLoginSettings).login_link_period
     return handle_digest(state.challenges.create(CHALLENGE, user, period=period, tries=1))
 
@@ -221,8 +218,6 @@ def finish(
     :raises UserNotFound: the account changed at the same moment, or is suspended.
     :raises StepRequired: a step of the login is left.
     """
-    if state.challenges is None:
-        raise ChallengeInvalid
     state.challenges.take(challenge)
     signals = []
     if not seen.is_verified:
@@ -257,7 +252,7 @@ def verify_login_code(state: RegistrationState, user: User, body: Mapping[str, s
     is_own = challenge.user is not None and (
         state.users.identifier(challenge.user) == state.users.identifier(user)
     )
-    if not (is_own and state.challenges):
+    if not is_own:
         raise ChallengeInvalid
     state.challenges.take(challenge)
 

@@ -201,7 +201,7 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
     challenge = None if isinstance(verified, OpenedLink) else verified
     given = data.get(column) if isinstance(verified, Challenge) else verified.params.email
     email = normal_email(state, given)
-    if challenge and not (state.challenges and state.challenges.is_about(challenge, email)):
+    if challenge and not state.challenges.is_about(challenge, email):
         raise ChallengeInvalid
     try:
         user, displaced = add_verified_account(
@@ -209,7 +209,7 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
         )
     except LinkInvalid:
         raise (ChallengeInvalid if challenge else LinkInvalid) from None
-    if challenge and state.challenges:
+    if challenge:
         state.challenges.take(challenge)
     state.mailer.limits.forget(email)
     return log_in_new(state, user, displaced, method="otp" if challenge else "mail")

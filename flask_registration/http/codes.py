@@ -1,20 +1,18 @@
-"""Codes of e-mails: the challenge in a response, and the code in a request."""
+"""Codes of e-mails in a request, with the challenge of an earlier response."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from marshmallow import Schema, fields
+from marshmallow import Schema
 
-from ..auth.challenges import Challenge, handle_digest
+from ..auth.challenges import Challenge
 from ..auth.codes import normalize_code
 from ..errors import APIError, ChallengeInvalid, CodeInvalid
-from ..mail.message import Mail
-from ..security_log import CODE_REFUSED, MAIL_DROPPED, record
+from ..security_log import CODE_REFUSED
 from ..state import RegistrationState
-from ..users.store import User
 from .bodies import (
     AddressLinkSchema,
     AlternativesSchema,
@@ -71,65 +69,6 @@ class EndpointCode:
         return open_challenge(state, self.purpose, body)
 
 
-def with_challenge(schema: type[Schema]) -> type[Schema]:
-    """Return the schema of a response with the challenge."""
-    challenge = {"challenge": fields.String(required=True)}
-    return schema.from_dict(dict(challenge), name=f"{schema.__name__}WithChallenge")
-
-
-def add_code(
-    state: RegistrationState,
-    mail: Mail,
-    purpose: str,
-    user: User | str | None,
-    *,
-    data: Mapping[str, Any] | None = None,
-    account: User | None = None,
-) -> tuple[Mail, dict[str, str]]:
-    """Add a code to an e-mail, without committing.
-
-    Return the e-mail, and further fields of the response. If there are too many, the e-mail is
-    dropped and the challenge has no code.
-
-    :param purpose: the purpose of the challenge, as in :class:`EndpointCode`.
-    :param user: the account of the challenge, or an e-mail address that has none; None if the
-        client named none. If the e-mail has no code, no code solves the challenge.
-    :param data: see :meth:`ChallengeStore.create`.
-    :param account: the account that the e-mail is about, if it is another one.
-    """
-    if state.challenges is None:  # init_app refuses the flow that offers this
-        return mail, {}
-    mail = state.admit(mail)
-    counted = None if mail.user_id is None else account or user
-    has_code = state.emails[mail.template].has_code
-    try:
-        handle, is_allowed = state.challenges.create_with_code(
-            purpose, user, counted=counted, data=data, has_code=has_code
-        )
-    except Exception:
-        if mail.user_id is not None:
-            state.mailer.limits.forget(mail.to, mail.kind)
-        raise
-    if not is_allowed:
-        record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
-        mail = replace(mail, user_id=None)
-    return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
-
-
-def challenged_user(state: RegistrationState, purpose: str, handle: str | None) -> User | None:
-    """Return the account of a valid challenge that a client sends without its code.
-
-    Return None if there is none, or its code would verify the account without its password.
-    """
-    if handle is None or state.challenges is None:
-        return None
-    try:
-        challenge = state.challenges.open(purpose, handle, counts=False)
-    except ChallengeInvalid:
-        return None
-    return challenge.user if challenge.data.get("keeps_password", True) else None
-
-
 def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, str]) -> Challenge:
     """Count a try, and return the challenge if the code is right.
 
@@ -137,8 +76,8 @@ def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, st
     :raises ChallengeInvalid: see :meth:`ChallengeStore.open`.
     :raises CodeInvalid: the code is wrong.
     """
-    store = state.challenges
-    if store is None:  # init_app refuses a flow that needs it
+    store = state.challenge_store
+    if store is None:  # a flow can do without, if its e-mails have a link
         raise ChallengeInvalid
     challenge = store.open(purpose, body["challenge"])
     if not store.has_code(challenge, normalize_code(body["code"])):

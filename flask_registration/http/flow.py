@@ -442,7 +442,7 @@ class Action(Generic[S]):
             record(LINK_REFUSED, user_id=error.user_id, code=error.code)
             raise
         except (APIError, ValidationError):
-            if challenge and state.challenges and not request_state().is_committed:
+            if challenge and not request_state().is_committed:
                 with suppress(SQLAlchemyError):  # which may be what failed
                     state.challenges.give_back(challenge)
             raise

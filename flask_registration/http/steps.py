@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from blinker import NamedSignal
 
-from ..auth.challenges import Challenge, ChallengeStore
+from ..auth.challenges import Challenge
 from ..errors import (
     APIError,
     ChallengeInvalid,
@@ -63,7 +63,7 @@ class Step:
         :param outcome: the arguments of :meth:`RegistrationState.commit` for what was done before.
         :raises StepRequired: always.
         """
-        handle = _store(state).create(
+        handle = state.challenges.create(
             self.name, user, period=STEP_PERIOD, tries=self.tries(state), data=data, keep=KEPT
         )
         offers = self.offers(state, user)
@@ -76,7 +76,7 @@ class Step:
         :param counts: False for a request that tries no code.
         :raises ChallengeInvalid: the challenge is not valid, or no longer.
         """
-        return _store(state).open(self.name, handle, counts=counts)
+        return state.challenges.open(self.name, handle, counts=counts)
 
     def refuse(self, state: RegistrationState, challenge: Challenge) -> NoReturn:
         """Write to the security log that the code is wrong, and send ``user_login_failed``.
@@ -109,7 +109,7 @@ class Step:
         :raises StepRequired: another step is left.
         """
         data, user = challenge.data, challenge.user
-        _store(state).take(challenge)
+        state.challenges.take(challenge)
         if user is None:
             raise ChallengeInvalid
         try:
@@ -125,9 +125,3 @@ class Step:
             )
         except (UserNotFound, NotVerified):
             raise ChallengeInvalid from None
-
-
-def _store(state: RegistrationState) -> ChallengeStore:
-    if state.challenges is None:  # init_app refuses a flow with a step then
-        raise RuntimeError("A step needs a model: class Challenge(ChallengeMixin, db.Model).")
-    return state.challenges

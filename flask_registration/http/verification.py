@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from marshmallow import Schema
+from marshmallow import Schema, fields
 
 from ..errors import MailUnavailable
 from ..mail.message import Mail
+from ..security_log import MAIL_DROPPED, record
 from ..state import RegistrationState
 from ..users.store import User
 from .bodies import SuccessSchema
@@ -20,8 +21,10 @@ NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_
 
 def with_challenge(state: RegistrationState, schema: type[Schema]) -> type[Schema]:
     """Return the schema of a response with the challenge, if e-mails have codes."""
-    extended = state.provided("with_challenge")
-    return extended(schema) if extended and state.sends_codes else schema
+    if not state.sends_codes:
+        return schema
+    challenge = fields.String(required=True)
+    return schema.from_dict({"challenge": challenge}, name=f"{schema.__name__}WithChallenge")
 
 
 def sent_response(state: RegistrationState) -> Schema:
@@ -30,15 +33,44 @@ def sent_response(state: RegistrationState) -> Schema:
 
 
 def add_code(
-    state: RegistrationState, mail: Mail, purpose: str, user: User | str | None, **options: Any
+    state: RegistrationState,
+    mail: Mail,
+    purpose: str,
+    user: User | str | None,
+    *,
+    data: Mapping[str, Any] | None = None,
+    account: User | None = None,
 ) -> tuple[Mail, dict[str, str]]:
     """Add a code to an e-mail, if e-mails have codes, without committing.
 
-    Return the e-mail, and further fields of the response. The options are those of the function in
-    ``codes.py``.
+    Return the e-mail, and further fields of the response. If there are too many codes, the e-mail
+    is dropped and the challenge has no code.
+
+    :param purpose: the purpose of the challenge, as in :class:`EndpointCode`.
+    :param user: the account of the challenge, or an e-mail address that has none; None if the
+        client named none. If the e-mail has no code, no code solves the challenge.
+    :param data: see :meth:`ChallengeStore.create`.
+    :param account: the account that the e-mail is about, if it is another one.
     """
-    add = state.provided("add_code")
-    return add(state, mail, purpose, user, **options) if add and state.sends_codes else (mail, {})
+    if not state.sends_codes:
+        return mail, {}
+    from ..auth.challenges import handle_digest
+
+    mail = state.admit(mail)
+    counted = None if mail.user_id is None else account or user
+    has_code = state.emails[mail.template].has_code
+    try:
+        handle, is_allowed = state.challenges.create_with_code(
+            purpose, user, counted=counted, data=data, has_code=has_code
+        )
+    except Exception:
+        if mail.user_id is not None:
+            state.mailer.limits.forget(mail.to, mail.kind)
+        raise
+    if not is_allowed:
+        record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
+        mail = replace(mail, user_id=None)
+    return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
 
 
 def send_quietly(

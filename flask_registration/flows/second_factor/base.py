@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from blinker import NamedSignal
 from marshmallow import fields
 
-from ...auth.challenges import Challenge, ChallengeStore
+from ...auth.challenges import Challenge
 from ...auth.credentials import RECOVERY_CODE, TOTP, CredentialStore
 from ...checks import Finding
 from ...errors import APIError, ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
@@ -126,8 +126,8 @@ def notices(state: RegistrationState, user: User, email: Email) -> list[Mail]:
 
 def store_of(state: RegistrationState) -> CredentialStore:
     """Return the rows of credentials."""
-    challenges = cast(ChallengeStore, state.challenges)  # init_app refuses the flow without it
-    return CredentialStore(challenges.db, state.setup.models["credential"], state.users)
+    db, model = state.challenges.db, state.setup.models["credential"]
+    return CredentialStore(db, model, state.users)
 
 
 def factor_of(state: RegistrationState) -> SecondFactor:
