@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, cast
+from typing import Any
 
 from blinker import NamedSignal
 from flask import current_app
@@ -29,9 +29,8 @@ from ..errors import (
     NotAuthenticated,
 )
 from ..http.accounts import verifies_addresses
-from ..http.bodies import BodySchema, LinkParameter, LinkSchema, SuccessSchema, Text
+from ..http.bodies import BodySchema, LinkParameter, SuccessSchema, Text
 from ..http.flow import Flow, always
-from ..http.steps import Step
 from ..i18n.messages import Message, duration
 from ..mail.message import Email, Mail, check_mailbox, no_variables
 from ..settings import PREFIX, Settings, setting
@@ -113,27 +112,8 @@ def is_waiting(user: User) -> bool:
     return user.approved_at is None and user.rejected_at is None
 
 
-class ApprovalStep(Step):
-    """The step of an account that waits. The client can only wait, so it gets no challenge."""
-
-    def begin(
-        self, state: RegistrationState, user: User, data: Mapping[str, Any], **outcome: Any
-    ) -> NoReturn:
-        """Commit what was done before the login.
-
-        :raises NotApproved: always.
-        """
-        state.commit(*outcome.pop("emails"), user=user, **outcome)
-        raise NotApproved
-
-
-flow.steps.append(
-    ApprovalStep(
-        name="approval",
-        needed=lambda state, user: user.approved_at is None,
-        error=NotApproved,
-    )
-)
+# The client can only wait, so it gets no challenge.
+flow.step("approval", needed=lambda state, user: user.approved_at is None, error=NotApproved)
 
 
 # The e-mails
@@ -206,10 +186,6 @@ class DecisionSchema(BodySchema):
     decision: Text = Text(required=True, validate=validate.OneOf(["approve", "reject"]))
     timestamp: LinkParameter = LinkParameter()
     signature: LinkParameter = LinkParameter()
-
-    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
-        """Replace errors of parameters by ``signature-invalid``, as :class:`LinkSchema` does."""
-        LinkSchema.handle_error(cast(LinkSchema, self), error, data, **kwargs)
 
 
 @flow.post(

@@ -56,6 +56,20 @@ class BodySchema(Schema):
 
         unknown = EXCLUDE
 
+    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
+        """Replace errors of the parameters of a link by ``signature-invalid``.
+
+        :raises LinkInvalid: a parameter is present and invalid.
+        """
+        messages = error.messages if isinstance(error.messages, dict) else {}
+        parameters = {
+            name for name, field in self.fields.items() if isinstance(field, LinkParameter)
+        }
+        missing = {REQUIRED, NULL}
+        wrong = parameters.intersection(messages)
+        if any(not missing.intersection(messages[name]) for name in wrong):
+            raise LinkInvalid
+
 
 class SuccessSchema(Schema):
     """The response of a successful step.
@@ -162,20 +176,6 @@ class LinkSchema(BodySchema):
     user_id: LinkParameter = LinkParameter(required=True)
     timestamp: LinkParameter = LinkParameter(required=True)
     signature: LinkParameter = LinkParameter(required=True)
-
-    def handle_error(self, error: ValidationError, data: Any, **kwargs: Any) -> None:
-        """Replace errors of parameters by ``signature-invalid``.
-
-        :raises LinkInvalid: a parameter is present and invalid.
-        """
-        messages = error.messages if isinstance(error.messages, dict) else {}
-        parameters = {
-            name for name, field in self.fields.items() if isinstance(field, LinkParameter)
-        }
-        missing = {REQUIRED, NULL}
-        wrong = parameters.intersection(messages)
-        if any(not missing.intersection(messages[name]) for name in wrong):
-            raise LinkInvalid
 
     @post_load
     def _link(self, data: dict[str, str], **kwargs: Any) -> SignedLink:

@@ -23,6 +23,7 @@ from ..errors import (
     LinkRefused,
     NotAuthenticated,
     SentFromOtherSite,
+    StepRequired,
     Throttled,
 )
 from ..mail.composer import MailSettings
@@ -294,7 +295,8 @@ class Flow(Generic[S]):
     def step(self, name: str, **options: Any) -> Step:
         """Declare a step of every login, and return it; the options are the fields of `Step`.
 
-        Whatever logs a user in asks the steps of all flows, in the order of the flows.
+        Whatever logs a user in asks the steps of all flows, in the order of the flows. A step of
+        the client needs a model for challenges.
 
         :param name: its name in the response ``step-required``; at most 32 characters.
         """
@@ -302,7 +304,7 @@ class Flow(Generic[S]):
 
         step = Step(name=name, **options)
         self.steps.append(step)
-        if "challenge" not in self.needs_models:
+        if step.error is StepRequired and "challenge" not in self.needs_models:
             self.needs_models.append("challenge")
         return step
 

@@ -55,20 +55,33 @@ class Step:
     error: type[APIError] = StepRequired
 
     def begin(
-        self, state: RegistrationState, user: User, data: Mapping[str, Any], **outcome: Any
+        self,
+        state: RegistrationState,
+        user: User,
+        data: Mapping[str, Any],
+        *,
+        emails: Sequence[Mail],
+        **outcome: Any,
     ) -> NoReturn:
         """Store a challenge, commit, and ask the client for the step.
 
+        A step that is no work of the client has no challenge.
+
         :param data: what :meth:`finish` needs for the login.
-        :param outcome: the arguments of :meth:`RegistrationState.commit` for what was done before.
-        :raises StepRequired: always.
+        :param emails: the messages about what was done before.
+        :param outcome: other arguments of :meth:`RegistrationState.commit` for that.
+        :raises APIError: always: :attr:`error`.
         """
-        handle = state.challenges.create(
-            self.name, user, period=STEP_PERIOD, tries=self.tries(state), data=data, keep=KEPT
-        )
-        offers = self.offers(state, user)
-        state.commit(*outcome.pop("emails"), user=user, **outcome)
-        raise StepRequired(self.name, handle, **offers)
+        error: APIError
+        if self.error is StepRequired:
+            handle = state.challenges.create(
+                self.name, user, period=STEP_PERIOD, tries=self.tries(state), data=data, keep=KEPT
+            )
+            error = StepRequired(self.name, handle, **self.offers(state, user))
+        else:
+            error = self.error()
+        state.commit(*emails, user=user, **outcome)
+        raise error
 
     def open(self, state: RegistrationState, handle: str, *, counts: bool = True) -> Challenge:
         """Count a try, and return the challenge. Call it before anything else in the endpoint.
