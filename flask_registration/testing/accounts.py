@@ -202,10 +202,10 @@ class Accounts:
         __tracebackhide__ = True
         if not self._state.provided("verify_code"):
             raise LookupError("Pass flows=[*DEFAULT_FLOWS, second_factor.flow] to Registration.")
-        from ..flows.second_factor import unused_code  # needs libraries that only that flow needs
+        from ..flows.second_factor.base import factor_of
 
         with self._request():
-            code = unused_code(self._state, self._stored(user))
+            code = factor_of(self._state).unused_code(self._stored(user))
             self._state.commit()
             return code
 

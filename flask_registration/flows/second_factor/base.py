@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +10,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blinker import NamedSignal
+from flask import has_request_context, request
+from itsdangerous import BadData
 from marshmallow import fields
 
 from ...auth.challenges import Challenge
@@ -24,10 +27,10 @@ from ...security_log import REAUTHENTICATION_FAIL
 from ...settings import Settings, setting
 from ...signals import user_used_recovery_code
 from ...state import RegistrationState, Setup
+from ...throttling.devices import serializer, set_cookie
 from ...throttling.throttles import parse
 from ...users.stamps import stamp_digest, stamp_without_logins
 from ...users.store import User
-from .trust import TrustedBrowsers
 
 if TYPE_CHECKING:
     from ...auth.totp import SecondFactor
@@ -191,20 +194,46 @@ def end_logins(
 # The step of a login
 
 
-def trusted_browsers(state: RegistrationState) -> TrustedBrowsers:
-    """Return the browsers that need no code for a while."""
+def trust_content(state: RegistrationState, user: User) -> list[str]:
+    """Return what the cookie of a trusted browser contains for an account.
+
+    It is bound to the security stamp: what ends the other sessions ends the trust, too.
+    """
+    return [state.users.identifier(user), stamp_digest(state.users.snapshot(user))]
+
+
+def trust_browser(state: RegistrationState, content: list[str]) -> None:
+    """Ask for no code of an account in this browser for a while, by a signed cookie."""
     period = state.group(SecondFactorSettings).trust_browser_period
-    return TrustedBrowsers(state.links.keys, period or timedelta(0))
+    if period:
+        signed = serializer(state.links.keys(), "trust").dumps(content)
+        set_cookie(_trust_cookie(content), signed, period)
 
 
-def identity(state: RegistrationState, user: User) -> tuple[str, str]:
-    """Return what a trusted browser is bound to: the account and its security stamp."""
-    return state.users.identifier(user), stamp_digest(state.users.snapshot(user))
+def is_trusted(state: RegistrationState, user: User) -> bool:
+    """Return whether this browser needs no code of an account."""
+    period, content = (
+        state.group(SecondFactorSettings).trust_browser_period,
+        trust_content(state, user),
+    )
+    cookie = request.cookies.get(_trust_cookie(content)) if has_request_context() else None
+    if not (period and cookie):
+        return False
+    max_age = int(period.total_seconds())
+    try:
+        found: object = serializer(state.links.keys(), "trust").loads(cookie, max_age=max_age)
+    except (BadData, UnicodeError):
+        return False
+    return found == content
+
+
+def _trust_cookie(content: list[str]) -> str:
+    return f"registration_trust_{hashlib.sha256(content[0].encode()).hexdigest()[:8]}"
 
 
 def _needs_code(state: RegistrationState, user: User) -> bool:
     if store_of(state).totp(user):
-        return not trusted_browsers(state).is_trusted(*identity(state, user))
+        return not is_trusted(state, user)
     return is_required(state, user)
 
 
@@ -257,10 +286,10 @@ def second_factor(data: dict[str, Any]) -> dict[str, Any]:
         emails, signals = use_code(state, user, data["code"])
     except CodeInvalid:
         step.refuse(state, challenge)
-    seen = identity(state, user)  # a change after the commit must end the trust
+    trusted = trust_content(state, user)  # a change after the commit must end the trust
     response = step.finish(state, challenge, methods=["otp"], emails=emails, signals=signals)
     if data["trust"]:
-        trusted_browsers(state).trust(*seen)
+        trust_browser(state, trusted)
     return response
 
 
