@@ -12,11 +12,11 @@ import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http.client import HTTPException
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -51,6 +51,7 @@ def check_form(captcha: str | None) -> str:
 # Proof of work
 
 
+@dataclass(frozen=True, kw_only=True)
 class ProofOfWork:
     """A gate that lets the client compute for about a second, without a third party.
 
@@ -64,17 +65,16 @@ class ProofOfWork:
     :raises ModuleNotFoundError: the library ``altcha`` is not installed.
     """
 
-    def __init__(
-        self, *, cost: int = 1000, tries: int = 5000, period: timedelta = timedelta(minutes=10)
-    ) -> None:
+    cost: int = 1000
+    tries: int = 5000
+    period: timedelta = timedelta(minutes=10)
+
+    def __post_init__(self) -> None:
         if not find_spec("altcha"):
             text = "ProofOfWork needs altcha: pip install 'Flask-Registration[gate]'"
             raise ModuleNotFoundError(text, name="altcha")
-        if cost < 1 or tries < 2 or period < timedelta(seconds=1):
+        if self.cost < 1 or self.tries < 2 or self.period < timedelta(seconds=1):
             raise ValueError("cost must be at least 1, tries at least 2, period at least 1 second")
-        self.cost = cost
-        self.tries = tries
-        self.period = period
 
     def challenge(self) -> dict[str, Any]:
         """Return a new challenge, as the widget reads it."""
@@ -233,9 +233,7 @@ class ChallengeSchema(BodySchema):
 )
 def challenge() -> dict[str, Any]:
     """Return a challenge for the proof of work."""
-    gate: Any = flow.settings.gate
-    made: dict[str, Any] = gate.challenge()
-    return made
+    return cast(ProofOfWork, flow.settings.gate).challenge()
 
 
 # The optional package
