@@ -83,11 +83,11 @@ def cancel_invitation(invitation_id: Any) -> None:
 
 
 def _flow() -> tuple[RegistrationState, Any]:
-    """Return the registration state, and the package of the flow, which is imported by then."""
+    """Return the registration state, and the functions of the flow, which is imported by then."""
     state = current_registration
     if state.provided("invitation_store") is None:
         text = "This application has no invitations: the flow invitations is not mounted."
         raise AdministrationError(text)
-    from ..flows import invitations
+    from ..flows.invitations import endpoints
 
-    return state, invitations
+    return state, endpoints

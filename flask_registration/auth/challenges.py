@@ -233,10 +233,6 @@ class ChallengeStore(ExpiringRows):
         if self.delete_where(*is_valid) != 1:
             raise ChallengeInvalid
 
-    def remove_all(self, user: User) -> None:
-        """Delete all challenges of an account that ends, without committing."""
-        self.delete_where(self.is_of(user))
-
     def give_back(self, challenge: Challenge) -> None:
         """Give back the try of a right code whose request was refused for another reason."""
         self.users.rollback()

@@ -187,10 +187,6 @@ class CredentialStore(AccountRows):
         """Forget the wrong codes of an account."""
         self.execute(self._row(self._key(TOTP, user)).values(_NO_FAILURES))
 
-    def remove_all(self, user: User) -> int:
-        """Delete all credentials of an account. Return their number."""
-        return self.delete_where(self.is_of(user))
-
     # In a transaction of its own
 
     def count_failure(self, user: User, limit: RateLimitItem) -> None:

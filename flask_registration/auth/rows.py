@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column, UpdateBase, delete, select
@@ -18,8 +18,12 @@ from ..users.store import User, UserStore
 
 @dataclass(eq=False)
 class AccountRows:
-    """A store of rows with the column ``user_id``."""
+    """A store of rows that belong to users.
 
+    :cvar owner: the column with the verification id of the user.
+    """
+
+    owner: ClassVar[str] = "user_id"
     db: SQLAlchemy
     model: type[Any]
     users: UserStore
@@ -67,11 +71,15 @@ class AccountRows:
 
     def is_of(self, user: User) -> Any:
         """Return the condition on the rows of a user."""
-        return self.model.user_id == self.key(user)
+        return getattr(self.model, self.owner) == self.key(user)
 
     def key(self, user: User) -> Any:
-        """Return the value of ``user_id`` for a user."""
-        return parse_identifier(self.users.identifier(user), self.columns["user_id"])
+        """Return the value of the column ``owner`` for a user."""
+        return parse_identifier(self.users.identifier(user), self.columns[self.owner])
+
+    def remove_all(self, user: User) -> int:
+        """Delete the rows of a user, without committing. Return their number."""
+        return self.delete_where(self.is_of(user))
 
 
 class ExpiringRows(AccountRows):

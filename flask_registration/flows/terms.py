@@ -132,10 +132,6 @@ class ConsentStore(AccountRows):
         }
         self.db.session.execute(insert(self.model), values)
 
-    def remove_all(self, user: User) -> None:
-        """Delete the consents of an account, without committing."""
-        self.delete_where(self.is_of(user))
-
     def _key(self, user: User, version: str | None) -> str:
         content = f"{TERMS} {version} {self.users.identifier(user)}"
         return hashlib.sha256(content.encode()).hexdigest()

@@ -87,13 +87,14 @@ INVITATION = Purpose("invitation")
 def store_of(state: RegistrationState) -> InvitationStore:
     """Return the rows of invitations."""
     db = state.setup.app.extensions["sqlalchemy"]
-    return InvitationStore(db, state.setup.models["invitation"], state.users)
+    period = state.group(InvitationSettings).invitation_period
+    return InvitationStore(db, state.setup.models["invitation"], state.users, period)
 
 
 @flow.provides("account_created")
 def end_earlier_invitations(state: RegistrationState, user: User, data: Mapping[str, Any]) -> None:
     """Delete the invitations of a deleted account whose id the database uses again."""
-    store_of(state).remove_sent_by(user)
+    store_of(state).remove_all(user)
 
 
 @flow.provides("remove_rows")

@@ -53,15 +53,13 @@ def this_second() -> datetime:
 
 @dataclass(eq=False)
 class InvitationStore(ExpiringRows):
-    """The rows of invitations. An invitation is open unless it was accepted or revoked."""
+    """The rows of invitations. An invitation is open unless it was accepted or revoked.
 
-    def is_of(self, user: User) -> Any:
-        """Return the condition on the invitations that a user has sent."""
-        return self.model.inviter_id == self.key(user)
+    :ivar period: how long an invitation is valid.
+    """
 
-    def key(self, user: User) -> Any:
-        """Return the value of ``inviter_id`` for a user."""
-        return parse_identifier(self.users.identifier(user), self.columns["inviter_id"])
+    owner = "inviter_id"
+    period: timedelta
 
     # Reading
 
@@ -100,9 +98,7 @@ class InvitationStore(ExpiringRows):
 
     # Writing, without committing
 
-    def add(
-        self, email: str, nonce: str, inviter_id: Any, data: Mapping[str, Any], period: timedelta
-    ) -> Any:
+    def add(self, email: str, nonce: str, inviter_id: Any, data: Mapping[str, Any]) -> Any:
         """Store an invitation, and return it."""
         now = this_second()
         invitation = self.model(
@@ -111,18 +107,19 @@ class InvitationStore(ExpiringRows):
             inviter_id=inviter_id,
             data=dict(data),
             created_at=now,
-            expires_at=now + period,
+            expires_at=now + self.period,
         )
         self.db.session.add(invitation)
         self.db.session.flush()
         return invitation
 
-    def renew(self, key: Any, nonce: str, period: timedelta) -> bool:
+    def renew(self, key: Any, nonce: str) -> bool:
         """Bind an open invitation to another link, and let it expire later. Return whether it is.
 
         :param nonce: the earlier one keeps the link that was sent.
         """
-        return self._change(self.model.id == key, nonce=nonce, expires_at=this_second() + period)
+        expires_at = this_second() + self.period
+        return self._change(self.model.id == key, nonce=nonce, expires_at=expires_at)
 
     def revoke(self, key: Any) -> bool:
         """Revoke an open invitation. Return whether it was open."""
@@ -136,10 +133,6 @@ class InvitationStore(ExpiringRows):
         return (
             self.execute(update(self.model).where(condition, *self._is_open()).values(values)) == 1
         )
-
-    def remove_sent_by(self, user: User) -> None:
-        """Delete the invitations that a user has sent."""
-        self.delete_where(self.is_of(user))
 
     def remove_of(self, user: User) -> None:
         """Delete the invitations that a user has sent, and the accepted ones to the address."""

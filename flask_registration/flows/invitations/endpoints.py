@@ -1,4 +1,4 @@
-"""Invite an e-mail address, list invitations, resend and revoke them."""
+"""Invite an e-mail address, list invitations, resend, revoke and accept them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,39 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ...errors import InvitationNotFound, MailUnavailable, NotAllowed
+from ...auth.links import OpenedLink
+from ...errors import (
+    InvitationNotFound,
+    LinkExpired,
+    LinkInvalid,
+    MailUnavailable,
+    NotAllowed,
+    StepRequired,
+)
 from ...http.accounts import is_unused
 from ...http.bodies import MESSAGES, BodySchema, Text, not_blank, schema_of
+from ...http.flow import EndpointLink
 from ...http.schemas import ModelSchema, ZonedDateTime, column_field
-from ...http.verified_accounts import normal_email
+from ...http.verified_accounts import (
+    add_verified_account,
+    finished_response,
+    finishing_schema,
+    log_in_new,
+    normal_email,
+)
 from ...i18n.messages import Message
 from ...mail.message import Mail
-from ...security_log import INVITATION_CREATED, INVITATION_RESENT, INVITATION_REVOKED
+from ...request_state import request_state
+from ...security_log import INVITATION_CREATED, INVITATION_RESENT, INVITATION_REVOKED, Event
+from ...signals import invitation_accepted
 from ...state import RegistrationState
+from ...users.mixins import as_utc, utc_now
 from ...users.store import User
 from .base import (
-    InvitationSettings,
+    INVITATION,
     check_allowed,
     flow,
+    has_active_inviter,
     invitation_email,
     invitation_taken_email,
     store_of,
@@ -106,17 +125,14 @@ def create(
     :raises marshmallow.ValidationError: the e-mail address is invalid.
     :raises MailUnavailable: without an inviter, with the ``"inline"`` dispatcher.
     """
-    store, period = store_of(state), state.group(InvitationSettings).invitation_period
-    email, nonce = normal_email(state, email), new_nonce()
+    store, email, nonce = store_of(state), normal_email(state, email), new_nonce()
     inviter_id = None if inviter is None else store.key(inviter)
     mail = _mail(state, email, nonce, inviter_id)
 
     def write(nonce: str) -> dict[str, Any]:
-        return _dump(state, store.add(email, nonce, inviter_id, data, period))
+        return _dump(state, store.add(email, nonce, inviter_id, data))
 
-    shown = _send(state, mail, write, (nonce, nonce), quietly=inviter is not None)
-    state.record(INVITATION_CREATED, inviter, invitation=shown["id"])
-    return shown
+    return _send(state, mail, write, (nonce, nonce), inviter, INVITATION_CREATED)
 
 
 def renew(state: RegistrationState, inviter: User | None, invitation: Any) -> dict[str, Any]:
@@ -128,22 +144,20 @@ def renew(state: RegistrationState, inviter: User | None, invitation: Any) -> di
     :raises InvitationNotFound: it was accepted or revoked at the same moment.
     :raises MailUnavailable: without an inviter, with the ``"inline"`` dispatcher.
     """
-    store, period = store_of(state), state.group(InvitationSettings).invitation_period
-    key, nonce, earlier = invitation.id, new_nonce(), invitation.nonce
+    store, key = store_of(state), invitation.id
+    nonce, earlier = new_nonce(), invitation.nonce
     mail = state.admit(_mail(state, invitation.email, nonce, invitation.inviter_id))
     if mail.user_id is None:
         nonce = earlier
     mail = replace(mail, challenge=nonce)  # which says that it was admitted
 
     def write(nonce: str) -> dict[str, Any]:
-        if not store.renew(key, nonce, period):
+        if not store.renew(key, nonce):
             state.users.rollback()
             raise InvitationNotFound
         return _dump(state, store.get(key))
 
-    shown = _send(state, mail, write, (nonce, earlier), quietly=inviter is not None)
-    state.record(INVITATION_RESENT, inviter, invitation=key)
-    return shown
+    return _send(state, mail, write, (nonce, earlier), inviter, INVITATION_RESENT)
 
 
 def revoke(state: RegistrationState, user: User | None, invitation: Any) -> None:
@@ -187,24 +201,26 @@ def _send(
     mail: Mail,
     write: Callable[[str], dict[str, Any]],
     nonces: tuple[str, str],
-    *,
-    quietly: bool,
+    inviter: User | None,
+    event: Event,
 ) -> dict[str, Any]:
     """Write an invitation, commit, and send its e-mail. Return what the function has written.
 
+    The response to a user is the same without the e-mail, since a suspended account receives none.
+
     :param nonces: those of the invitation if the e-mail is sent, and if it is not.
-    :param quietly: whether the response is the same without the e-mail, since a suspended account
-        receives none.
-    :raises MailUnavailable: the e-mail could not be sent.
+    :param event: what to write to the security log.
+    :raises MailUnavailable: without an inviter, the e-mail could not be sent.
     """
     shown = write(nonces[0])
     try:
         state.commit(mail)
     except MailUnavailable:  # logged
-        if not quietly:
+        if inviter is None:
             raise
         shown = write(nonces[1])
         state.commit()
+    state.record(event, inviter, invitation=shown["id"])
     return shown
 
 
@@ -277,3 +293,51 @@ def resend_invitation(user: User, data: dict[str, Any], invitation_id: str) -> d
     invitation = find_open(state, invitation_id, visible_to(state, user))
     check_allowed(state, user, invitation.data)
     return renew(state, user, invitation)
+
+
+# Accept
+
+
+@flow.post(
+    "/accept-invitation/",
+    link=EndpointLink(
+        purpose=lambda settings: INVITATION,
+        period=lambda settings: settings.invitation_period,
+        of_address=True,
+    ),
+    request=lambda state: finishing_schema(state, "AcceptInvitation"),
+    response=finished_response,
+    status=201,
+    errors=[StepRequired],
+    throttles={"client": "60/minute"},
+)
+def accept_invitation(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
+    """Create the account of the invited e-mail address, and log in. It works once.
+
+    :raises LinkInvalid: the invitation was accepted, revoked or resent, the user who sent it is
+        suspended or deleted, or an account has the e-mail address by now.
+    :raises LinkExpired: the invitation has expired.
+    :raises marshmallow.ValidationError: an invalid field, or a duplicate username; the link stays
+        valid.
+    :raises StepRequired: the account is created, and a step of the login is left.
+    """
+    state, params, store = flow.state, link.params, store_of(flow.state)
+    invitation = store.of_link(params.note)
+    if invitation is None or not has_active_inviter(state, invitation):
+        raise LinkInvalid
+    if as_utc(invitation.expires_at) < utc_now():
+        raise LinkExpired
+    key, email, given = invitation.id, str(params.email), invitation.data
+    apply = flow.settings.invitation_applier
+
+    prepare = (lambda user: apply(user, given)) if apply else None
+    user, displaced = add_verified_account(state, email, data, prepare=prepare)
+    if not store.accept(params.note):
+        state.users.rollback()
+        raise LinkInvalid
+    state.mailer.limits.forget(email)
+    try:
+        return log_in_new(state, user, displaced, method="mail")
+    finally:
+        if request_state().is_committed:  # also if a step is left
+            state.announce(invitation_accepted, user=user, invitation=store.get(key))
