@@ -136,11 +136,12 @@ def invalid(setting: str, value: Any, reason: object, metadata: Mapping[str, Any
     :param reason: the end of a sentence that begins with "is 5, but".
     """
     shown = "<secret>" if metadata["secret"] else repr(value)
+    default = shown_default(metadata)
     return Finding(
         "registration.E001",
         setting,
         f"is {shown}, but {reason}. The application would not run as you configured it.",
-        f"Correct it, or remove it for the default: {shown_default(metadata)}.",
+        f"Correct it, or remove it for the default: {default}.",
     )
 
 
