@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from statistics import median
@@ -124,19 +124,15 @@ def _count(
     mails: Sequence[datetime] | None,
 ) -> Count:
     verified = [each for each in accounts or () if each[1]]
-    times = [at - joined for joined, _, at in verified if at is not None and at >= joined]
+    known = [(joined, at) for joined, _, at in verified if at is not None and at >= joined]
+    seconds = [(at - joined).total_seconds() for joined, at in known]
     return Count(
         day=day,
         asked=None if accounts is None else len(accounts),
         mailed=None if mails is None else len(mails),
         verified=None if accounts is None or state.fields.verified is None else len(verified),
-        median_time=_median(times),
+        median_time=timedelta(seconds=median(seconds)) if seconds else None,
     )
-
-
-def _median(times: Iterable[timedelta]) -> timedelta | None:
-    seconds = [each.total_seconds() for each in times]
-    return timedelta(seconds=median(seconds)) if seconds else None
 
 
 def _notes(state: RegistrationState) -> Iterator[str]:

@@ -132,7 +132,7 @@ def invite(email: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     :raises NotAllowed: the current user may not send this invitation.
     :raises marshmallow.ValidationError: an invalid field.
     """
-    return _run("invite", {"email": email, **({} if data is None else {"data": dict(data)})})
+    return _run("invite", {"email": email, "data": data or {}})
 
 
 def invitations() -> list[dict[str, Any]]:
@@ -323,7 +323,7 @@ def delete_profile(password: str | None = None) -> dict[str, Any] | None:
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises AccountInUse: other rows refer to the account.
     """
-    return _run("delete_profile", _reauthentication(password))
+    return _run("delete_profile", _given(password=password))
 
 
 def cancel_deletion(user_id: Parameter, timestamp: Parameter, signature: Parameter) -> None:
@@ -357,8 +357,7 @@ def change_password(old_password: str | None, password: str) -> dict[str, Any]:
     :raises NotAuthenticated: no user is logged in.
     :raises ReauthenticationRequired: the account has no password, and the login is not fresh.
     """
-    old = {} if old_password is None else {"old_password": old_password}
-    return _run("change_password", {**old, "password": password})
+    return _run("change_password", {**_given(old_password=old_password), "password": password})
 
 
 def reauthenticate(
@@ -374,8 +373,7 @@ def reauthenticate(
     :raises CodeInvalid: the code is wrong, or was used.
     :raises ChallengeInvalid: the challenge is not valid, or no longer.
     """
-    given = _given(code=code, challenge=challenge)
-    return _run("reauthenticate", {**_reauthentication(password), **given})
+    return _run("reauthenticate", _given(password=password, code=code, challenge=challenge))
 
 
 def second_factor(challenge: str, code: str, *, trust: bool = False) -> dict[str, Any]:
@@ -418,7 +416,7 @@ def add_totp(password: str | None = None, *, challenge: str | None = None) -> di
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises FactorExists: the account has an authenticator app.
     """
-    return _run("add_totp", {**_reauthentication(password), **_given(challenge=challenge)})
+    return _run("add_totp", _given(password=password, challenge=challenge))
 
 
 def confirm_totp(code: str, *, challenge: str | None = None) -> dict[str, Any]:
@@ -440,7 +438,7 @@ def remove_totp(code: str, password: str | None = None) -> dict[str, Any]:
     :raises FactorRequired: the account must have one.
     :raises CodeInvalid: the code is wrong, or was used.
     """
-    return _run("remove_totp", {"code": code, **_reauthentication(password)})
+    return _run("remove_totp", {"code": code, **_given(password=password)})
 
 
 def create_recovery_codes(password: str | None = None) -> list[str]:
@@ -450,7 +448,7 @@ def create_recovery_codes(password: str | None = None) -> list[str]:
     :raises NotAuthenticated: no user is logged in.
     :raises NoFactor: there is no authenticator app.
     """
-    codes: list[str] = _run("create_recovery_codes", _reauthentication(password))["recovery_codes"]
+    codes: list[str] = _run("create_recovery_codes", _given(password=password))["recovery_codes"]
     return codes
 
 
@@ -481,9 +479,8 @@ def decide_approval(
     :raises NotAllowed: the current user does not approve this account.
     :raises ApprovalNotFound: the account does not wait.
     """
-    link = {"timestamp": timestamp, "signature": signature}
-    given = {name: value for name, value in link.items() if value is not None}
-    _run("decide_approval", {"decision": decision, **given}, user_id=str(user_id))
+    link = _given(timestamp=timestamp, signature=signature)
+    _run("decide_approval", {"decision": decision, **link}, user_id=str(user_id))
 
 
 def accept_terms(version: str, *, challenge: str | None = None) -> dict[str, Any]:
@@ -550,8 +547,7 @@ def register_email(email: str, password: str | None = None) -> dict[str, Any]:
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises EmailAlreadyRegistered: it is in use; only without verification.
     """
-    body = {"email": email, **_reauthentication(password)}
-    return _run("register_email", body)
+    return _run("register_email", {"email": email, **_given(password=password)})
 
 
 def verify_email(
@@ -631,9 +627,6 @@ def _with_code(name: str, challenge: str, code: str, **others: Any) -> dict[str,
     return _run(name, {"challenge": challenge, "code": code, **others})
 
 
-def _reauthentication(password: str | None) -> dict[str, str]:
-    return _given(password=password)
-
-
-def _given(**fields: str | None) -> dict[str, str]:
+def _given(**fields: Any) -> dict[str, Any]:
+    """Return the fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}

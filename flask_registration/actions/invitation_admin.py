@@ -40,8 +40,7 @@ def create_invitation(email: str, data: Mapping[str, Any] | None = None) -> dict
     :raises AdministrationError: the application does not have the flow ``invitations``.
     """
     state, flow = _flow()
-    body = {"email": email, **({} if data is None else {"data": dict(data)})}
-    given = load(schema_of(state, flow.InviteSchema), body)
+    given = load(schema_of(state, flow.InviteSchema), {"email": email, "data": data or {}})
     shown: dict[str, Any] = flow.create(state, None, given["email"], given["data"])
     return shown
 
