@@ -65,20 +65,30 @@ def account_name(state: RegistrationState, user: User) -> str:
     return printable(identifier if login is None else f"{login} ({identifier})")
 
 
-def on_account(
-    context: click.Context,
-    login: str | None,
-    identifier: str | None,
-    action: Callable[[User], bool],
-    done: str,
-    unchanged: str,
-) -> None:
-    """Run an action on the selected account, and print whether it has changed the account."""
-    state = enter(context)
-    user = find_account(state, login, identifier)
-    name = account_name(state, user)
-    is_done = action(user)
-    click.echo(f"{done} {name}." if is_done else f"{name} {unchanged}. Nothing was changed.")
+def account_command(
+    name: str, action: Callable[[User], bool], done: str, unchanged: str, about: str
+) -> click.Command:
+    """Add a command that runs an action on the selected account, and return it.
+
+    :param action: returns whether it has changed the account.
+    :param done: what the command prints before the name of the account.
+    :param unchanged: what it prints after the name if the action has changed nothing.
+    :param about: the help.
+    """
+
+    @registration_cli.command(name, help=about)
+    @names_account
+    @click.pass_context
+    def command(context: click.Context, login: str | None, identifier: str | None) -> None:
+        state = enter(context)
+        user = find_account(state, login, identifier)
+        shown = account_name(state, user)
+        is_changed = action(user)
+        click.echo(
+            f"{done} {shown}." if is_changed else f"{shown} {unchanged}. Nothing was changed."
+        )
+
+    return command
 
 
 def ask_password(check: Callable[[str], None], *, from_stdin: bool) -> str:
@@ -215,72 +225,73 @@ def create_user_command(
         click.echo(f"Created {name}.{waits}")
 
 
-@registration_cli.command("verify")
-@names_account
-@click.pass_context
-def verify_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+account_command(
+    "verify",
+    actions.verify,
+    "Verified",
+    "is already verified",
     """Mark the e-mail address of an account as verified.
 
     LOGIN is the login or the e-mail address of the user. As with the link in the e-mail, all
     earlier sessions, tokens and other links become invalid. The person who registered knows the
     password, so make sure first that the address belongs to them.
-    """
-    on_account(context, login, identifier, actions.verify, "Verified", "is already verified")
+    """,
+)
 
-
-@registration_cli.command("suspend")
-@names_account
-@click.pass_context
-def suspend_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+account_command(
+    "suspend",
+    actions.suspend,
+    "Suspended",
+    "is already suspended",
     """Suspend an account.
 
     LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
     account become invalid permanently. The user is not notified.
-    """
-    on_account(context, login, identifier, actions.suspend, "Suspended", "is already suspended")
+    """,
+)
 
-
-@registration_cli.command("reactivate")
-@names_account
-@click.pass_context
-def reactivate_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+_reactivate = account_command(
+    "reactivate",
+    actions.reactivate,
+    "Reactivated",
+    "is not suspended",
     """Reactivate a suspended account.
 
     LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
     sessions, tokens and links stay invalid.
-    """
-    on_account(context, login, identifier, actions.reactivate, "Reactivated", "is not suspended")
+    """,
+)
 
 
 # Its earlier name, which scripts may use. The help does not list it.
-_earlier_name = copy(reactivate_command)
+_earlier_name = copy(_reactivate)
 _earlier_name.hidden = True
 registration_cli.add_command(_earlier_name, "resume")
 
-
-@registration_cli.command("approve")
-@names_account
-@click.pass_context
-def approve_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+account_command(
+    "approve",
+    actions.approve,
+    "Approved",
+    "is already approved",
     """Approve an account that waits for it, or that was rejected.
 
     LOGIN is the login or the e-mail address of the user. If the address is verified, the user is
     notified by e-mail.
-    """
-    on_account(context, login, identifier, actions.approve, "Approved", "is already approved")
+    """,
+)
 
-
-@registration_cli.command("reject")
-@names_account
-@click.pass_context
-def reject_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+account_command(
+    "reject",
+    actions.reject,
+    "Rejected",
+    "is already rejected",
     """Reject an account that waits for approval.
 
     LOGIN is the login or the e-mail address of the user. The user cannot log in, and another person
     can register the username and the e-mail address. If the address is verified, the user is
     notified by e-mail.
-    """
-    on_account(context, login, identifier, actions.reject, "Rejected", "is already rejected")
+    """,
+)
 
 
 @registration_cli.command("approvals")
@@ -296,32 +307,30 @@ def approvals_command(context: click.Context) -> None:
         click.echo(f"{account_name(state, user)} {email}".rstrip())
 
 
-@registration_cli.command("reset-second-factor")
-@names_account
-@click.pass_context
-def reset_second_factor_command(
-    context: click.Context, login: str | None, identifier: str | None
-) -> None:
+account_command(
+    "reset-second-factor",
+    actions.reset_second_factor,
+    "Removed the second factor of",
+    "has no second factor",
     """Remove the second factor of an account, for a user who has lost it.
 
     LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
     account become invalid. The user is notified by e-mail. Make sure first that the person who asks
     is the owner of the account.
-    """
-    done, unchanged = "Removed the second factor of", "has no second factor"
-    on_account(context, login, identifier, actions.reset_second_factor, done, unchanged)
+    """,
+)
 
-
-@registration_cli.command("restore")
-@names_account
-@click.pass_context
-def restore_command(context: click.Context, login: str | None, identifier: str | None) -> None:
+account_command(
+    "restore",
+    actions.restore,
+    "Restored",
+    "will not be deleted",
     """Cancel the scheduled deletion of an account.
 
     LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
     sessions, tokens and links stay invalid. The user is not notified.
-    """
-    on_account(context, login, identifier, actions.restore, "Restored", "will not be deleted")
+    """,
+)
 
 
 @registration_cli.command("set-password")

@@ -127,6 +127,11 @@ def database_message(error: BaseException | None) -> str:
     return f" {printable(first)}" if original else ""
 
 
+def counted(count: int, name: str) -> str:
+    """Return a number of things in words: ``2 rows``."""
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """Escape the characters that could color, erase or reverse text on a terminal."""
     return "".join(

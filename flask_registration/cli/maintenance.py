@@ -20,7 +20,7 @@ from ..mail.composer import MailSettings
 from ..outbox.store import DEAD, DROPPED, SENT, WAITING, OutboxSender
 from ..settings import PREFIX
 from ..state import RegistrationState
-from .base import enter, fail, load, load_outbox, registration_cli
+from .base import counted, enter, fail, load_outbox, registration_cli
 
 #: The maximum of ``--older-than`` in days, a century: no date may be before the year 1.
 LONGEST = 36500
@@ -45,20 +45,15 @@ def purge_command(context: click.Context, dry_run: bool, older_than: int) -> Non
     deleted one by one, all others in batches of 100, each in its own transaction. On a terminal,
     there is a progress bar.
     """
-    app, _ = load(context)
-    with app.app_context():
-        for rows in expired(timedelta(days=older_than)):
-            total = len(rows.keys)
-            if dry_run or not total:
-                click.echo(_counted(total, rows.name))
-                continue
-            count = _remove(rows)
-            rest = f", {total - count} kept: in use, or no longer expired" if count < total else ""
-            click.echo(f"{_counted(count, rows.name)} {rows.done}{rest}")
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
+    enter(context)
+    for rows in expired(timedelta(days=older_than)):
+        total = len(rows.keys)
+        if dry_run or not total:
+            click.echo(counted(total, rows.name))
+            continue
+        count = _remove(rows)
+        rest = f", {total - count} kept: in use, or no longer expired" if count < total else ""
+        click.echo(f"{counted(count, rows.name)} {rows.done}{rest}")
 
 
 def _remove(rows: Expired) -> int:
@@ -164,10 +159,9 @@ def status_command(context: click.Context) -> None:
 
     The budget is known only if rate limits have a storage that all processes share.
     """
-    app, state = load(context)
-    with app.app_context():
-        sender = state.extras.get("outbox")
-        lines = [*budget_lines(state), *(outbox_lines(sender) if sender else ())]
+    state = enter(context)
+    sender = state.extras.get("outbox")
+    lines = [*budget_lines(state), *(outbox_lines(sender) if sender else ())]
     click.echo("\n".join(lines))
 
 
@@ -224,5 +218,5 @@ def format_duration(time: timedelta) -> str:
     for unit, seconds in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         count = int(time.total_seconds()) // seconds
         if count:
-            return f"{count} {unit}{'' if count == 1 else 's'}"
+            return counted(count, unit)
     return "less than a second"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -14,19 +15,7 @@ from typing import Any, NamedTuple
 import click
 from flask import Flask
 from flask_mail import Message
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Date,
-    DateTime,
-    Float,
-    Integer,
-    Interval,
-    Numeric,
-    String,
-    Time,
-    Uuid,
-)
+from sqlalchemy import Column, String, Uuid
 
 from ..auth.codes import code_variables, make_code
 from ..auth.links import Links, LinkSettings
@@ -38,7 +27,7 @@ from ..users.fields import UserFields
 from ..users.identifiers import parse_identifier
 from ..users.mixins import utc_now
 from ..users.store import User
-from .base import fail, load, printable, registration_cli
+from .base import counted, fail, load, printable, registration_cli
 
 #: Marks a folder that this command made, whose files it may replace.
 MARK = '<meta name="generator" content="flask registration preview-mail">'
@@ -68,7 +57,7 @@ def preview_mail_command(context: click.Context, folder: Path, language: str | N
         text = f"No language matches {language!r}, so the default is used. Available: {offered}."
         click.secho(text, err=True, fg="yellow")
     shown = {each.email.name for each in found}
-    declared = (each for flow in state.known_flows for each in flow.emails)
+    declared = (each for flow in state.setup.known_flows for each in flow.emails)
     known = dict.fromkeys([*state.emails, *(each.name for each in declared)])
     others = [name for name in known if name not in shown]
     try:
@@ -82,7 +71,7 @@ def preview_mail_command(context: click.Context, folder: Path, language: str | N
         subject = str(each.message.subject) if each.message else _problem(each)
         click.echo(f"  {each.email.name:<18} {printable(subject)}")
     count = sum(each.message is not None for each in found)
-    click.echo(f"{count} {'e-mail' if count == 1 else 'e-mails'} in {folder / 'index.html'}")
+    click.echo(f"{counted(count, 'e-mail')} in {folder / 'index.html'}")
     failed = [each.email.name for each in found if each.error]
     if failed:
         fail(f"Not rendered: {', '.join(failed)}.")
@@ -213,15 +202,10 @@ def _example_value(fields: UserFields, name: str, column: Column[Any]) -> Any:
     if isinstance(kind, String):
         text = NAMES.get(name, NAMES["username"] if name in fields.login else "Example")
         return getattr(kind, "enums", [text])[0][: kind.length]
-    samples: list[tuple[type[Any], Callable[[], Any]]] = [
-        (Boolean, lambda: False),
-        (Integer, lambda: 1),
-        (Float, lambda: 1.0),
-        (Numeric, lambda: Decimal(1)),
-        (DateTime, utc_now),
-        (Date, lambda: utc_now().date()),
-        (Time, lambda: utc_now().time()),
-        (Interval, lambda: timedelta(days=1)),
-        (Uuid, lambda: parse_identifier("0" * 32, column)),
-    ]
-    return next((make() for sample, make in samples if isinstance(kind, sample)), None)
+    if isinstance(kind, Uuid):
+        return parse_identifier("0" * 32, column)
+    now = utc_now()
+    samples = [False, 1, 1.0, Decimal(1), now, now.date(), now.time(), timedelta(days=1)]
+    with suppress(NotImplementedError):  # a type of the application, for example
+        return {type(sample): sample for sample in samples}.get(kind.python_type)
+    return None
