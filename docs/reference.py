@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import re
 import textwrap
 from pathlib import Path
@@ -20,7 +19,7 @@ from flask_registration.cli.configuration import settings_page
 from flask_registration.flows.default import OPTIONAL_FLOWS
 from flask_registration.gate import ProofOfWork
 from flask_registration.openapi.markdown import to_markdown
-from flask_registration.openapi.serving import Description
+from flask_registration.openapi.serving import make_description
 
 EXAMPLES = Path(__file__).with_name("setting_examples.py")
 
@@ -198,7 +197,7 @@ OTHERS: dict[str, Any] = {
 def description(app: Flask) -> dict[str, Any]:
     """Return the API description of an application, with an example of each successful response."""
     state = app.extensions["registration"]
-    document = copy.deepcopy(Description(app, state).document)
+    document = make_description(app, state)
 
     def example(described: dict[str, Any], name: str = "") -> Any:
         if "$ref" in described:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import mapped_column
 from werkzeug.test import TestResponse
 
 from flask_registration import EmailUserMixin
-from flask_registration.openapi.serving import Description
+from flask_registration.openapi.serving import make_description
 
 from .people import define_login
 from .site import PASSWORD, Site, define, mixin_and, text_column
@@ -90,8 +90,9 @@ COMMON: dict[str, Any] = {"MAIL_LIMITS": None}
 
 def describe(app: Flask) -> dict[str, Any]:
     """The description of an application, made once."""
-    made = app.extensions.setdefault("described", Description(app, app.extensions["registration"]))
-    document: dict[str, Any] = made.document
+    if "described" not in app.extensions:
+        app.extensions["described"] = make_description(app, app.extensions["registration"])
+    document: dict[str, Any] = app.extensions["described"]
     return document
 
 

@@ -37,7 +37,7 @@ from flask_registration.cli import configuration
 from flask_registration.cli.configuration import settings_page
 from flask_registration.flows import codes, mail_login, second_factor, terms
 from flask_registration.openapi.markdown import to_markdown
-from flask_registration.openapi.serving import Description
+from flask_registration.openapi.serving import make_description
 from flask_registration.settings import (
     PREFIX,
     Settings,
@@ -304,7 +304,7 @@ def test_the_page_as_it_is_printed_has_the_responses_of_an_empty_application() -
 
 def test_the_errors_that_the_page_lists_once_are_those_of_all_endpoints() -> None:
     app = page.application()
-    document = Description(app, app.extensions["registration"]).document
+    document = make_description(app, app.extensions["registration"])
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if method == "parameters":

@@ -19,9 +19,9 @@ from ..errors import ConfigurationError
 from ..extension import SETTINGS_GROUPS
 from ..flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
 from ..openapi.markdown import to_markdown
-from ..openapi.serving import INSTALL, Description
+from ..openapi.serving import INSTALL, make_description
 from ..settings import PREFIX, Settings, declarations, format_value
-from .base import fail, load, registration_cli
+from .base import counted, enter, fail, load, registration_cli
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -41,12 +41,11 @@ def check_command(
     failed.
     """
     try:
-        app, state = load(context)
+        state = enter(context)
     except ConfigurationError as error:
         found: Sequence[Finding] = error.findings
     else:
-        with app.app_context():
-            found = run_checks(state.setup, with_mail=mail, with_database=database)
+        found = run_checks(state.setup, with_mail=mail, with_database=database)
     shown = [finding for finding in found if strict or finding.level != "note"]
     if as_json:
         click.echo(json.dumps([_as_json(finding) for finding in shown], indent=2))
@@ -71,7 +70,7 @@ def report(findings: Sequence[Finding]) -> None:
         click.echo(click.style(level, fg=COLORS[level], bold=True) + text)
         click.echo(_wrapped(f"-> {finding.hint}", width, "  ", "     ") + "\n")
     levels = Counter(finding.level for finding in findings)
-    counts = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in levels.items()]
+    counts = [counted(count, level) for level, count in levels.items()]
     click.echo(f"{', '.join(counts)}." if counts else "No problems found.")
 
 
@@ -167,7 +166,7 @@ def openapi_command(context: click.Context, output: IO[str], kind: str) -> None:
     """
     app, state = load(context)
     try:
-        document = Description(app, state).document
+        document = make_description(app, state)
         if kind == "yaml":
             from apispec.yaml_utils import dict_to_yaml
 

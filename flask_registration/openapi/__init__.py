@@ -1,5 +1,5 @@
 """The API description: OpenAPI, made from the declarations that the views run on."""
 
-from .serving import Description, extra
+from .serving import extra
 
-__all__ = ["Description", "extra"]
+__all__ = ["extra"]

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -73,25 +73,17 @@ class OpenAPISettings(Settings):
     )
 
 
-class Description:
-    """The description of an application, made by the first request for it."""
+def make_description(app: Flask, state: RegistrationState) -> dict[str, Any]:
+    """Return the description, with the changes of ``REGISTRATION_OPENAPI_EDITOR``."""
+    from .document import describe
 
-    def __init__(self, app: Flask, state: RegistrationState) -> None:
-        self._app = app
-        self._state = state
-
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """Return the description, with the changes of ``REGISTRATION_OPENAPI_EDITOR``."""
-        from .document import describe
-
-        with self._app.app_context():
-            document = describe(self._app, self._state)
-            editor = self._state.group(OpenAPISettings).openapi_editor
-            edited = editor(document) if editor else document
-            # Translates lazy strings within the application context.
-            plain: dict[str, Any] = json.loads(json.dumps(edited, default=str))
-            return plain
+    with app.app_context():
+        document = describe(app, state)
+        editor = state.group(OpenAPISettings).openapi_editor
+        edited = editor(document) if editor else document
+        # Translates lazy strings within the application context.
+        plain: dict[str, Any] = json.loads(json.dumps(edited, default=str))
+        return plain
 
 
 def prepare(setup: Setup) -> Iterator[Finding]:
@@ -137,10 +129,10 @@ def serve(blueprint: Blueprint, app: Flask, state: RegistrationState) -> None:
         path = DEFAULT_PATH
     if page_path is None and app.debug and find_spec("flask_swagger_ui"):
         page_path = DEFAULT_PAGE_PATH
-    description = Description(app, state)
+    document_once = cache(partial(make_description, app, state))
 
     def openapi() -> ResponseReturnValue:
-        document = description.document
+        document = document_once()
         if request.script_root:  # the application is not mounted at the root of its host
             document = {"servers": [{"url": request.script_root}], **document}
         response = Response(json.dumps(document, ensure_ascii=False), mimetype="application/json")
