@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from flask import Response, request
@@ -12,34 +11,26 @@ from marshmallow import Schema, fields
 from marshmallow.exceptions import SCHEMA
 from werkzeug.http import HTTP_STATUS_CODES
 
-from .http.responses import INVALID, PROBLEM, ErrorReport, error_response, translate
-from .settings import Settings, setting
-from .state import Extra, RegistrationState, current_registration
+from .http.responses import (
+    INVALID,
+    PROBLEM,
+    ErrorReport,
+    HTTPSettings,
+    error_response,
+    translate,
+)
+from .state import current_registration
 
 #: The type of a problem without a type of its own.
 BLANK = "about:blank"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProblemSettings(Settings):
-    """Problem details."""
-
-    problem_types_url: str | None = setting(
-        None,
-        "Base URL for the `type` member of problem details (RFC 9457). The error code is appended.",
-        default_text="none: the type is `about:blank`",
-    )
-
-
-extra: Extra = Extra(settings=(ProblemSettings,))
 
 
 def respond(report: ErrorReport) -> Response | None:
     """Return an error as problem details, or None if the client prefers JSON."""
     if not _prefers_problems():
         return None
-    members = problem_members(report, problem_types_url(current_registration))
-    return error_response(report, members, PROBLEM)
+    base = current_registration.group(HTTPSettings).problem_types_url
+    return error_response(report, problem_members(report, base), PROBLEM)
 
 
 def _prefers_problems() -> bool:
@@ -52,12 +43,6 @@ def _prefers_problems() -> bool:
         quality for name, quality in accepted if name.partition(";")[0].strip().lower() == PROBLEM
     ]
     return 0 < max(qualities, default=0) >= accepted["application/json"]
-
-
-def problem_types_url(state: RegistrationState) -> str | None:
-    """Return the base of the types' URLs, if there is one."""
-    settings = state.settings.get(ProblemSettings)
-    return cast(ProblemSettings, settings).problem_types_url if settings else None
 
 
 def problem_members(

@@ -1265,10 +1265,7 @@ def test_the_page_of_settings_names_what_the_command_prints_and_needs_no_applica
     flows = [import_string(path) for path in OPTIONAL_FLOWS]
     optional = {each.key for flow in flows for each in declarations(flow.group)}
     # An application has no settings of an optional package until one of them asks for the package.
-    asked_for = {
-        "REGISTRATION_OUTBOX_LEASE": 60,
-        "REGISTRATION_PROBLEM_TYPES_URL": "https://example.com/problems/",
-    }
+    asked_for = {"REGISTRATION_OUTBOX_LEASE": 60}
     printed = settings_printed(invoke(lambda: configured(asked_for), "settings").output)
     assert keys == optional | set(printed)
     without = settings_printed(invoke(configured, "settings").output)

@@ -99,7 +99,6 @@ EXTRAS = (
     OptionalPackage("flask_registration.outbox", settings="OUTBOX_"),
     OptionalPackage("flask_registration.celery", requires="celery"),
     OptionalPackage("flask_registration.gate", settings="GATE"),
-    OptionalPackage("flask_registration.problem_details", settings="PROBLEM_TYPES_URL"),
     OptionalPackage("flask_registration.validators", settings=r"\w+_VALIDATORS$"),
 )
 

@@ -57,6 +57,11 @@ class HTTPSettings(Settings):
         success_response,
         "Makes the response of a successful step: `builder(message, status, extra_data)`.",
     )
+    problem_types_url: str | None = setting(
+        None,
+        "Base URL for the `type` member of problem details (RFC 9457). The error code is appended.",
+        default_text="none: the type is `about:blank`",
+    )
     not_authenticated_decorators: tuple[Callable[..., Any], ...] = setting(
         (), "Decorators, the outermost first, around every endpoint that needs no login."
     )

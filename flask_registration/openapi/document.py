@@ -42,7 +42,7 @@ from ..http.responses import (
     report_error,
 )
 from ..mail.composer import MailSettings
-from ..problem_details import problem_members, problem_types_url
+from ..problem_details import problem_members
 from ..settings import Settings
 from ..state import RegistrationState
 from .bodies import Bodies, camel, free_name
@@ -260,15 +260,15 @@ def error_response(
         examples = {"fields": ErrorReport(400, INVALID, None, messages=messages), **examples}
         plain = {"anyOf": [schema, plain]}
         problem_codes.append(INVALID)
-    key, base = state.group(HTTPSettings).non_field_errors_key, problem_types_url(state)
+    web = state.group(HTTPSettings)
     content = {
         "application/json": {"schema": plain, "examples": {}},
         PROBLEM: {"schema": _one_of(bodies.problem(), problem_codes), "examples": {}},
     }
     for name, report in examples.items():
-        members = error_members(report, key, _untranslated)
+        members = error_members(report, web.non_field_errors_key, _untranslated)
         content["application/json"]["examples"][name] = {"value": members}
-        problem = problem_members(report, base, _untranslated)
+        problem = problem_members(report, web.problem_types_url, _untranslated)
         content[PROBLEM]["examples"][name] = {"value": problem}
     described = {"description": "\n".join(lines), "content": content}
     return {**described, "headers": headers} if headers else described
