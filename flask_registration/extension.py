@@ -263,8 +263,8 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     }
     logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
     model = setup.models.get("challenge")
-    code_rules = setup.offers().get("code_rules")
-    codes = code_rules(setup) if code_rules else None
+    offers = setup.offers()
+    codes = offers["code_rules"][-1](setup) if "code_rules" in offers else None
     windows = setup.throttles.counters.with_windows(sliding=True)
     limits = MailLimits(windows, parse(mails.mail_limits), setup.throttles.devices)
     challenges = None
@@ -272,7 +272,9 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
         from .auth.challenges import ChallengeStore
 
         challenges = ChallengeStore(db, model, users, signing_keys, codes, limits.per_day)
-    tokens = _make_tokens(login, users, logins)
+    own_tokens = logins or SignedTokenManager(signing_keys, users, login.auth_token_period)
+    make_tokens = login.auth_token_manager_class
+    tokens: TokenManager = make_tokens() if make_tokens else own_tokens
     sender = mails.verification_from_email or app.config.get("MAIL_DEFAULT_SENDER")
     mailer = Mailer(
         app,
@@ -318,18 +320,10 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             setup.throttles.counters.with_windows(sliding=False), parse(mails.mail_budget)
         ),
         flows=setup.flows,
-        known_flows=setup.known_flows,
-        offers=setup.offers(),
+        offers=offers,
         emails={
             email.name: email
             for email in (*(each for flow in setup.flows for each in flow.emails), PASSWORD_CHANGED)
         },
         extras={name: make(mailer) for name, make in setup.extras.items()},
     )
-
-
-def _make_tokens(login: LoginSettings, users: UserStore, logins: LoginStore | None) -> TokenManager:
-    if login.auth_token_manager_class:
-        manager: TokenManager = login.auth_token_manager_class()
-        return manager
-    return logins or SignedTokenManager(signing_keys, users, login.auth_token_period)

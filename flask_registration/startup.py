@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import Field, dataclass
 from dataclasses import fields as dataclass_fields
 from difflib import get_close_matches
 from typing import Any
@@ -282,26 +282,22 @@ def templates(setup: Setup) -> Iterator[Finding]:
     """
     package = jinja2.PackageLoader("flask_registration")
     loader = jinja2.ChoiceLoader([setup.app.create_global_jinja_loader(), package])
-    environment = jinja2.Environment()  # noqa: S701 -- renders nothing
     for group in setup.settings.values():
         for field in dataclass_fields(group):
             if field.name.endswith("_email_templates"):
-                value, name = getattr(group, field.name), PREFIX + field.name.upper()
-                yield from _missing_templates(loader, environment, field.metadata, name, value)
+                yield from _missing_templates(loader, field, getattr(group, field.name))
 
 
 def _missing_templates(
-    loader: jinja2.BaseLoader,
-    environment: jinja2.Environment,
-    metadata: Mapping[str, Any],
-    name: str,
-    value: Any,
+    loader: jinja2.BaseLoader, field: Field[Any], value: Any
 ) -> Iterator[Finding]:
+    name = PREFIX + field.name.upper()
     try:
         names = parse_templates(value)
     except ValueError as error:
-        yield invalid(name, value, error, metadata)
+        yield invalid(name, value, error, field.metadata)
         return
+    environment = jinja2.Environment()  # noqa: S701 -- renders nothing
     for template in filter(None, names):
         try:
             loader.get_source(environment, template)

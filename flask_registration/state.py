@@ -79,14 +79,14 @@ class Setup:
         """Return a group of settings."""
         return cast(S, self.settings[group])
 
-    def offers(self) -> dict[str, Callable[..., Any]]:
+    def offers(self) -> dict[str, list[Callable[..., Any]]]:
         """Return the functions that flows offer to other flows with these settings, by name."""
-        return {
-            name: function
-            for flow in self.flows
-            for name, (function, is_enabled) in flow.offers.items()
-            if is_enabled(self.group(flow.group))
-        }
+        offers: dict[str, list[Callable[..., Any]]] = {}
+        for flow in self.flows:
+            for name, (function, is_enabled) in flow.offers.items():
+                if is_enabled(self.group(flow.group)):
+                    offers.setdefault(name, []).append(function)
+        return offers
 
 
 #: A check of the configuration, run by ``init_app`` and by ``flask registration check``.
@@ -129,7 +129,6 @@ class RegistrationState:
     :ivar setup: what it was made from, for checks.
     :ivar pages: the URLs of the front end's pages, by the names of their settings in lower case.
     :ivar flows: the flows that this application has, each a ``Flow``.
-    :ivar known_flows: the default flows and all that were passed.
     :ivar offers: functions that flows offer to other flows, by name.
     :ivar emails: the e-mails of the flows, by name.
     :ivar actions: what the endpoints do, each an ``Action``, by the names of the endpoints.
@@ -153,13 +152,12 @@ class RegistrationState:
     challenge_store: ChallengeStore | None
     throttles: Throttles
     mail_budget: MailBudget
-    flows: Sequence[Any] = ()
-    known_flows: Sequence[Any] = ()
-    offers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    emails: Mapping[str, Email] = field(default_factory=dict)
+    flows: Sequence[Any]
+    offers: Mapping[str, Sequence[Callable[..., Any]]]
+    emails: Mapping[str, Email]
+    extras: Mapping[str, Any]
     actions: dict[str, Any] = field(default_factory=dict)
     schemas: dict[Any, Any] = field(default_factory=dict)
-    extras: Mapping[str, Any] = field(default_factory=dict)
 
     def group(self, group: type[S]) -> S:
         """Return a group of settings."""
@@ -167,21 +165,16 @@ class RegistrationState:
 
     def provided(self, name: str) -> Callable[..., Any] | None:
         """Return what a flow offers to other flows under this name; None if no active flow does."""
-        return self.offers.get(name)
+        return next(reversed(self.all_provided(name)), None)
 
-    def all_provided(self, name: str) -> list[Callable[..., Any]]:
+    def all_provided(self, name: str) -> Sequence[Callable[..., Any]]:
         """Return what every active flow offers under this name, in the order of the flows.
 
         Several flows may offer ``registration_fields``, ``account_created``, ``owner_found``,
         ``announced``, ``remove_rows``, ``due_work`` and ``stale_rows``: see "A flow of your own" in
         the documentation.
         """
-        return [
-            function
-            for flow in self.flows
-            for each, (function, is_enabled) in flow.offers.items()
-            if each == name and is_enabled(self.group(flow.group))
-        ]
+        return self.offers.get(name, ())
 
     @property
     def challenges(self) -> ChallengeStore:
@@ -442,8 +435,7 @@ class RegistrationState:
 
     def clear_lock(self, user: User) -> None:
         """Forget the wrong codes of an account that has a new password, without committing."""
-        clear = self.provided("clear_lock")
-        if clear:
+        for clear in self.all_provided("clear_lock"):
             clear(self, user)
 
     def forget_registrant(self, user: User) -> None:

@@ -12,10 +12,6 @@ from ..checks import Finding
 from ..state import Setup, current_registration
 from ..users.fields import UserFields, is_unique
 
-MIGRATE = (
-    "Run your migrations, for example `flask db upgrade` (or db.create_all() for a missing table)."
-)
-
 
 def tables(setup: Setup) -> Iterator[Finding]:
     """Compare the tables with the models, and look for upper-case e-mail addresses."""

@@ -303,9 +303,9 @@ def export_profile(user: User) -> Response:
     state = flow.state
     state.reauthenticate(user, None)
     data: dict[str, Any] = {"profile": schema_of(state, shown_profile).dump(user)}
-    for name, offer in state.offers.items():
+    for name, offers in state.offers.items():
         if name.startswith(EXPORT):
-            data[name.removeprefix(EXPORT)] = offer(state, user)
+            data[name.removeprefix(EXPORT)] = offers[-1](state, user)
     write = current_app.json.dumps
     for name, exporter in resolve_exporters(flow.settings.exporters).items():
         try:
