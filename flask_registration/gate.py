@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -23,7 +23,6 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from flask import current_app
 from limits import RateLimitItemPerSecond
-from limits.strategies import FixedWindowRateLimiter
 from marshmallow import fields
 
 from .auth.links import signing_keys
@@ -244,7 +243,7 @@ def prepare(setup: Setup) -> Iterator[Finding]:
     settings, throttles = setup.group(GateSettings), setup.throttles
     counters, gate = throttles.counters, settings.gate
     # Whatever the strategy: a window that slides forgets a single hit too early.
-    spent = replace(counters, connect=lambda: FixedWindowRateLimiter(counters.limiter.storage))
+    spent = counters.with_windows(sliding=False)
     setup.extras["gate"] = lambda mailer: spent
     if isinstance(gate, type):
         yield Finding(

@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -544,11 +545,18 @@ def small_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryCounters, "CAPACITY", 1000)
 
 
+def hit(counters: MemoryCounters, limit: RateLimitItem, name: str) -> float | None:
+    """Count a hit. None if the limit allows it, else the seconds until it will."""
+    if counters.hit(limit, name):
+        return None
+    return counters.get_window_stats(limit, name).reset_time - time.time()
+
+
 def fill(counters: MemoryCounters, limit: RateLimitItem, hits: int = 1) -> None:
     """Count so many hits of each of other names, one more than there may be counters."""
     for other in range(MemoryCounters.CAPACITY + 1):
         for _ in range(hits):
-            assert counters.hit(limit, f"other {other}") is None
+            assert hit(counters, limit, f"other {other}") is None
 
 
 @pytest.mark.usefixtures("small_memory")
@@ -565,36 +573,36 @@ def test_a_flood_of_names_makes_no_room_for_another_guess(amount: int) -> None:
     """A limit that is used up stays so; and so does one that other names are further from."""
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(amount)
     for _ in range(amount):
-        assert counters.hit(limit, "alice") is None
+        assert hit(counters, limit, "alice") is None
     for _ in range(amount // 2):
-        assert counters.hit(limit, "bob") is None
+        assert hit(counters, limit, "bob") is None
     for _ in range(2):
         fill(counters, RateLimitItemPerMinute(10), hits=2)
-    assert counters.hit(limit, "alice") == 60
-    hits = [counters.hit(limit, "bob") for _ in range(amount - amount // 2)]
+    assert hit(counters, limit, "alice") == 60
+    hits = [hit(counters, limit, "bob") for _ in range(amount - amount // 2)]
     assert hits == [None] * len(hits)
-    assert counters.hit(limit, "bob") == 60
+    assert hit(counters, limit, "bob") == 60
 
 
 @pytest.mark.usefixtures("small_memory")
 def test_names_that_came_first_make_no_room_for_another_guess_either() -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(10)
     for number in range(MemoryCounters.CAPACITY - 1):
-        assert counters.hit(limit, f"earlier {number}") is None
+        assert hit(counters, limit, f"earlier {number}") is None
     for _ in range(9):
-        assert counters.hit(limit, "alice") is None
-    assert counters.hit(limit, "later") is None  # one counter too many
-    assert counters.hit(limit, "alice") is None
-    assert counters.hit(limit, "alice") == 60
+        assert hit(counters, limit, "alice") is None
+    assert hit(counters, limit, "later") is None  # one counter too many
+    assert hit(counters, limit, "alice") is None
+    assert hit(counters, limit, "alice") == 60
 
 
 @pytest.mark.usefixtures("small_memory")
 def test_no_limit_that_is_used_up_is_forgotten_for_others(clock: Clock) -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
     names = [f"name {number}" for number in range(3 * MemoryCounters.CAPACITY)]
-    assert {counters.hit(limit, name) for name in names} == {None}
+    assert {hit(counters, limit, name) for name in names} == {None}
     fill(counters, RateLimitItemPerMinute(10), hits=9)
-    assert {counters.hit(limit, name) for name in names} == {60}
+    assert {hit(counters, limit, name) for name in names} == {60}
     clock.advance(60)
     for minute in range(3):
         fill(counters, RateLimitItemPerMinute(minute + 20))
@@ -605,10 +613,10 @@ def test_no_limit_that_is_used_up_is_forgotten_for_others(clock: Clock) -> None:
 def test_counters_that_are_used_up_take_no_room_from_the_others(clock: Clock) -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(10)
     for _ in range(9):
-        counters.hit(limit, "alice")
+        hit(counters, limit, "alice")
     for number in range(3 * MemoryCounters.CAPACITY):
-        counters.hit(RateLimitItemPerMinute(1), f"other {number}")
-    assert [counters.hit(limit, "alice") for _ in range(2)] == [None, 60]
+        hit(counters, RateLimitItemPerMinute(1), f"other {number}")
+    assert [hit(counters, limit, "alice") for _ in range(2)] == [None, 60]
 
 
 @pytest.mark.usefixtures("small_memory")
@@ -616,6 +624,6 @@ def test_counters_of_windows_that_are_over_go_first(clock: Clock) -> None:
     counters, limit = MemoryCounters(), RateLimitItemPerMinute(1)
     fill(counters, limit)
     clock.advance(60)
-    assert counters.hit(limit, "alice") is None
+    assert hit(counters, limit, "alice") is None
     fill(counters, RateLimitItemPerMinute(10))
-    assert counters.hit(limit, "alice") == 60
+    assert hit(counters, limit, "alice") == 60

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask
 from itsdangerous.encoding import want_bytes
-from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond, WindowStats
 from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, MovingWindowSupport, Storage, storage_from_string
 from limits.strategies import (
@@ -26,6 +26,8 @@ from limits.strategies import (
 
 from ..checks import Finding
 from ..security_log import THROTTLE_STORE_DOWN, record
+
+T = TypeVar("T")
 
 #: The timeout of Redis in seconds, unless ``RATELIMIT_STORAGE_OPTIONS`` sets another.
 TIMEOUT = 0.5
@@ -44,57 +46,57 @@ Window = tuple[str, int, int]
 Hits = tuple[tuple[float, int], ...]
 
 
+@dataclass(eq=False)
 class MemoryCounters:
     """Counts hits in fixed or moving windows, in the memory of this process.
 
-    It replaces the memory storage of ``limits`` 5.8, which loses hits: of 60 hits by 20 threads at
-    once, up to 22 passed a limit of 10, because it drops the lock of a new key while another
-    thread holds it. It also starts a thread for each hit, and has no maximum size. (Its next
-    version corrects only the start of that thread: https://github.com/alisaifee/limits/pull/352.)
-    It is no base class here: a storage does not know the limits, so not which counters to keep.
+    It has the methods of a strategy of ``limits``, and replaces the memory storage of ``limits``
+    5.8, which loses hits: of 60 hits by 20 threads at once, up to 22 passed a limit of 10, because
+    it drops the lock of a new key while another thread holds it. It also starts a thread for each
+    hit, and has no maximum size. (Its next version corrects only the start of that thread:
+    https://github.com/alisaifee/limits/pull/352.) It is no base class here: a storage does not know
+    the limits, so not which counters to keep.
 
+    :ivar sliding: whether windows move: each hit has a time of its own.
     :cvar CAPACITY: the maximum number of counters in addition to the exhausted ones.
     """
 
-    CAPACITY = 50_000
+    CAPACITY: ClassVar[int] = 50_000
 
-    def __init__(self) -> None:
-        # Each with the ends of its hits: a fixed window has one end for all of them.
-        self._windows: dict[Window, Hits] = {}
-        self._exhausted = 0  # at the last cleanup
-        self._lock = threading.Lock()
+    sliding: bool = False
+    # Each with the ends of its hits: a fixed window has one end for all of them.
+    _windows: dict[Window, Hits] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _exhausted: int = 0  # at the last cleanup
 
-    def hit(self, limit: RateLimitItem, key: str, *, sliding: bool = False) -> float | None:
-        """Count a hit. Return None if the limit allows it, else the seconds until it will.
+    def hit(self, limit: RateLimitItem, key: str) -> bool:
+        """Count a hit, and return whether the limit allows it.
 
         A refused hit does not extend the time.
-
-        :param sliding: whether each hit has a time of its own.
         """
-        seconds = limit.get_expiry()
-        window = key, limit.amount, seconds
+        window = _window(limit, key)
         with self._lock:
             now = time.time()  # not before: a thread that waits would be earlier than the window
             hits = self._current(window, now)
             if _sum(hits) >= limit.amount:
-                return hits[0][0] - now
-            if sliding or not hits:
-                hits = (*hits, (now + seconds, 0))
+                return False
+            if self.sliding or not hits:
+                hits = (*hits, (now + limit.get_expiry(), 0))
             end, count = hits[-1]
             self._windows[window] = (*hits[:-1], (end, count + 1))
             if len(self._windows) > self.CAPACITY + self._exhausted:
                 self._drop_least_used(now)
-            return None
+            return True
 
     def test(self, limit: RateLimitItem, key: str, cost: int) -> bool:
         """Return whether a limit allows this number of hits."""
-        return self.stats(limit, key)[0] >= cost
+        return self.get_window_stats(limit, key).remaining >= cost
 
-    def stats(self, limit: RateLimitItem, key: str) -> tuple[int, float]:
-        """Return how many hits a limit still allows, and the seconds until it allows more."""
-        now, seconds = time.time(), limit.get_expiry()
-        hits = self._current((key, limit.amount, seconds), now)
-        return limit.amount - _sum(hits), hits[0][0] - now if hits else 0
+    def get_window_stats(self, limit: RateLimitItem, key: str) -> WindowStats:
+        """Return when a limit allows more hits, and how many it still allows."""
+        now = time.time()
+        hits = self._current(_window(limit, key), now)
+        return WindowStats(hits[0][0] if hits else now, limit.amount - _sum(hits))
 
     def _current(self, window: Window, now: float) -> Hits:
         """Return the hits that still count. If the clock was set back, there are none."""
@@ -104,7 +106,7 @@ class MemoryCounters:
     def clear(self, limit: RateLimitItem, key: str) -> None:
         """Reset a counter."""
         with self._lock:
-            self._windows.pop((key, limit.amount, limit.get_expiry()), None)
+            self._windows.pop(_window(limit, key), None)
 
     def _drop_least_used(self, now: float) -> None:
         """Keep the exhausted counters, and of the others those that are nearest to their limits.
@@ -119,7 +121,12 @@ class MemoryCounters:
         nearest = sorted(used, key=lambda window: used[window], reverse=True)
         self._exhausted = sum(share >= 1 for share in used.values())
         kept = nearest[: self._exhausted + self.CAPACITY // 2]
-        self._windows = {window: self._windows[window] for window in kept}
+        for window in self._windows.keys() - kept:
+            del self._windows[window]
+
+
+def _window(limit: RateLimitItem, key: str) -> Window:
+    return key, limit.amount, limit.get_expiry()
 
 
 def _sum(hits: Hits) -> int:
@@ -137,7 +144,7 @@ class Counters:
     :ivar kind: the kind of the shared storage, for example ``"redis"``; else ``"memory"``.
     :ivar connect: makes the strategy with the shared storage.
     :ivar in_tests: whether to use the shared storage with ``app.testing`` too.
-    :ivar sliding: whether windows move, in memory.
+    :ivar memory: counts in this process.
     """
 
     app: Flask
@@ -145,7 +152,6 @@ class Counters:
     kind: str = "memory"
     connect: Callable[[], RateLimiter] = lambda: FixedWindowRateLimiter(MemoryStorage())
     in_tests: bool = False
-    sliding: bool = False
     memory: MemoryCounters = field(default_factory=MemoryCounters)
     is_down: bool = False
 
@@ -165,7 +171,8 @@ class Counters:
             slides = sliding and isinstance(storage, MovingWindowSupport)
             return (MovingWindowRateLimiter if slides else FixedWindowRateLimiter)(storage)
 
-        return replace(self, connect=connect, sliding=sliding)
+        # Both count in the same memory, of which one storage is tried once in a while.
+        return replace(self, connect=connect, memory=replace(self.memory, sliding=sliding))
 
     @property
     def is_idle(self) -> bool:
@@ -180,16 +187,8 @@ class Counters:
     def hit(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> float | None:
         """Count a hit against each limit. Return the seconds to wait; None if all allow it."""
         key = self._key(scope, name)
-        waits = (self._hit(limit, key) for limit in limits)
+        waits = (self._use(partial(_hit, limit, key)) for limit in limits)
         return next((wait for wait in waits if wait is not None), None)
-
-    def _hit(self, limit: RateLimitItem, key: str) -> float | None:
-        if self._is_due():
-            with self._noting_failure():
-                if self.limiter.hit(limit, key):
-                    return None
-                return self.limiter.get_window_stats(limit, key).reset_time - time.time()
-        return self.memory.hit(limit, key, sliding=self.sliding)
 
     def admit(self, scope: str, name: str, limits: Mapping[RateLimitItem, int]) -> bool:
         """Count a hit if all limits allow it. Return whether they do.
@@ -198,24 +197,14 @@ class Counters:
 
         :param limits: the shortest time first; each with the number of hits that it must allow.
         """
-        keys = self._key(scope, name), self._key(f"{scope}/refused", "")
-        if self._is_due():
-            with self._noting_failure():
-                return _admit(self.limiter.test, self.limiter.hit, limits, *keys)
-
-        def hit(limit: RateLimitItem, key: str) -> bool:
-            return self.memory.hit(limit, key, sliding=self.sliding) is None
-
-        return _admit(self.memory.test, hit, limits, *keys)
+        key, other = self._key(scope, name), self._key(f"{scope}/refused", "")
+        return self._use(partial(_admit, limits, key, other))
 
     def stats(self, scope: str, name: str, limit: RateLimitItem) -> tuple[int, float]:
         """Return how many hits a limit still allows, and the seconds until it allows more."""
         key = self._key(scope, name)
-        if self._is_due():
-            with self._noting_failure():
-                reset, left = self.limiter.get_window_stats(limit, key)
-                return left, reset - time.time()
-        return self.memory.stats(limit, key)
+        reset, left = self._use(lambda limiter: limiter.get_window_stats(limit, key))
+        return left, reset - time.time()
 
     def clear(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> None:
         """Reset the counters of a name, in memory and in the storage."""
@@ -231,11 +220,18 @@ class Counters:
         digest = hmac.digest(key, name.encode("utf-8", "surrogatepass"), "sha256").hex()
         return f"{self.prefix}/{scope}/{digest[:32]}"
 
+    def _use(self, work: Callable[[Any], T]) -> T:
+        """Do the work with the strategy of the storage, or in memory."""
+        if self._is_due():
+            with self._noting_failure():
+                return work(self.limiter)
+        return work(self.memory)
+
     def _is_due(self) -> bool:
         """Return whether to use the storage: it is up, or one request tries it again now."""
         if self.kind == "memory" or self.is_idle:
             return False
-        return not self.is_down or self.memory.hit(TRIES, "try") is None
+        return not self.is_down or self.memory.hit(TRIES, "try")
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -245,7 +241,7 @@ class Counters:
         except Exception as error:  # each storage has its own
             self.is_down = True
             self.memory.hit(TRIES, "try")
-            if self.memory.hit(LOGS, "log") is None:
+            if self.memory.hit(LOGS, "log"):
                 self.app.logger.error(DOWN, self.kind, exc_info=error)
                 record(THROTTLE_STORE_DOWN, error=type(error).__name__)
         else:
@@ -255,21 +251,22 @@ class Counters:
                 self.app.logger.warning(UP, self.kind)
 
 
-def _admit(
-    test: Callable[..., bool],
-    hit: Callable[[RateLimitItem, str], bool],
-    limits: Mapping[RateLimitItem, int],
-    key: str,
-    other: str,
-) -> bool:
+def _hit(limit: RateLimitItem, key: str, limiter: Any) -> float | None:
+    if limiter.hit(limit, key):
+        return None
+    seconds: float = limiter.get_window_stats(limit, key).reset_time - time.time()
+    return seconds
+
+
+def _admit(limits: Mapping[RateLimitItem, int], key: str, other: str, limiter: Any) -> bool:
     """Count a hit against all limits if they allow it, else as many hits of another key.
 
     Parallel requests may all pass the test. Then the first limit refuses all but one of them.
     """
-    passed = [test(limit, key, cost=cost) for limit, cost in limits.items()]
+    passed = [limiter.test(limit, key, cost=cost) for limit, cost in limits.items()]
     is_admitted = all(passed)
     for limit in limits:
-        is_admitted = hit(limit, key if is_admitted else other) and is_admitted
+        is_admitted = limiter.hit(limit, key if is_admitted else other) and is_admitted
     return is_admitted
 
 
