@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +16,10 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ..errors import ChallengeInvalid
 from ..users.mixins import BIG_KEY, utc_now
-from ..users.stamps import UserSnapshot, stamp_digest
+from ..users.stamps import NO_ACCOUNT, UserSnapshot, stamp_digest
 from ..users.store import PLACEHOLDER_DOMAIN, User
-from .codes import FORMATS, CodeRules, derive_code
-from .rows import ExpiringRows
+from .codes import FORMATS, CodeRules, derive_code, keyed_digest
+from .rows import ExpiringRows, digest_of
 
 #: How many tries the codes of an account have in a day, for each purpose, without limits of
 #: e-mails. The challenges of other clients must not end each other, so their number is limited.
@@ -95,7 +94,7 @@ class ChallengeStore(ExpiringRows):
             Pass it only if the client has shown a credential of the account.
         """
         handle = secrets.token_urlsafe(32)
-        values = self._values(purpose, user, handle_digest(handle), period, tries, data)
+        values = self._values(purpose, user, digest_of(handle), period, tries, data)
         self.db.session.add(self.model(**values))
         self.db.session.flush()
         if user is not None and keep is not None:
@@ -128,7 +127,7 @@ class ChallengeStore(ExpiringRows):
         :param has_code: False for a challenge that no code solves.
         """
         rules, handle = self.rules, secrets.token_urlsafe(32)
-        digest, key = handle_digest(handle), self.keys()[-1]
+        digest, key = digest_of(handle), self.keys()[-1]
         is_allowed, budget = self._count_code(purpose, counted)
         owner = user
         if isinstance(user, str):
@@ -182,7 +181,7 @@ class ChallengeStore(ExpiringRows):
         :raises ChallengeInvalid: there is none, or it has expired, was used, has no try left, or
             is for another purpose; or its account was deleted, suspended or changed since.
         """
-        digest, model = handle_digest(handle), self.model
+        digest, model = digest_of(handle), self.model
         valid = (model.digest == digest, model.purpose == purpose, model.expires_at > utc_now())
         if counts:
             statement = update(model).where(*valid, model.tries_left > 0)
@@ -195,11 +194,11 @@ class ChallengeStore(ExpiringRows):
         email = self.users.fields.email
         if row.user_id is None and email:  # no account costs a query as well
             self.users.find(email, f"unknown@registration{PLACEHOLDER_DOMAIN}")
-        is_valid = row.user_id is None or (
-            user is not None and _is_as_it_was(self.users.snapshot(user), row.stamp_digest)
-        )
-        if not is_valid:
-            raise ChallengeInvalid
+        if row.user_id is not None:
+            seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
+            is_same = hmac.compare_digest(_account_digest(seen), row.stamp_digest)
+            if not (seen.is_active and is_same):
+                raise ChallengeInvalid
         return Challenge(digest, user, row.code_digest, row.data)
 
     def has_code(self, challenge: Challenge, code: str) -> bool:
@@ -221,8 +220,8 @@ class ChallengeStore(ExpiringRows):
 
     def _address_digests(self, address: str) -> list[str]:
         """Return the keyed digests of an e-mail address, one for each key."""
-        content = f"flask-registration.address {address}".encode()
-        return [hmac.new(key, content, hashlib.sha256).hexdigest() for key in self.keys()]
+        content = f"flask-registration.address {address}"
+        return [keyed_digest(key, content) for key in self.keys()]
 
     def take(self, challenge: Challenge) -> None:
         """Delete a challenge whose step is done, without committing. It works once.
@@ -276,7 +275,7 @@ class ChallengeStore(ExpiringRows):
             counted = self._address_digests(user)[-1]
         else:
             counted = "" if user is None else self.users.identifier(user)
-        digest = handle_digest(f"{name} {counted}")
+        digest = digest_of(f"{name} {counted}")
         known = self.db.session.scalars(select(model.id).where(model.digest == digest)).first()
         has_expired = model.expires_at <= now
         # By key, which locks no other row. No row has the key NULL.
@@ -299,19 +298,8 @@ def _account_digest(seen: UserSnapshot) -> str:
     That is also the e-mail address, which changes without a new stamp where there is no column for
     it: a code must not outlive the address that received it.
     """
-    values = f"{stamp_digest(seen)} {seen.email}"
-    return hashlib.sha256(values.encode()).hexdigest()[:32]
-
-
-def _is_as_it_was(seen: UserSnapshot, digest: str) -> bool:
-    return seen.is_active and hmac.compare_digest(_account_digest(seen), digest)
-
-
-def handle_digest(handle: str) -> str:
-    """Return the digest of a handle, by which the table knows a challenge."""
-    return hashlib.sha256(handle.encode()).hexdigest()
+    return digest_of(f"{stamp_digest(seen)} {seen.email}")[:32]
 
 
 def _code_digest(key: bytes, digest: str, code: str) -> str:
-    content = f"flask-registration.code {digest} {code}".encode()
-    return hmac.new(key, content, hashlib.sha256).hexdigest()
+    return keyed_digest(key, f"flask-registration.code {digest} {code}")

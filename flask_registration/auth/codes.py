@@ -42,14 +42,18 @@ def derive_code(key: bytes, name: str, code_format: CodeFormat) -> str:
 
     :param key: without it, no part of the code can be known.
     """
-    content = f"flask-registration.derived-code {code_format} {name}".encode()
-    number = int.from_bytes(hmac.new(key, content, hashlib.sha256).digest(), "big")
+    number = int(keyed_digest(key, f"flask-registration.derived-code {code_format} {name}"), 16)
     alphabet, length = FORMATS[code_format]
     characters = []
     for _ in range(length):
         number, index = divmod(number, len(alphabet))
         characters.append(alphabet[index])
     return "".join(characters)
+
+
+def keyed_digest(key: bytes, text: str) -> str:
+    """Return a digest that cannot be made, nor compared with guesses, without the key."""
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
 def show_code(code: str) -> str:

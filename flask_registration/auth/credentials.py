@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..errors import CodeInvalid, FactorExists, Throttled
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.store import User
-from .rows import AccountRows
+from .rows import AccountRows, digest_of
 
 TOTP = "totp"
 RECOVERY_CODE = "recovery-code"
@@ -210,7 +209,7 @@ class CredentialStore(AccountRows):
 
     def _key(self, kind: str, user: User) -> str:
         """Return the unique key of the one row of this kind that an account may have."""
-        return hashlib.sha256(f"{kind} {self.users.identifier(user)}".encode()).hexdigest()
+        return digest_of(f"{kind} {self.users.identifier(user)}")
 
     def _row(self, key: str, *conditions: Any) -> Any:
         return update(self.model).where(self.model.key == key, *conditions)

@@ -298,7 +298,7 @@ class SessionManager:
         Call it after the security stamp has changed, which ends all others.
         """
         if self.logins:
-            self.logins.end_all(user)
+            self.logins.remove_all(user)
         if self.settings.auth_token_manager_class:
             self.tokens.revoke_token(user, token=None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,13 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from ..errors import NotAuthenticated
 from ..i18n.languages import current_request
 from ..request_state import CurrentLogin, client_address, request_state
+from ..throttling.devices import serializer
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import next_stamp, stamp_digest
 from ..users.store import User, UserStore
 from .links import is_canonical
-from .rows import ExpiringRows
+from .rows import ExpiringRows, digest_of
 
 Kind = Literal["session", "token"]
 
@@ -98,12 +98,12 @@ class LoginStore(ExpiringRows):
             kind=kind,
             methods=methods or None,
             fresh_at=None if fresh_at is None else datetime.fromtimestamp(fresh_at, UTC),
-            digest=_digest(secret),
+            digest=digest_of(secret),
             stamp_mark=stamp_digest(self.users.snapshot(user)),
             created_at=now,
             expires_at=now + self.periods[kind],
             last_used_at=now,
-            ip_address=current and _printable(client_address(), 45),
+            ip_address=_printable(client_address(), 45),
             user_agent=current and _printable(current.user_agent.string, 255),
         )
         if commit:
@@ -115,58 +115,46 @@ class LoginStore(ExpiringRows):
             self.db.session.add(login)
             self.db.session.flush()
         if kind == "session":
-            request_state().login = CurrentLogin(_digest(secret), methods, fresh_at)
+            request_state().login = CurrentLogin(digest_of(secret), methods, fresh_at)
         return secret
 
     def drop(self, secret: str) -> None:
         """Delete the login session with this secret, without committing."""
-        self.delete_where(self.model.digest == _digest(secret))
+        self.delete_where(self.model.digest == digest_of(secret))
 
     def is_valid(self, user: User, secret: str) -> bool:
         """Return whether this user has a valid session with this secret."""
-        return self._check(self._find(secret), user, "session")
+        return self._use(self._find(secret, "session"), user)
 
-    def _check(self, login: Any, user: User | None, kind: Kind) -> bool:
-        """Return whether this is a valid login session of this user and kind, and note its use.
+    def _use(self, login: Any, user: User | None) -> bool:
+        """Note the use of a login session, if it is valid and of this user. Return whether it is.
 
         It is then the login session of the request.
         """
-        now = utc_now()
         is_valid = (
             login is not None
             and user is not None
             and str(login.user_id) == self.users.identifier(user)
-            and login.kind == kind
-            and as_utc(login.expires_at) > now
             and login.stamp_mark == stamp_digest(self.users.snapshot(user))
         )
         if not is_valid:
             return False
-        unused = now - as_utc(login.last_used_at)
-        if self.idle is not None and unused >= self.idle:
-            return False
-        current = CurrentLogin(login.digest, login.methods or "", _seconds(login.fresh_at))
-        request_state().login = current
-        if unused >= use_precision(self.idle):
-            request_state().last_use = (login.id, now)
+        state, now = request_state(), utc_now()
+        state.login = CurrentLogin(login.digest, login.methods or "", _seconds(login.fresh_at))
+        if now - as_utc(login.last_used_at) >= use_precision(self.idle):
+            state.last_use = (login.id, now)
         return True
 
     def age(self, secret: str) -> float | None:
         """Return the seconds since the client last showed a credential for this login session."""
-        login = self._find(secret)
+        login = self._find(secret, "token")
         fresh_at = _seconds(login and login.fresh_at)
         return None if fresh_at is None else time.time() - fresh_at
 
     def of(self, user: User) -> Sequence[Any]:
         """Return the user's valid login sessions, the last used one first."""
-        now = utc_now()
-        valid = select(self.model).where(
-            self.is_of(user),
-            self.model.expires_at > now,
-            self.model.stamp_mark == stamp_digest(self.users.snapshot(user)),
-        )
-        if self.idle is not None:
-            valid = valid.where(self.model.last_used_at > now - self.idle)
+        stamp_mark = stamp_digest(self.users.snapshot(user))
+        valid = self._unexpired().where(self.is_of(user), self.model.stamp_mark == stamp_mark)
         return self.db.session.scalars(valid.order_by(self.model.last_used_at.desc())).all()
 
     def exists(self, user: User, digest: str) -> bool:
@@ -175,18 +163,10 @@ class LoginStore(ExpiringRows):
         found = select(self.model.id).where(self.is_of(user), *conditions)
         return self.db.session.scalar(found) is not None
 
-    def has_secret(self, login: Any, secret: str | None) -> bool:
-        """Return whether a login session is the one with this secret."""
-        return secret is not None and login.digest == _digest(secret)
-
     def end(self, user: User, login_id: str) -> bool:
         """Delete a login session of the user, without committing. Return whether it existed."""
         key = parse_identifier(login_id, self.columns["id"])
         return key is not None and self.delete_where(self.is_of(user), self.model.id == key) == 1
-
-    def end_all(self, user: User) -> None:
-        """Delete the user's login sessions, without committing."""
-        self.delete_where(self.is_of(user))
 
     # The manager of tokens
 
@@ -197,19 +177,27 @@ class LoginStore(ExpiringRows):
 
     def find_user(self, token: str) -> User | None:
         """Return the user of a valid token, or None."""
-        login = self._find(token)
+        login = self._find(token, "token")
         user = login and self.users.get(str(login.user_id))
-        return user if self._check(login, user, "token") else None
+        return user if self._use(login, user) else None
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
         """Revoke a token of a user, or all of them."""
         is_token = self.model.kind == "token"
-        which = is_token if token is None else self.model.digest == _digest(token)
+        which = is_token if token is None else self.model.digest == digest_of(token)
         self.delete_where(self.is_of(user), which)
 
-    def _find(self, secret: str) -> Any:
-        found = select(self.model).filter_by(digest=_digest(secret))
+    def _find(self, secret: str, kind: Kind) -> Any:
+        found = self._unexpired().filter_by(digest=digest_of(secret), kind=kind)
         return self.db.session.scalars(found).one_or_none()
+
+    def _unexpired(self) -> Any:
+        """Return the query for the login sessions that are not over, nor unused for too long."""
+        now = utc_now()
+        found = select(self.model).where(self.model.expires_at > now)
+        if self.idle is None:
+            return found
+        return found.where(self.model.last_used_at > now - self.idle)
 
     def write_use(self) -> None:
         """Write the noted time of use, when the connection of the request is free."""
@@ -218,16 +206,9 @@ class LoginStore(ExpiringRows):
             return
         login_id, moment = noted
         rows = update(self.model).where(self.model.id == login_id)
-        statement = rows.values(last_used_at=moment)
-        mapper = sqlalchemy_inspect(self.model)
-        engine: Any = self.db.session.get_bind(mapper, clause=statement)
         # A request does not fail because this time was not written.
-        with suppress(SQLAlchemyError), engine.begin() as connection:
-            connection.execute(statement)
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+        with suppress(SQLAlchemyError):
+            self.execute_alone(rows.values(last_used_at=moment))
 
 
 def _seconds(moment: datetime | None) -> float | None:
@@ -318,8 +299,4 @@ class SignedTokenManager:
         return [*content, time.time() - signed_at.timestamp()]
 
     def _serializer(self) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(
-            self.keys(),
-            salt="flask-registration.token",
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-        )
+        return serializer(self.keys(), "token")

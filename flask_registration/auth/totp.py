@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from base64 import urlsafe_b64encode
@@ -18,7 +17,7 @@ from limits import RateLimitItem
 
 from ..errors import CodeInvalid
 from ..users.store import User
-from .codes import make_code, normalize_code, show_code
+from .codes import keyed_digest, make_code, normalize_code, show_code
 from .credentials import RECOVERY_CODE, TOTP, CredentialStore
 
 #: The length of an interval in seconds (RFC 6238 section 5.2).
@@ -150,9 +149,8 @@ class SecondFactor:
     def _digests(self, user: User, code: str) -> list[str]:
         """Return the digests of a recovery code with all keys, that of the last key first."""
         user_id = self.store.users.identifier(user)
-        content = f"flask-registration.recovery-code {user_id} {code}".encode()
-        keys = [key.encode() for key in reversed(self.keys)]
-        return [hmac.new(key, content, hashlib.sha256).hexdigest() for key in keys]
+        content = f"flask-registration.recovery-code {user_id} {code}"
+        return [keyed_digest(key.encode(), content) for key in reversed(self.keys)]
 
 
 def _cipher(keys: Sequence[str]) -> MultiFernet:

@@ -6,7 +6,6 @@ from typing import Any, cast, get_args
 
 from marshmallow import Schema, fields, validate
 
-from ..auth.request_session import session_secret
 from ..auth.tokens import Kind, LoginStore
 from ..errors import LoginNotFound
 from ..http.flow import Flow
@@ -69,9 +68,9 @@ def described_logins(state: RegistrationState, user: User) -> list[dict[str, Any
     store = store_of(state)
     found = store.of(user)
     described: list[dict[str, Any]] = logins_schema(state).dump(found)
-    current = request_state().token or session_secret()
+    current = request_state().login
     for each, login in zip(described, found, strict=True):
-        each["current"] = store.has_secret(login, current)
+        each["current"] = current is not None and login.digest == current.digest
     return described
 
 

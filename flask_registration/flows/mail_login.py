@@ -13,9 +13,10 @@ from typing import Any
 
 from marshmallow import Schema
 
-from ..auth.challenges import Challenge, handle_digest
+from ..auth.challenges import Challenge
 from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
 from ..auth.passwords import unusable_hash
+from ..auth.rows import digest_of
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
@@ -113,7 +114,7 @@ def add_login_challenge(state: RegistrationState, user: User | None) -> str:
     :param user: None for an e-mail without the link, which costs the same statement.
     """
     period = state.group(MailLoginSettings).login_link_period
-    return handle_digest(state.challenges.create(CHALLENGE, user, period=period, tries=1))
+    return digest_of(state.challenges.create(CHALLENGE, user, period=period, tries=1))
 
 
 def request_schema(state: RegistrationState) -> Schema:

@@ -6,7 +6,6 @@ An application adds the flow to the default ones:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth.links import is_absolute_url
-from ..auth.rows import AccountRows
+from ..auth.rows import AccountRows, digest_of
 from ..auth.sessions import LoginSettings
 from ..checks import Finding
 from ..errors import ChallengeInvalid, NotAuthenticated, StepRequired
@@ -133,8 +132,7 @@ class ConsentStore(AccountRows):
         self.db.session.execute(insert(self.model), values)
 
     def _key(self, user: User, version: str | None) -> str:
-        content = f"{TERMS} {version} {self.users.identifier(user)}"
-        return hashlib.sha256(content.encode()).hexdigest()
+        return digest_of(f"{TERMS} {version} {self.users.identifier(user)}")
 
 
 def store_of(state: RegistrationState) -> ConsentStore:

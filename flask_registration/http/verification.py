@@ -54,7 +54,7 @@ def add_code(
     """
     if not state.sends_codes:
         return mail, {}
-    from ..auth.challenges import handle_digest
+    from ..auth.rows import digest_of
 
     mail = state.admit(mail)
     counted = None if mail.user_id is None else account or user
@@ -70,7 +70,7 @@ def add_code(
     if not is_allowed:
         record(MAIL_DROPPED, user_id=mail.user_id, template=mail.template)
         mail = replace(mail, user_id=None)
-    return replace(mail, challenge=handle_digest(handle)), {"challenge": handle}
+    return replace(mail, challenge=digest_of(handle)), {"challenge": handle}
 
 
 def send_quietly(

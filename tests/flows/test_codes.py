@@ -27,8 +27,8 @@ from flask_registration import (
     user_registered,
     user_reset_password,
 )
-from flask_registration.auth.challenges import handle_digest
 from flask_registration.auth.codes import derive_code
+from flask_registration.auth.rows import digest_of
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import codes
 from flask_registration.testing.uniform import compare
@@ -502,7 +502,7 @@ def test_an_address_in_use_is_answered_alike_and_no_code_changes_to_it(make: New
 
 def derived(site: Site, challenge: str) -> str:
     """The code that a challenge would have."""
-    return derive_code(str(site.app.secret_key).encode(), handle_digest(challenge), "letters")
+    return derive_code(str(site.app.secret_key).encode(), digest_of(challenge), "letters")
 
 
 def test_an_address_that_was_verified_meanwhile_is_said_to_be_in_use(make: NewSite) -> None:
@@ -772,7 +772,7 @@ def test_the_outbox_has_no_code_and_an_email_that_is_sent_again_has_the_same(
     assert site.outbox == []
     assert code not in str(vars(row)).upper()
     assert challenge not in str(vars(row))
-    assert handle_digest(challenge) in row.content
+    assert digest_of(challenge) in row.content
     assert code not in str([vars(each) for each in challenges(site)]).upper()
     assert send_mail(site).startswith("Sent 0")  # not due yet
     change_letters(site, due_at=row.created_at)
