@@ -34,7 +34,7 @@ from flask_registration import (
 from flask_registration.auth.links import SignedLink
 
 from .conftest import Clock
-from .site import PASSWORD, Site, html_of, make_site, text_of, whole
+from .site import PASSWORD, Site, html_of, make_site, parameters, text_of, whole
 from .tables import each_row
 from .world import ENDPOINTS, SETTINGS, World, define_login
 
@@ -184,8 +184,8 @@ def test_a_link_for_another_purpose_is_forged_though_it_is_bound_to_the_same(sit
     invite = Purpose("invite", binds=lambda user: (user.email,))
     with site.app.app_context():
         user = site.db.session.scalars(select(site.User)).one()
-        link = current_registration.links.sign(invite, user, "https://example.com/")
-    assert site.verify(dict(link.params)).get_json() == LINK_INVALID
+        url = current_registration.links.url(invite, user, "https://example.com/")
+    assert site.verify(parameters(url)).get_json() == LINK_INVALID
     assert site.verify().status_code == 200
 
 
@@ -426,8 +426,8 @@ def sign(site: Site, purpose: Purpose) -> dict[str, str]:
     """A link to the first account."""
     with site.app.app_context():
         user = site.db.session.scalars(select(site.User)).first()
-        link = current_registration.links.sign(purpose, user, "https://example.com/")
-    return dict(link.params)
+        url = current_registration.links.url(purpose, user, "https://example.com/")
+    return parameters(url)
 
 
 def test_a_view_gets_the_user_the_account_as_it_was_and_the_parameters(new_site: NewSite) -> None:
@@ -490,7 +490,7 @@ def test_a_link_that_is_not_stamped_outlives_a_verification(new_site: NewSite) -
     with site.app.app_context():
         links = current_registration.links
         user = site.db.session.scalars(select(site.User)).one()
-        params = SignedLink(**links.sign(purpose, user, "https://example.com/").params)
+        params = SignedLink(**parameters(links.url(purpose, user, "https://example.com/")))
     verify(site)
     with site.app.app_context():
         user, seen, _ = current_registration.links.open(purpose, params, timedelta(days=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask
 from flask_mail import Mail
@@ -90,7 +91,8 @@ def prepare(orders: Orders) -> dict[str, list[Request]]:
         links = []
         for number in orders.verifying() or [orders.users + 1]:
             pending = db.session.get(User, number)
-            links.append(dict(current_registration.links.sign(VERIFY, pending, PAGE).params))
+            url = current_registration.links.url(VERIFY, pending, PAGE)
+            links.append(dict(parse_qsl(urlsplit(url).query)))
         tokens = [
             current_registration.tokens.provide_token(db.session.get(User, n))
             for n in range(1, LOGGED_IN + 1)

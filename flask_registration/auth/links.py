@@ -223,97 +223,75 @@ class Links:
     def url(
         self, purpose: Purpose, user: User, page: str, email: str | None = None, *, note: str = ""
     ) -> str:
-        """Sign a link and return its URL, as the application's builder makes it.
+        """Sign a link for this user as the account is now. Return its URL.
+
+        The application's builder makes the URL.
 
         :param page: the URL of the page that the link leads to.
         :param email: another e-mail address that the link is about.
-        :param note: see :meth:`sign`.
-        """
-        return self.build_url(self.sign(purpose, user, page, email, note=note))
-
-    def sign(
-        self,
-        purpose: Purpose,
-        user: User,
-        base_url: str,
-        email: str | None = None,
-        *,
-        note: str = "",
-    ) -> VerificationLink:
-        """Sign a link for this user as the account is now.
-
-        :param email: another e-mail address that the link is about.
         :param note: a text for :attr:`SignedLink.note`, which is signed, too, and not secret.
         """
-        user_id, timestamp = self.users.identifier(user), str(int(time.time()))
-        link = SignedLink(user_id, timestamp, "", email)
-        bound = self._signer(purpose, STATE).get_signature(
-            _bound_payload(purpose, self.users.snapshot(user), link)
-        )
-        signature = ".".join([bound.decode(), *([note] if note else [])])
-        outer = self._signer(purpose).get_signature(_payload(link, signature)).decode()
-        about = {} if email is None else {"email": email}
-        # The timestamp comes first: where text is shown as HTML, "&timestamp" becomes "×tamp".
-        params = {
-            "timestamp": timestamp,
-            "user_id": user_id,
-            **about,
-            "signature": f"{outer}.{signature}",
-        }
-        return VerificationLink(base_url, params)
+        link = SignedLink(self.users.identifier(user), str(int(time.time())), "", email)
+        payload = _bound_payload(purpose, self.users.snapshot(user), link)
+        bound = self._signer(purpose, STATE).get_signature(payload).decode()
+        return self._signed_url(purpose, link, page, bound, note)
 
     def address_url(self, purpose: Purpose, email: str, page: str, *, note: str = "") -> str:
         """Sign a link about an e-mail address without an account. Return its URL.
 
-        :param note: see :meth:`sign`.
+        It is bound to nothing that its use changes.
+
+        :param note: see :meth:`url`.
         """
         link = SignedLink("", str(int(time.time())), "", email)
-        signed = f".{note}" if note else ""
+        return self._signed_url(purpose, link, page, "", note)
+
+    def _signed_url(
+        self, purpose: Purpose, link: SignedLink, page: str, bound: str, note: str
+    ) -> str:
+        signed = f"{bound}.{note}" if note else bound
         outer = self._signer(purpose).get_signature(_payload(link, signed)).decode()
-        signature = f"{outer}.{signed}" if note else outer
-        params = {"timestamp": link.timestamp, "email": email, "signature": signature}
-        return self.build_url(VerificationLink(page, params))
+        # The timestamp comes first: where text is shown as HTML, "&timestamp" becomes "×tamp".
+        params = {
+            "timestamp": link.timestamp,
+            "user_id": link.user_id,
+            "email": link.email,
+            "signature": f"{outer}.{signed}" if signed else outer,
+        }
+        given = {name: value for name, value in params.items() if value}
+        return self.build_url(VerificationLink(page, given))
 
-    def open_address(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
-        """Verify a link of :meth:`address_url`. It is bound to nothing that its use changes.
-
-        :raises LinkInvalid: forged, of another purpose, or from the future.
-        :raises LinkExpired: it was valid, and is older than ``max_age``.
-        """
-        self._check_outer(purpose, link)
-        check_age(link, max_age)
-        return OpenedLink(None, NO_ACCOUNT, link)
-
-    def open(self, purpose: Purpose, link: SignedLink, max_age: timedelta) -> OpenedLink:
+    def open(
+        self, purpose: Purpose, link: SignedLink, max_age: timedelta, *, of_address: bool = False
+    ) -> OpenedLink:
         """Verify a link.
 
         :param max_age: how long the link is valid, to the second.
+        :param of_address: whether it is about an e-mail address without an account.
         :raises LinkInvalid: forged, of another purpose, used, of an unknown or suspended account,
             or from the future: the same error for all. A forged link causes no query.
         :raises LinkExpired: it was valid, and is older than ``max_age``.
-        """
-        signed = self._check_outer(purpose, link)
-        user = self.users.get(link.user_id)
-        if user is None:
-            raise LinkInvalid
-        snapshot = self.users.snapshot(user)
-        payload, bound = _bound_payload(purpose, snapshot, link), signed.partition(".")[0]
-        is_current = self._signer(purpose, STATE).verify_signature(payload, bound.encode())
-        if not (is_current and snapshot.is_active == purpose.active):
-            raise LinkInvalid(user_id=link.user_id)
-        check_age(link, max_age)
-        return OpenedLink(user, snapshot, link)
-
-    def _check_outer(self, purpose: Purpose, link: SignedLink) -> str:
-        """Verify the first signature of a link. Return what it has signed of the rest.
-
-        :raises LinkInvalid: forged, or of another purpose.
         """
         outer, _, signed = link.signature.partition(".")
         is_signed = self._signer(purpose).verify_signature(_payload(link, signed), outer.encode())
         if not (is_signed and is_canonical(outer)):
             raise LinkInvalid
-        return signed
+        user, seen = None, NO_ACCOUNT
+        if not of_address:
+            user = self.users.get(link.user_id)
+            if user is None:
+                raise LinkInvalid
+            seen = self.users.snapshot(user)
+            payload, bound = _bound_payload(purpose, seen, link), signed.partition(".")[0]
+            is_current = self._signer(purpose, STATE).verify_signature(payload, bound.encode())
+            if not (is_current and seen.is_active == purpose.active):
+                raise LinkInvalid(user_id=link.user_id)
+        age = int(time.time()) - int(link.timestamp)
+        if age < -CLOCK_SKEW:
+            raise LinkInvalid(user_id=link.user_id)
+        if age > max_age.total_seconds():
+            raise LinkExpired(user_id=link.user_id)
+        return OpenedLink(user, seen, link)
 
     def _signer(self, purpose: Purpose, part: str = "") -> Signer:
         return Signer(
@@ -340,19 +318,6 @@ def is_canonical(signature: str) -> bool:
     The decoder of Base64 ignores padding, foreign characters and spare bits.
     """
     return signature.isascii() and base64_encode(base64_decode(signature)).decode() == signature
-
-
-def check_age(link: SignedLink, max_age: timedelta) -> None:
-    """Check the time of a genuine link.
-
-    :raises LinkInvalid: from the future by more than :data:`CLOCK_SKEW`.
-    :raises LinkExpired: older than ``max_age``.
-    """
-    age = int(time.time()) - int(link.timestamp)
-    if age < -CLOCK_SKEW:
-        raise LinkInvalid(user_id=link.user_id)
-    if age > max_age.total_seconds():
-        raise LinkExpired(user_id=link.user_id)
 
 
 def is_absolute_url(url: str) -> bool:

@@ -93,8 +93,8 @@ class EndpointLink(Generic[S]):
 
     def open(self, state: RegistrationState, settings: S, params: SignedLink) -> OpenedLink:
         """Verify the link; see :meth:`Links.open`."""
-        open_link = state.links.open_address if self.of_address else state.links.open
-        return open_link(self.purpose(settings), params, self.period(settings))
+        purpose, period = self.purpose(settings), self.period(settings)
+        return state.links.open(purpose, params, period, of_address=self.of_address)
 
 
 @dataclass(frozen=True, kw_only=True)

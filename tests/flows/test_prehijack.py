@@ -17,7 +17,17 @@ from flask_registration.flows import mail_login
 from ..conftest import Clock
 from ..outboxes import OUTBOX, letters, send_mail
 from ..people import NOT_AUTHENTICATED, copy_of, logins, profile
-from ..site import PASSWORD, Site, html_of, links_of, own_model, text_column, text_of, whole
+from ..site import (
+    PASSWORD,
+    Site,
+    html_of,
+    links_of,
+    own_model,
+    parameters,
+    text_column,
+    text_of,
+    whole,
+)
 from ..tables import each_row
 from ..test_steps import define_challenge
 from .common import (
@@ -412,7 +422,7 @@ def test_the_link_may_be_opened_twice_whatever_the_stamp_is(
     with site.app.app_context():
         user = site.db.session.query(site.User).one()
         state = site.app.extensions["registration"]
-        earlier = SignedLink(**state.links.sign(STAMPED, user, "https://example.com/").params)
+        earlier = SignedLink(**parameters(state.links.url(STAMPED, user, "https://example.com/")))
     with site.hears(user_activated) as heard:
         assert site.verify(link).status_code == 200
         after = vars(site.user(username="thief"))

@@ -21,7 +21,7 @@ from flask_registration.flows.undo_email_change import UNDO
 from flask_registration.http.bodies import EmailLinkSchema, LinkSchema
 from flask_registration.users.stamps import UserSnapshot, stamp_digest
 
-from ..site import make_site
+from ..site import make_site, parameters
 
 WEEK = timedelta(days=7)
 STATE = UserSnapshot(
@@ -68,7 +68,7 @@ schema, email_schema = LinkSchema(), EmailLinkSchema()
 PURPOSES: list[Purpose] = [VERIFY, RESET, CHANGE_EMAIL, UNDO]
 ABOUT = {CHANGE_EMAIL: "new@example.com", UNDO: "old@example.com"}
 MAILED = {
-    each: dict(links.sign(each, user, "https://example.com/", ABOUT.get(each)).params)
+    each: parameters(links.url(each, user, "https://example.com/", ABOUT.get(each)))
     for each in PURPOSES
 }
 TOKENS = [tokens.provide_token(user), tokens.provide_token(user, fresh=False)]
