@@ -244,9 +244,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     site_name = mails.site_name or host or app.name
     chosen = group(LanguageSettings)
     offered = load_languages(app, chosen)
-    languages = Languages(
-        {name: each for name, each in offered.items() if each}, chosen.locale_selector
-    )
+    languages = Languages([each for each in offered.values() if each], chosen.locale_selector)
     users = UserStore(db, fields, group(UserSettings), testing=app.testing)
 
     def signal_failed_mail(mail: Mail, error: BaseException) -> None:

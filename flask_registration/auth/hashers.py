@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,18 +115,16 @@ class ConcurrencyLimit:
     :param waiting: the maximum number of further threads; None for no limit.
     """
 
-    def __init__(self, number: int | None, waiting: int | None = None) -> None:
-        self._number = number
-        self._most = None if number is None or waiting is None else number + waiting
-        self._local = threading.local()
+    def __init__(self, number: int | None, waiting: int | None) -> None:
+        self._number = sys.maxsize if number is None else number
+        self._most = math.inf if waiting is None else self._number + waiting
+        self._thread = _Thread()
         self._queues: dict[int, _Queue] = {}
 
     @property
     def is_full(self) -> bool:
         """Return whether one more thread could not wait."""
-        if self._number is None or getattr(self._local, "is_counted", False):
-            return False
-        return self._most is not None and self._queue(self._number).threads >= self._most
+        return not self._thread.is_counted and self._queue().threads >= self._most
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
@@ -132,31 +132,37 @@ class ConcurrencyLimit:
 
         :raises TooBusy: too many threads wait.
         """
-        if self._number is None or getattr(self._local, "is_counted", False):
+        if self._thread.is_counted:
             yield
             return
-        queue = self._queue(self._number)
+        queue = self._queue()
         with queue.lock:
             if self.is_full:
                 raise TooBusy
             queue.threads += 1
         try:
             with queue.semaphore:
-                self._local.is_counted = True
+                self._thread.is_counted = True
                 try:
                     yield
                 finally:
-                    self._local.is_counted = False
+                    self._thread.is_counted = False
         finally:
             with queue.lock:
                 queue.threads -= 1
 
-    def _queue(self, number: int) -> _Queue:
+    def _queue(self) -> _Queue:
         """Return the queue of this process.
 
         In a forked process, the threads that would leave the parent's queue do not exist.
         """
-        return self._queues.setdefault(os.getpid(), _Queue(threading.BoundedSemaphore(number)))
+        return self._queues.setdefault(os.getpid(), _Queue(threading.Semaphore(self._number)))
+
+
+class _Thread(threading.local):
+    """What each thread knows of itself: whether it is counted."""
+
+    is_counted = False
 
 
 @dataclass(eq=False)

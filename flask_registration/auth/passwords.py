@@ -276,9 +276,7 @@ class Passwords:
         :param find_other: returns a stored hash that begins with none of these strings, if there is
             one. It is called in the first refused login of the process.
         """
-        try:
-            password = normalize(password)
-        except ValidationError:
+        if len(password) > PASSWORD_MAX_LENGTH:  # which :meth:`verify` has not hashed
             return
         self.find_kinds(find_other)
         kind = self._learn(stored) if stored else self._own_kind

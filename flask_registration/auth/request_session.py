@@ -43,11 +43,8 @@ def is_remembered(session_id: str) -> bool:
     """Return whether the request has the remember-me cookie of a session."""
     cookie = request.cookies.get(remember_cookie_name())
     payload = flask_login.decode_cookie(cookie) if cookie else None
-    return payload is not None and _account_part(payload) == _account_part(session_id)
-
-
-def _account_part(session_id: str) -> str:
-    return session_id.rpartition("~")[0]
+    # Not the last part, which changes.
+    return payload is not None and payload.rpartition("~")[0] == session_id.rpartition("~")[0]
 
 
 def remember_cookie_name() -> str:

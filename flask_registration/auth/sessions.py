@@ -137,8 +137,9 @@ class SessionManager:
         if not hasattr(app, "login_manager"):
             flask_login.LoginManager(app)
         self.wrap_loaders(app)
-        # Outside a request, as in a test request context, a template may ask for the user.
-        appcontext_pushed.connect(self._begin_context, app)
+        # For a ``LoginManager`` that is set up after the extension, also outside a request: in a
+        # test request context, a template may ask for the user.
+        appcontext_pushed.connect(self.wrap_loaders, app)
         request_started.connect(self._begin_request, app)
         flask_login.user_logged_in.connect(self._bind_session, app)
 
@@ -362,10 +363,6 @@ class SessionManager:
             load_user = Loader(load_user, self.current, SessionManager.load_user)
             manager.user_loader(load_user)
         return load_user
-
-    def _begin_context(self, sender: Flask, **_: Any) -> None:
-        """Wrap the loaders of a ``LoginManager`` that was set up after the extension."""
-        self.wrap_loaders(sender)
 
     def _begin_request(self, sender: Flask, **_: Any) -> None:
         """Prepare a request, before any function of the application asks for the current user."""

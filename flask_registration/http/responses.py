@@ -21,6 +21,7 @@ from werkzeug.utils import import_string
 
 from ..errors import APIError, DatabaseOutdated, DatabaseUnavailable
 from ..i18n.languages import Language, Languages, load_language, shipped
+from ..request_state import request_state
 from ..security_log import DATABASE_UNAVAILABLE, record
 from ..settings import Settings, not_empty, setting
 from ..state import current_registration
@@ -282,7 +283,7 @@ def add_response_headers(
     def add_headers(response: Any) -> Any:
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         varies = ["Accept"] if response.status_code >= 400 else []
-        if language := languages.used():
+        if language := request_state().language:
             headers["Content-Language"] = language.tag
             varies += [] if languages.is_one else ["Accept-Language"]
         # Always the cookie: a template that reads the session would reveal that an e-mail is sent.

@@ -8,7 +8,7 @@ receives the user, whose language it may know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
@@ -149,18 +149,16 @@ ALIASES = {
 class Languages:
     """The languages of one application, the default one first."""
 
-    def __init__(
-        self, offered: Mapping[str, Language], selector: Callable[..., Any] | None
-    ) -> None:
+    def __init__(self, offered: Sequence[Language], selector: Callable[..., Any] | None) -> None:
         self._selector = selector
         self._offered: dict[str, Language] = {}
-        for language in offered.values():
+        for language in offered:
             tag = language.tag.lower()
             self._offered.setdefault(ALIASES.get(tag, tag), language)
-        self.default: Language = next(iter(offered.values()))
-        for language in offered.values():  # "pt" finds Brazilian Portuguese if there is no other
+        self.default: Language = offered[0]
+        for language in offered:  # "pt" finds Brazilian Portuguese if there is no other
             self._offered.setdefault(ALIASES.get(language.primary, language.primary), language)
-        self.tags: list[str] = [language.tag for language in offered.values()]
+        self.tags: list[str] = [language.tag for language in offered]
         self.is_one: bool = len(offered) == 1
         self._by_header = lru_cache(maxsize=HEADERS_KEPT)(self._negotiate)
 
@@ -185,10 +183,10 @@ class Languages:
 
     def for_response(self) -> Language:
         """Return the language of the response to this request."""
-        language = self.used()
-        if language is None:
-            language, _ = self.choose(None)
-            request_state().language = language
+        state = request_state()
+        if state.language is None:
+            state.language, _ = self.choose(None)
+        language: Language = state.language
         return language
 
     def choose(self, user: Any) -> tuple[Language, str | None]:
@@ -223,11 +221,6 @@ class Languages:
             if quality > 0 and (found := self.default if tag == "*" else self.match(tag)):
                 return found
         return self.default
-
-    def used(self) -> Language | None:
-        """Return the language of the response, if it contains a message of the extension."""
-        language: Language | None = request_state().language
-        return language
 
 
 def current_request() -> Any:
