@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import Response, after_this_request, current_app, has_request_context, request
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -40,16 +40,69 @@ class Device(NamedTuple):
         return hashlib.sha256(f"{kind} {self.id} {name}".encode()).hexdigest()[:16]
 
 
+def serializer(keys: Sequence[bytes], purpose: str) -> URLSafeTimedSerializer:
+    """Return what signs a cookie or a token for a purpose, and verifies it."""
+    return URLSafeTimedSerializer(
+        keys,
+        salt=f"flask-registration.{purpose}",
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+    )
+
+
 @dataclass(frozen=True)
-class Devices:
-    """Finds and remembers the device of the current request, by a signed cookie.
+class SignedCookies:
+    """Reads and sets signed cookies for one purpose. Outside a request there are none.
 
     :ivar keys: returns the keys, at each use. The oldest comes first, and the last one signs.
-    :ivar period: how long a device stays known; zero for never.
+    :ivar period: how long a cookie is valid; zero for no cookies.
+    :ivar purpose: a cookie is valid for this purpose only.
     """
 
     keys: Callable[[], Sequence[bytes]]
     period: timedelta
+    purpose: str
+
+    def load(self, name: str) -> Any:
+        """Return what a cookie contains; None without a valid one."""
+        cookie = request.cookies.get(name) if self.period and has_request_context() else None
+        if not cookie:
+            return None
+        max_age = int(self.period.total_seconds())
+        try:
+            return serializer(self.keys(), self.purpose).loads(cookie, max_age=max_age)
+        except (BadData, UnicodeError):
+            return None
+
+    def set(self, name: str, content: Any) -> None:
+        """Set a cookie with the response of this request, as secure as that of the session."""
+        if not (self.period and has_request_context()):
+            return
+        signed, config = serializer(self.keys(), self.purpose).dumps(content), current_app.config
+
+        @after_this_request
+        def set_on(response: Response) -> Response:
+            response.set_cookie(
+                name,
+                signed,
+                max_age=self.period,
+                path=config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"],
+                domain=config["SESSION_COOKIE_DOMAIN"],
+                secure=config["SESSION_COOKIE_SECURE"],
+                samesite=config["SESSION_COOKIE_SAMESITE"] or "Lax",
+                partitioned=config["SESSION_COOKIE_PARTITIONED"],
+                httponly=True,
+            )
+            return response
+
+
+@dataclass(frozen=True)
+class Devices(SignedCookies):
+    """Finds and remembers the device of the current request.
+
+    The period is how long a device stays known.
+    """
+
+    purpose: str = "device"
 
     def find(self, name: str, kind: str = LOGIN) -> str | None:
         """Return the id of the device, if an account with this name has logged in there."""
@@ -62,53 +115,12 @@ class Devices:
         :param names: its login names.
         :param emails: its verified e-mail addresses.
         """
-        if not (self.period and has_request_context()):
-            return
         device = self._load() or Device(secrets.token_hex(16), [])
         added = [device.digest(name, LOGIN) for name in names]
         added += [device.digest(email, EMAIL) for email in emails]
         kept = [name for name in device.names if name not in added]
-        content = self._serializer().dumps([device.id, [*added, *kept][:MAX_NAMES]])
-        set_cookie(COOKIE, content, self.period)
+        self.set(COOKIE, [device.id, [*added, *kept][:MAX_NAMES]])
 
     def _load(self) -> Device | None:
-        cookie = request.cookies.get(COOKIE) if self.period and has_request_context() else None
-        if not cookie:
-            return None
-        try:
-            content = self._serializer().loads(cookie, max_age=int(self.period.total_seconds()))
-            return Device(*content)
-        except (BadData, UnicodeError):
-            return None
-
-    def _serializer(self) -> URLSafeTimedSerializer:
-        return serializer(self.keys(), "device")
-
-
-def set_cookie(name: str, content: str, max_age: timedelta) -> None:
-    """Set a cookie with the response of this request, as secure as that of the session."""
-    config = current_app.config
-
-    @after_this_request
-    def set_on(response: Response) -> Response:
-        response.set_cookie(
-            name,
-            content,
-            max_age=max_age,
-            path=config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"],
-            domain=config["SESSION_COOKIE_DOMAIN"],
-            secure=config["SESSION_COOKIE_SECURE"],
-            samesite=config["SESSION_COOKIE_SAMESITE"] or "Lax",
-            partitioned=config["SESSION_COOKIE_PARTITIONED"],
-            httponly=True,
-        )
-        return response
-
-
-def serializer(keys: Sequence[bytes], purpose: str) -> URLSafeTimedSerializer:
-    """Return what signs a cookie for a purpose, and verifies it."""
-    return URLSafeTimedSerializer(
-        keys,
-        salt=f"flask-registration.{purpose}",
-        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
-    )
+        content = self.load(COOKIE)
+        return Device(*content) if content else None

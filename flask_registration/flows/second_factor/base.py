@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from blinker import NamedSignal
-from flask import has_request_context, request
-from itsdangerous import BadData
 from marshmallow import fields
 
 from ...auth.challenges import Challenge
@@ -27,7 +25,7 @@ from ...security_log import REAUTHENTICATION_FAIL
 from ...settings import Settings, setting
 from ...signals import user_used_recovery_code
 from ...state import RegistrationState, Setup
-from ...throttling.devices import serializer, set_cookie
+from ...throttling.devices import SignedCookies
 from ...throttling.throttles import parse
 from ...users.stamps import stamp_digest, stamp_without_logins
 from ...users.store import User
@@ -202,29 +200,21 @@ def trust_content(state: RegistrationState, user: User) -> list[str]:
     return [state.users.identifier(user), stamp_digest(state.users.snapshot(user))]
 
 
-def trust_browser(state: RegistrationState, content: list[str]) -> None:
-    """Ask for no code of an account in this browser for a while, by a signed cookie."""
+def _trusted_browsers(state: RegistrationState) -> SignedCookies:
+    """Return the cookies of the browsers that need no code for a while."""
     period = state.group(SecondFactorSettings).trust_browser_period
-    if period:
-        signed = serializer(state.links.keys(), "trust").dumps(content)
-        set_cookie(_trust_cookie(content), signed, period)
+    return SignedCookies(state.links.keys, period or timedelta(0), "trust")
+
+
+def trust_browser(state: RegistrationState, content: list[str]) -> None:
+    """Ask for no code of an account in this browser for a while."""
+    _trusted_browsers(state).set(_trust_cookie(content), content)
 
 
 def is_trusted(state: RegistrationState, user: User) -> bool:
     """Return whether this browser needs no code of an account."""
-    period, content = (
-        state.group(SecondFactorSettings).trust_browser_period,
-        trust_content(state, user),
-    )
-    cookie = request.cookies.get(_trust_cookie(content)) if has_request_context() else None
-    if not (period and cookie):
-        return False
-    max_age = int(period.total_seconds())
-    try:
-        found: object = serializer(state.links.keys(), "trust").loads(cookie, max_age=max_age)
-    except (BadData, UnicodeError):
-        return False
-    return found == content
+    content = trust_content(state, user)
+    return bool(_trusted_browsers(state).load(_trust_cookie(content)) == content)
 
 
 def _trust_cookie(content: list[str]) -> str:
