@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from limits import RateLimitItem
-from sqlalchemy import DateTime, String, and_, case, func, select, update
+from sqlalchemy import DateTime, String, and_, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..errors import CodeInvalid, FactorExists, Throttled
-from ..users.mixins import BIG_KEY, as_utc, utc_now
+from ..users.mixins import BIG_KEY, utc_now
 from ..users.store import User
 from .rows import AccountRows, digest_of
 
@@ -24,9 +22,8 @@ RECOVERY_CODE = "recovery-code"
 #: reminder, which ``last_used_at`` dates.
 RECOVERY = "recovery"
 
-#: How long a new secret waits for its first code. Storing it needs a fresh login, and showing the
-#: code does not.
-ENROLLMENT_PERIOD = timedelta(minutes=15)
+#: The columns of an account that has no wrong codes.
+NO_FAILURES = {"failures": 0, "locked_until": None}
 
 
 class CredentialMixin:
@@ -56,7 +53,7 @@ class CredentialMixin:
 
 @dataclass(eq=False)
 class CredentialStore(AccountRows):
-    """Stores the TOTP secret of an account, and the digests of its recovery codes."""
+    """The rows of the second factor of an account, without its secrets and codes."""
 
     def totp(self, user: User, *, confirmed: bool = True) -> Any:
         """Return the row of the user's TOTP, or None.
@@ -79,84 +76,12 @@ class CredentialStore(AccountRows):
 
     # Without committing
 
-    def begin_totp(self, user: User, secret: str) -> None:
-        """Store a secret that is not active yet, in place of an earlier one that is not either.
-
-        :param secret: encrypted.
-        :raises FactorExists: the user has an active one.
-        """
-        key, values = self._key(TOTP, user), {"secret": secret, "created_at": utc_now()}
-        pending = self._row(key, self.model.confirmed_at.is_(None))
-        if self.execute(pending.values(values)):
-            return
-        if self.totp(user):
-            raise FactorExists
-        self.db.session.add(self.model(user_id=self.key(user), kind=TOTP, key=key, **values))
-        try:
-            self.db.session.flush()
-        except IntegrityError:  # a parallel request has stored one
-            self.users.rollback()
-            if not self.execute(pending.values(values)):
-                raise FactorExists from None
-
-    def confirm_totp(self, user: User, secret: str, counter: int) -> None:
-        """Activate a secret whose code was shown.
-
-        :param counter: the interval of the code, which is spent.
-        :raises CodeInvalid: it is not pending, or no longer.
-        """
-        now = utc_now()
-        conditions = (self.model.confirmed_at.is_(None), self.model.secret == secret)
-        is_recent = self.model.created_at > now - ENROLLMENT_PERIOD
-        pending = self._row(self._key(TOTP, user), *conditions, is_recent)
-        values = {"confirmed_at": now, "counter": counter, "last_used_at": now}
-        if not self.execute(pending.values(**values, **_NO_FAILURES)):
-            raise CodeInvalid
-
-    def use_totp(self, user: User, counter: int) -> None:
-        """Spend the code of an interval, and all earlier ones.
-
-        :raises CodeInvalid: it is spent.
-        """
-        conditions = (self.model.confirmed_at.is_not(None), self.model.counter < counter)
-        unspent = self._row(self._key(TOTP, user), *conditions)
-        values = {"counter": counter, "last_used_at": utc_now()}
-        if not self.execute(unspent.values(**values, **_NO_FAILURES)):
-            raise CodeInvalid
-
-    def use_recovery_code(self, user: User, digests: Sequence[str]) -> None:
-        """Delete a recovery code.
-
-        :param digests: of the code, with each key.
-        :raises CodeInvalid: the user has none with one of these digests.
-        """
-        is_code = and_(self.model.kind == RECOVERY_CODE, self.model.key.in_(digests))
-        if not self.delete_where(self.is_of(user), is_code):
-            raise CodeInvalid
-        self.clear_failures(user)
-
-    def replace_recovery_codes(self, user: User, digests: Sequence[str]) -> None:
-        """Store the digests of recovery codes in place of the earlier ones."""
-        self.delete_where(self.is_of(user), self.model.kind == RECOVERY_CODE)
-        key = self.key(user)
-        self.db.session.add_all(
-            self.model(user_id=key, kind=RECOVERY_CODE, key=digest, confirmed_at=utc_now())
-            for digest in digests
-        )
-        self.db.session.flush()
-
     def begin_recovery(self, user: User) -> bool:
         """Ask to remove the factor after a while. Return False if that was asked already."""
         row = {"user_id": self.key(user), "kind": RECOVERY, "key": self._key(RECOVERY, user)}
         if self.db.session.scalar(select(self.model.id).where(self.model.key == row["key"])):
             return False
-        self.db.session.add(self.model(**row))
-        try:
-            self.db.session.flush()
-        except IntegrityError:  # a parallel request
-            self.users.rollback()
-            return False
-        return True
+        return self._add(**row)
 
     def cancel_recovery(self, user: User) -> bool:
         """Keep the factor. Return whether its removal was asked for."""
@@ -184,28 +109,17 @@ class CredentialStore(AccountRows):
 
     def clear_failures(self, user: User) -> None:
         """Forget the wrong codes of an account."""
-        self.execute(self._row(self._key(TOTP, user)).values(_NO_FAILURES))
+        self.execute(self._row(self._key(TOTP, user)).values(NO_FAILURES))
 
-    # In a transaction of its own
-
-    def count_failure(self, user: User, limit: RateLimitItem) -> None:
-        """Count a code as wrong, before it is compared. A right one clears the count.
-
-        :raises Throttled: there were too many wrong codes, until the time is over.
-        """
-        now, model, key = utc_now(), self.model, self._key(TOTP, user)
-        is_over = (model.locked_until.is_(None)) | (model.locked_until <= now)
-        end = datetime.fromtimestamp(now.timestamp() + limit.get_expiry(), now.tzinfo)
-        statement = update(model).where(model.key == key, is_over | (model.failures < limit.amount))
-        # In this order: MySQL compares the second value with the new first one.
-        counted = statement.ordered_values(
-            (model.failures, case((is_over, 1), else_=model.failures + 1)),
-            (model.locked_until, case((is_over, end), else_=model.locked_until)),
-        )
-        if not self.count_try(key, counted):
-            row = self.totp(user, confirmed=False)
-            if row is not None and row.locked_until is not None:
-                raise Throttled((as_utc(row.locked_until) - now).total_seconds())
+    def _add(self, **values: Any) -> bool:
+        """Add a row, without committing. If a parallel request has, roll back, and return False."""
+        self.db.session.add(self.model(**values))
+        try:
+            self.db.session.flush()
+        except IntegrityError:
+            self.users.rollback()
+            return False
+        return True
 
     def _key(self, kind: str, user: User) -> str:
         """Return the unique key of the one row of this kind that an account may have."""
@@ -213,6 +127,3 @@ class CredentialStore(AccountRows):
 
     def _row(self, key: str, *conditions: Any) -> Any:
         return update(self.model).where(self.model.key == key, *conditions)
-
-
-_NO_FAILURES = {"failures": 0, "locked_until": None}

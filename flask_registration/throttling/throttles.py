@@ -219,7 +219,8 @@ def make_throttles(
     """
     chosen = settings.throttles
     counters = make_counters(app, found, in_tests=chosen is not None)
-    limits = _read_limits(chosen or {}, flows, found)
+    endpoints = {endpoint.name: endpoint for flow in flows for endpoint in flow.endpoints}
+    limits = _read_limits(chosen or {}, endpoints, found)
     reason = None
     if chosen is False:
         reason = f"{SETTING} is False."
@@ -227,17 +228,15 @@ def make_throttles(
         reason = "RATELIMIT_ENABLED is False."
     elif not any(limits.values()):
         reason = f"{SETTING} leaves no limit."
-    endpoints = [endpoint for flow in flows for endpoint in flow.endpoints]
-    shares = {each.name: login_fields for each in endpoints if each.split_limit}
+    shares = {name: login_fields for name, each in endpoints.items() if each.split_limit}
     devices = Devices(keys, settings.known_device_period)
     return Throttles(counters, limits, shares, devices, reason)
 
 
 def _read_limits(
-    chosen: Mapping[str, Any], flows: Iterable[Any], found: list[Finding]
+    chosen: Mapping[str, Any], endpoints: Mapping[str, Any], found: list[Finding]
 ) -> dict[str, Mapping[str, str]]:
     """Return the limits of each endpoint: the application's, else its own."""
-    endpoints = {endpoint.name: endpoint for flow in flows for endpoint in flow.endpoints}
     for name in chosen:
         if name not in endpoints:
             near = get_close_matches(str(name), endpoints, n=1, cutoff=0)[0]

@@ -138,7 +138,8 @@ def factor_of(state: RegistrationState) -> SecondFactor:
     settings = state.group(SecondFactorSettings)
     lock = settings.second_factor_lock
     limit = parse(lock)[0] if lock else None
-    return SecondFactor(store_of(state), settings.credential_keys, limit)
+    rows = store_of(state)
+    return SecondFactor(rows.db, rows.model, rows.users, settings.credential_keys, limit)
 
 
 def is_required(state: RegistrationState, user: User) -> bool:
