@@ -190,15 +190,15 @@ class ChallengeStore(ExpiringRows):
         row = self.db.session.scalars(select(model).where(*valid)).one_or_none()
         if row is None or not (counts or row.tries_left):
             raise ChallengeInvalid
-        user = None if row.user_id is None else self.users.get(str(row.user_id))
-        email = self.users.fields.email
-        if row.user_id is None and email:  # no account costs a query as well
-            self.users.find(email, f"unknown@registration{PLACEHOLDER_DOMAIN}")
+        user, email = None, self.users.fields.email
         if row.user_id is not None:
+            user = self.users.get(str(row.user_id))
             seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
             is_same = hmac.compare_digest(_account_digest(seen), row.stamp_digest)
             if not (seen.is_active and is_same):
                 raise ChallengeInvalid
+        elif email:  # no account costs a query as well
+            self.users.find(email, f"unknown@registration{PLACEHOLDER_DOMAIN}")
         return Challenge(digest, user, row.code_digest, row.data)
 
     def has_code(self, challenge: Challenge, code: str) -> bool:

@@ -199,8 +199,7 @@ class Languages:
         current = current_request()
         has_babel = current and "babel" in current_app.extensions
         try:
-            select = self._selector
-            wanted = select(request=current, user=user) if select else None
+            wanted = self._selector and self._selector(request=current, user=user)
             if not wanted and has_babel:
                 from flask_babel import get_locale
 

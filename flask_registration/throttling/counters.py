@@ -229,7 +229,7 @@ class Counters:
 
     def _is_due(self) -> bool:
         """Return whether to use the storage: it is up, or one request tries it again now."""
-        if self.kind == "memory" or self.is_idle:
+        if self.storage == "memory":
             return False
         return not self.is_down or self.memory.hit(TRIES, "try")
 
