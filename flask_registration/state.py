@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +33,7 @@ from .signals import EVENTS, user_deleted
 from .throttling.budget import MailBudget
 from .throttling.throttles import Throttles
 from .users.fields import UserFields
-from .users.stamps import NO_ACCOUNT, UserSnapshot, link_digest, next_stamp
+from .users.stamps import NO_ACCOUNT, UserSnapshot, digest_of, link_digest, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 
 if TYPE_CHECKING:  # an application without challenges does not import them
@@ -240,7 +239,7 @@ class RegistrationState:
             bound = f"{seen.email} {link_digest(seen)}"
         else:
             bound = str(joined and getattr(user, joined, None))
-        return hashlib.sha256(bound.encode()).hexdigest()[:32]
+        return digest_of(bound)[:32]
 
     def compose(self, mail: Mail) -> Message | None:
         """Render an e-mail for Flask-Mail.

@@ -16,10 +16,10 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from ..errors import ChallengeInvalid
 from ..users.mixins import BIG_KEY, utc_now
-from ..users.stamps import NO_ACCOUNT, UserSnapshot, stamp_digest
+from ..users.stamps import NO_ACCOUNT, UserSnapshot, digest_of, stamp_digest
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from .codes import FORMATS, CodeRules, derive_code, keyed_digest
-from .rows import ExpiringRows, digest_of
+from .rows import ExpiringRows
 
 #: How many tries the codes of an account have in a day, for each purpose, without limits of
 #: e-mails. The challenges of other clients must not end each other, so their number is limited.

@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..users.mixins import BIG_KEY, utc_now
+from ..users.stamps import digest_of
 from ..users.store import User
-from .rows import AccountRows, digest_of
+from .rows import AccountRows
 
 TOTP = "totp"
 RECOVERY_CODE = "recovery-code"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +14,6 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from ..request_state import request_state
 from ..users.identifiers import parse_identifier
 from ..users.store import User, UserStore
-
-
-def digest_of(text: str) -> str:
-    """Return the digest by which a table knows a secret that it does not contain."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(eq=False)

@@ -22,10 +22,10 @@ from ..request_state import CurrentLogin, client_address, request_state
 from ..throttling.devices import serializer
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
-from ..users.stamps import next_stamp, stamp_digest
+from ..users.stamps import digest_of, next_stamp, stamp_digest
 from ..users.store import User, UserStore
 from .links import is_canonical
-from .rows import ExpiringRows, digest_of
+from .rows import ExpiringRows
 
 Kind = Literal["session", "token"]
 

@@ -16,7 +16,6 @@ from marshmallow import Schema
 from ..auth.challenges import Challenge
 from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
 from ..auth.passwords import unusable_hash
-from ..auth.rows import digest_of
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users, login_names
@@ -31,7 +30,7 @@ from ..security_log import LOGIN_LINK_REQUEST
 from ..settings import Settings, setting
 from ..signals import user_activated
 from ..state import RegistrationState, Setup
-from ..users.stamps import UserSnapshot, next_stamp
+from ..users.stamps import UserSnapshot, digest_of, next_stamp
 from ..users.store import User
 
 #: The purpose of the challenge behind a link and its code: only one of both can be used.

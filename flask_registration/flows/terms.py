@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth.links import is_absolute_url
-from ..auth.rows import AccountRows, digest_of
+from ..auth.rows import AccountRows
 from ..auth.sessions import LoginSettings
 from ..checks import Finding
 from ..errors import ChallengeInvalid, NotAuthenticated, StepRequired
@@ -35,6 +35,7 @@ from ..settings import Settings, setting
 from ..signals import terms_accepted, user_registered
 from ..state import RegistrationState, Setup
 from ..users.mixins import BIG_KEY, exact_string, utc_now
+from ..users.stamps import digest_of
 from ..users.store import User
 
 VERSION_MAX_LENGTH = 64

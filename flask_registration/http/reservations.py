@@ -6,7 +6,6 @@ purged, like a registration that was never verified.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from ..auth.passwords import REVOKED
 from ..state import RegistrationState
+from ..users.stamps import digest_of
 from ..users.store import PLACEHOLDER_DOMAIN, User
 from ..users.transaction import UNAVAILABLE
 from ..users.unique_keys import unique_keys
@@ -93,5 +93,5 @@ def release(state: RegistrationState, user: User, holders: Sequence[User]) -> bo
 
 def _address(state: RegistrationState, user: User) -> str:
     """Return a placeholder address that tells whose reservation it is."""
-    owner = hashlib.sha256(state.users.identifier(user).encode()).hexdigest()[:16]
+    owner = digest_of(state.users.identifier(user))[:16]
     return f"{owner}-{secrets.token_hex(4)}@registration{PLACEHOLDER_DOMAIN}"

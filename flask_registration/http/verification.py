@@ -12,6 +12,7 @@ from ..errors import MailUnavailable
 from ..mail.message import Mail
 from ..security_log import MAIL_DROPPED, record
 from ..state import RegistrationState
+from ..users.stamps import digest_of
 from ..users.store import User
 from .bodies import SuccessSchema
 
@@ -54,8 +55,6 @@ def add_code(
     """
     if not state.sends_codes:
         return mail, {}
-    from ..auth.rows import digest_of
-
     mail = state.admit(mail)
     counted = None if mail.user_id is None else account or user
     has_code = state.emails[mail.template].has_code

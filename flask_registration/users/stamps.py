@@ -84,16 +84,20 @@ class SecurityStamp(NamedTuple):
         return self.token if changed_at is None else f"{self.token}~{changed_at:08x}"
 
 
+def digest_of(text: str) -> str:
+    """Return a digest of a text, for example of a secret that a table must not contain."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def stamp_digest(snapshot: UserSnapshot) -> str:
     """Return the digest of the stamp and the verification flag that sessions and tokens contain."""
-    values = f"{snapshot.security_stamp} {snapshot.is_verified}"
-    return hashlib.sha256(values.encode()).hexdigest()[:32]
+    return digest_of(f"{snapshot.security_stamp} {snapshot.is_verified}")[:32]
 
 
 def link_digest(snapshot: UserSnapshot) -> str:
     """Return the digest of the stamp and the verification flag that links are bound to."""
-    values = f"{SecurityStamp.parse(snapshot.security_stamp).for_links} {snapshot.is_verified}"
-    return hashlib.sha256(values.encode()).hexdigest()[:32]
+    bound = SecurityStamp.parse(snapshot.security_stamp).for_links
+    return digest_of(f"{bound} {snapshot.is_verified}")[:32]
 
 
 def new_stamp() -> str:

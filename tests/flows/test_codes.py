@@ -28,10 +28,10 @@ from flask_registration import (
     user_reset_password,
 )
 from flask_registration.auth.codes import derive_code
-from flask_registration.auth.rows import digest_of
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import codes
 from flask_registration.testing.uniform import compare
+from flask_registration.users.stamps import digest_of
 
 from ..conftest import Clock
 from ..outboxes import change_letters, define_outbox, letter, send_mail

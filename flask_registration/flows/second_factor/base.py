@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +26,7 @@ from ...signals import user_used_recovery_code
 from ...state import RegistrationState, Setup
 from ...throttling.devices import SignedCookies
 from ...throttling.throttles import parse
-from ...users.stamps import stamp_digest, stamp_without_logins
+from ...users.stamps import digest_of, stamp_digest, stamp_without_logins
 from ...users.store import User
 
 if TYPE_CHECKING:
@@ -219,7 +218,7 @@ def is_trusted(state: RegistrationState, user: User) -> bool:
 
 
 def _trust_cookie(content: list[str]) -> str:
-    return f"registration_trust_{hashlib.sha256(content[0].encode()).hexdigest()[:8]}"
+    return f"registration_trust_{digest_of(content[0])[:8]}"
 
 
 def _needs_code(state: RegistrationState, user: User) -> bool:
