@@ -53,6 +53,10 @@ STRENGTH_MAX_COST = 100_000
 #: The maximum number of kinds of hashes that a refused login takes into account.
 MAX_KINDS = 20
 
+#: What a hasher raises for a text that is no hash, or for a password that is too long for it:
+#: bcrypt's limit is 72 bytes.
+UNVERIFIABLE = (UnknownHashError, ValueError, OverflowError)
+
 #: The highest score of zxcvbn.
 STRONGEST = 4
 
@@ -257,11 +261,12 @@ class Passwords:
         except ValidationError:
             return False, None
         with self._limit.acquire():
-            if stored:
-                # An account without a password has another text in place of a hash, such as "!".
-                with suppress(UnknownHashError, ValueError, OverflowError):
+            # An account without a password has another text in place of a hash, such as "!".
+            with suppress(*UNVERIFIABLE):
+                if stored:
                     return self._hash.verify_and_update(password, stored)
-            self._make(password)
+            with suppress(ValueError):
+                self._make(password)
             return False, None
 
     def equalize(
@@ -283,10 +288,11 @@ class Passwords:
         with self._limit.acquire():
             for other, example in list(self._examples.items()):
                 if other != kind:
-                    with suppress(UnknownHashError, ValueError, OverflowError):
+                    with suppress(*UNVERIFIABLE):
                         self._hash.verify(password, example)
             if kind != self._own_kind:
-                self._hash.hash(password)
+                with suppress(ValueError):
+                    self._make(password)
 
     def find_kinds(self, find_other: Callable[[Sequence[str]], str | None]) -> None:
         """Find the kinds of the stored hashes, once in a process; see :meth:`equalize`."""
