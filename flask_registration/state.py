@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -15,7 +15,13 @@ from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
-from .auth.links import Links, LinkSettings
+from .auth.links import (
+    Links,
+    LinkSettings,
+    declared_pages,
+    front_end_pages,
+    is_absolute_url,
+)
 from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager
@@ -28,7 +34,7 @@ from .mail.dispatch import Dispatcher, Mailer
 from .mail.message import Email, Mail, new_message_id, no_variables
 from .request_state import request_state
 from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
-from .settings import Settings
+from .settings import PREFIX, Settings
 from .signals import EVENTS, user_deleted
 from .throttling.budget import MailBudget
 from .throttling.throttles import Throttles
@@ -86,6 +92,37 @@ class Setup:
                 if is_enabled(self.group(flow.group)):
                     offers.setdefault(name, []).append(function)
         return offers
+
+    def check_page(self, key: str) -> Iterator[Finding]:
+        """Check that a page of the front end has an absolute URL.
+
+        A page beside another one has no error of its own if the other one has.
+
+        :param key: the setting, without ``REGISTRATION_``.
+        """
+        setting, refused = PREFIX + key, {finding.subject for finding in self.findings}
+        value, metadata = declared_pages(self.settings)[key.lower()]
+        others = {f"{PREFIX}{metadata['beside']}", f"{PREFIX}REGISTER_VERIFICATION_URL"}
+        if value is None and others & refused:
+            return
+        url, page = front_end_pages(self.settings)[key.lower()], metadata["page"]
+        if not url:
+            yield Finding(
+                "registration.E002",
+                setting,
+                "is not set. Without a page, a link leads nowhere.",
+                f"Set {setting} to the absolute URL of the page that the link leads to, for "
+                f'example "https://example.com/{page}".',
+            )
+        elif not is_absolute_url(url):
+            yield Finding(
+                "registration.E003",
+                setting,
+                f"is {url!r}, which is not absolute. "
+                "If the request decided where a link leads, an attacker could receive it.",
+                f"Begin {setting} with the scheme and the host, for example "
+                f'"https://example.com/{page}".',
+            )
 
 
 #: A check of the configuration, run by ``init_app`` and by ``flask registration check``.

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import timedelta
@@ -22,9 +22,8 @@ from flask import current_app
 from itsdangerous import Signer
 from itsdangerous.encoding import base64_decode, base64_encode, want_bytes
 
-from ..checks import Finding
 from ..errors import LinkExpired, LinkInvalid
-from ..settings import PREFIX, Settings, setting
+from ..settings import Settings, setting
 from ..users.stamps import NO_ACCOUNT, UserSnapshot, link_digest
 from ..users.store import User, UserStore
 
@@ -164,41 +163,6 @@ def sibling_url(url: str, name: str) -> str:
     start = site[0] if site else ""
     folder = page[len(start) :].rstrip("/").rpartition("/")[0]
     return f"{start}{folder}/{name}"
-
-
-def check_page(
-    key: str, groups: Mapping[type[Settings], Settings], findings: Sequence[Finding]
-) -> Iterator[Finding]:
-    """Check that a page of the front end has an absolute URL.
-
-    A page beside another one has no error of its own if the other one has.
-
-    :param key: the setting, without ``REGISTRATION_``.
-    :param findings: what was found before.
-    """
-    setting, refused = PREFIX + key, {finding.subject for finding in findings}
-    value, metadata = declared_pages(groups)[key.lower()]
-    others = {f"{PREFIX}{metadata['beside']}", f"{PREFIX}REGISTER_VERIFICATION_URL"}
-    if value is None and others & refused:
-        return
-    url, page = front_end_pages(groups)[key.lower()], metadata["page"]
-    if not url:
-        yield Finding(
-            "registration.E002",
-            setting,
-            "is not set. Without a page, a link leads nowhere.",
-            f"Set {setting} to the absolute URL of the page that the link leads to, for example "
-            f'"https://example.com/{page}".',
-        )
-    elif not is_absolute_url(url):
-        yield Finding(
-            "registration.E003",
-            setting,
-            f"is {url!r}, which is not absolute. "
-            "If the request decided where a link leads, an attacker could receive it.",
-            f"Begin {setting} with the scheme and the host, for example "
-            f'"https://example.com/{page}".',
-        )
 
 
 def signing_keys() -> list[bytes]:

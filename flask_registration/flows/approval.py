@@ -17,7 +17,7 @@ from marshmallow import ValidationError, validate
 from sqlalchemy import DateTime, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..auth.links import Purpose, SignedLink, check_page
+from ..auth.links import Purpose, SignedLink
 from ..checks import Finding
 from ..errors import (
     REQUIRED,
@@ -302,7 +302,7 @@ def check(setup: Setup) -> Iterator[Finding]:
             f"Derive it from the mixin, too: class {name}(ApprovalMixin, UserMixin, db.Model).",
         )
     if approvers:
-        yield from check_page("APPROVAL_URL", setup.settings, setup.findings)
+        yield from setup.check_page("APPROVAL_URL")
     else:
         yield Finding(
             "registration.W031",

@@ -17,7 +17,7 @@ from marshmallow import Schema, fields
 from sqlalchemy import DateTime, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import OpenedLink, Purpose
 from ..auth.request_session import forget_session
 from ..checks import Finding
 from ..errors import AccountInUse, LinkInvalid, NotAuthenticated, ReauthenticationRequired
@@ -391,4 +391,4 @@ def check(setup: Setup) -> Iterator[Finding]:
             "Add the column security_stamp to the user model.",
         )
     if fields.email:
-        yield from check_page("CANCEL_DELETION_URL", setup.settings, setup.findings)
+        yield from setup.check_page("CANCEL_DELETION_URL")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable
@@ -235,7 +235,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page, and that the user can choose a password afterwards."""
     if not setup.group(NewLoginSettings).new_login_notice_enabled:
         return
-    yield from check_page("REPORT_LOGIN_URL", setup.settings, setup.findings)
+    yield from setup.check_page("REPORT_LOGIN_URL")
     if "reset_link" not in setup.offers():
         yield Finding(
             "registration.W029",

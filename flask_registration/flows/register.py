@@ -10,7 +10,7 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
+from ..auth.links import LinkSettings, OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import (
@@ -471,7 +471,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     is_verifying = settings.register_verification_enabled
     if is_verifying:
         if setup.group(LinkSettings).verification_method != "code":
-            yield from check_page("REGISTER_VERIFICATION_URL", setup.settings, setup.findings)
+            yield from setup.check_page("REGISTER_VERIFICATION_URL")
         if fields and fields.email is None:
             yield Finding(
                 "registration.E021",

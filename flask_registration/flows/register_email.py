@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
+from ..auth.links import LinkSettings, OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import (
     EmailAlreadyRegistered,
@@ -338,4 +338,4 @@ def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
     has_link = setup.group(LinkSettings).verification_method != "code"
     if has_link and _is_verifying(setup.group(RegisterEmailSettings)):
-        yield from check_page("REGISTER_EMAIL_VERIFICATION_URL", setup.settings, setup.findings)
+        yield from setup.check_page("REGISTER_EMAIL_VERIFICATION_URL")

@@ -10,7 +10,7 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import LinkSettings, OpenedLink, Purpose, check_page
+from ..auth.links import LinkSettings, OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import (
@@ -301,7 +301,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     # The e-mails about an undo and about a reported login have a reset link in any case.
     is_linked = setup.group(LinkSettings).verification_method != "code"
     if is_linked or not setup.offers().keys().isdisjoint(["undo_link", "new_login_notice"]):
-        yield from check_page("RESET_PASSWORD_VERIFICATION_URL", setup.settings, setup.findings)
+        yield from setup.check_page("RESET_PASSWORD_VERIFICATION_URL")
     use_email = settings.send_reset_password_link_schema_use_email
     if use_email and fields and fields.email not in fields.unique:
         column = f"{fields.model.__name__}.{fields.email}"

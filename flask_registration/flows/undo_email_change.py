@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ..auth.links import OpenedLink, Purpose, check_page
+from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import REVOKED
 from ..checks import Finding
 from ..errors import EmailAlreadyRegistered, LinkInvalid, MailUnavailable, NotAuthenticated
@@ -151,7 +151,7 @@ def undo_email_change(link: OpenedLink) -> None:
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page, and that the user can choose a password afterwards."""
-    yield from check_page("UNDO_EMAIL_CHANGE_URL", setup.settings, setup.findings)
+    yield from setup.check_page("UNDO_EMAIL_CHANGE_URL")
     if "reset_link" not in setup.offers():
         yield Finding(
             "registration.W027",

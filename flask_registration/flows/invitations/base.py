@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from ...auth.links import Purpose, check_page
+from ...auth.links import Purpose
 from ...checks import Finding
 from ...errors import NotAllowed
 from ...http.accounts import verifies_addresses
@@ -192,7 +192,7 @@ invitation_taken_email: Email = flow.email(
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page, and that an e-mail address has one account."""
-    yield from check_page("INVITATION_URL", setup.settings, setup.findings)
+    yield from setup.check_page("INVITATION_URL")
     yield from check_unique_email(setup, flow.name)
     if setup.group(InvitationSettings).may_invite is None:
         yield Finding(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from ...auth.links import OpenedLink, Purpose, check_page
+from ...auth.links import OpenedLink, Purpose
 from ...checks import Finding
 from ...errors import ChallengeInvalid, LinkInvalid, MailUnavailable, NoFactor
 from ...http.bodies import BodySchema, SuccessSchema, Text
@@ -157,7 +157,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page, and that users have an e-mail address."""
     if not _is_enabled(setup.group(SecondFactorSettings)):
         return
-    yield from check_page("CANCEL_RECOVERY_URL", setup.settings, setup.findings)
+    yield from setup.check_page("CANCEL_RECOVERY_URL")
     if setup.fields and setup.fields.email is None:
         yield Finding(
             "registration.E066",
