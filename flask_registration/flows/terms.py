@@ -105,53 +105,44 @@ class TermsSettings(Settings):
 flow: Flow[TermsSettings] = Flow("terms", TermsSettings, needs_models=["consent"])
 
 
+@dataclass(eq=False)
 class ConsentStore(AccountRows):
-    """Stores the consents of accounts."""
+    """Stores the consents of accounts to the current terms."""
+
+    settings: TermsSettings
 
     def of(self, user: User) -> Sequence[Any]:
         """Return the consents of an account, oldest first."""
         found = select(self.model.__table__).where(self.is_of(user)).order_by(self.model.id)
         return self.db.session.execute(found).all()
 
-    def has(self, user: User, version: str | None) -> bool:
-        """Return whether an account has accepted this version."""
-        key = self._key(user, version)
-        return (
-            self.db.session.scalar(select(self.model.id).where(self.model.key == key)) is not None
-        )
+    def has(self, user: User) -> bool:
+        """Return whether an account has accepted the current terms."""
+        found = select(self.model.id).where(self.model.key == self._key(user))
+        return self.db.session.scalar(found) is not None
 
-    def add(self, user: User, version: str | None, ip_address: str | None) -> None:
-        """Store a consent, without committing."""
+    def add(self, user: User) -> None:
+        """Store that an account accepts the current terms, without committing."""
+        address = client_address() if self.settings.terms_ip_address_enabled else None
         values = {
             "user_id": self.key(user),
             "document": TERMS,
-            "version": version,
+            "version": self.settings.terms_version,
             "accepted_at": utc_now(),
-            "ip_address": ip_address,
-            "key": self._key(user, version),
+            "ip_address": address and address[:45],
+            "key": self._key(user),
         }
         self.db.session.execute(insert(self.model), values)
 
-    def _key(self, user: User, version: str | None) -> str:
-        return digest_of(f"{TERMS} {version} {self.users.identifier(user)}")
+    def _key(self, user: User) -> str:
+        version, user_id = self.settings.terms_version, self.users.identifier(user)
+        return digest_of(f"{TERMS} {version} {user_id}")
 
 
 def store_of(state: RegistrationState) -> ConsentStore:
     """Return the rows of consents."""
-    db = current_app.extensions["sqlalchemy"]
-    return ConsentStore(db, state.setup.models["consent"], state.users)
-
-
-def has_accepted(state: RegistrationState, user: User) -> bool:
-    """Return whether an account has accepted the current terms."""
-    return store_of(state).has(user, state.group(TermsSettings).terms_version)
-
-
-def add_consent(state: RegistrationState, user: User) -> None:
-    """Store that an account accepts the current terms, without committing."""
-    settings = state.group(TermsSettings)
-    address = client_address() if settings.terms_ip_address_enabled else None
-    store_of(state).add(user, settings.terms_version, address and address[:45])
+    db, model = current_app.extensions["sqlalchemy"], state.setup.models["consent"]
+    return ConsentStore(db, model, state.users, state.group(TermsSettings))
 
 
 # At registration
@@ -186,9 +177,10 @@ def registration_fields(state: RegistrationState) -> dict[str, fields.Field[Any]
 @flow.provides("account_created")
 def store_consent(state: RegistrationState, user: User, data: Mapping[str, Any]) -> None:
     """Store the consent of a registration, in its transaction."""
-    store_of(state).remove_all(user)  # of a deleted account, whose id the database uses again
+    store = store_of(state)
+    store.remove_all(user)  # of a deleted account, whose id the database uses again
     if ACCEPTED in data:
-        add_consent(state, user)
+        store.add(user)
         setattr(user, ACCEPTED, True)
 
 
@@ -212,7 +204,7 @@ def remove_rows(state: RegistrationState, user: User) -> None:
 
 step: Step = flow.step(
     "terms",
-    needed=lambda state, user: not has_accepted(state, user),
+    needed=lambda state, user: not store_of(state).has(user),
     offers=lambda state, user: {"version": state.group(TermsSettings).terms_version},
 )
 
@@ -262,13 +254,14 @@ def accept_terms(data: dict[str, str]) -> dict[str, Any]:
 
 def accept(state: RegistrationState, user: User) -> bool:
     """Store a consent, without committing. Return False if the account has accepted before."""
-    if has_accepted(state, user):
+    store = store_of(state)
+    if store.has(user):
         return False
     try:
-        add_consent(state, user)
+        store.add(user)
     except IntegrityError:
         state.users.rollback()
-        if has_accepted(state, user):  # by a parallel request
+        if store.has(user):  # by a parallel request
             return False
         raise
     return True
@@ -291,11 +284,6 @@ class ExportedConsentSchema(ConsentSchema):
     ip_address: fields.String = fields.String()
 
 
-def consents_schema(state: RegistrationState) -> Schema:
-    """Return the schema of a list of consents."""
-    return ConsentSchema(many=True)
-
-
 def consents_of(state: RegistrationState, user: User, schema: Schema) -> list[dict[str, Any]]:
     """Return the consents of an account, oldest first, as JSON can have them."""
     dumped: list[dict[str, Any]] = schema.dump(store_of(state).of(user), many=True)
@@ -308,7 +296,7 @@ def export_consents(state: RegistrationState, user: User) -> list[dict[str, Any]
     return consents_of(state, user, ExportedConsentSchema())
 
 
-@flow.get("/consents/", response=consents_schema, login_required=True)
+@flow.get("/consents/", response=lambda state: ConsentSchema(many=True), login_required=True)
 def consents(user: User) -> list[dict[str, Any]]:
     """List what the current user has accepted."""
     return consents_of(flow.state, user, ConsentSchema())

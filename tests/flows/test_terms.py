@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -285,7 +286,9 @@ def test_a_newer_version_is_asked_for_and_the_older_consent_stays(make: NewSite)
     account(site)
     with site.app.test_request_context():
         state = site.app.extensions["registration"]
-        terms.store_of(state).add(site.user(), "1", None)
+        store = terms.store_of(state)
+        earlier = replace(store.settings, terms_version="1")
+        replace(store, settings=earlier).add(site.user())
         site.db.session.commit()
     accept(site, challenge_of(site))
     assert [version for _, _, version in versions(site)] == ["1", "2"]
