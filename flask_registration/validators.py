@@ -332,17 +332,14 @@ def _ask(url: str) -> list[str]:
 
 # Checks
 
-#: The setting of each validator.
-SETTINGS: dict[Any, str] = {
-    not_breached: "REGISTRATION_PASSWORD_VALIDATORS",
-    **dict.fromkeys([reserved_names, not_confusable], "REGISTRATION_USERNAME_VALIDATORS"),
-    **dict.fromkeys([not_disposable, no_subaddress, deliverable], "REGISTRATION_EMAIL_VALIDATORS"),
-}
-
-#: The libraries of validators, each with its extra.
-LIBRARIES: dict[Any, tuple[str, str]] = {
-    not_disposable: ("disposable_email_domains", "disposable"),
-    not_confusable: ("confusable_homoglyphs", "confusables"),
+#: The setting of each validator, the library that it needs, and the extra of that.
+OWN: dict[Any, tuple[str, str, str]] = {
+    no_subaddress: ("REGISTRATION_EMAIL_VALIDATORS", "", ""),
+    deliverable: ("REGISTRATION_EMAIL_VALIDATORS", "", ""),
+    not_disposable: ("REGISTRATION_EMAIL_VALIDATORS", "disposable_email_domains", "disposable"),
+    reserved_names: ("REGISTRATION_USERNAME_VALIDATORS", "", ""),
+    not_confusable: ("REGISTRATION_USERNAME_VALIDATORS", "confusable_homoglyphs", "confusables"),
+    not_breached: ("REGISTRATION_PASSWORD_VALIDATORS", "", ""),
 }
 
 
@@ -358,8 +355,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         for validator in validators:
             yield from _check_parameters(validator, setting, argument)
             if inspect.isfunction(validator):  # another object may have no hash
-                yield from _check_place(validator, setting)
-                yield from _check_library(validator, setting)
+                yield from _check_own(validator, setting)
     fields, compares = setup.fields, not_confusable in users.username_validators
     if fields and compares and "username_skeleton" not in fields.columns:
         yield Finding(
@@ -395,8 +391,8 @@ def _check_parameters(validator: Validator, setting: str, argument: str) -> Iter
         )
 
 
-def _check_place(validator: Validator, setting: str) -> Iterator[Finding]:
-    name, proper = validator.__name__, SETTINGS.get(validator, setting)
+def _check_own(validator: Validator, setting: str) -> Iterator[Finding]:
+    name, (proper, library, extra) = validator.__name__, OWN.get(validator, (setting, "", ""))
     if proper != setting:
         yield Finding(
             "registration.E075",
@@ -404,10 +400,6 @@ def _check_place(validator: Validator, setting: str) -> Iterator[Finding]:
             f"has {name}, which judges other values. Every value would be accepted or refused.",
             f"Move it to {proper}.",
         )
-
-
-def _check_library(validator: Validator, setting: str) -> Iterator[Finding]:
-    name, (library, extra) = validator.__name__, LIBRARIES.get(validator, ("", ""))
     if library and find_spec(library) is None:
         yield Finding(
             "registration.E076",

@@ -942,7 +942,8 @@ def test_the_default_is_have_i_been_pwned(make: NewSite) -> None:
 def without(library: str) -> Iterator[None]:
     """Hide an installed library."""
     with pytest.MonkeyPatch.context() as patch:
-        finds = {name: find_spec(name) for name, _ in validators.LIBRARIES.values()}
+        names = {name for _, name, _ in validators.OWN.values() if name}
+        finds = {name: find_spec(name) for name in names}
         finds[library] = None
         patch.setitem(vars(validators), "find_spec", finds.get)
         yield
