@@ -261,14 +261,15 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
     }
     logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
     model = setup.models.get("challenge")
-    offers = setup.offers()
-    codes = offers["code_rules"][-1](setup) if "code_rules" in offers else None
     windows = setup.throttles.counters.with_windows(sliding=True)
     limits = MailLimits(windows, parse(mails.mail_limits), setup.throttles.devices)
     challenges = None
     if model:
         from .auth.challenges import ChallengeStore
+        from .auth.codes import CodesSettings
 
+        # Without its flow, no challenge has a code.
+        codes = cast(CodesSettings, setup.settings.get(CodesSettings, CodesSettings()))
         challenges = ChallengeStore(db, model, users, signing_keys, codes, limits.per_day)
     own_tokens = logins or SignedTokenManager(signing_keys, users, login.auth_token_period)
     make_tokens = login.auth_token_manager_class
@@ -318,7 +319,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             setup.throttles.counters.with_windows(sliding=False), parse(mails.mail_budget)
         ),
         flows=setup.flows,
-        offers=offers,
+        offers=setup.offers(),
         emails={
             email.name: email
             for email in (*(each for flow in setup.flows for each in flow.emails), PASSWORD_CHANGED)

@@ -113,7 +113,7 @@ def missing_models(setup: Setup) -> Iterator[Finding]:
 def codes(setup: Setup) -> Iterator[Finding]:
     """Report codes in e-mails without the flow that reads them."""
     method = setup.group(LinkSettings).verification_method
-    if method != "link" and "code_rules" not in setup.offers():
+    if method != "link" and "code_variables" not in setup.offers():
         yield Finding(
             "registration.E059",
             "REGISTRATION_VERIFICATION_METHOD",

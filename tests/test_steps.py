@@ -37,7 +37,7 @@ from flask_registration import (
     user_login_failed,
     user_reset_password,
 )
-from flask_registration.auth.codes import CodeRules
+from flask_registration.auth.codes import CodesSettings
 from flask_registration.cli.base import registration_cli
 from flask_registration.flows import verification_redirects
 from flask_registration.http.bodies import login_response
@@ -509,7 +509,8 @@ def test_a_code_is_right_with_its_challenge_and_for_an_account_only(
     site = make()
     with site.app.test_request_context():
         state = site.app.extensions["registration"]
-        store = replace(state.challenges, codes=CodeRules("letters", timedelta(minutes=1), 9))
+        codes = CodesSettings(code_period=timedelta(minutes=1), code_tries=9)
+        store = replace(state.challenges, codes=codes)
         users = state.users
         user = users.find("username", "alice")[0]
         made = [store.create_with_code("code", each, counted=each) for each in (user, user, None)]

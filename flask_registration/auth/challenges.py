@@ -18,7 +18,7 @@ from ..errors import ChallengeInvalid
 from ..users.mixins import BIG_KEY, utc_now
 from ..users.stamps import NO_ACCOUNT, UserSnapshot, digest_of, stamp_digest
 from ..users.store import PLACEHOLDER_DOMAIN, User
-from .codes import FORMATS, CodeRules, derive_code, keyed_digest
+from .codes import FORMATS, CodesSettings, derive_code, keyed_digest
 from .rows import ExpiringRows
 
 #: How many tries the codes of an account have in a day, for each purpose, without limits of
@@ -67,12 +67,12 @@ class ChallengeStore(ExpiringRows):
     """Stores challenges with the digests of their handles.
 
     :ivar keys: called at each use; returns the keys for digests of codes. The last one makes them.
-    :ivar codes: the codes of e-mails; None without the flow that declares them.
+    :ivar codes: the codes of e-mails.
     :ivar emails: how many e-mails one address receives in a day; None for no limit.
     """
 
     keys: Callable[[], Sequence[bytes]]
-    codes: CodeRules | None = None
+    codes: CodesSettings
     emails: int | None = None
 
     def create(
@@ -126,15 +126,15 @@ class ChallengeStore(ExpiringRows):
             is sent.
         :param has_code: False for a challenge that no code solves.
         """
-        rules, handle = self.rules, secrets.token_urlsafe(32)
+        codes, handle = self.codes, secrets.token_urlsafe(32)
         digest, key = digest_of(handle), self.keys()[-1]
         is_allowed, budget = self._count_code(purpose, counted)
         owner = user
         if isinstance(user, str):
             owner, data = None, {**(data or {}), "address": self._address_digests(user)[-1]}
-        values = self._values(purpose, owner, digest, rules.period, rules.tries, data)
+        values = self._values(purpose, owner, digest, codes.code_period, codes.code_tries, data)
         if has_code and is_allowed and user is not None and counted is not None:
-            code = derive_code(key, digest, rules.format)
+            code = derive_code(key, digest, codes.code_format)
             values["code_digest"] = _code_digest(key, digest, code)
         one_statement = {"render_nulls": True}  # whether or not there is a code
         try:
@@ -160,16 +160,6 @@ class ChallengeStore(ExpiringRows):
                 if hmac.compare_digest(_code_digest(key, digest, code), stored or ""):
                     return code
         return None
-
-    @property
-    def rules(self) -> CodeRules:
-        """Return the rules of codes.
-
-        :raises RuntimeError: no flow declares them.
-        """
-        if self.codes is None:  # init_app refuses VERIFICATION_METHOD then
-            raise RuntimeError("Codes need the flow codes: flows=[*DEFAULT_FLOWS, codes.flow].")
-        return self.codes
 
     def open(self, purpose: str, handle: str, *, counts: bool = True) -> Challenge:
         """Count a try, and return the challenge with this handle.
@@ -270,7 +260,7 @@ class ChallengeStore(ExpiringRows):
         whether there was one, and that row if it is missing. No account costs the same statements.
         """
         model, now, name = self.model, utc_now(), f"{purpose}.day"
-        codes = self.emails or TRIES_PER_DAY // self.rules.tries
+        codes = self.emails or TRIES_PER_DAY // self.codes.code_tries
         if isinstance(user, str):
             counted = self._address_digests(user)[-1]
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ..i18n.messages import duration
+from ..settings import Settings, setting
 
 CodeFormat = Literal["letters", "digits"]
 
@@ -19,16 +21,26 @@ LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 FORMATS: dict[CodeFormat, tuple[str, int]] = {"letters": (LETTERS, 8), "digits": ("0123456789", 6)}
 
 
-class CodeRules(NamedTuple):
-    """The codes of e-mails.
+@dataclass(frozen=True, kw_only=True)
+class CodesSettings(Settings):
+    """Codes in e-mails."""
 
-    :ivar period: how long a code is valid.
-    :ivar tries: how many times a client may try each.
-    """
-
-    format: CodeFormat
-    period: timedelta
-    tries: int
+    code_format: CodeFormat = setting(
+        "letters",
+        'The codes of e-mails: eight letters such as `WDJB-MJHT`, or six digits with `"digits"`.',
+    )
+    code_period: timedelta = setting(
+        timedelta(minutes=15),
+        "How long a code is valid.",
+        minimum=timedelta(minutes=1),
+        maximum=timedelta(days=1),
+    )
+    code_tries: int = setting(
+        3,
+        "How many times a client may try a code. At most 3 with digits.",
+        minimum=1,
+        maximum=10,
+    )
 
 
 def make_code(code_format: CodeFormat = "letters") -> str:
@@ -61,14 +73,14 @@ def show_code(code: str) -> str:
     return f"{code[:4]}-{code[4:]}" if len(code) == 8 else code
 
 
-def code_variables(code: str | None, rules: CodeRules | None) -> dict[str, Any]:
+def code_variables(code: str | None, settings: CodesSettings) -> dict[str, Any]:
     """Return the template variables of an e-mail with a code, or without one.
 
     :param code: in normal form.
     """
     return {
         "code": show_code(code) if code else None,
-        "code_valid_for": duration(rules.period) if rules else None,
+        "code_valid_for": duration(settings.code_period),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from ..auth.links import Links, LinkSettings
 from ..http.responses import HTTPSettings
 from ..mail.message import Email
 from ..mail.rendering import OWN
-from ..state import RegistrationState
+from ..state import NO_CODE, RegistrationState
 from ..users.fields import UserFields
 from ..users.identifiers import parse_identifier
 from ..users.mixins import utc_now
@@ -169,10 +169,13 @@ def _render(state: RegistrationState, email: Email) -> Example:
         return Example(email, address, None, error)
 
 
-def _example_code(state: RegistrationState, email: Email) -> dict[str, Any]:
-    rules = state.challenges.codes if state.sends_codes else None
-    code = make_code(rules.format) if rules else None
-    return code_variables(code, rules) if email.has_code else {}
+def _example_code(state: RegistrationState, email: Email) -> Mapping[str, Any]:
+    if not email.has_code:
+        return {}
+    if not state.sends_codes:
+        return NO_CODE
+    codes = state.challenges.codes
+    return code_variables(make_code(codes.code_format), codes)
 
 
 def example_user(state: RegistrationState) -> User:

@@ -7,14 +7,12 @@ An application adds the flow to the default ones, and chooses codes with ``VERIF
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from marshmallow import Schema
 
 from ..auth.challenges import Challenge
-from ..auth.codes import CodeFormat, CodeRules, code_variables
+from ..auth.codes import CodesSettings, code_variables
 from ..checks import Finding
 from ..errors import (
     ChallengeInvalid,
@@ -29,7 +27,6 @@ from ..http.codes import EndpointCode
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema
 from ..i18n.messages import Message
-from ..settings import Settings, setting
 from ..state import RegistrationState, Setup
 from ..users.store import User
 
@@ -40,36 +37,7 @@ REGISTER, REGISTER_EMAIL, RESET_PASSWORD = "register", "register-email", "reset-
 TRIES_OF_DIGITS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class CodesSettings(Settings):
-    """Codes in e-mails."""
-
-    code_format: CodeFormat = setting(
-        "letters",
-        'The codes of e-mails: eight letters such as `WDJB-MJHT`, or six digits with `"digits"`.',
-    )
-    code_period: timedelta = setting(
-        timedelta(minutes=15),
-        "How long a code is valid.",
-        minimum=timedelta(minutes=1),
-        maximum=timedelta(days=1),
-    )
-    code_tries: int = setting(
-        3,
-        "How many times a client may try a code. At most 3 with digits.",
-        minimum=1,
-        maximum=10,
-    )
-
-
 flow: Flow[CodesSettings] = Flow("codes", CodesSettings, needs_models=["challenge"])
-
-
-@flow.provides("code_rules")
-def code_rules(setup: Setup) -> CodeRules:
-    """Return the rules of codes."""
-    settings = setup.group(CodesSettings)
-    return CodeRules(settings.code_format, settings.code_period, settings.code_tries)
 
 
 @flow.provides("code_variables")

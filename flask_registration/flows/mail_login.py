@@ -95,7 +95,7 @@ def login_email(state: RegistrationState, user: User, challenge: str) -> dict[st
     """
     page, period = state.pages["login_link_url"], state.group(MailLoginSettings).login_link_period
     if state.sends_codes:
-        period = min(period, state.challenges.rules.period)
+        period = min(period, state.challenges.codes.code_period)
     url = state.links.url(LOGIN, user, page, note=challenge) if state.sends_links else None
     return {"verification_url": url, "valid_for": duration(period)}
 
