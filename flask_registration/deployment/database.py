@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Engine, LargeBinary, Table, cast, func, inspect, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, LargeBinary, MetaData, Table, cast, func, inspect, select
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from ..checks import Finding
 from ..state import Setup, current_registration
@@ -44,9 +44,10 @@ def tables(setup: Setup) -> Iterator[Finding]:
 
 
 def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
-    database = inspect(engine)
-    name, schema = table.name, table.schema
-    if not database.has_table(name, schema=schema):
+    name = table.name
+    try:
+        stored = _stored(engine, table)
+    except NoSuchTableError:
         yield Finding(
             "registration.E039",
             f"Table {name}",
@@ -55,8 +56,7 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
             "missing table).",
         )
         return
-    columns = {column["name"] for column in database.get_columns(name, schema=schema)}
-    missing = [column.name for column in table.columns if column.name not in columns]
+    missing = [column.name for column in table.columns if column.name not in stored.columns]
     if missing:
         names = ", ".join(missing)
         yield Finding(
@@ -66,13 +66,9 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
             "Run your migrations, for example `flask db upgrade` (or db.create_all() for a "
             "missing table).",
         )
-    unique: list[Any] = [database.get_pk_constraint(name, schema=schema)["constrained_columns"]]
-    constraints = database.get_unique_constraints(name, schema=schema)
-    unique += [each["column_names"] for each in constraints]
-    indexes = database.get_indexes(name, schema=schema)
-    unique += [each["column_names"] for each in indexes if each["unique"]]
     for column in table.columns:
-        if column.name in columns and is_unique(column) and [column.name] not in unique:
+        found = stored.columns.get(column.name)
+        if found is not None and is_unique(column) and not is_unique(found):
             yield Finding(
                 "registration.E041",
                 f"{name}.{column.name}",
@@ -80,6 +76,15 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
                 "Two registrations at the same time both succeed.",
                 f"Write a migration that creates a unique index on {name} ({column.name}).",
             )
+
+
+def _stored(engine: Engine, table: Table) -> Table:
+    """Return a table as the database has it.
+
+    :raises NoSuchTableError: it is missing.
+    """
+    metadata = MetaData(schema=table.schema)
+    return Table(table.name, metadata, autoload_with=engine, resolve_fks=False)
 
 
 def _upper_case(session: Any, engine: Engine, fields: UserFields) -> Iterator[Finding]:
@@ -116,8 +121,7 @@ def _short_hash(engine: Engine, fields: UserFields, length: int) -> Iterator[Fin
     :param length: that of a new hash.
     """
     column = fields.columns[fields.password]
-    stored = inspect(engine).get_columns(column.table.name, schema=column.table.schema)
-    types = [column.type, *(each["type"] for each in stored if each["name"] == column.name)]
+    types = [column.type, _stored(engine, column.table).columns[column.name].type]
     limits = [limit for each in types if (limit := getattr(each, "length", None))]
     maximum = min(limits, default=length)
     if maximum < length:
