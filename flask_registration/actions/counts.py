@@ -91,15 +91,14 @@ def _accounts(state: RegistrationState, first: date) -> list[Account] | None:
     names.append(VERIFIED_AT if _has_time(state) else None)
     columns = [getattr(fields.model, name) for name in names if name]
     joined, has_zone = columns[0], getattr(fields.columns[fields.joined].type, "timezone", False)
-    rows = _session().execute(select(*columns).where(joined >= _midnight(first, has_zone=has_zone)))
-    found = [dict(zip(filter(None, names), row, strict=True)) for row in rows]
+    recent = select(*columns).where(joined >= _midnight(first, has_zone=has_zone))
     return [
         (
             as_utc(row[fields.joined]),
             bool(row.get(fields.verified or "", True)),
             row[VERIFIED_AT] and as_utc(row[VERIFIED_AT]) if VERIFIED_AT in row else None,
         )
-        for row in found
+        for row in _session().execute(recent).mappings()
         # One with an address in use, or a reservation of a name.
         if not str(row.get(fields.email or "")).endswith(PLACEHOLDER_DOMAIN)
     ]

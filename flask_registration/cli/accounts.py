@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
-from functools import partial
 from typing import Any
 
 import click
@@ -91,11 +90,19 @@ def account_command(
     return command
 
 
-def ask_password(check: Callable[[str], None], *, from_stdin: bool) -> str:
-    """Prompt twice for a new password until it passes the check, or read it from stdin.
+def ask_password(state: RegistrationState, values: Mapping[str, Any], *, from_stdin: bool) -> str:
+    """Prompt twice for a new password until it passes the policy, or read it from stdin.
 
+    :param values: the columns of the account, which the password must not resemble.
     :raises marshmallow.ValidationError: the password on stdin does not pass.
     """
+    inputs = state.users.inputs(values)
+
+    def check(password: str) -> None:
+        if UNSAFE.search(password):
+            raise ValidationError(UNSUPPORTED_CHARACTERS, "password")
+        state.passwords.check(password, inputs)
+
     if from_stdin:
         return _password_of_stdin(check)
     try:
@@ -110,7 +117,7 @@ def _prompted_password(check: Callable[[str], None]) -> str:
     while True:
         password: str = click.prompt("Password", hide_input=True)
         try:
-            _check_password(password, check)
+            check(password)
         except ValidationError as error:
             click.secho("\n".join(error_messages(error)), err=True, fg="red")
             continue
@@ -126,14 +133,8 @@ def _password_of_stdin(check: Callable[[str], None]) -> str:
         fail("The password on stdin is not UTF-8.")
     if not password or "\n" in password:
         fail("Pass the password as a single line on stdin.")
-    _check_password(password, check)
-    return password
-
-
-def _check_password(password: str, check: Callable[[str], None]) -> None:
-    if UNSAFE.search(password):
-        raise ValidationError(UNSUPPORTED_CHARACTERS, "password")
     check(password)
+    return password
 
 
 #: The prefix of a column's parameter, which keeps it apart from the command's own parameters.
@@ -211,8 +212,7 @@ def create_user_command(
     }
     given_values = load_body(account_columns_schema(state.fields)(), columns)
     values = state.users.build(given_values, judged=["email"])
-    check = partial(state.passwords.check, user_inputs=state.users.inputs(values))
-    password = ask_password(check, from_stdin=password_stdin)
+    password = ask_password(state, values, from_stdin=password_stdin)
     mail = unverified and not no_mail and state.sends_links
     user = actions.create_user(
         password=password, verified=not unverified, send_verification=mail, **values
@@ -351,8 +351,7 @@ def set_password_command(
     user = find_account(state, login, identifier)
     name, key = account_name(state, user), state.users.identifier(user)
     personal = {name: getattr(user, name) for name in state.fields.personal}
-    check = partial(state.passwords.check, user_inputs=state.users.inputs(personal))
     state.users.rollback()  # release the connection during the prompt
-    password = ask_password(check, from_stdin=password_stdin)
+    password = ask_password(state, personal, from_stdin=password_stdin)
     actions.set_password(find_account(state, None, key), password)
     click.echo(f"Set the password of {name}.")
