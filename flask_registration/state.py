@@ -201,7 +201,7 @@ class RegistrationState:
 
     def provided(self, name: str) -> Callable[..., Any] | None:
         """Return what a flow offers to other flows under this name; None if no active flow does."""
-        return next(reversed(self.all_provided(name)), None)
+        return self.offers.get(name, [None])[-1]
 
     def all_provided(self, name: str) -> Sequence[Callable[..., Any]]:
         """Return what every active flow offers under this name, in the order of the flows.
@@ -218,6 +218,11 @@ class RegistrationState:
         if self.challenge_store is None:
             raise RuntimeError("A model is missing: class Challenge(ChallengeMixin, db.Model).")
         return self.challenge_store
+
+    def call_all(self, name: str, *arguments: Any) -> None:
+        """Call what every active flow offers under this name, with the state and these values."""
+        for function in self.all_provided(name):
+            function(self, *arguments)
 
     # E-mails and the transaction
 
@@ -466,29 +471,15 @@ class RegistrationState:
         if not self.users.change(user, seen, new):
             return False
         self.sessions.end_logins(user)
-        self.clear_lock(user)
+        self.call_all("clear_lock", user)
         return True
-
-    def clear_lock(self, user: User) -> None:
-        """Forget the wrong codes of an account that has a new password, without committing."""
-        for clear in self.all_provided("clear_lock"):
-            clear(self, user)
-
-    def forget_registrant(self, user: User) -> None:
-        """Delete what another person may have declared in a registration, without committing.
-
-        Call it when the owner of the e-mail address verifies it without that person's password.
-        """
-        for forget in self.all_provided("owner_found"):
-            forget(self, user)
 
     def remove_rows(self, user: User) -> None:
         """Delete what belongs to an account that ends, without committing."""
         self.sessions.end_logins(user)
         if self.challenge_store:
             self.challenge_store.remove_all(user)
-        for remove in self.all_provided("remove_rows"):
-            remove(self, user)
+        self.call_all("remove_rows", user)
 
 
 current_registration: RegistrationState = cast(

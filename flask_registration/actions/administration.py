@@ -208,13 +208,9 @@ def set_password(user: User, password: str) -> None:
     :raises MailUnavailable: with the ``"inline"`` dispatcher; the password is not changed.
     """
     state = current_registration
-    password_hash = state.check_new_password(user, password)
-
-    def changes(seen: UserSnapshot) -> dict[str, Any]:
-        return {"password_hash": password_hash, "security_stamp": new_stamp()}
-
-    _change(state, user, changes)
-    state.clear_lock(user)
+    new = {"password_hash": state.check_new_password(user, password)}
+    _change(state, user, lambda seen: {**new, "security_stamp": new_stamp()})
+    state.call_all("clear_lock", user)
     names = login_names(state, user)
     state.commit(*state.password_notice(user), signals=[user_reset_password], user=user)
     state.throttles.clear_account("login", names)

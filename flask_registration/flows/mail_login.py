@@ -229,7 +229,7 @@ def finish(
         if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
             raise UserNotFound(user=user, reason="changed")
         state.sessions.end_logins(user)
-        state.forget_registrant(user)
+        state.call_all("owner_found", user)
         signals = [user_activated]
     state.mailer.limits.forget(seen.email or "")
     state.throttles.clear_account("login", login_names(state, user))

@@ -411,7 +411,7 @@ def verify_account(
         raise UserNotFound(user=user, reason="changed")
     state.sessions.end_logins(user)
     if not keeps_password:
-        state.forget_registrant(user)
+        state.call_all("owner_found", user)
     address = email or seen.email
     if address:
         state.mailer.limits.forget(address)

@@ -266,7 +266,7 @@ def finish_reset(
     if not state.replace_password(user, seen, password, **changes):
         raise UserNotFound(user=user, reason="changed")
     if not seen.is_verified:
-        state.forget_registrant(user)
+        state.call_all("owner_found", user)
     if seen.email:
         state.mailer.limits.forget(seen.email)
     names = login_names(state, user)

@@ -173,8 +173,7 @@ def create_user(
     data = {**fields, "password": password}
     user = new_user(state, data, verified=verified, judged=["email"])
     state.users.add(user, savepoint=True)
-    for created in state.all_provided("account_created"):
-        created(state, user, {})
+    state.call_all("account_created", user, {})
     return user
 
 
@@ -275,8 +274,7 @@ def add_account(
             raise DatabaseUnavailable from None
         stored = _store(state, user, displaced, duplicate)
     if instance_state(user).key:  # the model may refuse a placeholder
-        for created in state.all_provided("account_created"):
-            created(state, user, data)
+        state.call_all("account_created", user, data)
     return stored
 
 
