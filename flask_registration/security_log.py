@@ -37,6 +37,13 @@ class Event:
     level: int = logging.INFO
 
 
+@dataclass(frozen=True, eq=False)
+class WarningEvent(Event):
+    """A kind of record with the level ``WARNING``."""
+
+    level: int = logging.WARNING
+
+
 USER_CREATED = Event("user_created", "an account was created")
 REGISTRATION_TAKEN = Event(
     "registration_taken",
@@ -60,73 +67,52 @@ INVITATION_CREATED = Event(
 INVITATION_RESENT = Event("invitation_resent", "an invitation was sent again", _INVITATION)
 INVITATION_REVOKED = Event("invitation_revoked", "an invitation was revoked", _INVITATION)
 INVITATION_ACCEPTED = Event("invitation_accepted", "an invited user created the account")
-NOT_ALLOWED = Event(
-    "authz_fail", "a user asked for what the application does not allow", level=logging.WARNING
-)
+NOT_ALLOWED = WarningEvent("authz_fail", "a user asked for what the application does not allow")
 USER_ACTIVATED = Event(
-    "user_activated",
-    "an e-mail address was verified, by a link, a code or from the command line",
+    "user_activated", "an e-mail address was verified, by a link, a code or from the command line"
 )
 USER_UPDATED = Event(
-    "user_updated",
-    "a user changed the profile",
-    {"fields": "the columns, without their values"},
+    "user_updated", "a user changed the profile", {"fields": "the columns, without their values"}
 )
 USER_DELETED = Event(
-    "user_deleted",
-    "a user deleted or anonymized the account, or it was not verified in time",
+    "user_deleted", "a user deleted or anonymized the account, or it was not verified in time"
 )
-USER_DELETION_SCHEDULED = Event(
-    "user_deletion_scheduled",
-    "a user asked to delete the account, and the grace period began",
-    level=logging.WARNING,
+USER_DELETION_SCHEDULED = WarningEvent(
+    "user_deletion_scheduled", "a user asked to delete the account, and the grace period began"
 )
-USER_DELETION_CANCELED = Event(
+USER_DELETION_CANCELED = WarningEvent(
     "user_deletion_canceled",
     "a scheduled deletion was canceled, with the link of its e-mail or from the command line",
-    level=logging.WARNING,
 )
 DATA_EXPORTED = Event("user_data_exported", "a user exported the data of the account")
 
 USER_APPROVED = Event("user_approved", "an account that waited for approval was approved")
-USER_REJECTED = Event(
-    "user_rejected", "an account that waited for approval was rejected", level=logging.WARNING
-)
+USER_REJECTED = WarningEvent("user_rejected", "an account that waited for approval was rejected")
 TERMS_ACCEPTED = Event("user_terms_accepted", "a user accepted the terms of service")
 
-USER_SUSPENDED = Event(
-    "user_suspended", "an account was suspended from the command line", level=logging.WARNING
-)
-USER_REACTIVATED = Event(
-    "user_resumed",
-    "a suspended account was reactivated from the command line",
-    level=logging.WARNING,
+USER_SUSPENDED = WarningEvent("user_suspended", "an account was suspended from the command line")
+USER_REACTIVATED = WarningEvent(
+    "user_resumed", "a suspended account was reactivated from the command line"
 )
 
 LOGIN_SUCCESS = Event("authn_login_success", "a user logged in")
-LOGIN_FAIL = Event(
+LOGIN_FAIL = WarningEvent(
     "authn_login_fail",
     "a login failed",
     {
         "reason": "`unknown`, `wrong`, `suspended`, `pending`, `changed` during the login, "
         "or `code` in a step"
     },
-    level=logging.WARNING,
 )
 LOGIN_LINK_REQUEST = Event(
-    "authn_login_link_request",
-    "a login e-mail was requested, for an account or for none",
+    "authn_login_link_request", "a login e-mail was requested, for an account or for none"
 )
 LOGOUT = Event("authn_logout", "a user logged out, on this client or everywhere")
 LOGIN_REVOKED = Event(
-    "authn_token_revoked",
-    "a user revoked a session or token of the list",
-    {"login": "its id"},
+    "authn_token_revoked", "a user revoked a session or token of the list", {"login": "its id"}
 )
-LOGIN_REPORTED = Event(
-    "authn_login_reported",
-    "a user reported a login as another person's, with the link of a notice",
-    level=logging.WARNING,
+LOGIN_REPORTED = WarningEvent(
+    "authn_login_reported", "a user reported a login as another person's, with the link of a notice"
 )
 SESSION_REFUSED = Event(
     "session_use_after_expire",
@@ -136,37 +122,27 @@ SESSION_REFUSED = Event(
         "everywhere), `expired`, or `revoked` (with a login model, also expired)"
     },
 )
-TOKEN_REFUSED = Event(
-    "authn_token_refused", "a token was invalid, expired or revoked", level=logging.WARNING
-)
-REAUTHENTICATION_FAIL = Event(
+TOKEN_REFUSED = WarningEvent("authn_token_refused", "a token was invalid, expired or revoked")
+REAUTHENTICATION_FAIL = WarningEvent(
     "authn_reauthentication_fail",
     "re-authentication failed: a logged-in user sent a wrong password or code",
-    level=logging.WARNING,
 )
 FACTOR_ADDED = Event("authn_factor_added", "a user added a second factor")
-FACTOR_REMOVED = Event(
+FACTOR_REMOVED = WarningEvent(
     "authn_factor_removed",
     "the second factor of an account was removed, by the user or from the command line",
-    level=logging.WARNING,
 )
-RECOVERY_CODE_USED = Event(
-    "authn_recovery_code_used", "a user used a recovery code", level=logging.WARNING
-)
+RECOVERY_CODE_USED = WarningEvent("authn_recovery_code_used", "a user used a recovery code")
 HASH_UPGRADED = Event("authn_password_rehash", "an outdated password hash was replaced at a login")
 PASSWORD_CHANGED = Event("authn_password_change", "a user changed the password")
-PASSWORD_CHANGE_FAIL = Event(
-    "authn_password_change_fail",
-    "a logged-in user sent a wrong old password",
-    level=logging.WARNING,
+PASSWORD_CHANGE_FAIL = WarningEvent(
+    "authn_password_change_fail", "a logged-in user sent a wrong old password"
 )
 PASSWORD_RESET_REQUEST = Event(
-    "authn_password_reset_request",
-    "a reset e-mail was requested, for an account or for none",
+    "authn_password_reset_request", "a reset e-mail was requested, for an account or for none"
 )
 PASSWORD_RESET = Event(
-    "authn_password_reset",
-    "a password was reset, by a link, a code or from the command line",
+    "authn_password_reset", "a password was reset, by a link, a code or from the command line"
 )
 EMAIL_CHANGE_REQUEST = Event(
     "user_email_change_request",
@@ -174,43 +150,37 @@ EMAIL_CHANGE_REQUEST = Event(
     {"taken": "whether the new e-mail address is already in use"},
 )
 EMAIL_CHANGED = Event("user_email_change", "a user changed the e-mail address")
-EMAIL_CHANGE_UNDONE = Event(
+EMAIL_CHANGE_UNDONE = WarningEvent(
     "user_email_change_undone",
     "an e-mail change was undone with the link that the old e-mail address received",
-    level=logging.WARNING,
 )
-LINK_REFUSED = Event(
+LINK_REFUSED = WarningEvent(
     "authn_link_refused",
     "a link was invalid or expired; `endpoint` shows its kind, and `user_id` is the user that it "
     "names, without verification",
     {"code": "`signature-invalid` or `signature-expired`"},
-    level=logging.WARNING,
 )
 
-CODE_REFUSED = Event(
+CODE_REFUSED = WarningEvent(
     "authn_code_refused",
     "the code of an e-mail was wrong; `endpoint` shows its kind, and `user_id` is the user of the "
     "challenge, if it has one",
-    level=logging.WARNING,
 )
 
-THROTTLED = Event(
+THROTTLED = WarningEvent(
     "excess_rate_limit_exceeded",
     "a request exceeded a rate limit",
     {"limit": "the limit as configured", "scope": "what it counts: `client`, `account`, …"},
-    level=logging.WARNING,
 )
-GATE_REFUSED = Event(
+GATE_REFUSED = WarningEvent(
     "excess_captcha_refused",
     "a gate refused a request: it had no solution of a captcha, or an invalid one",
     {"code": "`captcha-required` or `captcha-invalid`"},
-    level=logging.WARNING,
 )
-THROTTLE_STORE_DOWN = Event(
+THROTTLE_STORE_DOWN = WarningEvent(
     "sys_throttle_store_down",
     "the storage of rate limits is unavailable; each process counts for itself",
     {"error": "the exception's class"},
-    level=logging.WARNING,
 )
 MAIL_DROPPED = Event(
     "excess_mail_limit_exceeded",
@@ -218,23 +188,20 @@ MAIL_DROPPED = Event(
     "also if there is no account to send one to",
     {"template": "the name of the e-mail"},
 )
-MAIL_BUDGET_EXCEEDED = Event(
+MAIL_BUDGET_EXCEEDED = WarningEvent(
     "excess_mail_budget_exceeded",
     "the requests that may cause an e-mail exceeded `MAIL_BUDGET`; not repeated until it is over",
     {"limit": "the limits"},
-    level=logging.WARNING,
 )
-MAIL_FAILED = Event(
+MAIL_FAILED = WarningEvent(
     "sys_mail_failed",
     "an e-mail could not be sent",
     {"template": "the kind of e-mail", "error": "the exception's class"},
-    level=logging.WARNING,
 )
-DATABASE_UNAVAILABLE = Event(
+DATABASE_UNAVAILABLE = WarningEvent(
     "sys_database_unavailable",
     "a request returned 503 because the database was unavailable",
     {"error": "the exception's class"},
-    level=logging.WARNING,
 )
 
 #: All events, in the order of the documentation.
