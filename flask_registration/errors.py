@@ -70,7 +70,7 @@ class APIError(RegistrationError):
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
-    text: ClassVar[str] = Message("Bad request.")
+    text: str = Message("Bad request.")
     headers: Mapping[str, str] = {}
     #: More members of the response; of the class, an example for the API description.
     members: Mapping[str, object] = {}
@@ -85,7 +85,7 @@ class EndpointDisabled(APIError):
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("This feature is not available.")
+    text: str = Message("This feature is not available.")
 
 
 class SentFromOtherSite(APIError):
@@ -93,7 +93,7 @@ class SentFromOtherSite(APIError):
 
     status = 403
     code = "forbidden"
-    text: ClassVar[str] = Message("This form was sent from another site.")
+    text: str = Message("This form was sent from another site.")
 
 
 class LinkRefused(APIError):
@@ -112,7 +112,7 @@ class LinkInvalid(LinkRefused):
     """A link that was forged, made for another purpose, or used."""
 
     code = "signature-invalid"
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "This link is not valid. It may have been used already, or been replaced by a newer one."
     )
 
@@ -121,14 +121,14 @@ class LinkExpired(LinkRefused):
     """A link that has expired."""
 
     code = "signature-expired"
-    text: ClassVar[str] = Message("This link has expired. Please ask for a new one.")
+    text: str = Message("This link has expired. Please ask for a new one.")
 
 
 class LoginInvalid(APIError):
     """An unknown, pending or suspended account, or a wrong password: the same error for all."""
 
     code = "login-invalid"
-    text: ClassVar[str] = Message("Incorrect username, e-mail address or password.")
+    text: str = Message("Incorrect username, e-mail address or password.")
 
 
 class NotVerified(APIError):
@@ -138,7 +138,7 @@ class NotVerified(APIError):
     """
 
     code = "not-verified"
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "Please confirm your e-mail address first. "
         "Check your inbox, or ask for a new confirmation e-mail."
     )
@@ -149,7 +149,7 @@ class NotAuthenticated(APIError):
 
     status = 401
     code = "not-authenticated"
-    text: ClassVar[str] = Message("Please log in.")
+    text: str = Message("Please log in.")
     headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
@@ -158,7 +158,7 @@ class ReauthenticationRequired(APIError):
 
     status = 401
     code = "reauthentication-required"
-    text: ClassVar[str] = Message("Please enter your password to continue.")
+    text: str = Message("Please enter your password to continue.")
     headers: Mapping[str, str] = {
         "WWW-Authenticate": 'Bearer error="insufficient_user_authentication"'
     }
@@ -174,7 +174,7 @@ class StepRequired(APIError):
 
     status = 401
     code = "step-required"
-    text: ClassVar[str] = Message("One more step is needed to log in.")
+    text: str = Message("One more step is needed to log in.")
     headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
     members: Mapping[str, object] = {
         "step": "second-factor",
@@ -201,28 +201,28 @@ class CodeInvalid(APIError):
     """A wrong code. The challenge stays valid, as long as it has tries left."""
 
     code = "code-invalid"
-    text: ClassVar[str] = Message("This code is not correct.")
+    text: str = Message("This code is not correct.")
 
 
 class ChallengeInvalid(APIError):
     """A challenge that has expired, was used or has no tries left, or whose account has changed."""
 
     code = "challenge-invalid"
-    text: ClassVar[str] = Message("This is no longer valid. Please start again.")
+    text: str = Message("This is no longer valid. Please start again.")
 
 
 class FactorExists(APIError):
     """The account has an active authenticator app. The user removes that one first."""
 
     code = "factor-exists"
-    text: ClassVar[str] = Message("Two-factor authentication is already on.")
+    text: str = Message("Two-factor authentication is already on.")
 
 
 class NoFactor(APIError):
     """The account has no second factor."""
 
     code = "no-factor"
-    text: ClassVar[str] = Message("Two-factor authentication is off.")
+    text: str = Message("Two-factor authentication is off.")
 
 
 class NotApproved(APIError):
@@ -230,7 +230,7 @@ class NotApproved(APIError):
 
     status = 403
     code = "not-approved"
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "Your account is waiting for approval. You will receive an e-mail when you can log in."
     )
 
@@ -239,23 +239,21 @@ class FactorRequired(APIError):
     """The account must have a second factor, so that it cannot be removed."""
 
     code = "factor-required"
-    text: ClassVar[str] = Message("Your account requires two-factor authentication.")
+    text: str = Message("Your account requires two-factor authentication.")
 
 
 class EmailAlreadyRegistered(APIError):
     """Another account has the e-mail address. Only clients that verified it receive this error."""
 
     code = "email-already-registered"
-    text: ClassVar[str] = Message("This e-mail address is already in use.")
+    text: str = Message("This e-mail address is already in use.")
 
 
 class AccountInUse(APIError):
     """Other rows of the database refer to this account."""
 
     code = "account-in-use"
-    text: ClassVar[str] = Message(
-        "This account cannot be deleted because other data depends on it."
-    )
+    text: str = Message("This account cannot be deleted because other data depends on it.")
 
 
 class LoginNotFound(APIError):
@@ -263,7 +261,7 @@ class LoginNotFound(APIError):
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("This session does not exist.")
+    text: str = Message("This session does not exist.")
 
 
 class NotAllowed(APIError):
@@ -271,7 +269,7 @@ class NotAllowed(APIError):
 
     status = 403
     code = "not-allowed"
-    text: ClassVar[str] = Message("You are not allowed to do this.")
+    text: str = Message("You are not allowed to do this.")
 
 
 class InvitationNotFound(APIError):
@@ -279,7 +277,7 @@ class InvitationNotFound(APIError):
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("This invitation does not exist, or is no longer open.")
+    text: str = Message("This invitation does not exist, or is no longer open.")
 
 
 class ApprovalNotFound(APIError):
@@ -287,7 +285,7 @@ class ApprovalNotFound(APIError):
 
     status = 404
     code = "not-found"
-    text: ClassVar[str] = Message("This sign-up is not waiting for approval.")
+    text: str = Message("This sign-up is not waiting for approval.")
 
 
 class UserNotFound(APIError):
@@ -298,7 +296,7 @@ class UserNotFound(APIError):
     """
 
     code = "user-not-found"
-    text: ClassVar[str] = Message("User not found.")
+    text: str = Message("User not found.")
 
     def __init__(
         self, text: str | None = None, *, user: object | None = None, reason: str | None = None
@@ -312,7 +310,7 @@ class UserWithoutEmailNonverifiable(APIError):
     """An account without an e-mail address cannot be verified."""
 
     code = "user-without-email-nonverifiable"
-    text: ClassVar[str] = Message("An account without an e-mail address cannot be verified.")
+    text: str = Message("An account without an e-mail address cannot be verified.")
 
 
 class Throttled(APIError):
@@ -323,7 +321,7 @@ class Throttled(APIError):
 
     status = 429
     code = "throttled"
-    text: ClassVar[str] = Message("Too many requests. Please wait a little before you try again.")
+    text: str = Message("Too many requests. Please wait a little before you try again.")
     headers: Mapping[str, str] = {"Retry-After": "60"}
 
     def __init__(self, wait: float) -> None:
@@ -338,14 +336,14 @@ class GateRefused(APIError):
     """
 
     code = "captcha-invalid"
-    text: ClassVar[str] = Message("We could not verify that you are human. Please try again.")
+    text: str = Message("We could not verify that you are human. Please try again.")
 
 
 class CaptchaRequired(GateRefused):
     """The request has no solution of a captcha."""
 
     code = "captcha-required"
-    text: ClassVar[str] = Message("Please confirm that you are human.")
+    text: str = Message("Please confirm that you are human.")
 
 
 class MailUnavailable(APIError):
@@ -353,7 +351,7 @@ class MailUnavailable(APIError):
 
     status = 503
     code = "mail-unavailable"
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "The e-mail could not be sent. Nothing was changed. Please try again in a minute."
     )
     headers: Mapping[str, str] = {"Retry-After": "60"}
@@ -367,7 +365,7 @@ class DatabaseUnavailable(APIError):
 
     status = 503
     code = "database-unavailable"
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "The service is temporarily unavailable. Please try again in a few seconds."
     )
     headers: Mapping[str, str] = {"Retry-After": "5"}
@@ -378,7 +376,7 @@ class TooBusy(APIError):
 
     status = 503
     code = "too-busy"
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "The service is temporarily unavailable. Please try again in a few seconds."
     )
     headers: Mapping[str, str] = {"Retry-After": "2"}
@@ -387,7 +385,7 @@ class TooBusy(APIError):
 class DatabaseOutdated(DatabaseUnavailable):
     """The database lacks a column or a table of a model. Another try does not help."""
 
-    text: ClassVar[str] = Message(
+    text: str = Message(
         "The server encountered an internal error and was unable to complete your request. "
         "Either the server is overloaded or there is an error in the application."
     )
@@ -425,10 +423,9 @@ class DuplicateValue(RegistrationError, ValidationError):
         self.fields: tuple[str, ...] = tuple(fields)
         self.owner = owner
         self.holders: tuple[object, ...] = tuple(holders)
-        labels = {name: name.replace("_", " ") for name in fields}
         super().__init__(
             {
-                name: [DUPLICATES.get(name) or DUPLICATE_FIELD.format(field=label)]
-                for name, label in labels.items()
+                name: [DUPLICATES.get(name) or DUPLICATE_FIELD.format(field=name.replace("_", " "))]
+                for name in fields
             }
         )
