@@ -227,13 +227,11 @@ def error_responses(
         by_status.setdefault(report.status, []).append((report, summary))
     responses: dict[str, Any] = {}
     for status, same in sorted(by_status.items()):
-        if requests and status == 400:
-            fields = bodies.field_errors(endpoint.name, requests)
-            responses["400"] = error_response(state, bodies, same, fields)
-        else:
-            name = "Or".join(camel(report.code) for report, _ in same)
-            response = error_response(state, bodies, same)
-            responses[str(status)] = bodies.share("responses", name, response)
+        has_fields = requests and status == 400
+        fields = bodies.field_errors(endpoint.name, requests) if has_fields else None
+        response = error_response(state, bodies, same, fields)
+        name = "Or".join(camel(report.code) for report, _ in same)
+        responses[str(status)] = response if fields else bodies.share("responses", name, response)
     if state.group(HTTPSettings).not_authenticated_decorators and not endpoint.login_required:
         responses["default"] = {"description": "A response of the application's decorators."}
     return responses
@@ -243,7 +241,7 @@ def error_response(
     state: RegistrationState,
     bodies: Bodies,
     found: Sequence[Found],
-    fields: tuple[dict[str, Any], Mapping[str, Any]] | None = None,
+    fields: tuple[dict[str, Any], Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Describe the response for one or more errors with the same status.
 
