@@ -346,7 +346,7 @@ def unknown_settings(setup: Setup) -> Iterator[Finding]:
     unknown = [key for key in config if key.startswith(PREFIX) and key not in known]
     if not unknown:
         return  # the rest is imported only for the sake of the message
-    known.update(keys(extra_settings(EXTRAS)))
+    known.update(keys(extra_settings()))
     flows = [import_string(path) for path in OPTIONAL_FLOWS]
     inactive = {key: flow.name for flow in flows for key in keys([flow.group])}
     for key in unknown:

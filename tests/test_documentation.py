@@ -52,7 +52,7 @@ from flask_registration.flows import (
     terms,
     verification_redirects,
 )
-from flask_registration.flows.default import EXTRAS, OPTIONAL_FLOWS, extra_settings
+from flask_registration.flows.default import OPTIONAL_FLOWS, extra_settings
 from flask_registration.mail.composer import default_templates
 from flask_registration.security_log import EVENTS_IN_ORDER
 from flask_registration.settings import PREFIX, declarations, keys
@@ -76,7 +76,7 @@ from .pages import (
 from .site import CONFIG, PASSWORD, Site, parameters
 from .tables import each_row
 
-GROUPS = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings(EXTRAS))
+GROUPS = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings())
 OPTIONAL: list[Flow[Any]] = [import_string(path) for path in OPTIONAL_FLOWS]
 SETTINGS = [declaration for group in GROUPS for declaration in declarations(group)]
 OTHER_PASSWORD = "another good long phrase of words"

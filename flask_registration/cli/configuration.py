@@ -17,7 +17,7 @@ from ..checks import Finding
 from ..deployment.report import run_checks
 from ..errors import ConfigurationError
 from ..extension import SETTINGS_GROUPS
-from ..flows.default import DEFAULT_FLOWS, EXTRAS, OPTIONAL_FLOWS, extra_settings
+from ..flows.default import DEFAULT_FLOWS, OPTIONAL_FLOWS, extra_settings
 from ..openapi.markdown import to_markdown
 from ..openapi.serving import INSTALL, make_description
 from ..settings import PREFIX, Settings, declarations, format_value
@@ -114,7 +114,7 @@ def settings_page() -> str:
     flows = {flow.group: f"Only with the flow `{flow.name}`.\n" for flow in optional}
     defaults = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS)
     parts = []
-    groups = dict.fromkeys([*defaults, *flows, *extra_settings(EXTRAS)])
+    groups = dict.fromkeys([*defaults, *flows, *extra_settings()])
     for group in filter(declarations, groups):
         title, _, about = cleandoc(group.__doc__ or "").replace("``", "`").partition("\n\n")
         parts.append(f"## {title.rstrip('.')}\n\n{about}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -103,9 +102,9 @@ EXTRAS = (
 )
 
 
-def extra_settings(packages: Iterable[OptionalPackage]) -> list[type[Settings]]:
+def extra_settings() -> list[type[Settings]]:
     """Return the groups of settings of optional packages that are installed."""
-    installed = [package for package in packages if package.is_installed]
+    installed = [package for package in EXTRAS if package.is_installed]
     return [group for package in installed for group in package.load().settings]
 
 
