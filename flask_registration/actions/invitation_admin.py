@@ -65,7 +65,7 @@ def renew_invitation(invitation_id: Any) -> dict[str, Any]:
     :raises AdministrationError: the application does not have the flow ``invitations``.
     """
     state, flow = _flow()
-    invitation = flow.find_open(state, str(invitation_id), None)
+    invitation = flow.store_of(state).find(str(invitation_id), None)
     shown: dict[str, Any] = flow.renew(state, None, invitation)
     return shown
 
@@ -78,7 +78,7 @@ def cancel_invitation(invitation_id: Any) -> None:
     :raises AdministrationError: the application does not have the flow ``invitations``.
     """
     state, flow = _flow()
-    flow.revoke(state, None, flow.find_open(state, str(invitation_id), None))
+    flow.revoke(state, None, flow.store_of(state).find(str(invitation_id), None))
 
 
 def _flow() -> tuple[RegistrationState, Any]:

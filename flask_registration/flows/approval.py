@@ -13,14 +13,13 @@ from typing import Any
 
 from blinker import NamedSignal
 from flask import current_app
-from marshmallow import ValidationError, validate
+from marshmallow import validate
 from sqlalchemy import DateTime, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..auth.links import Purpose, SignedLink
+from ..auth.links import Purpose
 from ..checks import Finding
 from ..errors import (
-    REQUIRED,
     ApprovalNotFound,
     LinkExpired,
     LinkInvalid,
@@ -29,7 +28,15 @@ from ..errors import (
     NotAuthenticated,
 )
 from ..http.accounts import verifies_addresses
-from ..http.bodies import BodySchema, LinkParameter, SuccessSchema, Text
+from ..http.bodies import (
+    BodySchema,
+    LinkParameter,
+    LinkSchema,
+    SuccessSchema,
+    Text,
+    load,
+    schema_of,
+)
 from ..http.flow import Flow, always
 from ..i18n.messages import Message, duration
 from ..mail.message import Email, Mail, check_mailbox, no_variables
@@ -225,10 +232,7 @@ def open_link(state: RegistrationState, data: Mapping[str, str], user_id: str) -
     :raises LinkInvalid: the link is not valid.
     :raises LinkExpired: the link has expired.
     """
-    for name in ("timestamp", "signature"):
-        if name not in data:
-            raise ValidationError(REQUIRED, name)
-    link = SignedLink(user_id, data["timestamp"], data["signature"])
+    link = load(schema_of(state, LinkSchema), {**data, "user_id": user_id})
     return state.links.open(APPROVAL, link, flow.settings.approval_period).user
 
 

@@ -152,9 +152,7 @@ def renew(state: RegistrationState, inviter: User | None, invitation: Any) -> di
     mail = replace(mail, challenge=nonce)  # which says that it was admitted
 
     def write(nonce: str) -> dict[str, Any]:
-        if not store.renew(key, nonce):
-            state.users.rollback()
-            raise InvitationNotFound
+        store.renew(key, nonce)
         return _dump(state, store.get(key))
 
     return _send(state, mail, write, (nonce, earlier), inviter, INVITATION_RESENT)
@@ -167,23 +165,9 @@ def revoke(state: RegistrationState, user: User | None, invitation: Any) -> None
     :raises InvitationNotFound: it was accepted or revoked at the same moment.
     """
     key = invitation.id
-    if not store_of(state).revoke(key):
-        state.users.rollback()
-        raise InvitationNotFound
+    store_of(state).revoke(key)
     state.commit()
     state.record(INVITATION_REVOKED, user, invitation=key)
-
-
-def find_open(state: RegistrationState, identifier: str, inviter: User | None) -> Any:
-    """Return an open invitation.
-
-    :param inviter: the user who must have sent it; None for any.
-    :raises InvitationNotFound: no open one has this id.
-    """
-    invitation = store_of(state).find(identifier, inviter)
-    if invitation is None:
-        raise InvitationNotFound
-    return invitation
 
 
 def _mail(state: RegistrationState, email: str, nonce: str, inviter_id: Any) -> Mail:
@@ -272,7 +256,8 @@ def revoke_invitation(user: User, invitation_id: str) -> None:
     :raises InvitationNotFound: the user may see no open one with this id.
     """
     state = flow.state
-    revoke(state, user, find_open(state, invitation_id, visible_to(state, user)))
+    invitation = store_of(state).find(invitation_id, visible_to(state, user))
+    revoke(state, user, invitation)
 
 
 @flow.post(
@@ -290,7 +275,7 @@ def resend_invitation(user: User, data: dict[str, Any], invitation_id: str) -> d
     :raises NotAllowed: the user may not send this invitation, or no longer.
     """
     state = flow.state
-    invitation = find_open(state, invitation_id, visible_to(state, user))
+    invitation = store_of(state).find(invitation_id, visible_to(state, user))
     check_allowed(state, user, invitation.data)
     return renew(state, user, invitation)
 
@@ -332,9 +317,7 @@ def accept_invitation(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
 
     prepare = (lambda user: apply(user, given)) if apply else None
     user, displaced = add_verified_account(state, email, data, prepare=prepare)
-    if not store.accept(params.note):
-        state.users.rollback()
-        raise LinkInvalid
+    store.accept(params.note)
     state.mailer.limits.forget(email)
     try:
         return log_in_new(state, user, displaced, method="mail")

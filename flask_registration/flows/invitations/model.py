@@ -12,6 +12,7 @@ from sqlalchemy import JSON, DateTime, String, and_, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ...auth.rows import ExpiringRows
+from ...errors import APIError, InvitationNotFound, LinkInvalid
 from ...users.identifiers import EMAIL_MAX_LENGTH, parse_identifier
 from ...users.mixins import BIG_KEY, exact_string, utc_now
 from ...users.store import User
@@ -74,16 +75,18 @@ class InvitationStore(ExpiringRows):
         """Return the invitation with this key as it is in the database now."""
         return self.db.session.get(self.model, key, populate_existing=True)
 
-    def find(self, identifier: str, inviter: User | None) -> Any | None:
+    def find(self, identifier: str, inviter: User | None) -> Any:
         """Return the open invitation with this id.
 
         :param inviter: the user who must have sent it; None for any.
+        :raises InvitationNotFound: there is none.
         """
         key = parse_identifier(identifier, self.columns["id"])
-        if key is None:
-            return None
         conditions = [] if inviter is None else [self.is_of(inviter)]
-        return self._open(self.model.id == key, *conditions)
+        found = None if key is None else self._open(self.model.id == key, *conditions)
+        if found is None:
+            raise InvitationNotFound
+        return found
 
     def of_link(self, nonce: str) -> Any | None:
         """Return the open invitation that a link is bound to."""
@@ -113,26 +116,34 @@ class InvitationStore(ExpiringRows):
         self.db.session.flush()
         return invitation
 
-    def renew(self, key: Any, nonce: str) -> bool:
-        """Bind an open invitation to another link, and let it expire later. Return whether it is.
+    def renew(self, key: Any, nonce: str) -> None:
+        """Bind an open invitation to another link, and let it expire later.
 
         :param nonce: the earlier one keeps the link that was sent.
+        :raises InvitationNotFound: it is not open.
         """
-        expires_at = this_second() + self.period
-        return self._change(self.model.id == key, nonce=nonce, expires_at=expires_at)
+        values = {"nonce": nonce, "expires_at": this_second() + self.period}
+        self._change(self.model.id == key, values, InvitationNotFound)
 
-    def revoke(self, key: Any) -> bool:
-        """Revoke an open invitation. Return whether it was open."""
-        return self._change(self.model.id == key, revoked_at=this_second())
+    def revoke(self, key: Any) -> None:
+        """Revoke an open invitation.
 
-    def accept(self, nonce: str) -> bool:
-        """Mark the open invitation of a link as accepted. Of parallel requests one succeeds."""
-        return self._change(self.model.nonce == nonce, accepted_at=this_second())
+        :raises InvitationNotFound: it is not open.
+        """
+        self._change(self.model.id == key, {"revoked_at": this_second()}, InvitationNotFound)
 
-    def _change(self, condition: Any, **values: Any) -> bool:
-        return (
-            self.execute(update(self.model).where(condition, *self._is_open()).values(values)) == 1
-        )
+    def accept(self, nonce: str) -> None:
+        """Mark the open invitation of a link as accepted. Of parallel requests one succeeds.
+
+        :raises LinkInvalid: it is not open.
+        """
+        self._change(self.model.nonce == nonce, {"accepted_at": this_second()}, LinkInvalid)
+
+    def _change(self, condition: Any, values: dict[str, Any], error: type[APIError]) -> None:
+        statement = update(self.model).where(condition, *self._is_open()).values(values)
+        if self.execute(statement) != 1:
+            self.users.rollback()
+            raise error
 
     def remove_of(self, user: User) -> None:
         """Delete the invitations that a user has sent, and the accepted ones to the address."""
