@@ -88,12 +88,15 @@ class ExpiringRows(AccountRows):
 
     def expired(self, before: datetime) -> Sequence[Any]:
         """Return the ids of the rows that expired before this time."""
-        expired = select(self.model.id).where(self.model.expires_at < before)
-        return self.db.session.scalars(expired).all()
+        return self.db.session.scalars(select(self.model.id).where(self.is_old(before))).all()
 
     def remove(self, ids: Sequence[Any], before: datetime) -> int:
         """Delete those of these rows that expired before this time, without committing.
 
         Return the number deleted.
         """
-        return self.delete_where(self.model.id.in_(ids), self.model.expires_at < before)
+        return self.delete_where(self.model.id.in_(ids), self.is_old(before))
+
+    def is_old(self, before: datetime) -> Any:
+        """Return the condition on the rows that expired before this time."""
+        return self.model.expires_at < before

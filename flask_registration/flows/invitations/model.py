@@ -153,16 +153,7 @@ class InvitationStore(ExpiringRows):
         )
         self.delete_where(or_(self.is_of(user), is_to))
 
-    # Old rows
-
-    def expired(self, before: datetime) -> Sequence[Any]:
-        """Return the ids of the rows that expired, or were revoked, long before this time."""
-        return self.db.session.scalars(select(self.model.id).where(self._is_old(before))).all()
-
-    def remove(self, ids: Sequence[Any], before: datetime) -> int:
-        """Delete those of these rows that are old, without committing. Return the number."""
-        return self.delete_where(self.model.id.in_(ids), self._is_old(before))
-
-    def _is_old(self, before: datetime) -> Any:
+    def is_old(self, before: datetime) -> Any:
+        """Return the condition on the rows that expired, or were revoked, long before this time."""
         end = before - KEPT
         return or_(self.model.expires_at < end, self.model.revoked_at < end)
