@@ -21,10 +21,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..auth.links import is_absolute_url
 from ..auth.rows import AccountRows
-from ..auth.sessions import LoginSettings
 from ..checks import Finding
 from ..errors import ChallengeInvalid, NotAuthenticated, StepRequired
-from ..http.bodies import BodySchema, SuccessSchema, Text
+from ..http.bodies import BodySchema, SuccessSchema, Text, with_token
 from ..http.flow import Flow
 from ..http.schemas import ZonedDateTime
 from ..http.steps import Step
@@ -218,17 +217,10 @@ def accept_schema(state: RegistrationState) -> Schema:
     return BodySchema.from_dict(declared, name="AcceptTerms")()
 
 
-def accept_response(state: RegistrationState) -> Schema:
-    """Return the schema of the response: a login's after a step, or without a token."""
-    has_token = state.group(LoginSettings).login_retrieve_token
-    declared: dict[str, Any] = {"token": fields.String()} if has_token else {}
-    return SuccessSchema.from_dict(declared, name="TermsAccepted")()
-
-
 @flow.post(
     "/accept-terms/",
     request=accept_schema,
-    response=accept_response,
+    response=lambda state: with_token(state, SuccessSchema, "TermsAccepted", required=False),
     message=Message("You have accepted the terms of service."),
     errors=[NotAuthenticated, ChallengeInvalid, StepRequired],
     throttles={"client": "60/minute"},

@@ -209,9 +209,20 @@ def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:
 
 def login_response(state: RegistrationState) -> Schema:
     """Return the schema of a login's response, with the token if logins return one."""
+    return with_token(state, SuccessSchema, "LoggedIn")
+
+
+def with_token(
+    state: RegistrationState, schema: type[Schema], name: str, *, required: bool = True
+) -> Schema:
+    """Return a schema of a response with the token of a login, if logins return one.
+
+    :param name: its name in the API description.
+    :param required: whether each response has the token.
+    """
     has_token = state.group(LoginSettings).login_retrieve_token
-    fields_: dict[str, Any] = {"token": fields.String(required=True)} if has_token else {}
-    return SuccessSchema.from_dict(fields_, name="LoggedIn")()
+    token: dict[str, Any] = {"token": fields.String(required=required)} if has_token else {}
+    return schema.from_dict(token, name=name)()
 
 
 def renewal_response(state: RegistrationState) -> Schema:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load
+from marshmallow import EXCLUDE, Schema, ValidationError, pre_load
 
-from ..auth.sessions import LoginSettings
 from ..checks import Finding
 from ..errors import REQUIRED, DuplicateValue, LinkInvalid
 from ..security_log import REGISTRATION_TAKEN
@@ -15,7 +14,7 @@ from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
 from ..users.store import User
 from .accounts import add_account, new_user
-from .bodies import schema_of
+from .bodies import schema_of, with_token
 from .login import log_in
 from .schemas import profile_schema, register_schema
 
@@ -78,10 +77,7 @@ def shown_profile(state: RegistrationState) -> Schema:
 
 def finished_response(state: RegistrationState) -> Schema:
     """Return the schema of the response: the profile, with the token if logins return one."""
-    shown = type(schema_of(state, shown_profile))
-    has_token = state.group(LoginSettings).login_retrieve_token
-    token: dict[str, Any] = {"token": fields.String(required=True)} if has_token else {}
-    return shown.from_dict(token, name="SignedUp")()
+    return with_token(state, type(schema_of(state, shown_profile)), "SignedUp")
 
 
 # The account
