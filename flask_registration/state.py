@@ -129,6 +129,11 @@ class Setup:
 Check = Callable[[Setup], Iterable[Finding]]
 
 
+#: The work that ``flask registration purge`` does: the name of one, what is done, the keys, and a
+#: function of each key, or of all of them.
+DueWork = Iterator[tuple[str, str, Sequence[Any], Callable[[Any], int]]]
+
+
 def _is_notified(state: RegistrationState) -> bool:
     return state.group(MailSettings).password_notice_enabled and state.fields.email is not None
 

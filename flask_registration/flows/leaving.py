@@ -28,7 +28,7 @@ from ..i18n.messages import Message
 from ..security_log import DATA_EXPORTED, USER_DELETION_CANCELED
 from ..settings import Settings, convert, setting
 from ..signals import user_deleted, user_deletion_scheduled
-from ..state import RegistrationState, Setup
+from ..state import DueWork, RegistrationState, Setup
 from ..users.fields import KEPT, model_columns
 from ..users.mixins import as_utc, utc_now
 from ..users.stamps import UserSnapshot, next_stamp
@@ -233,9 +233,7 @@ def restore_account(state: RegistrationState, user: User, stamp: str) -> bool | 
 
 
 @flow.provides("due_work")
-def due_deletions(
-    state: RegistrationState,
-) -> Iterator[tuple[str, str, Sequence[Any], Callable[[Any], bool]]]:
+def due_deletions(state: RegistrationState) -> DueWork:
     """Yield the deletions that are due. Suspended accounts stay until they are reactivated."""
     fields, model = state.fields, state.fields.model
     if not fields.can_wait:
@@ -328,9 +326,7 @@ TIMES = ("created_at", "accepted_at")
 
 
 @flow.provides("stale_rows", enabled=lambda settings: settings.client_data_retention is not None)
-def stale_client_data(
-    state: RegistrationState,
-) -> Iterator[tuple[str, str, Sequence[Any], Callable[[Sequence[Any]], int]]]:
+def stale_client_data(state: RegistrationState) -> DueWork:
     """Yield the rows of each model whose client data is too old."""
     retention = state.group(LeavingSettings).client_data_retention
     session = current_app.extensions["sqlalchemy"].session

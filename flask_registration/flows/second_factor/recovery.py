@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from ...http.bodies import BodySchema, SuccessSchema, Text
 from ...http.flow import EndpointLink
 from ...i18n.messages import Message, duration
 from ...signals import user_removed_factor
-from ...state import RegistrationState, Setup
+from ...state import DueWork, RegistrationState, Setup
 from ...users.mixins import utc_now
 from ...users.stamps import next_stamp
 from ...users.store import User
@@ -117,9 +117,7 @@ def login_finished(state: RegistrationState, user: User) -> None:
 
 
 @flow.provides("due_work", enabled=_is_enabled)
-def due_work(
-    state: RegistrationState,
-) -> Iterator[tuple[str, str, Sequence[Any], Callable[[Any], bool]]]:
+def due_work(state: RegistrationState) -> DueWork:
     """Yield the work that is due: its name, what is done, user ids, and the function for each."""
     delay, now = _delay(state.group(SecondFactorSettings)), utc_now()
     lead, store = min(REMINDER, delay / 2), store_of(state)
