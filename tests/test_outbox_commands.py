@@ -26,8 +26,6 @@ from .smtp import smtp_server
 from .tables import each_row
 from .test_dispatch import broken_mail
 
-pytestmark = pytest.mark.databases
-
 #: What the status begins with.
 LIMITS = "limits of one e-mail address: 1/minute;5/hour;10/day\nbudget: none\n"
 
@@ -161,6 +159,7 @@ def breaking_the_database(site: Site, times: int) -> None:
         event.listen(site.db.engine, "before_cursor_execute", fail)
 
 
+@pytest.mark.databases
 def test_sending_ends_with_an_error_where_the_database_is_in_trouble(
     new_site: NewSite, sqlite_url: str
 ) -> None:
@@ -176,6 +175,7 @@ def test_sending_ends_with_an_error_where_the_database_is_in_trouble(
     )
 
 
+@pytest.mark.databases
 @each_row("number", ["0", "-1", "99999999999999999999", "x"])
 def test_what_is_no_mail_s_number_is_a_wrong_call(site: Site, number: str) -> None:
     result = site.app.test_cli_runner().invoke(registration_cli, ["retry-mail", "--", number])
@@ -185,6 +185,7 @@ def test_what_is_no_mail_s_number_is_a_wrong_call(site: Site, number: str) -> No
 # Watching
 
 
+@pytest.mark.databases
 def test_watching_sends_what_comes_and_outlives_trouble_with_the_database(
     new_site: NewSite, sqlite_url: str, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,6 +216,7 @@ def test_watching_sends_what_comes_and_outlives_trouble_with_the_database(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.databases
 def test_a_watching_process_sends_until_it_is_told_to_stop(
     new_site: NewSite, postgresql_url: str
 ) -> None:
@@ -255,6 +257,7 @@ def create_app():
     assert [row.state for row in letters(site)] == ["sent", "sent"]
 
 
+@pytest.mark.databases
 def test_purge_removes_old_mails_and_no_others(site: Site, clock: Clock) -> None:
     site.register("alice")
     with broken_mail(site):

@@ -37,8 +37,6 @@ from ..people import (
 from ..site import PASSWORD, Site, define_user
 from ..tables import each_row
 
-pytestmark = pytest.mark.databases
-
 NewSite = Callable[..., Site]
 
 TOKENS = {"LOGIN_RETRIEVE_TOKEN": True}
@@ -84,6 +82,7 @@ def listed(client: FlaskClient, **options: Any) -> list[dict[str, Any]]:
 # List
 
 
+@pytest.mark.databases
 def test_the_list_shows_one_s_own_logins_and_which_one_asks(peopled: Site) -> None:
     agent = {"User-Agent": "a browser"}
     client = peopled.app.test_client()
@@ -120,8 +119,9 @@ def test_the_list_shows_one_s_own_logins_and_which_one_asks(peopled: Site) -> No
     assert not any(row.digest in text or row.stamp_mark in text for row in logins(peopled))
 
 
-def test_its_times_have_a_zone(peopled: Site) -> None:
-    client = log_in(peopled)
+@pytest.mark.databases
+def test_its_times_have_a_zone(alone: Site) -> None:
+    client = log_in(alone)
     (session,) = [each for each in listed(client) if each["current"]]
     times = {
         name: datetime.fromisoformat(session[name])
@@ -131,7 +131,7 @@ def test_its_times_have_a_zone(peopled: Site) -> None:
     now = datetime.now(UTC)
     assert abs(now - times["created_at"]) < timedelta(minutes=5)
     assert times["created_at"] == times["last_used_at"]
-    assert times["expires_at"] - times["created_at"] == peopled.app.permanent_session_lifetime
+    assert times["expires_at"] - times["created_at"] == alone.app.permanent_session_lifetime
 
 
 def test_its_times_are_utc_where_the_database_is_somewhere_else(
@@ -147,6 +147,7 @@ def test_its_times_are_utc_where_the_database_is_somewhere_else(
     }
 
 
+@pytest.mark.databases
 def test_the_one_that_was_used_last_comes_first(alone: Site) -> None:
     clients = [log_in(alone) for _ in range(3)]
     rows = logins(alone)
@@ -183,6 +184,7 @@ def test_a_client_that_says_nothing_of_itself_has(alone: Site, agent: str | None
     assert row.user_agent is None
 
 
+@pytest.mark.databases
 @each_row(
     ("agent", "kept"),
     [
@@ -211,6 +213,7 @@ def test_an_odd_user_agent_does_no_harm(alone: Site, agent: str, kept: str | Non
     assert len(client.get("/accounts/logins/").get_json()) == 1
 
 
+@pytest.mark.databases
 @each_row(
     "address", ["", "2001:db8:1234:5678:9abc:def0:1234:5678%a-very-long-zone", "unix:", "\x01"]
 )
@@ -256,6 +259,7 @@ def test_a_forged_header_is_not_taken_for_the_address(alone: Site) -> None:
 # The last use
 
 
+@pytest.mark.databases
 @each_row(("seconds", "written"), [(50, False), (70, True), (86400, True)])
 @each_row("by", ["session", "token"])
 def test_the_time_of_the_last_use_is_written_once_a_minute(
@@ -305,6 +309,7 @@ USES: dict[str, tuple[str, str, Any]] = {
 }
 
 
+@pytest.mark.databases
 @each_row("by", ["session", "token"])
 @each_row("what", USES)
 def test_the_time_of_the_last_use_takes_no_second_connection(
@@ -327,6 +332,7 @@ def test_the_time_of_the_last_use_takes_no_second_connection(
     assert used == [by]
 
 
+@pytest.mark.databases
 def test_where_the_database_fails_it_is_not_asked_to_write_the_time_of_the_last_use(
     server_database: str, new_site: NewSite
 ) -> None:
@@ -374,6 +380,7 @@ def test_a_view_that_has_written_something_may_ask_who_is_there(
 # Revoke
 
 
+@pytest.mark.databases
 def test_one_ends_one_s_own_logins_one_by_one(peopled: Site) -> None:
     client, other, token, bob = (
         log_in(peopled),
@@ -424,6 +431,7 @@ def define_login_with_text_id(db: SQLAlchemy) -> type[Any]:
     return Login
 
 
+@pytest.mark.databases
 @each_row("text", ["%00", "a%00b", "%ED%A0%80", "x" * 256, "é", "%F0%9F%91%AA"])
 def test_there_is_no_login_of_the_text_where_they_have_texts(
     text: str, database: str, new_site: NewSite
@@ -467,6 +475,7 @@ SILLY += [
 ]
 
 
+@pytest.mark.databases
 @each_row("number", SILLY, ids=lambda number: repr(number[:20]))
 def test_there_is_no_login_of_the_number(alone: Site, number: str) -> None:
     client = log_in(alone)
@@ -564,6 +573,7 @@ def test_the_list_shows_how_the_user_logged_in(database: str, new_site: NewSite)
 # The model
 
 
+@pytest.mark.databases
 def test_a_user_with_logins_behind_a_foreign_key_can_be_deleted(
     database: str, new_site: NewSite
 ) -> None:
@@ -582,6 +592,7 @@ def test_the_registration_object_takes_the_login_model_too(new_site: NewSite) ->
     assert len(listed(log_in(site))) == 1
 
 
+@pytest.mark.databases
 def test_there_may_be_more_logins_than_an_int_counts(database: str, new_site: NewSite) -> None:
     site = new_site(database, login_model=define_login)
     account(site)

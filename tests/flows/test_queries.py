@@ -14,8 +14,6 @@ from ..people import define_login
 from ..site import PASSWORD, Site
 from ..tables import each_row
 
-pytestmark = pytest.mark.databases
-
 NewSite = Callable[..., Site]
 
 
@@ -34,6 +32,7 @@ def kinds(statements: list[str]) -> list[str]:
     return [statement.split()[0] for statement in statements]
 
 
+@pytest.mark.databases
 @each_row(
     ("body", "most"),
     [
@@ -91,6 +90,7 @@ def test_verifying_takes_at_most_two_statements_and_one_the_second_time(peopled:
     assert len(statements) <= 1
 
 
+@pytest.mark.databases
 def test_with_sessions_as_rows_verifying_takes_at_most_three(
     database: str, new_site: NewSite
 ) -> None:

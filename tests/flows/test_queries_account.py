@@ -22,8 +22,6 @@ from .common import (
     move,
 )
 
-pytestmark = pytest.mark.databases
-
 
 def kinds(statements: list[str]) -> list[str]:
     return [statement.split()[0] for statement in statements]
@@ -131,6 +129,7 @@ def test_asking_for_a_reset_takes_at_most_one_and_the_same_for_a_known_and_an_un
     assert len(known) <= 1
 
 
+@pytest.mark.databases
 def test_a_reset_takes_at_most_two(people: People) -> None:
     link = {**ask_reset(people.site), "password": OTHER_PASSWORD}
     assert (
@@ -157,6 +156,7 @@ def test_a_move_takes_at_most_two_and_so_does_its_undoing(people: People) -> Non
     )
 
 
+@pytest.mark.databases
 def test_with_sessions_as_rows_a_move_takes_at_most_four_and_its_undoing_three(
     rows: People,
 ) -> None:

@@ -14,8 +14,6 @@ from ..people import account, bearer, change_login, define_login, log_in, logins
 from ..site import PASSWORD, Site
 from ..tables import each_row
 
-pytestmark = pytest.mark.databases
-
 NewSite = Callable[..., Site]
 
 WITHOUT, WITH = "without a login model", "with a login model"
@@ -44,6 +42,7 @@ def peopled(database: str, new_site: NewSite, how: str) -> Site:
     return site
 
 
+@pytest.mark.databases
 def test_a_login_takes_at_most(peopled: Site, how: str) -> None:
     with peopled.statements() as statements:
         log_in(peopled)
