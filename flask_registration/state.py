@@ -51,8 +51,28 @@ S = TypeVar("S", bound=Settings)
 NO_CODE: Mapping[str, Any] = {"code": None, "code_valid_for": None}
 
 
+class HasSettings:
+    """What reads the settings of one application."""
+
+    settings: Mapping[type[Settings], Settings]
+
+    def group(self, group: type[S]) -> S:
+        """Return a group of settings."""
+        return cast(S, self.settings[group])
+
+    @property
+    def sends_links(self) -> bool:
+        """Return whether e-mails that verify something have a link."""
+        return self.group(LinkSettings).verification_method != "code"
+
+    @property
+    def sends_codes(self) -> bool:
+        """Return whether e-mails that verify something have a code."""
+        return self.group(LinkSettings).verification_method != "link"
+
+
 @dataclass(kw_only=True)
-class Setup:
+class Setup(HasSettings):
     """What ``init_app`` has read so far, for checks and for optional packages.
 
     :ivar settings: the groups of settings.
@@ -79,10 +99,6 @@ class Setup:
     extras: dict[str, Callable[[Mailer], Any]] = field(default_factory=dict)
     packages: Sequence[Extra] = ()
     findings: list[Finding] = field(default_factory=list)
-
-    def group(self, group: type[S]) -> S:
-        """Return a group of settings."""
-        return cast(S, self.settings[group])
 
     def offers(self) -> dict[str, list[Callable[..., Any]]]:
         """Return the functions that flows offer to other flows with these settings, by name."""
@@ -164,7 +180,7 @@ class Extra:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegistrationState:
+class RegistrationState(HasSettings):
     """One application's settings and tools. It lives at ``app.extensions["registration"]``.
 
     :ivar setup: what it was made from, for checks.
@@ -200,10 +216,6 @@ class RegistrationState:
     actions: dict[str, Any] = field(default_factory=dict)
     schemas: dict[Any, Any] = field(default_factory=dict)
 
-    def group(self, group: type[S]) -> S:
-        """Return a group of settings."""
-        return cast(S, self.settings[group])
-
     def provided(self, name: str) -> Callable[..., Any] | None:
         """Return what a flow offers to other flows under this name; None if no active flow does."""
         return self.offers.get(name, [None])[-1]
@@ -230,16 +242,6 @@ class RegistrationState:
             function(self, *arguments)
 
     # E-mails and the transaction
-
-    @property
-    def sends_links(self) -> bool:
-        """Return whether e-mails that verify something have a link."""
-        return self.group(LinkSettings).verification_method != "code"
-
-    @property
-    def sends_codes(self) -> bool:
-        """Return whether e-mails that verify something have a code."""
-        return self.group(LinkSettings).verification_method != "link"
 
     def mail(
         self, email: Email, user: User | None, /, *, to: str | None = None, **data: Any

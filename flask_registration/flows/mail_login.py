@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import Schema
 
 from ..auth.challenges import Challenge
-from ..auth.links import LinkSettings, OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
@@ -263,5 +263,5 @@ def verify_login_code(state: RegistrationState, user: User, body: Mapping[str, s
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    if setup.group(LinkSettings).verification_method != "code":
+    if setup.sends_links:
         yield from setup.check_page("LOGIN_LINK_URL")

@@ -10,7 +10,7 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import LinkSettings, OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import (
@@ -470,7 +470,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     settings, fields = setup.group(RegisterSettings), setup.fields
     is_verifying = settings.register_verification_enabled
     if is_verifying:
-        if setup.group(LinkSettings).verification_method != "code":
+        if setup.sends_links:
             yield from setup.check_page("REGISTER_VERIFICATION_URL")
         if fields and fields.email is None:
             yield Finding(

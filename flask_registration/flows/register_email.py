@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from ..auth.links import LinkSettings, OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import (
     EmailAlreadyRegistered,
@@ -336,6 +336,6 @@ def change_email(
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    has_link = setup.group(LinkSettings).verification_method != "code"
+    has_link = setup.sends_links
     if has_link and _is_verifying(setup.group(RegisterEmailSettings)):
         yield from setup.check_page("REGISTER_EMAIL_VERIFICATION_URL")

@@ -10,7 +10,7 @@ from typing import Any
 from flask import has_request_context
 from marshmallow import Schema
 
-from ..auth.links import LinkSettings, OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import (
@@ -299,7 +299,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     if not settings.reset_password_verification_enabled:
         return
     # The e-mails about an undo and about a reported login have a reset link in any case.
-    is_linked = setup.group(LinkSettings).verification_method != "code"
+    is_linked = setup.sends_links
     if is_linked or not setup.offers().keys().isdisjoint(["undo_link", "new_login_notice"]):
         yield from setup.check_page("RESET_PASSWORD_VERIFICATION_URL")
     use_email = settings.send_reset_password_link_schema_use_email

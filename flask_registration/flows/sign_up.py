@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import Schema
 
 from ..auth.challenges import Challenge
-from ..auth.links import LinkSettings, OpenedLink, Purpose
+from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, StepRequired
 from ..http.accounts import account_names, is_unused
@@ -221,7 +221,7 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check the page of the link, the column, and that every account can log in."""
-    if setup.group(LinkSettings).verification_method != "code":
+    if setup.sends_links:
         yield from setup.check_page("SIGN_UP_URL")
     yield from check_unique_email(setup, flow.name)
     is_required = setup.group(SignUpSettings).sign_up_password_required
