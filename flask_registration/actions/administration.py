@@ -349,18 +349,16 @@ def _do_each(name: str, work: Callable[[Any], bool], keys: Sequence[Any]) -> int
     Where it fails, the error is logged and the next key follows: one account, with what the
     application does for it or with its mailbox, must not stop the others.
     """
-    return sum(_is_done(name, work, key) for key in keys)
-
-
-def _is_done(name: str, work: Callable[[Any], bool], key: Any) -> bool:
-    try:
-        return retried(work)(key)
-    except Exception as error:  # rolled back
-        is_of_all = isinstance(error, DatabaseUnavailable | SQLAlchemyError)
-        if is_of_all and not isinstance(error, IntegrityError):
-            raise
-        current_app.logger.exception("A %s (id %s) could not be done.", name, key)
-        return False
+    count = 0
+    for key in keys:
+        try:
+            count += retried(work)(key)
+        except Exception as error:  # rolled back
+            is_of_all = isinstance(error, DatabaseUnavailable | SQLAlchemyError)
+            if is_of_all and not isinstance(error, IntegrityError):
+                raise
+            current_app.logger.exception("A %s (id %s) could not be done.", name, key)
+    return count
 
 
 def _do_all(name: str, work: Callable[[Sequence[Any]], int], keys: Sequence[Any]) -> int:

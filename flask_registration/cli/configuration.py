@@ -20,7 +20,7 @@ from ..extension import SETTINGS_GROUPS
 from ..flows.default import DEFAULT_FLOWS, OPTIONAL_FLOWS, extra_settings
 from ..openapi.markdown import to_markdown
 from ..openapi.serving import INSTALL, make_description
-from ..settings import PREFIX, Settings, declarations, format_value
+from ..settings import PREFIX, declarations, format_value
 from .base import counted, enter, fail, load, registration_cli
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -48,16 +48,13 @@ def check_command(
         found = run_checks(state.setup, with_mail=mail, with_database=database)
     shown = [finding for finding in found if strict or finding.level != "note"]
     if as_json:
-        click.echo(json.dumps([_as_json(finding) for finding in shown], indent=2))
+        listed = [{"level": finding.level, **finding._asdict()} for finding in shown]
+        click.echo(json.dumps(listed, indent=2))
     else:
         report(shown)
     levels = {finding.level for finding in found}
     if "error" in levels or (strict and "warning" in levels):
         raise SystemExit(1)
-
-
-def _as_json(finding: Finding) -> dict[str, str]:
-    return {"level": finding.level, **finding._asdict()}
 
 
 def report(findings: Sequence[Finding]) -> None:
@@ -97,7 +94,8 @@ def settings_command(context: click.Context, markdown: bool) -> None:
     for group, values in state.settings.items():
         if not declarations(group):
             continue
-        click.secho(f"\n{_title(group).replace('``', '')}", bold=True)
+        title = (group.__doc__ or "").splitlines()[0].replace("``", "")
+        click.secho(f"\n{title}", bold=True)
         for declaration in declarations(group):
             field = declaration.key.removeprefix(PREFIX).lower()
             value, default = getattr(values, field), getattr(group(), field)
@@ -130,11 +128,6 @@ def settings_page() -> str:
             lines = [f"- {name}: {fact}\n" for name, fact in facts.items() if fact]
             parts.append(f"### `{key}`\n\n{help}\n\n{''.join(lines)}")
     return "\n".join(parts)
-
-
-def _title(group: type[Settings]) -> str:
-    """Return the first line of the docstring of a group of settings."""
-    return (group.__doc__ or "").splitlines()[0]
 
 
 def _cell(default: str) -> str:
