@@ -186,7 +186,7 @@ class RegistrationState(HasSettings):
     :ivar setup: what it was made from, for checks.
     :ivar pages: the URLs of the front end's pages, by the names of their settings in lower case.
     :ivar flows: the flows that this application has, each a ``Flow``.
-    :ivar offers: functions that flows offer to other flows, by name.
+    :ivar offers: functions that flows offer to other flows, by name, in the order of the flows.
     :ivar emails: the e-mails of the flows, by name.
     :ivar actions: what the endpoints do, each an ``Action``, by the names of the endpoints.
     :ivar extras: objects of optional packages, by the package's name.

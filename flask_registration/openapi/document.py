@@ -288,12 +288,11 @@ def _errors(
     """Yield the errors that an endpoint may return with these settings."""
     settings = state.group(flow.group)
     is_inline = state.group(MailSettings).mail_dispatcher == "inline"
-    impossible: list[type[APIError]] = [Throttled]  # which follows from the limits
-    if not is_inline:
-        impossible.append(MailUnavailable)
+    # Whether the limits refuse a request is looked up below.
+    impossible = (Throttled,) if is_inline else (Throttled, MailUnavailable)
     steps = {step.error for each in state.flows for step in each.steps}
     for error, is_possible in endpoint.all_errors.items():
-        if is_possible(settings) and not issubclass(error, tuple(impossible)):
+        if is_possible(settings) and not issubclass(error, impossible):
             yield from steps if error is StepRequired else [error]
     has_budget = state.mail_budget.limits and endpoint.causes_mail(state)
     if state.throttles.limits(endpoint.name) or has_budget:
