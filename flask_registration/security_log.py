@@ -204,11 +204,6 @@ DATABASE_UNAVAILABLE = WarningEvent(
     {"error": "the exception's class"},
 )
 
-#: All events, in the order of the documentation.
-EVENTS_IN_ORDER: tuple[Event, ...] = tuple(
-    each for each in vars().values() if isinstance(each, Event)
-)
-
 
 def is_recorded(event: Event) -> bool:
     """Return whether the logger's level includes this event."""

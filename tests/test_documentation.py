@@ -54,7 +54,6 @@ from flask_registration.flows import (
 )
 from flask_registration.flows.default import OPTIONAL_FLOWS, extra_settings
 from flask_registration.mail.composer import default_templates
-from flask_registration.security_log import EVENTS_IN_ORDER
 from flask_registration.settings import PREFIX, declarations, keys
 from flask_registration.state import PASSWORD_CHANGED
 from flask_registration.testing import Accounts, Clock, Outbox
@@ -75,6 +74,7 @@ from .pages import (
 )
 from .site import CONFIG, PASSWORD, Site, parameters
 from .tables import each_row
+from .test_events import EVENTS_IN_ORDER
 
 GROUPS = (*(flow.group for flow in DEFAULT_FLOWS), *SETTINGS_GROUPS, *extra_settings())
 OPTIONAL: list[Flow[Any]] = [import_string(path) for path in OPTIONAL_FLOWS]

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flask_registration import security_log
 from flask_registration.security_log import (
-    EVENTS_IN_ORDER,
     LOGIN_FAIL,
     THROTTLED,
     USER_CREATED,
     USER_UPDATED,
+    Event,
     record,
 )
+
+#: All events, in the order of the documentation.
+EVENTS_IN_ORDER = [each for each in vars(security_log).values() if isinstance(each, Event)]
 
 #: What ends a line, writes over one, colours it, hides it or turns it round in some terminal,
 #: editor or log viewer.

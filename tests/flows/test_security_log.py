@@ -40,13 +40,13 @@ from flask_registration.flows import (
     sign_up,
     terms,
 )
-from flask_registration.security_log import EVENTS_IN_ORDER
 
 from ..conftest import Clock
 from ..people import account, add_members_page, bearer, copy_of, define_login, knows
 from ..people import token_of as token_for
 from ..site import PASSWORD, Site, define, mixin_and
 from ..tables import each_row
+from ..test_events import EVENTS_IN_ORDER
 from ..test_steps import define_challenge
 from .common import OTHER_PASSWORD, ask_move, ask_reset, log_in, member
 from .test_invitations import define_invitation
