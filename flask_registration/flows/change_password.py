@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError
 
 from ..auth.passwords import is_usable
 from ..errors import REQUIRED, MailUnavailable, NotAuthenticated, ReauthenticationRequired
-from ..http.bodies import renewal_response
+from ..http.bodies import RenewedSchema
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema, password_field
 from ..i18n.messages import Message
@@ -43,7 +43,7 @@ def change_password_schema(state: RegistrationState) -> Schema:
 @flow.post(
     "/change-password/",
     request=change_password_schema,
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("Password changed successfully"),
     errors=[ReauthenticationRequired, MailUnavailable],
     login_required=True,

@@ -22,7 +22,7 @@ from ..errors import (
     StepRequired,
     UserNotFound,
 )
-from ..http.bodies import renewal_response
+from ..http.bodies import RenewedSchema
 from ..http.codes import EndpointCode
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema
@@ -85,7 +85,7 @@ def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]
 @flow.post(
     "/verify-registration-code/",
     code=EndpointCode(REGISTER),
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("User verified successfully"),
     errors=[EmailAlreadyRegistered, StepRequired],
     throttles={"client": "60/minute"},
@@ -104,7 +104,7 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
 @flow.post(
     "/verify-email-code/",
     code=EndpointCode(REGISTER_EMAIL),
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("E-mail address verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
     throttles={"client": "60/minute"},
@@ -131,7 +131,7 @@ def new_password(state: RegistrationState) -> Schema:
     "/reset-password-code/",
     code=EndpointCode(RESET_PASSWORD),
     request=new_password,
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("Password reset successful"),
     errors=[MailUnavailable, StepRequired],
     throttles={"client": "60/minute"},

@@ -13,7 +13,7 @@ from blinker import NamedSignal
 from marshmallow import Schema, ValidationError
 
 from ..errors import REQUIRED, ChallengeInvalid, CodeInvalid
-from ..http.bodies import AlternativesSchema, Text, renewal_response
+from ..http.bodies import AlternativesSchema, RenewedSchema, Text
 from ..http.flow import Flow
 from ..http.schemas import password_field
 from ..i18n.messages import Message
@@ -42,7 +42,7 @@ def reauthentication_schema(state: RegistrationState) -> Schema:
 @flow.post(
     "/reauthenticate/",
     request=reauthentication_schema,
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("Re-authentication successful"),
     errors=[CodeInvalid, ChallengeInvalid],
     login_required=True,

@@ -32,7 +32,7 @@ from ..http.accounts import (
     is_placeholder,
     new_user,
 )
-from ..http.bodies import Text, login_response, renewal_response, schema_of
+from ..http.bodies import RenewedSchema, Text, login_response, schema_of
 from ..http.flow import EndpointLink, Flow, always
 from ..http.login import log_in
 from ..http.reservations import reserve
@@ -339,7 +339,7 @@ def _add_code_to_duplicate(
 def verified_response(state: RegistrationState) -> Schema:
     """Return the schema of the response; with auto-login it is that of a login."""
     is_login = state.group(RegisterSettings).register_verification_auto_login
-    return login_response(state) if is_login else renewal_response(state)
+    return login_response(state) if is_login else RenewedSchema()
 
 
 @flow.post(

@@ -19,7 +19,7 @@ from ..errors import (
     ReauthenticationRequired,
 )
 from ..http import accounts
-from ..http.bodies import BodySchema, Text, renewal_response
+from ..http.bodies import BodySchema, RenewedSchema, Text
 from ..http.flow import EndpointLink, Flow, always
 from ..http.schemas import password_field
 from ..http.suggestions import suggestion, with_suggestion
@@ -189,7 +189,7 @@ def register_email_schema(state: RegistrationState) -> Schema:
 def email_change_response(state: RegistrationState) -> Schema:
     """Return the schema of the response, with a new token if the address changes immediately."""
     is_verifying = _is_verifying(state.group(RegisterEmailSettings))
-    return with_suggestion(sent_response(state) if is_verifying else renewal_response(state))
+    return with_suggestion(sent_response(state) if is_verifying else RenewedSchema())
 
 
 def email_change_message(settings: RegisterEmailSettings) -> str:
@@ -265,7 +265,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
         period=lambda settings: settings.register_email_verification_period,
         with_email=True,
     ),
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("E-mail address verified successfully"),
     errors=[EmailAlreadyRegistered, MailUnavailable],
     enabled=_is_verifying,

@@ -18,7 +18,7 @@ from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, StepRequired
 from ..http.accounts import account_names, is_unused
-from ..http.bodies import BodySchema, Text, not_blank
+from ..http.bodies import EmailSchema
 from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
 from ..http.suggestions import suggestion, with_suggestion
@@ -120,10 +120,8 @@ def sign_up_taken_email(
     return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
 
 
-class SignUpSchema(BodySchema):
-    """The e-mail address."""
-
-    email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
+class SignUpSchema(EmailSchema):
+    """The e-mail address to verify."""
 
 
 def sign_up_response(state: RegistrationState) -> Schema:

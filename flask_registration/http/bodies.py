@@ -135,6 +135,12 @@ def check_confirmation(data: Mapping[str, Any]) -> None:
         raise ValidationError(message, "password_confirm")
 
 
+class EmailSchema(BodySchema):
+    """An e-mail address."""
+
+    email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
+
+
 class NewPasswordSchema(BodySchema):
     """A new password, typed once or twice."""
 
@@ -225,9 +231,10 @@ def with_token(
     return schema.from_dict(token, name=name)()
 
 
-def renewal_response(state: RegistrationState) -> Schema:
-    """Return the schema of a step that ends other logins: a new token if the client sent one."""
-    return SuccessSchema.from_dict({"token": fields.String()}, name="Renewed")()
+class RenewedSchema(SuccessSchema):
+    """The response of a step that ends other logins: a new token if the client sent one."""
+
+    token: fields.String = fields.String()
 
 
 def limit_body(max_length: int) -> None:

@@ -19,7 +19,7 @@ from ...errors import (
     StepRequired,
 )
 from ...http.accounts import is_unused
-from ...http.bodies import MESSAGES, BodySchema, Text, not_blank, schema_of
+from ...http.bodies import MESSAGES, BodySchema, EmailSchema, schema_of
 from ...http.flow import EndpointLink
 from ...http.schemas import ModelSchema, ZonedDateTime, column_field
 from ...http.verified_accounts import (
@@ -72,10 +72,9 @@ def check_data(data: Mapping[str, Any]) -> None:
         raise ValidationError(Message("This object is too large.", code="too-large"))
 
 
-class InviteSchema(BodySchema):
+class InviteSchema(EmailSchema):
     """An e-mail address to invite, and what the application decides about the account."""
 
-    email: Text = Text(required=True, trim=True, validate=not_blank, metadata={"format": "email"})
     data: fields.Dict = fields.Dict(
         load_default=dict,
         validate=check_data,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from base64 import b32decode
 from importlib.util import find_spec
 from io import BytesIO
-from typing import Any, cast
+from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from ...auth.codes import normalize_code
 from ...errors import (
@@ -21,7 +21,7 @@ from ...errors import (
     ReauthenticationRequired,
     StepRequired,
 )
-from ...http.bodies import BodySchema, Text, renewal_response
+from ...http.bodies import BodySchema, RenewedSchema, Text
 from ...http.schemas import ZonedDateTime, password_field
 from ...i18n.messages import Message
 from ...mail.message import Mail
@@ -119,17 +119,16 @@ class ConfirmTOTPSchema(BodySchema):
     code: Text = Text(required=True, trim=True)
 
 
-def confirmed_response(state: RegistrationState) -> Schema:
-    """Return the schema of the response, with the recovery codes."""
-    codes = fields.List(fields.String(), required=True)
-    base = cast(Any, type(renewal_response(state)))
-    return cast(Schema, base.from_dict({"recovery_codes": codes}, name="TOTPConfirmed")())
+class TOTPConfirmedSchema(RenewedSchema):
+    """The recovery codes of a new factor, and a token if logins return one."""
+
+    recovery_codes: fields.List[str] = fields.List(fields.String(), required=True)
 
 
 @flow.post(
     "/totp/confirm/",
     request=ConfirmTOTPSchema,
-    response=confirmed_response,
+    response=TOTPConfirmedSchema,
     message=Message("Two-factor authentication is on. Keep the recovery codes in a safe place."),
     errors=[NotAuthenticated, CodeInvalid, ChallengeInvalid, StepRequired],
     throttles={"client": "60/minute"},
@@ -214,7 +213,7 @@ PASSWORD_LIMITS = {"client": "60/minute;1000/hour", "account": "10/5 minutes;50/
 @flow.delete(
     "/totp/",
     request=RemoveTOTPSchema,
-    response=renewal_response,
+    response=RenewedSchema,
     message=Message("Two-factor authentication is off."),
     errors=[ReauthenticationRequired, NoFactor, FactorRequired, CodeInvalid],
     login_required=True,
