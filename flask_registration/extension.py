@@ -41,8 +41,7 @@ from .settings import Settings, read
 from .signals import mail_failed
 from .startup import CheckSettings, models_by_role, run_checks
 from .state import PASSWORD_CHANGED, RegistrationState, Setup, announce, current_registration
-from .throttling.budget import MailBudget
-from .throttling.throttles import ThrottleSettings, make_throttles, parse
+from .throttling.throttles import MailBudget, ThrottleSettings, make_throttles, parse
 from .users.fields import UserFields, UserSettings, resolve
 from .users.store import UserStore
 

@@ -36,8 +36,7 @@ from .request_state import request_state
 from .security_log import MAIL_DROPPED, REAUTHENTICATION_FAIL, Event, is_recorded, record
 from .settings import PREFIX, Settings
 from .signals import EVENTS, user_deleted
-from .throttling.budget import MailBudget
-from .throttling.throttles import Throttles
+from .throttling.throttles import MailBudget, Throttles
 from .users.fields import UserFields
 from .users.stamps import NO_ACCOUNT, UserSnapshot, digest_of, link_digest, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import flask_login
 from flask import (
@@ -26,9 +26,9 @@ from ..errors import NotAuthenticated
 from ..request_state import begin_request, request_state
 from ..security_log import SESSION_REFUSED, TOKEN_REFUSED, record
 from ..settings import Settings, setting
+from ..users.fields import has_own
 from ..users.stamps import stamp_digest
 from ..users.store import User, UserStore
-from .loaders import Loader, OwnLoader, add_user_methods
 from .request_session import (
     check_remember_cookie,
     forget_session,
@@ -46,6 +46,9 @@ SESSION_ID = re.compile(r"(.*)~([0-9a-f]{32})~([\w.-]*)", re.DOTALL)
 
 #: In seconds since the epoch.
 TIMES = re.compile(r"([0-9]{1,12})\.([0-9]{1,12})")
+
+#: A ``user_loader`` or a ``request_loader`` of the application.
+OwnLoader: TypeAlias = Callable[[Any], Any]
 
 #: The key of the session with the time when the client last showed a credential, where there is no
 #: login model.
@@ -100,6 +103,32 @@ class LoginSettings(Settings):
         "How long after a login with a password the user can change the e-mail address "
         "or delete the account without the password.",
     )
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A loader of Flask-Login that calls the session manager of the current application.
+
+    :ivar own: the application's own loader, which the session manager calls.
+    """
+
+    own: OwnLoader | None
+    current: Callable[[], SessionManager]
+    load: Callable[[SessionManager, Any, OwnLoader | None], User | None]
+
+    def __call__(self, key: Any) -> User | None:
+        return self.load(self.current(), key, self.own)
+
+
+def add_user_methods(model: type[Any], users: UserStore) -> None:
+    """Add the attributes that Flask-Login needs to a model that has none of its own."""
+    if not hasattr(model, "get_id"):
+        model.get_id = lambda user: users.identifier(user)
+    if not has_own(model, "is_active"):
+        model.is_active = property(lambda user: users.snapshot(user).is_active)
+    for name in ("is_authenticated", "is_anonymous"):
+        if not hasattr(model, name):
+            setattr(model, name, getattr(flask_login.UserMixin, name))
 
 
 @dataclass(eq=False)
@@ -185,15 +214,17 @@ class SessionManager:
         return age is not None and -1 < age <= period  # a database may round the time to a second
 
     def _fresh_at(self) -> float | None:
-        """Return when the client last showed a credential for the current session.
+        """Return when the client last showed a credential for the current session or row.
 
-        In seconds since the epoch; None if that is unknown, or the request has a token.
+        In seconds since the epoch; None if that is unknown.
         """
         state = request_state()
-        if state.token is not None or not flask_login.login_fresh():
+        if state.token is None and not flask_login.login_fresh():
             return None
         if self.logins:
             return state.login and state.login.fresh_at
+        if state.token is not None:
+            return None
         login_time: float | None = session.get(LOGIN_TIME)
         return login_time
 

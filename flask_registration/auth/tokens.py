@@ -145,12 +145,6 @@ class LoginStore(ExpiringRows):
             state.last_use = (login.id, now)
         return True
 
-    def age(self, secret: str) -> float | None:
-        """Return the seconds since the client last showed a credential for this login session."""
-        login = self._find(secret, "token")
-        fresh_at = _seconds(login and login.fresh_at)
-        return None if fresh_at is None else time.time() - fresh_at
-
     def of(self, user: User) -> Sequence[Any]:
         """Return the user's valid login sessions, the last used one first."""
         stamp_mark = stamp_digest(self.users.snapshot(user))

@@ -1,4 +1,4 @@
-"""Rate limits of the endpoints: for each client, and for each account."""
+"""Rate limits of the endpoints: for each client, for each account, and for all e-mails."""
 
 from __future__ import annotations
 
@@ -11,17 +11,28 @@ from functools import cache
 from typing import Any, Literal
 
 from flask import Flask, request
-from limits import RateLimitItem, parse_many
+from limits import RateLimitItem, RateLimitItemPerHour, parse_many
 
 from ..checks import Finding
 from ..errors import Throttled
 from ..request_state import client_address
-from ..security_log import THROTTLED, record
+from ..security_log import MAIL_BUDGET_EXCEEDED, THROTTLED, record
 from ..settings import PREFIX, Settings, setting
 from .counters import Counters, make_counters
 from .devices import Devices
 
 SETTING = PREFIX + "THROTTLES"
+
+#: The counters of the budget of e-mails: of its requests, and of what is logged about them.
+REQUESTS, LOGGED = ("mail/budget", ""), ("mail/budget-logged", "")
+
+#: How often several processes log the same.
+ONCE = [RateLimitItemPerHour(1)]
+
+EXCEEDED = (
+    "The budget of e-mails is exceeded: %s. Requests that may cause an e-mail get 429 for "
+    "%.0f seconds. `flask registration lift-mail-budget` ends that."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +169,54 @@ class Throttles:
                 "A client was throttled whose requests a proxy had forwarded. If the proxy is "
                 "yours, all clients count as one: set up werkzeug.middleware.proxy_fix.ProxyFix."
             )
+
+
+@dataclass(eq=False)
+class MailBudget:
+    """Refuses requests that may cause an e-mail, over the limits for all of them together.
+
+    :ivar counters: counts in fixed windows, so that it is exceeded until the window is over.
+    :ivar limits: the shortest time first; empty for no budget.
+    :ivar is_exceeded: whether this process has refused the last of these requests.
+    """
+
+    counters: Counters
+    limits: list[RateLimitItem]
+    is_exceeded: bool = False
+
+    def spend(self) -> None:
+        """Count a request, before it reads the account.
+
+        :raises Throttled: the budget is exceeded. Only the first of these requests is logged.
+        """
+        wait = self.counters.hit(*REQUESTS, self.limits)
+        if wait is None:
+            if self.is_exceeded:
+                self._allow_log()
+            return
+        if not self.is_exceeded:
+            self.is_exceeded = True
+            if self.counters.hit(*LOGGED, ONCE) is None:
+                limits = ", ".join(map(str, self.limits))
+                self.counters.app.logger.error(EXCEEDED, limits, wait)
+                record(MAIL_BUDGET_EXCEEDED, limit=limits)
+        raise Throttled(wait)
+
+    def left(self) -> dict[RateLimitItem, tuple[int, float]]:
+        """Return how many requests each limit still allows, and the seconds until more."""
+        return {limit: self.counters.stats(*REQUESTS, limit) for limit in self.limits}
+
+    def lift(self) -> bool:
+        """Count from zero again, if the budget is exceeded. Return whether it was."""
+        if all(left for left, _ in self.left().values()):
+            return False
+        self.counters.clear(*REQUESTS, self.limits)
+        self._allow_log()
+        return True
+
+    def _allow_log(self) -> None:
+        self.is_exceeded = False
+        self.counters.clear(*LOGGED, ONCE)
 
 
 def client_name(address: str | None) -> str:
