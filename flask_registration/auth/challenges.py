@@ -73,7 +73,7 @@ class ChallengeStore(ExpiringRows):
 
     keys: Callable[[], Sequence[bytes]]
     codes: CodesSettings
-    emails: int | None = None
+    emails: int | None
 
     def create(
         self,

@@ -167,8 +167,8 @@ def sibling_url(url: str, name: str) -> str:
 
 def signing_keys() -> list[bytes]:
     """Return the application's keys, oldest first. The last one signs, as in itsdangerous."""
-    app = current_app
-    keys = [*(app.config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""]
+    earlier = current_app.config.get("SECRET_KEY_FALLBACKS") or ()
+    keys = [*earlier, current_app.secret_key or ""]
     return [want_bytes(key) for key in keys]
 
 

@@ -74,7 +74,7 @@ class LoginStore(ExpiringRows):
     """
 
     periods: Mapping[Kind, timedelta]
-    idle: timedelta | None = None
+    idle: timedelta | None
 
     def begin(
         self,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hmac
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from operator import methodcaller
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
@@ -203,7 +203,7 @@ class Counters:
     def stats(self, scope: str, name: str, limit: RateLimitItem) -> tuple[int, float]:
         """Return how many hits a limit still allows, and the seconds until it allows more."""
         key = self._key(scope, name)
-        reset, left = self._use(lambda limiter: limiter.get_window_stats(limit, key))
+        reset, left = self._use(methodcaller("get_window_stats", limit, key))
         return left, reset - time.time()
 
     def clear(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> None:
@@ -211,9 +211,7 @@ class Counters:
         key = self._key(scope, name)
         for limit in limits:
             self.memory.clear(limit, key)
-            if self._is_due():
-                with self._noting_failure():
-                    self.limiter.clear(limit, key)
+            self._use(methodcaller("clear", limit, key))
 
     def _key(self, scope: str, name: str) -> str:
         key = want_bytes(self.app.secret_key or "")
@@ -221,34 +219,32 @@ class Counters:
         return f"{self.prefix}/{scope}/{digest[:32]}"
 
     def _use(self, work: Callable[[Any], T]) -> T:
-        """Do the work with the strategy of the storage, or in memory."""
-        if self._is_due():
-            with self._noting_failure():
-                return work(self.limiter)
-        return work(self.memory)
+        """Do the work with the strategy of the storage; in memory if that fails or is down.
 
-    def _is_due(self) -> bool:
-        """Return whether to use the storage: it is up, or one request tries it again now."""
-        if self.storage == "memory":
-            return False
-        return not self.is_down or self.memory.hit(TRIES, "try")
-
-    @contextmanager
-    def _noting_failure(self) -> Iterator[None]:
-        """End the block at an error of the storage, and log when it goes down and is back."""
+        Log when the storage goes down and is back.
+        """
+        if not self._is_due():
+            return work(self.memory)
         try:
-            yield
+            result = work(self.limiter)
         except Exception as error:  # each storage has its own
             self.is_down = True
             self.memory.hit(TRIES, "try")
             if self.memory.hit(LOGS, "log"):
                 self.app.logger.error(DOWN, self.kind, exc_info=error)
                 record(THROTTLE_STORE_DOWN, error=type(error).__name__)
-        else:
-            if self.is_down:
-                self.is_down = False
-                self.memory.clear(TRIES, "try")
-                self.app.logger.warning(UP, self.kind)
+            return work(self.memory)
+        if self.is_down:
+            self.is_down = False
+            self.memory.clear(TRIES, "try")
+            self.app.logger.warning(UP, self.kind)
+        return result
+
+    def _is_due(self) -> bool:
+        """Return whether to use the storage: it is up, or one request tries it again now."""
+        if self.storage == "memory":
+            return False
+        return not self.is_down or self.memory.hit(TRIES, "try")
 
 
 def _hit(limit: RateLimitItem, key: str, limiter: Any) -> float | None:

@@ -73,9 +73,8 @@ class Throttles:
     @property
     def off(self) -> str | None:
         """Return a sentence that says why no limit is active now; None if limits are active."""
-        if self.counters.is_idle:
-            return self.reason or f"TESTING is on, and {SETTING} is not set."
-        return self.reason
+        idle = f"TESTING is on, and {SETTING} is not set." if self.counters.is_idle else None
+        return self.reason or idle
 
     def limits(self, endpoint: str) -> Mapping[str, str]:
         """Return the active limits of an endpoint, for example ``{"client": "60/minute"}``."""
