@@ -140,7 +140,8 @@ class LoginStore(ExpiringRows):
         if not is_valid:
             return False
         state, now = request_state(), utc_now()
-        state.login = CurrentLogin(login.digest, login.methods or "", _seconds(login.fresh_at))
+        fresh_at = login.fresh_at and as_utc(login.fresh_at).timestamp()
+        state.login = CurrentLogin(login.digest, login.methods or "", fresh_at)
         if now - as_utc(login.last_used_at) >= use_precision(self.idle):
             state.last_use = (login.id, now)
         return True
@@ -203,10 +204,6 @@ class LoginStore(ExpiringRows):
         # A request does not fail because this time was not written.
         with suppress(SQLAlchemyError):
             self.execute_alone(rows.values(last_used_at=moment))
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else as_utc(moment).timestamp()
 
 
 def _printable(text: str | None, length: int) -> str | None:

@@ -1,7 +1,7 @@
-"""Known devices: browsers in which an account has logged in before.
+"""Signed cookies, and known devices: browsers in which an account has logged in before.
 
-They have their own limits, so that guesses of others do not lock the owner out (OWASP, "Slow Down
-Online Guessing Attacks with Device Cookies").
+Known devices have their own limits, so that guesses of others do not lock the owner out (OWASP,
+"Slow Down Online Guessing Attacks with Device Cookies").
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Response, after_this_request, current_app, has_request_context, request
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -23,21 +23,6 @@ LOGIN, EMAIL = "login", "email"
 
 #: How many names one device remembers.
 MAX_NAMES = 20
-
-
-class Device(NamedTuple):
-    """What a cookie contains.
-
-    :ivar id: random, new in each browser.
-    :ivar names: digests of the names of accounts that have logged in, the last one first.
-    """
-
-    id: str
-    names: list[str]
-
-    def digest(self, name: str, kind: str) -> str:
-        """Return the digest of a name, which differs from that of another device or kind."""
-        return hashlib.sha256(f"{kind} {self.id} {name}".encode()).hexdigest()[:16]
 
 
 def serializer(keys: Sequence[bytes], purpose: str) -> URLSafeTimedSerializer:
@@ -99,15 +84,16 @@ class SignedCookies:
 class Devices(SignedCookies):
     """Finds and remembers the device of the current request.
 
-    The period is how long a device stays known.
+    Its cookie contains a random id, new in each browser, and digests of the names of accounts that
+    have logged in, the last one first. The period is how long a device stays known.
     """
 
     purpose: str = "device"
 
     def find(self, name: str, kind: str = LOGIN) -> str | None:
         """Return the id of the device, if an account with this name has logged in there."""
-        device = self._load()
-        return device.id if device and device.digest(name, kind) in device.names else None
+        device, known = self.load(COOKIE) or ("", [])
+        return device if _digest(device, name, kind) in known else None
 
     def remember(self, names: Iterable[str], emails: Iterable[str] = ()) -> None:
         """Add the names of an account to the cookie, with the response of this request.
@@ -115,12 +101,13 @@ class Devices(SignedCookies):
         :param names: its login names.
         :param emails: its verified e-mail addresses.
         """
-        device = self._load() or Device(secrets.token_hex(16), [])
-        added = [device.digest(name, LOGIN) for name in names]
-        added += [device.digest(email, EMAIL) for email in emails]
-        kept = [name for name in device.names if name not in added]
-        self.set(COOKIE, [device.id, [*added, *kept][:MAX_NAMES]])
+        device, known = self.load(COOKIE) or (secrets.token_hex(16), [])
+        added = [_digest(device, name, LOGIN) for name in names]
+        added += [_digest(device, email, EMAIL) for email in emails]
+        kept = [each for each in known if each not in added]
+        self.set(COOKIE, [device, [*added, *kept][:MAX_NAMES]])
 
-    def _load(self) -> Device | None:
-        content = self.load(COOKIE)
-        return Device(*content) if content else None
+
+def _digest(device: str, name: str, kind: str) -> str:
+    """Return the digest of a name, which differs from that of another device or kind."""
+    return hashlib.sha256(f"{kind} {device} {name}".encode()).hexdigest()[:16]
