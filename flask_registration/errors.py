@@ -306,6 +306,13 @@ class UserNotFound(APIError):
         self.reason: str = reason or ("unknown" if user is None else "wrong")
 
 
+class AccountUnusable(UserNotFound):
+    """An account that is suspended, or was changed at the same moment.
+
+    The endpoint returns the error of what has identified the account: its link, code or login.
+    """
+
+
 class UserWithoutEmailNonverifiable(APIError):
     """An account without an e-mail address cannot be verified."""
 

@@ -460,13 +460,12 @@ class RegistrationState(HasSettings):
 
     def replace_password(
         self, user: User, seen: UserSnapshot, password: str, **changes: Any
-    ) -> bool:
+    ) -> None:
         """Store a new password and end the sessions, tokens and links of the account.
 
         The link that undoes an e-mail change stays valid.
 
-        Return False if the account is not as it was seen.
-
+        :raises AccountUnusable: the account is not as it was seen.
         :raises marshmallow.ValidationError: the password does not pass the policy.
         """
         new = {
@@ -474,11 +473,9 @@ class RegistrationState(HasSettings):
             "security_stamp": next_stamp(seen.security_stamp),
             **changes,
         }
-        if not self.users.change(user, seen, new):
-            return False
+        self.users.change(user, seen, new)
         self.sessions.end_logins(user)
         self.call_all("clear_lock", user)
-        return True
 
     def remove_rows(self, user: User) -> None:
         """Delete what belongs to an account that ends, without committing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +12,12 @@ from flask import current_app
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..auth.rows import ExpiringRows
-from ..errors import AdministrationError, DatabaseUnavailable, UserWithoutEmailNonverifiable
+from ..errors import (
+    AccountUnusable,
+    AdministrationError,
+    DatabaseUnavailable,
+    UserWithoutEmailNonverifiable,
+)
 from ..flows.register import expired_before, verification_email, verification_settings
 from ..http.accounts import (
     add_account,
@@ -188,12 +194,14 @@ def restore(user: User) -> bool:
     restore_account = state.provided("restore_account")
     if restore_account is None:
         raise AdministrationError("This application does not have the flow leaving.")
-    is_restored = restore_account(state, user, new_stamp())
-    if is_restored is None:
+    try:
+        is_restored = restore_account(state, user, new_stamp())
+    except AccountUnusable:
+        text = "Another request is changing this account. Try again."
+        raise AdministrationError(text) from None
+    if not is_restored:
         state.users.rollback()
         return False
-    if not is_restored:
-        raise AdministrationError("Another request is changing this account. Try again.")
     state.commit()
     state.record(USER_DELETION_CANCELED, user)
     return True
@@ -271,7 +279,8 @@ def _change(
         if changes is None:
             return False
         expected = {"is_active": state.users.is_flagged_active(user), **expecting}
-        if state.users.change(user, seen, changes, expecting=expected):
+        with suppress(AccountUnusable):
+            state.users.change(user, seen, changes, expecting=expected)
             state.sessions.end_logins(user)
             return True
     raise AdministrationError("Other requests are changing this account. Try again.")

@@ -16,7 +16,6 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from ..errors import NotAuthenticated
 from ..i18n.languages import current_request
 from ..request_state import CurrentLogin, client_address, request_state
 from ..throttling.devices import serializer
@@ -269,8 +268,7 @@ class SignedTokenManager:
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
         """Revoke all tokens of a user, by a new security stamp."""
         seen = self.users.snapshot(user)
-        if not self.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)}):
-            raise NotAuthenticated  # suspended or changed just now: the token may be valid later
+        self.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)})
 
     def age(self, token: str) -> float | None:
         """Return the seconds since the login with the password, or None."""

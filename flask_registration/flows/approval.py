@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..auth.links import Purpose
 from ..checks import Finding
 from ..errors import (
+    AccountUnusable,
     ApprovalNotFound,
     LinkExpired,
     LinkInvalid,
@@ -220,8 +221,12 @@ def decide_approval(data: dict[str, str], user_id: str) -> None:
     seen = state.users.snapshot(user)
     changes, expecting = approval_changes(user, approves=approves)
     expecting |= {"is_active": True}
-    if not (is_waiting(user) and state.users.change(user, seen, changes, expecting=expecting)):
-        raise LinkInvalid(user_id=user_id) if is_link else ApprovalNotFound
+    try:
+        if not is_waiting(user):
+            raise AccountUnusable
+        state.users.change(user, seen, changes, expecting=expecting)
+    except AccountUnusable:
+        raise (LinkInvalid(user_id=user_id) if is_link else ApprovalNotFound) from None
     finish_decision(state, user, approves=approves)
 
 

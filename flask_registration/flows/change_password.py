@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 from ..auth.passwords import is_usable
-from ..errors import REQUIRED, MailUnavailable, NotAuthenticated, ReauthenticationRequired
+from ..errors import REQUIRED, MailUnavailable, ReauthenticationRequired
 from ..http.bodies import RenewedSchema
 from ..http.flow import Flow
 from ..http.schemas import new_password_schema, password_field
@@ -57,7 +57,7 @@ def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
     :raises marshmallow.ValidationError: the old password is wrong, or the new one does not pass the
         policy.
     :raises ReauthenticationRequired: the account has no password, and the login is not fresh.
-    :raises NotAuthenticated: the account was changed or suspended at the same moment.
+    :raises AccountUnusable: the account was changed or suspended at the same moment.
     """
     state = flow.state
     seen, was_fresh = state.users.snapshot(user), state.sessions.is_fresh()
@@ -69,8 +69,7 @@ def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
     elif not state.passwords.verify(old_password, seen.password_hash)[0]:
         state.record(PASSWORD_CHANGE_FAIL, user)
         raise ValidationError(Message("Incorrect password.", code="wrong-password"), "old_password")
-    if not state.replace_password(user, seen, data["password"]):
-        raise NotAuthenticated
+    state.replace_password(user, seen, data["password"])
     login = state.sessions.renew(user, fresh_token=was_fresh)
     state.commit(*state.password_notice(user), signals=[user_changed_password], user=user)
     return login

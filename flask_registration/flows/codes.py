@@ -18,9 +18,7 @@ from ..errors import (
     ChallengeInvalid,
     EmailAlreadyRegistered,
     MailUnavailable,
-    NotAuthenticated,
     StepRequired,
-    UserNotFound,
 )
 from ..http.bodies import RenewedSchema
 from ..http.codes import EndpointCode
@@ -69,16 +67,14 @@ def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]
     """Take the challenge, and do what the link of another flow does.
 
     :param name: what that flow offers.
+    :raises AccountUnusable: the account changed at the same moment.
     """
     state, user = flow.state, challenge.user
     finish = state.provided(name)
     if finish is None or user is None:
         raise ChallengeInvalid
     state.challenges.take(challenge)
-    try:
-        result: dict[str, Any] = finish(state, user, state.users.snapshot(user), **arguments)
-    except (UserNotFound, NotAuthenticated):  # changed, for example by a parallel request
-        raise ChallengeInvalid from None
+    result: dict[str, Any] = finish(state, user, state.users.snapshot(user), **arguments)
     return result
 
 

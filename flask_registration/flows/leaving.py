@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..auth.links import OpenedLink, Purpose
 from ..auth.request_session import forget_session
 from ..checks import Finding
-from ..errors import AccountInUse, LinkInvalid, NotAuthenticated, ReauthenticationRequired
+from ..errors import AccountInUse, AccountUnusable, ReauthenticationRequired
 from ..http.bodies import BodySchema, SuccessSchema, schema_of
 from ..http.flow import EndpointLink, Flow
 from ..http.verified_accounts import shown_profile
@@ -157,13 +157,12 @@ def schedule_deletion(state: RegistrationState, user: User, seen: UserSnapshot) 
 
     Return the body of the response.
 
-    :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
+    :raises AccountUnusable: the account was suspended, changed or deleted at the same moment.
     """
     grace = state.group(LeavingSettings).deletion_grace or timedelta(0)
     delete_after = utc_now().replace(microsecond=0) + grace  # as all databases store it
     stamp, shown = next_stamp(seen.security_stamp), delete_after.isoformat()
-    if not _change(state, user, seen, stamp, delete_after):
-        raise NotAuthenticated
+    _change(state, user, seen, stamp, delete_after)
     state.sessions.end_logins(user)
     forget_session()
     data = {"delete_after": shown, "address": seen.email}
@@ -178,12 +177,12 @@ def _change(
     seen: UserSnapshot,
     stamp: str,
     delete_after: datetime | None,
-) -> bool:
+) -> None:
     """Write the time of the deletion and a new stamp, without committing.
 
-    Return False if the account is not as it was seen: of parallel changes one succeeds.
+    :raises AccountUnusable: the account is not as it was seen: of parallel changes one succeeds.
     """
-    return state.users.change(
+    state.users.change(
         user,
         seen,
         {"security_stamp": stamp},
@@ -205,28 +204,29 @@ def _change(
 def cancel_deletion(link: OpenedLink) -> None:
     """Keep the account, with the parameters of a link. This logs no user in.
 
-    :raises LinkInvalid: no deletion is scheduled, or the account was deleted at the same moment.
+    :raises AccountUnusable: no deletion is scheduled, or the account was deleted at the same
+        moment.
     """
     state = flow.state
-    user, seen, params = link
-    stamp = next_stamp(seen.security_stamp)
-    if not (scheduled_for(state, user) and _change(state, user, seen, stamp, None)):
-        raise LinkInvalid(user_id=params.user_id)
+    user, seen, _ = link
+    if not scheduled_for(state, user):
+        raise AccountUnusable
+    _change(state, user, seen, next_stamp(seen.security_stamp), None)
     state.commit()
     state.record(USER_DELETION_CANCELED, user)
 
 
 @flow.provides("restore_account")
-def restore_account(state: RegistrationState, user: User, stamp: str) -> bool | None:
-    """Cancel the deletion of an account, without committing. Return None if none is scheduled.
-
-    Return False if the account was changed or deleted at the same moment.
+def restore_account(state: RegistrationState, user: User, stamp: str) -> bool:
+    """Cancel the deletion of an account, without committing. Return False if none is scheduled.
 
     :param stamp: the new security stamp.
+    :raises AccountUnusable: the account was changed or deleted at the same moment.
     """
     if not _is_scheduled(state, user):
-        return None
-    return _change(state, user, state.users.snapshot(user), stamp, None)
+        return False
+    _change(state, user, state.users.snapshot(user), stamp, None)
+    return True
 
 
 # What ``flask registration purge`` does
@@ -260,7 +260,7 @@ def _finish(state: RegistrationState, user_id: Any) -> bool:
     }
     try:
         notices = delete_account(state, user, state.users.snapshot(user), **options)
-    except (AccountInUse, NotAuthenticated):  # other rows refer to it, or it was just canceled
+    except (AccountInUse, AccountUnusable):  # other rows refer to it, or it was just canceled
         return False
     state.commit(*notices, signals=[user_deleted], user=user)
     return True

@@ -11,7 +11,7 @@ from marshmallow import Schema, ValidationError, fields
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..auth.tokens import SignedTokenManager
-from ..errors import LoginInvalid, NotAuthenticated, NotVerified, StepRequired, UserNotFound
+from ..errors import LoginInvalid, NotVerified, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users
 from ..http.bodies import BodySchema, SuccessSchema, login_response
 from ..http.flow import Flow
@@ -118,15 +118,14 @@ def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:
 def upgrade_hash(state: RegistrationState, user: User, seen: UserSnapshot, new_hash: str) -> None:
     """Store a better hash of the same password. A database that refuses it prevents no login.
 
-    :raises UserNotFound: the account changed at the same moment.
+    :raises AccountUnusable: the account changed at the same moment.
     """
     name = state.fields.password
     limit = getattr(state.fields.columns[name].type, "length", None)
     try:
         if limit is not None and len(new_hash) > limit:  # some databases would cut it
             raise ValidationError(f"It has {len(new_hash)} characters.")
-        if not state.users.change(user, seen, {"password_hash": new_hash}):
-            raise UserNotFound(user=user, reason="changed")
+        state.users.change(user, seen, {"password_hash": new_hash})
     except (ValidationError, SQLAlchemyError) as error:
         if isinstance(error, SQLAlchemyError) and is_serialization_failure(error):
             raise
@@ -184,7 +183,7 @@ def logout(user: User, data: dict[str, bool]) -> None:
 
     :raises marshmallow.ValidationError: both need a column for the security stamp, or a login
         model.
-    :raises NotAuthenticated: the account was suspended or changed at the same moment, and nothing
+    :raises AccountUnusable: the account was suspended or changed at the same moment, and nothing
         ended.
     """
     state = flow.state
@@ -199,9 +198,7 @@ def logout(user: User, data: dict[str, bool]) -> None:
         raise ValidationError(text, "revoke_token")
     if everywhere:
         seen = state.users.snapshot(user)
-        changes = {"security_stamp": next_stamp(seen.security_stamp)}
-        if not state.users.change(user, seen, changes):
-            raise NotAuthenticated
+        state.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)})
         state.sessions.end_logins(user)
     state.sessions.logout(user, revoke_token=revoke_token)
     state.commit(signals=[user_logged_out], user=user)

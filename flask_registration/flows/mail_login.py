@@ -17,7 +17,7 @@ from ..auth.challenges import Challenge
 from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
-from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired, UserNotFound
+from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired
 from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import login_response
 from ..http.codes import EndpointCode, open_challenge
@@ -180,7 +180,7 @@ def login_by_link(link: OpenedLink) -> dict[str, Any]:
     try:
         challenge = Challenge(params.note, user, None, {})
         return finish(flow.state, user, seen, challenge, method="mail")
-    except (ChallengeInvalid, UserNotFound):
+    except ChallengeInvalid:
         raise LinkInvalid(user_id=params.user_id) from None
 
 
@@ -200,10 +200,7 @@ def login_by_code(challenge: Challenge) -> dict[str, Any]:
     :raises StepRequired: the code is used, and a step of the login is left.
     """
     state, user = flow.state, challenge.user
-    try:
-        return finish(state, user, state.users.snapshot(user), challenge, method="otp")
-    except UserNotFound:
-        raise ChallengeInvalid from None
+    return finish(state, user, state.users.snapshot(user), challenge, method="otp")
 
 
 def finish(
@@ -215,7 +212,7 @@ def finish(
 
     :param method: what the client has shown, as a word of RFC 8176.
     :raises ChallengeInvalid: another request has taken the challenge.
-    :raises UserNotFound: the account changed at the same moment, or is suspended.
+    :raises AccountUnusable: the account changed at the same moment, or is suspended.
     :raises StepRequired: a step of the login is left.
     """
     state.challenges.take(challenge)
@@ -226,8 +223,7 @@ def finish(
             "password_hash": unusable_hash(),
             "security_stamp": next_stamp(seen.security_stamp, can_undo=False),
         }
-        if not state.users.change(user, seen, changes, expecting={"is_verified": False}):
-            raise UserNotFound(user=user, reason="changed")
+        state.users.change(user, seen, changes, expecting={"is_verified": False})
         state.sessions.end_logins(user)
         state.call_all("owner_found", user)
         signals = [user_activated]

@@ -15,7 +15,7 @@ from typing import Any
 from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
-from ..errors import LinkInvalid, MailUnavailable
+from ..errors import MailUnavailable
 from ..http.bodies import SuccessSchema
 from ..http.flow import EndpointLink, Flow
 from ..i18n.languages import current_request
@@ -211,17 +211,16 @@ def report_login(link: OpenedLink) -> None:
     The client that logged in may know the password, so it is removed. The user receives a link to
     choose a new one.
 
-    :raises LinkInvalid: the account changed at the same moment, for example by another use of this
-        link.
+    :raises AccountUnusable: the account changed at the same moment, for example by another use of
+        this link.
     """
     state = flow.state
-    user, seen, params = link
+    user, seen, _ = link
     changes = {
         "password_hash": unusable_hash(),
         "security_stamp": next_stamp(seen.security_stamp),
     }
-    if not state.users.change(user, seen, changes):
-        raise LinkInvalid(user_id=params.user_id)
+    state.users.change(user, seen, changes)
     state.sessions.end_logins(user)
     state.commit(state.mail(login_reported_email, user, address=seen.email))
     state.record(LOGIN_REPORTED, user)

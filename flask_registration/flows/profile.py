@@ -13,7 +13,6 @@ from ..errors import (
     AccountInUse,
     DuplicateValue,
     MailUnavailable,
-    NotAuthenticated,
     ReauthenticationRequired,
 )
 from ..http.accounts import login_names, remember_device
@@ -152,7 +151,7 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
         wrong.
     :raises ReauthenticationRequired: a login field changes, there is no password, and the login is
         not fresh.
-    :raises NotAuthenticated: the account was suspended or its sessions ended at the same moment.
+    :raises AccountUnusable: the account was suspended or its sessions ended at the same moment.
     """
     fixed = {state.fields.email, *state.fields.system}
     names = [name for name in data if name in state.fields.columns and name not in fixed]
@@ -167,13 +166,11 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
         notices = [state.mail(login_changed_email, user)] if seen.email else []
     former = former_names(state, user, changes)
     try:
-        is_as_seen = state.users.change(user, seen, {}, columns=changes)
+        state.users.change(user, seen, {}, columns=changes)
     except DuplicateValue as duplicate:
         if not release(state, user, duplicate.holders):
             raise
-        is_as_seen = state.users.change(user, seen, {}, columns=changes)
-    if not is_as_seen:
-        raise NotAuthenticated
+        state.users.change(user, seen, {}, columns=changes)
     reserve_names = state.provided("reserve_names")
     if reserve_names:  # only where a reservation expires
         reserve_names(state, user, former)
@@ -256,7 +253,7 @@ def delete_profile(user: User, data: dict[str, str]) -> dict[str, Any] | None:
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises AccountInUse: other rows refer to this one.
     :raises MailUnavailable: with the ``"inline"`` dispatcher; nothing is deleted.
-    :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
+    :raises AccountUnusable: the account was suspended, changed or deleted at the same moment.
     """
     state = flow.state
     seen = state.users.snapshot(user)
@@ -279,15 +276,14 @@ def delete_account(
 
     :param options: those of :meth:`UserStore.change`.
     :raises AccountInUse: other rows refer to this one.
-    :raises NotAuthenticated: the account was suspended, changed or deleted at the same moment.
+    :raises AccountUnusable: the account was suspended, changed or deleted at the same moment.
     """
     delete = state.group(ProfileSettings).profile_deleter
     notices = deletion_notice(state, user)
     changes: dict[str, Any] = {"password_hash": seen.password_hash}  # of two deletions one locks it
     if delete:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}
-    if not state.users.change(user, seen, changes, **options):
-        raise NotAuthenticated
+    state.users.change(user, seen, changes, **options)
     state.remove_rows(user)
     if delete:
         delete(user, request=current_request())

@@ -14,13 +14,11 @@ from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import (
+    AccountUnusable,
     DuplicateValue,
-    LinkInvalid,
     MailUnavailable,
-    NotAuthenticated,
     NotVerified,
     StepRequired,
-    UserNotFound,
     UserWithoutEmailNonverifiable,
 )
 from ..http.accounts import (
@@ -365,9 +363,9 @@ def verify_registration(link: OpenedLink) -> dict[str, Any]:
         return {}
     try:
         return verify_account(state, user, seen, method="mail")
-    except UserNotFound:
+    except AccountUnusable:
         if once or not VERIFICATION_LINK.open(state, settings, params).seen.is_verified:
-            raise LinkInvalid(user_id=params.user_id) from None
+            raise
         return {}  # two requests used it at the same time
 
 
@@ -386,7 +384,8 @@ def verify_account(
     :param method: what the client has shown, as a word of RFC 8176.
     :param email: the address that a registration receives which has a placeholder until now.
     :param keeps_password: whether the client may be the one that has chosen the password.
-    :raises UserNotFound: the account is verified or suspended, or was changed at the same moment.
+    :raises AccountUnusable: the account is verified or suspended, or was changed at the same
+        moment.
     :raises EmailAlreadyRegistered: a verified account has the address by now.
     :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
     """
@@ -400,15 +399,10 @@ def verify_account(
         changes["password_hash"] = unusable_hash()
     displaced, signals = [], [user_activated]
     if email is not None:
-        try:
-            displaced = change_email(
-                state, user, seen, {**changes, "email": email}, is_verified=True
-            )
-        except NotAuthenticated:
-            raise UserNotFound(user=user, reason="changed") from None
+        displaced = change_email(state, user, seen, {**changes, "email": email}, is_verified=True)
         signals = [user_registered, user_activated]
-    elif not state.users.change(user, seen, changes, expecting={"is_verified": False}):
-        raise UserNotFound(user=user, reason="changed")
+    else:
+        state.users.change(user, seen, changes, expecting={"is_verified": False})
     state.sessions.end_logins(user)
     if not keeps_password:
         state.call_all("owner_found", user)

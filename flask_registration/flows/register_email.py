@@ -12,10 +12,9 @@ from marshmallow import Schema, ValidationError, fields
 from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import (
+    AccountUnusable,
     EmailAlreadyRegistered,
-    LinkInvalid,
     MailUnavailable,
-    NotAuthenticated,
     ReauthenticationRequired,
 )
 from ..http import accounts
@@ -274,16 +273,13 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
 def verify_email(link: OpenedLink) -> dict[str, Any]:
     """Change the e-mail address with the parameters of the link that the new address received.
 
-    :raises LinkInvalid: the account is pending, or changed at the same moment, or the login that
-        asked for the change has ended.
+    :raises AccountUnusable: the account is pending, or changed at the same moment, or the login
+        that asked for the change has ended.
     :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
     user, seen, params = link
     email, login = params.email or "", params.note
-    try:
-        return finish_email_change(flow.state, user, seen, email=email, login=login)
-    except NotAuthenticated:
-        raise LinkInvalid(user_id=params.user_id) from None
+    return finish_email_change(flow.state, user, seen, email=email, login=login)
 
 
 @flow.provides("finish_email_change", enabled=_is_verifying)
@@ -293,13 +289,13 @@ def finish_email_change(
     """Change an e-mail address that the client has verified. Return fields of the response.
 
     :param login: the digest of the login that asked for the change.
-    :raises NotAuthenticated: the account is pending, or changed at the same moment, for example by
+    :raises AccountUnusable: the account is pending, or changed at the same moment, for example by
         another use of the link, or the login that asked for the change has ended.
     :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
     has_ended = bool(login and state.logins and not state.logins.exists(user, login))
     if has_ended or not seen.is_verified:
-        raise NotAuthenticated
+        raise AccountUnusable(user=user)
     state.mailer.limits.forget(email)
     return change_email(state, user, seen, email, is_verified=True)
 
@@ -311,7 +307,7 @@ def change_email(
 
     :param is_verified: whether the client has verified the new address.
     :raises EmailAlreadyRegistered: another account has it.
-    :raises NotAuthenticated: the account is not as it was seen.
+    :raises AccountUnusable: the account is not as it was seen.
     """
     current_user = state.sessions.user_or_none()
     new_stamp_for_undo = state.provided("email_change_stamp")

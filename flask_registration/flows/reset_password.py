@@ -12,7 +12,7 @@ from marshmallow import Schema
 
 from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
-from ..errors import LinkInvalid, MailUnavailable, StepRequired, UserNotFound
+from ..errors import MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import (
     account_names,
     account_schema,
@@ -236,17 +236,14 @@ def reset_response(state: RegistrationState) -> Schema:
 def reset_password(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
     """Set a new password with the parameters of a link.
 
-    :raises LinkInvalid: the account changed at the same moment, for example by another use of this
-        link.
+    :raises AccountUnusable: the account changed at the same moment, for example by another use of
+        this link.
     :raises marshmallow.ValidationError: the password does not pass the policy; the link stays
         valid.
     :raises StepRequired: with auto-login; the password is set, and a step of the login is left.
     """
-    user, seen, params = link
-    try:
-        return finish_reset(flow.state, user, seen, password=data["password"], method="mail")
-    except UserNotFound:
-        raise LinkInvalid(user_id=params.user_id) from None
+    user, seen, _ = link
+    return finish_reset(flow.state, user, seen, password=data["password"], method="mail")
 
 
 @flow.provides("finish_reset", enabled=_is_enabled)
@@ -256,15 +253,14 @@ def finish_reset(
     """Set a new password. Return fields of the response.
 
     :param method: what the client has shown, as a word of RFC 8176.
-    :raises UserNotFound: the account changed at the same moment, or is suspended.
+    :raises AccountUnusable: the account changed at the same moment, or is suspended.
     :raises marshmallow.ValidationError: the password does not pass the policy.
     :raises StepRequired: with auto-login; the password is set, and a step of the login is left.
     """
     changes: dict[str, Any] = {"is_verified": True}
     if not seen.is_verified:  # an earlier user of the account must not undo anything
         changes["security_stamp"] = next_stamp(seen.security_stamp, can_undo=False)
-    if not state.replace_password(user, seen, password, **changes):
-        raise UserNotFound(user=user, reason="changed")
+    state.replace_password(user, seen, password, **changes)
     if not seen.is_verified:
         state.call_all("owner_found", user)
     if seen.email:

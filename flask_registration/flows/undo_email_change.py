@@ -10,7 +10,7 @@ from typing import Any
 from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import REVOKED
 from ..checks import Finding
-from ..errors import EmailAlreadyRegistered, LinkInvalid, MailUnavailable, NotAuthenticated
+from ..errors import EmailAlreadyRegistered, LinkInvalid, MailUnavailable
 from ..http.accounts import change_email
 from ..http.bodies import SuccessSchema
 from ..http.flow import EndpointLink, Flow, always
@@ -135,10 +135,7 @@ def undo_email_change(link: OpenedLink) -> None:
     }
     if seen.email == params.email:
         raise LinkInvalid(user_id=params.user_id)
-    try:
-        displaced = change_email(state, user, seen, changes, is_verified=True)
-    except NotAuthenticated:
-        raise LinkInvalid(user_id=params.user_id) from None
+    displaced = change_email(state, user, seen, changes, is_verified=True)
     state.sessions.end_logins(user)
     notice = state.provided("email_change_notice")
     mails = [notice(state, user, seen.email)] if notice and seen.email else []

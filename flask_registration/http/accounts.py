@@ -15,11 +15,11 @@ from ..auth.passwords import unusable_hash
 from ..errors import (
     REQUIRED,
     AccountInUse,
+    AccountUnusable,
     DatabaseUnavailable,
     DuplicateValue,
     EmailAlreadyRegistered,
     MissingValue,
-    NotAuthenticated,
 )
 from ..signals import user_deleted
 from ..state import RegistrationState
@@ -206,23 +206,21 @@ def change_email(
     Such registrations are deleted; return them.
 
     :param is_verified: whether the client has verified the e-mail address.
-    :raises NotAuthenticated: the account is not as it was seen.
+    :raises AccountUnusable: the account is not as it was seen.
     :raises EmailAlreadyRegistered: another account has the e-mail address.
     """
     displaced: list[User] = []
     try:
-        is_as_seen = state.users.change(user, seen, changes)
+        state.users.change(user, seen, changes)
     except DuplicateValue as duplicate:
         displaced = [each for each in duplicate.holders if is_verified and is_unused(state, each)]
         if not (displaced and all(delete_pending(state, each) for each in displaced)):
             state.users.rollback()
             raise EmailAlreadyRegistered from None
         try:
-            is_as_seen = state.users.change(user, seen, changes)
+            state.users.change(user, seen, changes)
         except DuplicateValue:  # a verified account has it, or a parallel registration
             raise EmailAlreadyRegistered from None
-    if not is_as_seen:
-        raise NotAuthenticated
     return displaced
 
 
@@ -408,11 +406,10 @@ def delete_pending(state: RegistrationState, user: User) -> bool:
         expected = {"is_active": True, "approved_at": None}
     seen = state.users.snapshot(user)
     changes = {"is_verified": False, "password_hash": seen.password_hash}  # or without a flag
-    if not state.users.change(user, seen, changes, expecting=expected):
-        return False
-    state.remove_rows(user)
     try:
+        state.users.change(user, seen, changes, expecting=expected)
+        state.remove_rows(user)
         state.users.delete(user)
-    except AccountInUse:
+    except (AccountUnusable, AccountInUse):
         return False
     return True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -16,7 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..auth.links import OpenedLink, Purpose, SignedLink
 from ..errors import (
+    AccountUnusable,
     APIError,
+    ChallengeInvalid,
     EndpointDisabled,
     LinkExpired,
     LinkInvalid,
@@ -404,6 +407,7 @@ class Action(Generic[S]):
 
         def work() -> Any:
             nonlocal challenge
+            failure: Callable[[], APIError] = NotAuthenticated
             arguments: list[Any] = []
             if endpoint.login_required:
                 arguments.append(state.sessions.user())
@@ -416,10 +420,12 @@ class Action(Generic[S]):
                 params = load(self._link_schema, body)
                 count(lambda: [params.user_id or str(params.email)])
                 arguments.append(link.open(state, self._settings, params))
+                failure = partial(LinkInvalid, user_id=params.user_id)
             if code and self._code_schema:
                 given = load(self._code_schema, body)
                 challenge = code.open(state, given)
                 arguments.append(challenge)
+                failure = ChallengeInvalid
             if self.schema:
                 arguments.append(load(self.schema, body))
             if endpoint.login_required:
@@ -429,6 +435,8 @@ class Action(Generic[S]):
                 count(lambda: account(state, *arguments) if account else ())
             try:
                 return self._function(*arguments, **values, **late())
+            except AccountUnusable:
+                raise failure() from None
             except ValidationError as error:
                 if self.schema:
                     name_by_data_key(error, self.schema)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from blinker import NamedSignal
 
-from ..errors import ForeignLogin, NotVerified, StepRequired, UserNotFound
+from ..errors import AccountUnusable, ForeignLogin, NotVerified, StepRequired
 from ..mail.message import Mail
 from ..signals import user_logged_in
 from ..state import RegistrationState
@@ -54,12 +54,12 @@ def log_in(
     :param done: the names of the steps that the client has done.
     :raises NotApproved: the account waits for its approval.
     :raises StepRequired: a step is left. No session, cookie or token exists before the last one.
-    :raises UserNotFound: the account is suspended, or was changed at the same moment.
+    :raises AccountUnusable: the account is suspended, or was changed at the same moment.
     :raises NotVerified: the e-mail address is not verified yet.
     """
     seen = state.users.snapshot(user)
     if not seen.is_active:
-        raise UserNotFound(user=user, reason="suspended")
+        raise AccountUnusable(user=user, reason="suspended")
     if not seen.is_verified:
         raise NotVerified
     step = next_step(state, user, done)
@@ -69,8 +69,7 @@ def log_in(
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
     new_login_notice = state.provided("new_login_notice")
     notices = new_login_notice(state, user, names) if new_login_notice else []
-    if not state.users.change(user, seen, {"last_login": utc_now()}):
-        raise UserNotFound(user=user, reason="changed")
+    state.users.change(user, seen, {"last_login": utc_now()})
     login_finished = state.provided("login_finished")
     if login_finished:
         login_finished(state, user)

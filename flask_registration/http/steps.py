@@ -11,12 +11,12 @@ from blinker import NamedSignal
 
 from ..auth.challenges import Challenge
 from ..errors import (
+    AccountUnusable,
     APIError,
     ChallengeInvalid,
     CodeInvalid,
     NotVerified,
     StepRequired,
-    UserNotFound,
 )
 from ..mail.message import Mail
 from ..security_log import LOGIN_FAIL
@@ -136,5 +136,5 @@ class Step:
                 signals=signals,
                 done=[*data["done"], self.name],
             )
-        except (UserNotFound, NotVerified):
+        except (AccountUnusable, NotVerified):
             raise ChallengeInvalid from None

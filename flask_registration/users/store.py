@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
-from ..errors import AccountInUse, DuplicateValue, MissingValue
+from ..errors import AccountInUse, AccountUnusable, DuplicateValue, MissingValue
 from ..i18n.messages import Message
 from ..request_state import request_state
 from .duplicates import Duplicates, find_crossed
@@ -185,8 +185,8 @@ class UserStore(NormalForms):
         *,
         columns: Mapping[str, Any] | None = None,
         expecting: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Write these columns, if the account is as it was seen. Else roll back, and return False.
+    ) -> None:
+        """Write these columns, if the account is as it was seen. Else roll back.
 
         The account must have the same e-mail address and security stamp, and must not be suspended.
         Of parallel changes one succeeds, if it changes what it is bound to.
@@ -194,12 +194,13 @@ class UserStore(NormalForms):
         :param changes: new values by the names of :class:`UserSnapshot`.
         :param columns: new values by the names of columns.
         :param expecting: other values that the row must have, with the same names.
+        :raises AccountUnusable: the account is not as it was seen.
         :raises DuplicateValue: another user has one of the unique values.
         :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
         new = {**self.fields.named(changes), **(columns or {})}
         if not new:
-            return True
+            return
         expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp}
         expected |= expecting or {}
         may_be_suspended = "is_active" in (expecting or {})
@@ -224,7 +225,7 @@ class UserStore(NormalForms):
                 is_as_seen = self._is_still_active(user)
         if not is_as_seen:
             self.rollback()
-        return is_as_seen
+            raise AccountUnusable(user=user, reason="changed")
 
     def _is_still_active(self, user: User) -> bool:
         """Return whether attributes that are no columns say that an account is not suspended.

@@ -28,7 +28,12 @@ from flask_registration import (
     user_logged_in,
 )
 from flask_registration.actions.administration import expired
-from flask_registration.errors import AccountInUse, AdministrationError, LoginInvalid
+from flask_registration.errors import (
+    AccountInUse,
+    AccountUnusable,
+    AdministrationError,
+    LoginInvalid,
+)
 from flask_registration.flows import codes, leaving, mail_login, sign_up, verification_redirects
 from flask_registration.testing.uniform import mail_after
 
@@ -405,10 +410,12 @@ def test_an_open_request_changes_nothing_after_the_deletion_was_scheduled(make: 
         site.db.session.commit()
         assert leave(site).status_code == 202
         site.db.session.expire_all()
-        assert not state.users.change(user, seen, {"last_login": datetime.now(UTC)})
+        with pytest.raises(AccountUnusable):
+            state.users.change(user, seen, {"last_login": datetime.now(UTC)})
         current = state.users.snapshot(user)
         assert not current.is_active
-        assert not state.users.change(user, current, {"last_login": datetime.now(UTC)})
+        with pytest.raises(AccountUnusable):
+            state.users.change(user, current, {"last_login": datetime.now(UTC)})
 
 
 # Cancel

@@ -14,7 +14,14 @@ from marshmallow import fields
 from ...auth.challenges import Challenge
 from ...auth.credentials import RECOVERY_CODE, TOTP, CredentialStore
 from ...checks import Finding
-from ...errors import APIError, ChallengeInvalid, CodeInvalid, NotAuthenticated, StepRequired
+from ...errors import (
+    AccountUnusable,
+    APIError,
+    ChallengeInvalid,
+    CodeInvalid,
+    NotAuthenticated,
+    StepRequired,
+)
 from ...http.bodies import BodySchema, Text, login_response
 from ...http.flow import Flow
 from ...http.steps import Step
@@ -184,8 +191,10 @@ def end_logins(
     """
     seen = state.users.snapshot(user)
     stamp = stamp_without_logins(seen.security_stamp)
-    if not state.users.change(user, seen, {"security_stamp": stamp}):
-        raise changed
+    try:
+        state.users.change(user, seen, {"security_stamp": stamp})
+    except AccountUnusable:
+        raise changed from None
     state.sessions.end_logins(user)
 
 

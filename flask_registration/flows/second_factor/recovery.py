@@ -9,7 +9,7 @@ from typing import Any
 
 from ...auth.links import OpenedLink, Purpose
 from ...checks import Finding
-from ...errors import ChallengeInvalid, LinkInvalid, MailUnavailable, NoFactor
+from ...errors import AccountUnusable, ChallengeInvalid, LinkInvalid, MailUnavailable, NoFactor
 from ...http.bodies import BodySchema, SuccessSchema, Text
 from ...http.flow import EndpointLink
 from ...i18n.messages import Message, duration
@@ -143,7 +143,11 @@ def _remove_lost(state: RegistrationState, user_id: Any) -> bool:
     seen = state.users.snapshot(user)
     changes = {"security_stamp": next_stamp(seen.security_stamp)}
     mails = remove_credentials(state, user)
-    if mails is None or not state.users.change(user, seen, changes):
+    if mails is None:
+        return False
+    try:
+        state.users.change(user, seen, changes)
+    except AccountUnusable:
         return False
     state.sessions.end_logins(user)
     state.commit(*mails, signals=[user_removed_factor], user=user)
