@@ -219,6 +219,14 @@ class RegistrationState(HasSettings):
         """Return what a flow offers to other flows under this name; None if no active flow does."""
         return self.offers.get(name, [None])[-1]
 
+    def call(self, name: str, /, *arguments: Any) -> Any:
+        """Call what a flow offers under this name; return None if no active flow offers it.
+
+        The function receives this state first.
+        """
+        function = self.provided(name)
+        return function(self, *arguments) if function else None
+
     def all_provided(self, name: str) -> Sequence[Callable[..., Any]]:
         """Return what every active flow offers under this name, in the order of the flows.
 
@@ -308,8 +316,7 @@ class RegistrationState(HasSettings):
                 return None
             variables = dict(email.variables(self, user, **mail.data))
             if email.has_code:
-                find_code = self.provided("code_variables")
-                code = find_code(self, mail.challenge) if find_code else NO_CODE
+                code = self.call("code_variables", mail.challenge) or NO_CODE
                 if not (code["code"] or self.sends_links):
                     return None  # the code has expired, or there never was one
                 variables |= code

@@ -118,9 +118,8 @@ def verify_email_code(challenge: Challenge) -> dict[str, Any]:
 
 def new_password(state: RegistrationState) -> Schema:
     """Return the schema of the new password, which is loaded after the code was verified."""
-    make = state.provided("reset_password_schema")
-    schema: Schema = make(state) if make else new_password_schema(password_confirm=False)()
-    return schema
+    schema: Schema | None = state.call("reset_password_schema")
+    return schema or new_password_schema(password_confirm=False)()
 
 
 @flow.post(

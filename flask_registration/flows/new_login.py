@@ -188,10 +188,9 @@ def login_reported_email(
 
     :param address: as in :func:`new_login_email`.
     """
-    reset_link = state.provided("reset_link")
     is_current = _has_address(state, user, address)
-    link: dict[str, Any] = reset_link(state, user) if reset_link and is_current else {}
-    return {"verification_url": None, **link}
+    link: dict[str, Any] | None = state.call("reset_link", user) if is_current else None
+    return link or {"verification_url": None}
 
 
 @flow.post(

@@ -171,9 +171,7 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
         if not release(state, user, duplicate.holders):
             raise
         state.users.change(user, seen, {}, columns=changes)
-    reserve_names = state.provided("reserve_names")
-    if reserve_names:  # only where a reservation expires
-        reserve_names(state, user, former)
+    state.call("reserve_names", user, former)  # only where a reservation expires
     shown: dict[str, Any] = schema_of(state, full_schema).dump(user)
     names = login_names(state, user) if renames else []
     state.commit(*notices)
@@ -258,9 +256,8 @@ def delete_profile(user: User, data: dict[str, str]) -> dict[str, Any] | None:
     state = flow.state
     seen = state.users.snapshot(user)
     state.reauthenticate(user, data.get("password"))
-    schedule = state.provided("schedule_deletion")
-    if schedule:
-        scheduled: dict[str, Any] = schedule(state, user, seen)
+    scheduled: dict[str, Any] | None = state.call("schedule_deletion", user, seen)
+    if scheduled:
         return scheduled
     notices = delete_account(state, user, seen)
     forget_session()

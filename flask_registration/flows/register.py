@@ -207,8 +207,7 @@ def register_again_email(state: RegistrationState, user: User) -> Mapping[str, A
 
     The link sets a password for the earlier registration. The code finishes the latest one.
     """
-    reset_link = state.provided("reset_link")
-    return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
+    return (state.sends_links and state.call("reset_link", user)) or NO_LINK
 
 
 email_taken_email: Email = flow.email(
@@ -445,8 +444,7 @@ def resend_verification(data: dict[str, str]) -> dict[str, Any]:
     unless the client sends the challenge of its own registration.
     """
     state = flow.state
-    challenged_user = state.provided("challenged_user")
-    owner = challenged_user(state, data.get("challenge")) if challenged_user else None
+    owner = state.call("challenged_user", data.get("challenge"))
     named = find_users(state, data)
     pending = next((user for user in named if state.users.snapshot(user).is_pending), None)
     state.record(VERIFICATION_REQUEST, pending)

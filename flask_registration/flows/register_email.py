@@ -148,13 +148,11 @@ def email_changed_email(
         one when the e-mail is sent, an administrator has ended the link, or it is about a later
         change.
     """
-    undo_link = state.provided("undo_link")
     stamp = SecurityStamp.parse(state.users.snapshot(user).security_stamp)
     is_current = changed_at in (None, stamp.email_changed_at)
-    if undo_link and can_undo and is_current and state.fields.stamp is not None:
-        link: dict[str, Any] = undo_link(state, user, old)
-        return link
-    return {"verification_url": None}
+    has_link = can_undo and is_current and state.fields.stamp is not None
+    link: dict[str, Any] | None = state.call("undo_link", user, old) if has_link else None
+    return link or {"verification_url": None}
 
 
 @flow.provides("email_change_notice")
@@ -310,8 +308,7 @@ def change_email(
     :raises AccountUnusable: the account is not as it was seen.
     """
     current_user = state.sessions.user_or_none()
-    new_stamp_for_undo = state.provided("email_change_stamp")
-    stamp = new_stamp_for_undo(state, seen) if new_stamp_for_undo else None
+    stamp = state.call("email_change_stamp", seen)
     changes = {"email": email, "security_stamp": stamp or next_stamp(seen.security_stamp)}
     displaced = accounts.change_email(state, user, seen, changes, is_verified=is_verified)
     state.sessions.end_logins(user)
@@ -332,6 +329,5 @@ def change_email(
 @flow.check
 def check(setup: Setup) -> Iterator[Finding]:
     """Check that the link has a page."""
-    has_link = setup.sends_links
-    if has_link and _is_verifying(setup.group(RegisterEmailSettings)):
+    if setup.sends_links and _is_verifying(setup.group(RegisterEmailSettings)):
         yield from setup.check_page("REGISTER_EMAIL_VERIFICATION_URL")

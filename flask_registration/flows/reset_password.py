@@ -295,8 +295,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     if not settings.reset_password_verification_enabled:
         return
     # The e-mails about an undo and about a reported login have a reset link in any case.
-    is_linked = setup.sends_links
-    if is_linked or not setup.offers().keys().isdisjoint(["undo_link", "new_login_notice"]):
+    if setup.sends_links or not setup.offers().keys().isdisjoint(["undo_link", "new_login_notice"]):
         yield from setup.check_page("RESET_PASSWORD_VERIFICATION_URL")
     use_email = settings.send_reset_password_link_schema_use_email
     if use_email and fields and fields.email not in fields.unique:

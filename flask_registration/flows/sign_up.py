@@ -114,10 +114,11 @@ def sign_up_taken_email(
 
     :param challenge: the digest of the challenge that a login link takes.
     """
-    login_link, reset_link = state.provided("login_link"), state.provided("reset_link")
-    if state.sends_links and login_link and challenge is not None:
-        return {**login_link(state, user, challenge), "is_login": True}
-    return reset_link(state, user) if reset_link and state.sends_links else NO_LINK
+    if not state.sends_links:
+        return NO_LINK
+    if challenge is not None and state.provided("login_link"):
+        return {**state.call("login_link", user, challenge), "is_login": True}
+    return state.call("reset_link", user) or NO_LINK
 
 
 class SignUpSchema(EmailSchema):
@@ -152,8 +153,9 @@ def sign_up(data: dict[str, str]) -> dict[str, Any]:
     state.record(SIGN_UP_REQUEST, owner)
     is_free = owner is None or is_unused(state, owner)
     has_account = not is_free and state.users.snapshot(owner).is_active
-    add = state.provided("add_login_challenge") if state.sends_links else None
-    challenge = add(state, owner if has_account else None) if add else None  # for every address
+    challenge = None
+    if state.sends_links:  # for every address
+        challenge = state.call("add_login_challenge", owner if has_account else None)
     if has_account:
         mail = state.mail(sign_up_taken_email, owner, challenge=challenge)
     else:  # without a recipient, it is dropped

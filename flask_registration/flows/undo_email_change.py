@@ -93,10 +93,9 @@ def email_change_undone_email(
     :param account: what :func:`account_mark` returned after the undo. If it returns something else
         when the e-mail is sent, the account may have another e-mail address.
     """
-    reset_link = state.provided("reset_link")
     is_current = account in (None, account_mark(state, user))
-    link: dict[str, Any] = reset_link(state, user) if reset_link and is_current else {}
-    return {"verification_url": None, **link}
+    link: dict[str, Any] | None = state.call("reset_link", user) if is_current else None
+    return link or {"verification_url": None}
 
 
 def account_mark(state: RegistrationState, user: User) -> str:
@@ -137,8 +136,8 @@ def undo_email_change(link: OpenedLink) -> None:
         raise LinkInvalid(user_id=params.user_id)
     displaced = change_email(state, user, seen, changes, is_verified=True)
     state.sessions.end_logins(user)
-    notice = state.provided("email_change_notice")
-    mails = [notice(state, user, seen.email)] if notice and seen.email else []
+    notice = state.call("email_change_notice", user, seen.email) if seen.email else None
+    mails = [notice] if notice else []
     mails.append(state.mail(email_change_undone_email, user, account=account_mark(state, user)))
     addresses: dict[str, Any] = {"old_email": seen.email, "new_email": params.email}
     state.commit(*mails, deleted=displaced, signals=[user_changed_email], user=user, **addresses)

@@ -67,12 +67,9 @@ def log_in(
         data = {"methods": [*methods], "fresh": fresh, "remember": remember, "done": [*done]}
         step.begin(state, user, data, emails=emails, signals=signals, deleted=deleted)
     names = login_names(state, user)  # not the submitted ones, which may name other accounts
-    new_login_notice = state.provided("new_login_notice")
-    notices = new_login_notice(state, user, names) if new_login_notice else []
+    notices = state.call("new_login_notice", user, names) or []
     state.users.change(user, seen, {"last_login": utc_now()})
-    login_finished = state.provided("login_finished")
-    if login_finished:
-        login_finished(state, user)
+    state.call("login_finished", user)
     response = state.sessions.login(user, fresh=fresh, remember=remember, methods=methods)
     signals = [*signals, user_logged_in]
     state.commit(*emails, *notices, deleted=deleted, signals=signals, user=user)

@@ -46,9 +46,8 @@ def finishing_schema(
     :param name: its name in the API description.
     """
     column = state.fields.email or ""
-    make = state.provided("registration_schema")
     base: type[Schema]
-    base = make(state) if make else register_schema(state, password_confirm=True)
+    base = state.call("registration_schema") or register_schema(state, password_confirm=True)
 
     class FinishingSchema(base):  # type: ignore[valid-type,misc]  # a class made at run time
         @pre_load
@@ -111,13 +110,12 @@ def add_verified_account(
         password_required=password_required,
         judged=["username"],
     )
-    expire = state.provided("registrations_expire")
     try:
         displaced, _ = add_account(
             state,
             user,
             data=data,
-            expired_before=expire(state) if expire else None,
+            expired_before=state.call("registrations_expire"),
             is_verified=True,
             prepare=prepare,
         )
