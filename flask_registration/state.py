@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from blinker import NamedSignal
 from flask import Blueprint, Flask, current_app
 from flask_mail import Message
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
@@ -213,7 +213,7 @@ class RegistrationState(HasSettings):
     emails: Mapping[str, Email]
     extras: Mapping[str, Any]
     actions: dict[str, Any] = field(default_factory=dict)
-    schemas: dict[Any, Any] = field(default_factory=dict)
+    schemas: dict[Any, Schema] = field(default_factory=dict)
 
     def provided(self, name: str) -> Callable[..., Any] | None:
         """Return what a flow offers to other flows under this name; None if no active flow does."""

@@ -209,8 +209,7 @@ def schema_of(state: RegistrationState, factory: SchemaFactory) -> Schema:
     if factory not in state.schemas:
         schema = factory() if isinstance(factory, type) else factory(state)
         state.schemas[factory] = with_messages(schema)
-    found: Schema = state.schemas[factory]
-    return found
+    return state.schemas[factory]
 
 
 def login_response(state: RegistrationState) -> Schema:
@@ -237,23 +236,15 @@ class RenewedSchema(SuccessSchema):
     token: fields.String = fields.String()
 
 
-def limit_body(max_length: int) -> None:
-    """Set the maximum length of the request body, before anything reads it.
-
-    :param max_length: in bytes. A stricter limit of the application stays.
-    """
-    current = current_request()
-    limit = current.max_content_length
-    # One more: Werkzeug cuts off a body without a length at the limit, and raises no error.
-    current.max_content_length = max_length + 1 if limit is None else min(limit, max_length + 1)
-
-
-def read_body(max_length: int) -> dict[str, Any]:
+def read_body(max_length: int, *, is_optional: bool = False) -> dict[str, Any]:
     """Return the request body, a JSON object with its media type.
 
     A form of another site cannot send that (OWASP CSRF Prevention Cheat Sheet).
 
     :param max_length: its maximum length in bytes.
+    :param is_optional: take a request without a body for an empty object, as for each DELETE.
+    :raises SentFromOtherSite: there is no body, and the browser says that a form of another site
+        sent the request.
     :raises marshmallow.ValidationError: it is no JSON object.
     :raises werkzeug.exceptions.HTTPException: 400 not JSON, 413 too large, 415 another media type.
     """
@@ -261,7 +252,11 @@ def read_body(max_length: int) -> dict[str, Any]:
     data = current.get_data()
     if len(data) > max_length:
         raise RequestEntityTooLarge
-    if current.method == "DELETE" and not _has_body():  # which no form can send
+    is_declared = current.content_length or "Transfer-Encoding" in current.headers
+    is_delete = current.method == "DELETE"  # which no form can send
+    if (is_delete or is_optional) and not (data or is_declared):
+        if not is_delete and is_from_another_site():
+            raise SentFromOtherSite
         return {}
     if not current.is_json:
         raise UnsupportedMediaType(NOT_JSON)
@@ -273,27 +268,6 @@ def read_body(max_length: int) -> dict[str, Any]:
         message = Message("Invalid data. Expected a JSON object.", code="not-an-object")
         raise ValidationError(message)
     return body
-
-
-def read_optional_body(max_length: int) -> dict[str, Any]:
-    """Return the request body, or an empty one if the request has none.
-
-    A form of another site can send that, so the browser must not say that it did.
-
-    :raises SentFromOtherSite: it does say so.
-    """
-    if _has_body():
-        return read_body(max_length)
-    if is_from_another_site():
-        raise SentFromOtherSite
-    return {}
-
-
-def _has_body() -> bool:
-    """Return whether the request has a body, perhaps of no declared length, as with HTTP/2."""
-    current = current_request()
-    is_declared = current.content_length or "Transfer-Encoding" in current.headers
-    return bool(is_declared or current.get_data())
 
 
 def is_from_another_site() -> bool:
@@ -317,11 +291,7 @@ def load(schema: Schema, body: dict[str, Any]) -> Any:
     unsafe = [key for key in body if not is_safe(body[key])]
     if unsafe:
         _refuse_characters(schema, body, unsafe)
-    try:
-        return schema.load(body)
-    except ValidationError as error:
-        name_by_data_key(error, schema)
-        raise
+    return schema.load(body)
 
 
 def name_by_data_key(error: ValidationError, schema: Schema) -> None:

@@ -426,14 +426,14 @@ class Action(Generic[S]):
                 challenge = code.open(state, given)
                 arguments.append(challenge)
                 failure = ChallengeInvalid
-            if self.schema:
-                arguments.append(load(self.schema, body))
-            if endpoint.login_required:
-                user_id = state.users.identifier(arguments[0])
-                count(lambda: [user_id], user_id)
-            elif account or self._causes_mail:
-                count(lambda: account(state, *arguments) if account else ())
             try:
+                if self.schema:
+                    arguments.append(load(self.schema, body))
+                if endpoint.login_required:
+                    user_id = state.users.identifier(arguments[0])
+                    count(lambda: [user_id], user_id)
+                elif account or self._causes_mail:
+                    count(lambda: account(state, *arguments) if account else ())
                 return self._function(*arguments, **values, **late())
             except AccountUnusable:
                 raise failure() from None

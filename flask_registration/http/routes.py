@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
 from ..state import RegistrationState
-from .bodies import limit_body, read_body, read_optional_body
+from .bodies import read_body
 from .flow import Action, Flow
 from .responses import HTTPSettings
 
@@ -46,26 +46,37 @@ def mount(
 def _limit_bodies(app: Flask, blueprint: str, max_length: int) -> None:
     """Limit the request bodies of all endpoints, pages too, before any function of the application.
 
-    A page and a ``before_request`` may read the body.
+    A page and a ``before_request`` may read the body. A stricter limit of the application stays.
     """
 
     def limit(sender: Flask, **_: Any) -> None:
         if blueprint in request.blueprints:
-            limit_body(max_length)
+            # One more: Werkzeug cuts off a body without a length at the limit, without an error.
+            limits = (request.max_content_length, max_length + 1)
+            request.max_content_length = min(each for each in limits if each is not None)
 
     request_started.connect(limit, app, weak=False)
 
 
-def refuse_other_methods(blueprint: Blueprint, path: str, allowed: set[str]) -> None:
-    """Return 405 as JSON for all other methods of a path, and respond to OPTIONS."""
-    allowed |= {"OPTIONS", *(["HEAD"] if "GET" in allowed else ())}
+def refuse_other_methods(blueprint: Blueprint, path: str, methods: set[str]) -> None:
+    """Return 405 as JSON for all other methods of a path, and respond to OPTIONS.
+
+    Flask detects a wrong method before our error handlers.
+    """
+    allowed = sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else ())})
+
+    def handle(**values: Any) -> ResponseReturnValue:
+        if request.method != "OPTIONS":
+            raise MethodNotAllowed(allowed)
+        return Response(headers={"Allow": ", ".join(allowed)})
+
     name = re.sub(r"\W", "_", f"other_methods_of{path}")
-    others = [method for method in METHODS if method not in allowed - {"OPTIONS"}]
-    add_rule(blueprint, path, name, _other_methods(sorted(allowed)), others)
+    others = {*METHODS} - {*allowed} | {"OPTIONS"}
+    add_rule(blueprint, path, name, handle, others)
 
 
 def add_rule(
-    blueprint: Blueprint, path: str, name: str, view: View, methods: Sequence[str]
+    blueprint: Blueprint, path: str, name: str, view: View, methods: Collection[str]
 ) -> None:
     """Add a view at a path, with and without the trailing slash."""
     blueprint.add_url_rule(
@@ -74,8 +85,7 @@ def add_rule(
 
 
 def _view(action: Action[Any], max_length: int) -> View:
-    reader = read_optional_body if action.endpoint.body_optional else read_body
-    read = partial(reader, max_length)
+    read = partial(read_body, max_length, is_optional=action.endpoint.body_optional)
 
     def view(**values: Any) -> ResponseReturnValue:
         return action.respond(action.run(read, **values))
@@ -83,17 +93,3 @@ def _view(action: Action[Any], max_length: int) -> View:
     view.__name__ = action.name
     view.__doc__ = action.endpoint.view.__doc__
     return view
-
-
-def _other_methods(allowed: list[str]) -> View:
-    """Return a view for other methods: 405 as JSON, and the response to OPTIONS.
-
-    Flask detects a wrong method before our error handlers.
-    """
-
-    def handle(**values: Any) -> ResponseReturnValue:
-        if request.method != "OPTIONS":
-            raise MethodNotAllowed(allowed)
-        return Response(headers={"Allow": ", ".join(allowed)})
-
-    return handle
