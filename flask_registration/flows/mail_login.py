@@ -66,16 +66,8 @@ flow: Flow[MailLoginSettings] = Flow(
 LOGIN = Purpose("login-link", binds=lambda user: (user.email,))
 
 
-@flow.provides("makes_passwordless_accounts")
-def makes_passwordless_accounts() -> bool:
-    """Return that an account may have no password."""
-    return True
-
-
-@flow.provides("logs_in_without_password")
-def logs_in_without_password() -> bool:
-    """Return that a user without a password can log in."""
-    return True
+flow.provides("makes_passwordless_accounts")(always)
+flow.provides("logs_in_without_password")(always)
 
 
 # Ask for the e-mail

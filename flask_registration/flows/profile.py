@@ -19,7 +19,7 @@ from ..http.accounts import login_names, remember_device
 from ..http.bodies import BodySchema, schema_of
 from ..http.flow import Flow
 from ..http.reservations import former_names, release
-from ..http.schemas import ZonedDateTime, password_field, profile_schema
+from ..http.schemas import ZonedDateTime, password_field, profile_schema, shown_profile_schema
 from ..i18n.languages import current_request
 from ..mail.message import Email, Mail, no_variables
 from ..security_log import USER_UPDATED
@@ -60,33 +60,30 @@ CHANGES = {"account": "30/minute;300/hour"}
 @flow.provides("profile_schema")
 def full_schema(state: RegistrationState) -> Schema:
     """Return the application's schema, or the one made from its model."""
-    has_password = state.provided("makes_passwordless_accounts") is not None
-    made = profile_schema(state.fields, has_password=has_password)
-    return (state.group(ProfileSettings).profile_schema_class or made)()
+    return (state.group(ProfileSettings).profile_schema_class or shown_profile_schema(state))()
 
 
-def full_change_schema(state: RegistrationState) -> Schema:
-    """Return the schema of a change of all fields."""
-    return change_schema_class(state)()
+def change_schema(state: RegistrationState, *, partial: bool = False) -> Schema:
+    """Return the application's schema, or the profile's with the password for a login field.
+
+    :param partial: whether fields may be missing.
+    """
+    made = state.group(ProfileSettings).profile_schema_class
+    if made is None:
+        made = profile_schema(state.fields)
+        if _can_rename(state):
+            password = password_field(required=False)
+            made = made.from_dict({"password": password}, name="ProfileChange")
+    return made(partial=partial)
 
 
 def partial_change_schema(state: RegistrationState) -> Schema:
     """Return the schema of a change of some fields."""
-    return change_schema_class(state)(partial=True)
+    return change_schema(state, partial=True)
 
 
-def change_schema_class(state: RegistrationState) -> type[Schema]:
-    """Return the application's schema, or the profile's with the password for a login field."""
-    own = state.group(ProfileSettings).profile_schema_class
-    made = own or profile_schema(state.fields)
-    if own or set(state.fields.login).isdisjoint(state.fields.editable):
-        return made
-    return made.from_dict({"password": password_field(required=False)}, name="ProfileChange")
-
-
-def _may_notify(state: RegistrationState) -> bool:
-    has_email = state.fields.email is not None
-    return has_email and not set(state.fields.login).isdisjoint(state.fields.editable)
+def _can_rename(state: RegistrationState) -> bool:
+    return not set(state.fields.login).isdisjoint(state.fields.editable)
 
 
 # E-mail
@@ -95,7 +92,7 @@ def _may_notify(state: RegistrationState) -> bool:
 login_changed_email: Email = flow.email(
     "login_changed",
     when="a login field was changed in the profile",
-    enabled=_may_notify,
+    enabled=lambda state: state.fields.email is not None and _can_rename(state),
     limited=False,
 )(no_variables)
 
@@ -116,7 +113,7 @@ def profile(user: User) -> dict[str, Any]:
 @flow.endpoint(
     "/profile/",
     methods=["PUT", "POST"],
-    request=full_change_schema,
+    request=change_schema,
     response=full_schema,
     errors=[ReauthenticationRequired, MailUnavailable],
     login_required=True,

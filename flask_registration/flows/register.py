@@ -121,10 +121,7 @@ VERIFICATION_LINK: EndpointLink[RegisterSettings] = EndpointLink(
 
 def verification_settings(state: RegistrationState) -> RegisterSettings | None:
     """Return the verification settings, or None if verification is disabled."""
-    settings = state.settings.get(RegisterSettings)
-    if isinstance(settings, RegisterSettings) and _is_verifying(settings):
-        return settings
-    return None
+    return state.group(RegisterSettings) if state.provided("requires_verification") else None
 
 
 def expired_before(settings: RegisterSettings, grace: timedelta = timedelta(0)) -> datetime:
@@ -135,32 +132,19 @@ def expired_before(settings: RegisterSettings, grace: timedelta = timedelta(0)) 
     return utc_now() - settings.register_verification_period - grace
 
 
-@flow.provides("pending_login_error", enabled=lambda settings: not settings.prevent_enumeration)
-def pending_login_error() -> NotVerified:
-    """Return the error of a login to a pending account with the right password.
+#: The error of a login to a pending account with the right password. The client that registered
+#: chose the password. With ``PREVENT_ENUMERATION`` it must not learn that the registration made an
+#: account of the address.
+flow.provides("pending_login_error", lambda settings: not settings.prevent_enumeration)(NotVerified)
 
-    The client that registered chose the password. With ``PREVENT_ENUMERATION`` it must not learn
-    that the registration made an account of the address.
-    """
-    return NotVerified()
+#: Only users with a verified e-mail address log in.
+flow.provides("requires_verification", _is_verifying)(always)
 
+#: No client may create an account.
+flow.provides("closes_registration", lambda settings: not settings.register_flow_enabled)(always)
 
-@flow.provides("requires_verification", enabled=_is_verifying)
-def requires_verification() -> bool:
-    """Return that only users with a verified e-mail address log in."""
-    return True
-
-
-@flow.provides("reserve_names", enabled=_is_verifying)
-def reserve_names(state: RegistrationState, user: User, former: Mapping[str, Any]) -> None:
-    """Keep the former login names of an account from others, until a registration would expire."""
-    reserve(state, user, former)
-
-
-@flow.provides("closes_registration", enabled=lambda settings: not settings.register_flow_enabled)
-def closes_registration() -> bool:
-    """Return that no client may create an account."""
-    return True
+#: Keeps the former login names of an account from others, until a registration would expire.
+flow.provides("reserve_names", _is_verifying)(reserve)
 
 
 @flow.provides("registrations_expire", enabled=_is_verifying)

@@ -73,12 +73,9 @@ flow: Flow[SignUpSettings] = Flow(
 SIGN_UP = Purpose("sign-up")
 
 
-@flow.provides(
+flow.provides(
     "makes_passwordless_accounts", enabled=lambda settings: not settings.sign_up_password_required
-)
-def makes_passwordless_accounts() -> bool:
-    """Return that an account may have no password."""
-    return True
+)(always)
 
 
 # Ask for the e-mail

@@ -118,6 +118,12 @@ def profile_schema(
     return ModelSchema.from_dict(declared, name="Profile" if with_key else "Registered")
 
 
+def shown_profile_schema(state: RegistrationState) -> type[Schema]:
+    """Return the schema that shows a profile."""
+    has_password = state.provided("makes_passwordless_accounts") is not None
+    return profile_schema(state.fields, has_password=has_password)
+
+
 def register_schema(
     state: RegistrationState, *, password_confirm: bool, base: type[Schema] | None = None
 ) -> type[Schema]:

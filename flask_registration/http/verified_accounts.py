@@ -16,7 +16,7 @@ from ..users.store import User
 from .accounts import add_account, new_user
 from .bodies import schema_of, with_token
 from .login import log_in
-from .schemas import profile_schema, register_schema
+from .schemas import register_schema, shown_profile_schema
 
 # The e-mail address
 
@@ -67,11 +67,8 @@ def finishing_schema(
 
 def shown_profile(state: RegistrationState) -> Schema:
     """Return the schema of the profile."""
-    make = state.provided("profile_schema")
-    has_password = state.provided("makes_passwordless_accounts") is not None
-    schema: Schema
-    schema = make(state) if make else profile_schema(state.fields, has_password=has_password)()
-    return schema
+    schema: Schema | None = state.call("profile_schema")
+    return schema or shown_profile_schema(state)()
 
 
 def finished_response(state: RegistrationState) -> Schema:
