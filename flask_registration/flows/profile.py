@@ -159,7 +159,11 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     notices = []
     renames = not changes.keys().isdisjoint(state.fields.login)
     if renames:
-        reauthenticate(state, user, data.get("password"))
+        password = data.get("password")
+        if password is not None:  # the limits of a profile allow too many changes for guesses
+            user_id = state.users.identifier(user)
+            state.throttles.check_account("change_password", lambda: [user_id], user_id=user_id)
+        state.reauthenticate(user, password)
         notices = [state.mail(login_changed_email, user)] if seen.email else []
     former = former_names(state, user, changes)
     try:
@@ -177,17 +181,6 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
     if changes:
         state.record(USER_UPDATED, user, fields=[name for name in changes if name in data])
     return shown
-
-
-def reauthenticate(state: RegistrationState, user: User, password: str | None) -> None:
-    """Verify that the user is there. Wrong passwords count as in ``change-password``.
-
-    The limits of a profile allow too many changes for guesses.
-    """
-    if password is not None:
-        user_id = state.users.identifier(user)
-        state.throttles.check_account("change_password", lambda: [user_id], user_id=user_id)
-    state.reauthenticate(user, password)
 
 
 # Delete

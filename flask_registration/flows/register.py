@@ -36,7 +36,14 @@ from ..http.login import log_in
 from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
 from ..http.suggestions import suggestion, with_suggestion
-from ..http.verification import NO_LINK, add_code, send_quietly, sent_response, with_challenge
+from ..http.verification import (
+    MAILS_NAMED_ACCOUNT,
+    NO_LINK,
+    add_code,
+    send_quietly,
+    sent_response,
+    with_challenge,
+)
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..mail.message import Email, Mail, no_variables
@@ -287,16 +294,17 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
         others = [name for name in error.fields if name != state.fields.email]
         raise DuplicateValue(others) if hide_email and others else error from None
     response = response or schema.dump(user)
+    mails: list[Mail] = []
     challenge: dict[str, str] = {}
+    signals = [user_registered]
     if duplicate is not None:
         state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
         mail, challenge = _add_code_to_duplicate(state, user, email, duplicate.owner)
-        state.commit(mail, deleted=displaced)
+        mails, signals = [mail], []
     elif verification:
         mail, challenge = add_code(state, state.mail(verification_email, user), VERIFY.name, user)
-        state.commit(mail, deleted=displaced, signals=[user_registered], user=user)
-    else:
-        state.commit(deleted=displaced, signals=[user_registered], user=user)
+        mails = [mail]
+    state.commit(*mails, deleted=displaced, signals=signals, user=user)
     return {**suggestion(email), **response, **challenge}
 
 
@@ -416,10 +424,7 @@ def resend_schema(state: RegistrationState) -> Schema:
     response=sent_response,
     message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
-    gated=True,
-    causes_mail=always,
-    throttles={"client": "20/minute;100/hour"},
-    account=account_names,
+    **MAILS_NAMED_ACCOUNT,
 )
 def resend_verification(data: dict[str, str]) -> dict[str, Any]:
     """Resend the verification e-mail. The response does not reveal whether the account exists.

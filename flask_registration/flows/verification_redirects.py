@@ -194,11 +194,7 @@ def declare(page: Page) -> None:
         return show(page)
 
     def confirm_view() -> ResponseReturnValue:
-        urls = vars(flow.settings)
-        success, failure = (
-            urls.get(f"{page.endpoint}_{name}_url") for name in ("success", "failure")
-        )
-        return confirm(page, success, failure)
+        return confirm(page)
 
     path = f"/{page.endpoint.replace('_', '-')}/"
     show_view.__name__ = f"{page.endpoint}_page_view"
@@ -266,7 +262,7 @@ def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
     false, or if only one value is valid.
     """
     if not (page.has_schema and action.schema):
-        return [_password(name, label) for name, label in page.labels.items()]
+        return [_form_field(name, label) for name, label in page.labels.items()]
     found = []
     for name, each in action.schema.load_fields.items():
         key = each.data_key or name
@@ -275,28 +271,26 @@ def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
         label = page.labels.get(key) or each.metadata.get("label")
         label = label or key.replace("_", " ").capitalize()
         if key in ("password", "password_confirm"):
-            found.append(_password(key, label))
+            found.append(_form_field(key, label))
             continue
         kind, value = _input(each)
-        found.append(
-            {
-                "name": key,
-                "label": label,
-                "type": kind,
-                "value": value,
-                "hint": "username" if name in flow.state.fields.login else None,
-                "url": each.metadata.get("url"),
-            }
-        )
+        hint = "username" if name in flow.state.fields.login else None
+        found.append(_form_field(key, label, kind, value, hint, each.metadata.get("url")))
     names = [each["name"] for each in found]
     if "password" in names and "password_confirm" not in names:  # typed twice in any case
-        found.append(_password("password_confirm", page.labels["password_confirm"]))
+        found.append(_form_field("password_confirm", page.labels["password_confirm"]))
     return found
 
 
-def _password(name: str, label: str) -> dict[str, Any]:
-    hint = "new-password"
-    return {"name": name, "label": label, "type": "password", "value": "", "hint": hint, "url": ""}
+def _form_field(
+    name: str,
+    label: str,
+    kind: str = "password",
+    value: str = "",
+    hint: str | None = "new-password",
+    url: str | None = None,
+) -> dict[str, Any]:
+    return {"name": name, "label": label, "type": kind, "value": value, "hint": hint, "url": url}
 
 
 def _input(schema_field: fields.Field[Any]) -> tuple[str, str]:
@@ -309,7 +303,7 @@ def _input(schema_field: fields.Field[Any]) -> tuple[str, str]:
     return "date" if isinstance(schema_field, fields.Date) else "text", ""
 
 
-def confirm(page: Page, success_url: str | None, failure_url: str | None) -> ResponseReturnValue:
+def confirm(page: Page) -> ResponseReturnValue:
     """Run the endpoint with the form as the request body, and redirect.
 
     The user can correct an invalid field.
@@ -319,7 +313,7 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
         return render(page, title=FAILED, text=INCOMPLETE, status=400, login=login_page())
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
-    done = page.done
+    done, urls = page.done, vars(flow.settings)
     # What its JSON endpoint has in the URL.
     late = (lambda: {"user_id": request.form.get("user_id", "")}) if page.decisions else dict
     try:
@@ -342,11 +336,11 @@ def confirm(page: Page, success_url: str | None, failure_url: str | None) -> Res
             return response
         failure = error.detail
     else:
-        if success_url:
+        if success_url := urls.get(f"{page.endpoint}_success_url"):
             return redirect(success_url)
         login = None if "_user_id" in session else login_page()  # Flask-Login's key
         return render(page, title=Message("Done"), text=done, login=login)
-    if failure_url:
+    if failure_url := urls.get(f"{page.endpoint}_failure_url"):
         return redirect(failure_url)
     return render(page, title=FAILED, text=failure, status=400, login=login_page())
 

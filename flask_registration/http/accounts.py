@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from marshmallow import Schema, ValidationError, fields
@@ -256,10 +257,7 @@ def add_account(
     """
     # Look first: a statement that fails takes another time, and undoes what ``prepare`` did.
     duplicate = state.users.find_duplicate(user) if hide_email or prepare else None
-
-    def displace(duplicate: DuplicateValue | None) -> tuple[list[User], DuplicateValue | None]:
-        return _displace(state, user, duplicate, expired_before, hide_email, is_verified)
-
+    displace = partial(_displace, state, user, expired_before, hide_email, is_verified)
     displaced, duplicate = displace(duplicate)
     if prepare:
         prepare(user)
@@ -279,10 +277,10 @@ def add_account(
 def _displace(
     state: RegistrationState,
     user: User,
-    duplicate: DuplicateValue | None,
     expired_before: datetime | None,
     hide_email: bool,
     is_verified: bool,
+    duplicate: DuplicateValue | None,
 ) -> tuple[list[User], DuplicateValue | None]:
     """Delete the registrations that have a new account's values and do not count any more.
 

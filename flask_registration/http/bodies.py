@@ -25,6 +25,7 @@ from ..errors import REQUIRED, LinkInvalid, SentFromOtherSite
 from ..i18n.languages import current_request
 from ..i18n.messages import Message
 from ..state import RegistrationState
+from .responses import by_field
 from .schema_messages import with_messages
 
 #: How deep lists and objects in a request body may be nested.
@@ -94,10 +95,7 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            try:
-                value = str(value)
-            except ValueError:  # more digits than Python converts
-                raise self.make_error("invalid") from None
+            value = str(value)
         text: str = super()._deserialize(value, *args, **kwargs)
         return text.strip() if self.trim else text
 
@@ -162,10 +160,7 @@ class LinkParameter(fields.Field[str]):
     ) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise self.make_error("invalid")
-        try:
-            text = str(value)
-        except ValueError:  # more digits than Python converts
-            raise self.make_error("invalid") from None
+        text = str(value)
         if not text:
             raise self.make_error("required")
         if len(text) > 512 or not is_safe(text):
@@ -305,9 +300,8 @@ def name_by_data_key(error: ValidationError, schema: Schema) -> None:
     for name, field in schema.fields.items():
         names |= dict.fromkeys((name, field.attribute), field.data_key or name)
     keys = set(names.values())
-    found = error.messages
     messages: dict[str, Any] = {}
-    for name, each in (found if isinstance(found, dict) else {error.field_name: found}).items():
+    for name, each in by_field(error).items():
         key = name if name in keys else names.get(name, name)
         messages[key] = [*messages[key], *each] if key in messages else each
     error.messages = messages

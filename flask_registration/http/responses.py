@@ -279,8 +279,7 @@ def add_response_headers(
     Return the function that adds them.
     """
 
-    @blueprint.after_request
-    def add_headers(response: Any) -> Any:
+    def add_headers(response: Response) -> Response:
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         varies = ["Accept"] if response.status_code >= 400 else []
         if language := request_state().language:
@@ -294,5 +293,5 @@ def add_response_headers(
         response.headers["Vary"] = vary.to_header()
         return response
 
-    add: Callable[[Response], Response] = add_headers
-    return add
+    blueprint.after_request(add_headers)
+    return add_headers
