@@ -38,7 +38,7 @@ from .settings import PREFIX, Settings
 from .signals import EVENTS, user_deleted
 from .throttling.throttles import MailBudget, Throttles
 from .users.fields import UserFields
-from .users.stamps import NO_ACCOUNT, UserSnapshot, digest_of, link_digest, next_stamp
+from .users.stamps import UserSnapshot, digest_of, link_digest, next_stamp
 from .users.store import PLACEHOLDER_DOMAIN, User, UserStore
 
 if TYPE_CHECKING:  # an application without challenges does not import them
@@ -261,7 +261,7 @@ class RegistrationState(HasSettings):
         :param to: the recipient, if it is not the stored e-mail address.
         :param data: the arguments of the declared function, as JSON can have them.
         """
-        seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
+        seen = self.users.snapshot(user)
         address = to or seen.email or ""
         user_id: str | None = "" if user is None else self.users.identifier(user)
         if (user is None and not to) or address.endswith(PLACEHOLDER_DOMAIN):
@@ -308,7 +308,7 @@ class RegistrationState(HasSettings):
             user = self.users.get(mail.user_id)  # None and "" find none
             if user is None and mail.user_id != "":
                 return None
-            seen = NO_ACCOUNT if user is None else self.users.snapshot(user)
+            seen = self.users.snapshot(user)
             if mail.account != self._account_digest(user, seen, limited=mail.limited):
                 return None
             email = self.emails[mail.template]

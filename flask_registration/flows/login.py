@@ -81,18 +81,21 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
     :raises StepRequired: the right password, and a step is left.
     """
     state, user = flow.state, None
+    failure: Callable[[], Exception] = LoginInvalid
     try:
         authenticate = flow.settings.login_authenticator
         user = authenticate(data) if authenticate else find_by_password(state, data)
         return log_in(state, user, remember=bool(data.get("remember")), methods=["pwd"])
     except UserNotFound as error:
         state.users.rollback()
-        _record_failed_login(state, error.user, data, error.reason)
-        raise LoginInvalid from None
+        user, reason = error.user, error.reason
     except NotVerified:
-        _record_failed_login(state, user, data, "pending")
-        pending_login_error = state.provided("pending_login_error") or LoginInvalid
-        raise pending_login_error() from None
+        reason, failure = "pending", state.provided("pending_login_error") or failure
+    state.record(LOGIN_FAIL, user, reason=reason)
+    names = ("login", *state.fields.login)
+    submitted = next((data[name] for name in names if data.get(name)), None)
+    state.announce(user_login_failed, user=user, login=submitted)
+    raise failure()
 
 
 def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:
@@ -102,13 +105,13 @@ def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:
     """
     password = data.get("password") or ""
     user = next(iter(find_users(state, data)), None)
-    seen = None if user is None else state.users.snapshot(user)
-    stored = seen.password_hash if seen else None
+    seen = state.users.snapshot(user)
+    stored = seen.password_hash
     is_right, new_hash = state.passwords.verify(password, stored)
-    is_usable = seen is not None and seen.is_verified and seen.is_active
+    is_usable = seen.is_verified and seen.is_active
     if not (is_right and is_usable):  # refused, here or later
         state.passwords.equalize(password, stored, state.users.other_hash)
-    if user is None or seen is None or not is_right:
+    if user is None or not is_right:
         raise UserNotFound(user=user)
     if new_hash and is_usable:
         upgrade_hash(state, user, seen, new_hash)
@@ -139,16 +142,6 @@ def upgrade_hash(state: RegistrationState, user: User, seen: UserSnapshot, new_h
         )
     else:
         state.record(HASH_UPGRADED, user)
-
-
-def _record_failed_login(
-    state: RegistrationState, user: User | None, data: Mapping[str, Any], reason: str
-) -> None:
-    """Write to the security log why a login failed, and send the submitted name to receivers."""
-    state.record(LOGIN_FAIL, user, reason=reason)
-    names = ("login", *state.fields.login)
-    submitted = next((data[name] for name in names if data.get(name)), None)
-    state.announce(user_login_failed, user=user, login=submitted)
 
 
 # Log out

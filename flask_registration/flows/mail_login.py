@@ -127,8 +127,8 @@ def send_login_link(data: dict[str, Any]) -> dict[str, Any]:
     """
     state = flow.state
     user = next(iter(find_users(state, data)), None)
-    seen = None if user is None else state.users.snapshot(user)
-    if not (seen and seen.is_active and seen.email):
+    seen = state.users.snapshot(user)
+    if not (seen.is_active and seen.email):
         user = None
     state.record(LOGIN_LINK_REQUEST, user)
     mail = state.mail(login_email, user)

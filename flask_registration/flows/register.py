@@ -210,17 +210,6 @@ email_taken_email: Email = flow.email(
 )(no_variables)
 
 
-def duplicate_mail(state: RegistrationState, owner: User | None) -> Mail:
-    """Return the e-mail to the owner of an e-mail address that is registered again.
-
-    It is dropped without an owner: the application may hide the row from its queries. The password
-    of a pending account may be another person's, so the owner may choose a new one.
-    """
-    is_pending = owner is not None and state.users.snapshot(owner).is_pending
-    can_choose = state.provided("reset_link") and is_pending
-    return state.mail(register_again_email if can_choose else email_taken_email, owner)
-
-
 # Register
 
 
@@ -299,7 +288,7 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
     signals = [user_registered]
     if duplicate is not None:
         state.record(REGISTRATION_TAKEN, duplicate.owner, fields=duplicate.fields)
-        mail, challenge = _add_code_to_duplicate(state, user, email, duplicate.owner)
+        mail, challenge = duplicate_mail(state, user, email, duplicate.owner)
         mails, signals = [mail], []
     elif verification:
         mail, challenge = add_code(state, state.mail(verification_email, user), VERIFY.name, user)
@@ -308,17 +297,20 @@ def register(data: dict[str, Any]) -> dict[str, Any]:
     return {**suggestion(email), **response, **challenge}
 
 
-def _add_code_to_duplicate(
+def duplicate_mail(
     state: RegistrationState, user: User, email: str | None, owner: User | None
 ) -> tuple[Mail, dict[str, str]]:
-    """Return the e-mail to the owner of an address, and further fields of the response.
+    """Return the e-mail to the owner of a registered address, and further fields of the response.
 
-    The code of a pending owner's e-mail verifies the address for the latest registration: its
-    account then receives the address, with the password that its client knows.
+    It is dropped without an owner: the application may hide the row from its queries. The password
+    of a pending account may be another person's, so the owner may choose a new one. The code of
+    that e-mail verifies the address for the latest registration: its account then receives the
+    address, with the password that its client knows.
     """
-    mail = duplicate_mail(state, owner)
+    can_choose = state.provided("reset_link") and state.users.snapshot(owner).is_pending
+    mail = state.mail(register_again_email if can_choose else email_taken_email, owner)
     stored = user if is_placeholder(state, user) else None  # the model may refuse a placeholder
-    account = owner if mail.template == register_again_email.name else None
+    account = owner if can_choose else None
     return add_code(state, mail, VERIFY.name, stored, data={"email": email}, account=account)
 
 

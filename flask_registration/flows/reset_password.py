@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -183,18 +184,15 @@ def send_reset_password_link(data: dict[str, Any]) -> dict[str, Any]:
     :raises UserNotFound: there is none; only with ``RESET_PASSWORD_FAIL_WHEN_USER_NOT_FOUND``.
     """
     state, settings, user = flow.state, flow.settings, None
-    try:
-        find = settings.send_reset_password_link_user_finder
+    find = settings.send_reset_password_link_user_finder
+    with suppress(UserNotFound):
         user = find(data) if find else next(iter(find_users(state, data)), None)
-        seen = None if user is None else state.users.snapshot(user)
-        if not (seen and seen.is_active and seen.email):
-            raise UserNotFound
-    except UserNotFound:
-        if settings.reset_password_fail_when_user_not_found:
-            state.record(PASSWORD_RESET_REQUEST, None)
-            raise UserNotFound from None
+    seen = state.users.snapshot(user)
+    if not (seen.is_active and seen.email):
         user = None
     state.record(PASSWORD_RESET_REQUEST, user)
+    if user is None and settings.reset_password_fail_when_user_not_found:
+        raise UserNotFound
     return send_quietly(state, state.mail(reset_email, user), RESET.name, user)
 
 

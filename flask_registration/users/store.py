@@ -23,7 +23,7 @@ from .duplicates import Duplicates, find_crossed
 from .fields import UserFields, UserSettings, takes_context
 from .identifiers import NormalForms
 from .mixins import RULES, EmailUserMixin, add_flag_rules
-from .stamps import UserSnapshot, new_stamp
+from .stamps import NO_ACCOUNT, UserSnapshot, new_stamp
 from .statements import guarded_update, has_rules, select_users
 from .transaction import is_inconvertible, lacks_characters, violates_check, violates_not_null
 from .unique_keys import UniqueKey
@@ -423,8 +423,10 @@ class UserStore(NormalForms):
             return str(key[0])
         return str(getattr(user, self.fields.verification_id))
 
-    def snapshot(self, user: User) -> UserSnapshot:
-        """Return the values that links and sessions are bound to."""
+    def snapshot(self, user: User | None) -> UserSnapshot:
+        """Return the values that links and sessions are bound to; without a user, no values."""
+        if user is None:
+            return NO_ACCOUNT
         fields = self.fields
         password_hash = getattr(user, fields.password)
         return UserSnapshot(
