@@ -14,6 +14,7 @@ from sqlalchemy import inspect as sqlalchemy_inspect
 from ..request_state import request_state
 from ..users.identifiers import parse_identifier
 from ..users.store import User, UserStore
+from ..users.transaction import own_transaction
 
 
 @dataclass(eq=False)
@@ -63,11 +64,7 @@ class AccountRows:
 
     def execute_alone(self, statement: UpdateBase) -> int:
         """Execute a statement in a transaction of its own. Return the number of rows it changed."""
-        mapper = sqlalchemy_inspect(self.model)
-        engine: Any = self.db.session.get_bind(mapper, clause=statement)
-        if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
-            engine = engine.execution_options(isolation_level="READ COMMITTED")
-        with engine.begin() as connection:
+        with own_transaction(self.db, self.model) as connection:
             return int(connection.execute(statement).rowcount)
 
     def is_of(self, user: User) -> Any:

@@ -6,8 +6,12 @@ import random
 import re
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, update
+from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.exc import (
     DBAPIError,
     DisconnectionError,
@@ -46,9 +50,6 @@ UNAVAILABLE: tuple[type[SQLAlchemyError], ...] = (
     StaleDataError,
 )
 
-#: What MariaDB and MySQL report like a failure of theirs: a CHECK constraint refuses a row.
-CHECK_VIOLATED = (4025, 3819)
-
 
 def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
     """Do the work, and retry it if the database asks for that and nothing was committed yet.
@@ -80,6 +81,16 @@ def with_retries(work: Callable[[], T], reset: Callable[[], None]) -> T:
             state.is_retry = True
 
 
+def own_transaction(db: SQLAlchemy, model: type[Any]) -> AbstractContextManager[Connection]:
+    """Begin a transaction on the database of a model, beside that of the session."""
+    # The clause: a session of the application may send reads to another server.
+    engine: Any = db.session.get_bind(sqlalchemy_inspect(model), clause=update(model))
+    if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
+    begun: AbstractContextManager[Connection] = engine.begin()
+    return begun
+
+
 def mark_committed() -> None:
     """Prevent retries of this request's work: it was committed, or an e-mail was sent."""
     request_state().is_committed = True
@@ -96,43 +107,31 @@ def unavailable(error: BaseException) -> DatabaseUnavailable:
 
 
 def is_outdated(error: BaseException) -> bool:
-    """Return whether a column or a table of a model is missing in the database.
-
-    SQLSTATE 42703 and 42P01 (PostgreSQL); 1054 and 1146 (MySQL and MariaDB). SQLite has no code.
-    """
-    original = error.orig if isinstance(error, DBAPIError) else None
-    arguments = getattr(original, "args", None) or (None,)
-    return (
-        getattr(original, "sqlstate", None) in ("42703", "42P01")
-        or arguments[0] in (1054, 1146)
-        or bool(re.search("no such (column|table)|has no column named", str(arguments[0])))
-    )
+    """Return whether a column or a table of a model is missing in the database."""
+    if _has_code(error, "42703", "42P01", 1054, 1146):
+        return True
+    original = str(getattr(error, "orig", None))  # SQLite has no code
+    return bool(re.search("no such (column|table)|has no column named", original))
 
 
 def is_serialization_failure(error: SQLAlchemyError) -> bool:
     """Return whether the database ended this transaction in favor of another one and asks to retry.
 
-    SQLSTATE 40001 and 40P01 (PostgreSQL); 1205, 1213 and, with snapshot isolation, 1020 (MySQL and
-    MariaDB); SQLITE_BUSY_SNAPSHOT. So does the version counter of a model, with ``StaleDataError``.
+    (1020 is of MariaDB with snapshot isolation, and 517 is SQLITE_BUSY_SNAPSHOT.) So does the
+    version counter of a model, with ``StaleDataError``.
     """
-    if isinstance(error, StaleDataError):
-        return True
-    original = error.orig if isinstance(error, DBAPIError) else None
-    arguments = getattr(original, "args", None) or (None,)
-    return (
-        getattr(original, "sqlstate", None) in ("40001", "40P01")
-        or arguments[0] in (1020, 1205, 1213)
-        or getattr(original, "sqlite_errorcode", None) == 517
+    return isinstance(error, StaleDataError) or _has_code(
+        error, "40001", "40P01", 1020, 1205, 1213, 517
     )
 
 
 def lacks_characters(error: DBAPIError) -> bool:
     """Return whether a column cannot be compared with a value that has characters it cannot store.
 
-    MySQL and MariaDB report that (1267) with a character set such as ``latin1``. With such a
-    PostgreSQL database, psycopg itself raises a ``UnicodeError``.
+    MySQL and MariaDB report that with a character set such as ``latin1``. With such a PostgreSQL
+    database, psycopg itself raises a ``UnicodeError``.
     """
-    return bool(error.orig and error.orig.args[:1] == (1267,))
+    return _has_code(error, 1267)
 
 
 def is_inconvertible(error: Exception) -> bool:
@@ -141,19 +140,23 @@ def is_inconvertible(error: Exception) -> bool:
 
 
 def violates_check(error: Exception) -> bool:
-    """Return whether a CHECK constraint refuses a row, on MariaDB and MySQL."""
-    original = getattr(error, "orig", None)
-    return bool(original and original.args[:1] and original.args[0] in CHECK_VIOLATED)
+    """Return whether a CHECK constraint refuses a row: MariaDB and MySQL report it as a failure."""
+    return _has_code(error, 4025, 3819)
 
 
 def violates_not_null(error: IntegrityError) -> bool:
-    """Return whether a row lacks a value that a column must have.
+    """Return whether a row lacks a value that a column must have."""
+    return _has_code(error, "23502", 1048, 1299)
 
-    SQLSTATE 23502 (PostgreSQL); 1048 (MySQL and MariaDB); SQLITE_CONSTRAINT_NOTNULL.
+
+def _has_code(error: BaseException, *codes: object) -> bool:
+    """Return whether a database reports an error with one of these codes.
+
+    A text is an SQLSTATE of PostgreSQL, and a number is an error of MySQL and MariaDB or an
+    extended result code of SQLite.
     """
-    original = error.orig
-    return (
-        getattr(original, "sqlstate", None) == "23502"
-        or bool(original and original.args[:1] == (1048,))
-        or getattr(original, "sqlite_errorcode", None) == 1299
-    )
+    original = getattr(error, "orig", None)
+    names = ("sqlstate", "sqlite_errorcode")
+    reported = [getattr(original, name, None) for name in names]
+    reported += getattr(original, "args", ())[:1]
+    return any(code in reported for code in codes)
