@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from celery import Task
-from flask import Flask
 
 from .checks import Finding
 from .mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings
@@ -18,8 +17,8 @@ from .state import Extra, Setup
 SHOWN = "('an e-mail',)"
 
 
-def make_task(app: Flask, mailer: Mailer, settings: RetrySettings) -> Any:
-    """Return the task that sends a packed e-mail, and retries it after a failure.
+def make_task(mailer: Mailer, settings: RetrySettings) -> Any:
+    """Register the task that sends a packed e-mail, and retries it after a failure.
 
     It is acknowledged when the e-mail was sent: if a worker dies before that, another one sends it.
     """
@@ -33,20 +32,20 @@ def make_task(app: Flask, mailer: Mailer, settings: RetrySettings) -> Any:
 
         def run(self, packed: dict[str, Any]) -> None:
             mail, tries = Mail(**packed), self.request.retries + 1
-            with app.app_context():
+            with mailer.app.app_context():
                 try:
                     mailer.send(mail)
                 except Exception as error:
                     wait = settings.wait(tries, error)
-                    if wait is None:
-                        mailer.report(mail, error)
-                        return
                     mailer.report_try(mail, error, tries, wait)
+                    if wait is None:
+                        return
                     raise self.retry(countdown=wait.total_seconds(), argsrepr=SHOWN) from None
 
-    return SendMail()
+    return mailer.app.extensions["celery"].register_task(SendMail())
 
 
+@dataclass(eq=False)
 class CeleryDispatcher(BackgroundDispatcher):
     """Publishes an e-mail by a thread of the pool after the commit.
 
@@ -56,31 +55,26 @@ class CeleryDispatcher(BackgroundDispatcher):
 
     copies_request = False
 
-    def __init__(self, app: Flask, mailer: Mailer, settings: RetrySettings) -> None:
-        super().__init__(app, mailer)
-        self._task = make_task(app, mailer, settings)
-        app.extensions["celery"].register_task(self._task)
+    task: Any
 
-    def deliver(self, mail: Mail) -> None:
-        """Publish an e-mail. Does not raise."""
-        self._mailer.send_safely(self._publish, mail)
-
-    def _publish(self, mail: Mail) -> None:
+    def _send(self, mail: Mail) -> None:
         if mail.user_id is not None:  # else it is dropped; no response waits for this
-            self._task.apply_async((asdict(mail),), argsrepr=SHOWN)
+            self.task.apply_async((asdict(mail),), argsrepr=SHOWN)
 
 
 def prepare(setup: Setup) -> Iterator[Finding]:
     """Check that the application has a Celery, and register the dispatcher ``"celery"``."""
-    app, retries = setup.app, setup.group(RetrySettings)
-    if "celery" not in app.extensions:
+    retries = setup.group(RetrySettings)
+    if "celery" not in setup.app.extensions:
         yield Finding(
             "registration.E026",
             "REGISTRATION_MAIL_DISPATCHER",
             'is "celery", but the application has none. E-mails could not be sent.',
             'Set app.extensions["celery"] to it before registration.init_app(app).',
         )
-    setup.dispatchers["celery"] = lambda mailer: CeleryDispatcher(app, mailer, retries)
+    setup.dispatchers["celery"] = lambda mailer: CeleryDispatcher(
+        mailer, make_task(mailer, retries)
+    )
 
 
 extra: Extra = Extra(prepare=prepare)

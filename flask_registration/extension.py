@@ -299,7 +299,7 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             Templates(app, make_brand(mails.site_logo_url, mails.site_brand_color)),
         ),
         mailer=mailer,
-        dispatcher=make_dispatcher(app, mailer, setup.dispatchers),
+        dispatcher=make_dispatcher(mailer, setup.dispatchers),
         sessions=SessionManager(
             app,
             users,

@@ -20,6 +20,7 @@ from ..mail.composer import MailSettings
 from ..outbox.store import DEAD, DROPPED, SENT, WAITING, OutboxSender
 from ..settings import PREFIX
 from ..state import RegistrationState
+from ..users.mixins import as_utc, utc_now
 from .base import counted, enter, fail, load_outbox, registration_cli
 
 #: The maximum of ``--older-than`` in days, a century: no date may be before the year 1.
@@ -100,7 +101,7 @@ def send_mail_command(context: click.Context, watch: bool, interval: float) -> N
 def send_all(sender: OutboxSender, stop: threading.Event) -> Counter[bool]:
     """Send all e-mails that are due. Return the numbers of successes (True) and failures."""
     results: Counter[bool] = Counter()
-    start = time.time()
+    start = utc_now()
     while not stop.is_set() and (is_sent := sender.send_one(start)) is not None:
         results[is_sent] += 1
     return results
@@ -208,7 +209,7 @@ def outbox_lines(sender: OutboxSender) -> Iterator[str]:
         yield f"dropped: {counts[DROPPED]}"
     for letter in dead:
         about = f"{letter.id}: {letter.template} for user {letter.user_id}"
-        when = f"{letter.given_up:%Y-%m-%d %H:%M} UTC"
+        when = f"{as_utc(letter.finished_at):%Y-%m-%d %H:%M} UTC"
         tries = f"{letter.tries} {'try' if letter.tries == 1 else 'tries'}"
         yield f"  {about}, {when}, {tries}: {letter.error}"
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from queue import Full
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from flask import (
     Flask,
@@ -97,8 +97,7 @@ class TimedConnection(Connection):
 
     def __init__(self, mail: Any, settings: MailSettings, sender: str) -> None:
         super().__init__(mail)
-        self._timeout = settings.mail_timeout.total_seconds()
-        self._verify_tls = settings.mail_verify_tls
+        self._settings = settings
         self._name = settings.mail_ehlo_name or sender_domain(sender) or None
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
@@ -106,10 +105,11 @@ class TimedConnection(Connection):
         mail = self.mail
         host: smtplib.SMTP | smtplib.SMTP_SSL
         server = (mail.server, mail.port or 0, self._name)
+        timeout = self._settings.mail_timeout.total_seconds()
         if mail.use_ssl:
-            host = smtplib.SMTP_SSL(*server, timeout=self._timeout, context=self._tls())
+            host = smtplib.SMTP_SSL(*server, timeout=timeout, context=self._tls())
         else:
-            host = smtplib.SMTP(*server, timeout=self._timeout)
+            host = smtplib.SMTP(*server, timeout=timeout)
         try:
             host.set_debuglevel(int(mail.debug))
             if mail.use_tls:
@@ -133,7 +133,7 @@ class TimedConnection(Connection):
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        if not self._verify_tls:
+        if not self._settings.mail_verify_tls:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
@@ -178,13 +178,6 @@ class Mailer:
         with TimedConnection(mail, self.settings, sender) as connection:
             connection.send(message)
 
-    def send_safely(self, work: Callable[[Mail], object], mail: Mail) -> None:
-        """Send an e-mail with a function; report its failure."""
-        try:
-            work(mail)
-        except Exception as error:
-            self.report(mail, error)
-
     def report(self, mail: Mail, error: BaseException) -> None:
         """Log a failure and send ``mail_failed``.
 
@@ -196,12 +189,21 @@ class Mailer:
         record(MAIL_FAILED, user_id=mail.user_id, template=mail.template, error=name)
         self.failed(mail, error)
 
-    def report_try(self, mail: Mail, error: BaseException, tries: int, wait: timedelta) -> None:
-        """Log a failure that another try follows."""
+    def report_try(
+        self, mail: Mail, error: BaseException, tries: int, wait: timedelta | None
+    ) -> None:
+        """Report a failure, or log it if another try follows.
+
+        :param wait: the time until the next try; None if there is none.
+        """
+        if wait is None:
+            self.report(mail, error)
+            return
         text = "An e-mail (%s) could not be sent at try %d; the next try is in %.0f seconds: %s."
         self.app.logger.warning(text, mail.template, tries, wait.total_seconds(), describe(error))
 
 
+@dataclass(eq=False)
 class Dispatcher:
     """Sends e-mails. It receives each one before the commit and after it.
 
@@ -209,12 +211,10 @@ class Dispatcher:
     :cvar copies_request: whether it sends within a copy of the request's context.
     """
 
-    in_transaction: bool = False
-    copies_request: bool = True
+    in_transaction: ClassVar[bool] = False
+    copies_request: ClassVar[bool] = True
 
-    def __init__(self, app: Flask, mailer: Mailer) -> None:
-        self._app = app
-        self._mailer = mailer
+    mailer: Mailer
 
     def before_commit(self, mail: Mail) -> None:
         """Do nothing: no e-mail is sent inside a transaction.
@@ -227,24 +227,30 @@ class Dispatcher:
 
         A test, and an e-mail that the application sends, need it in the request. Does not raise.
         """
-        if mail.by_application:  # no queue can hold what its function does
-            Dispatcher.deliver(self, mail)
-        elif self._app.testing:
+        if mail.by_application or self.mailer.app.testing:
             self.deliver(mail)
         else:
             deliver = self._in_context(mail)
             after_response(lambda: self._run(mail, deliver))
 
     def deliver(self, mail: Mail) -> None:
-        """Send an e-mail now. Does not raise."""
-        self._mailer.send_safely(self._mailer.send, mail)
+        """Send an e-mail now. Does not raise: a failure is reported."""
+        # No queue can hold what a function of the application does.
+        send = self.mailer.send if mail.by_application else self._send
+        try:
+            send(mail)
+        except Exception as error:
+            self.mailer.report(mail, error)
+
+    def _send(self, mail: Mail) -> None:
+        self.mailer.send(mail)
 
     def _in_context(self, mail: Mail) -> Callable[[], None]:
         if self.copies_request and has_request_context():
             return copy_current_request_context(lambda: self.deliver(mail))
 
         def deliver() -> None:
-            with self._app.app_context():
+            with self.mailer.app.app_context():
                 self.deliver(mail)
 
         return deliver
@@ -263,7 +269,7 @@ class InlineDispatcher(Dispatcher):
         if mail.by_application:  # which may have sent it, whatever is raised
             mark_committed()
         try:
-            was_sent = self._mailer.send(mail)
+            was_sent = self.mailer.send(mail)
         except Exception as error:
             if isinstance(error, UNAVAILABLE) and not mail.by_application:
                 raise  # as anywhere else in the transaction
@@ -275,6 +281,7 @@ class InlineDispatcher(Dispatcher):
         """Do nothing: the e-mail was sent already."""
 
 
+@dataclass(eq=False)
 class BackgroundDispatcher(Dispatcher):
     """Renders and sends after the response, by a small pool of threads.
 
@@ -282,13 +289,12 @@ class BackgroundDispatcher(Dispatcher):
     clients that cause many e-mails would hold the threads of the server.
     """
 
-    def __init__(self, app: Flask, mailer: Mailer) -> None:
-        super().__init__(app, mailer)
+    def __post_init__(self) -> None:
         self._start_pool()
 
     def _start_pool(self) -> None:
         self._process = os.getpid()
-        threads = self._mailer.settings.mail_threads
+        threads = self.mailer.settings.mail_threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="registration-mail")
         self._free = threading.BoundedSemaphore(MAILS_PER_THREAD * threads)
 
@@ -299,8 +305,8 @@ class BackgroundDispatcher(Dispatcher):
             deliver()
             return
         if not is_queued and mail.user_id is not None:
-            with self._app.app_context():
-                self._mailer.report(mail, Full("The queue of e-mails is full."))
+            with self.mailer.app.app_context():
+                self.mailer.report(mail, Full("The queue of e-mails is full."))
 
     def _submit(self, deliver: Callable[[], None]) -> bool:
         """Queue an e-mail. Return False if the queue is full.
@@ -320,6 +326,7 @@ class BackgroundDispatcher(Dispatcher):
         return True
 
 
+@dataclass(eq=False)
 class CallableDispatcher(Dispatcher):
     """Calls the application's function after the response; in the request for a test.
 
@@ -328,20 +335,14 @@ class CallableDispatcher(Dispatcher):
     say what it is about.
     """
 
-    def __init__(self, app: Flask, mailer: Mailer, dispatch: Callable[..., None]) -> None:
-        super().__init__(app, mailer)
-        self._dispatch = dispatch
+    dispatch: Callable[..., None]
 
-    def deliver(self, mail: Mail) -> None:
-        """Call the application's function."""
-        self._mailer.send_safely(self._call, mail)
-
-    def _call(self, mail: Mail) -> None:
-        message = self._mailer.compose(mail)
+    def _send(self, mail: Mail) -> None:
+        message = self.mailer.compose(mail)
         if message is not None:
-            self._dispatch(
+            self.dispatch(
                 message,
-                send=lambda: self._mailer.transmit(message),
+                send=lambda: self.mailer.transmit(message),
                 template=mail.template,
                 user_id=mail.user_id,
             )
@@ -364,7 +365,7 @@ def after_response(work: Callable[[], object]) -> None:
 
 
 def make_dispatcher(
-    app: Flask, mailer: Mailer, others: dict[str, Callable[[Mailer], Dispatcher]]
+    mailer: Mailer, others: dict[str, Callable[[Mailer], Dispatcher]]
 ) -> Dispatcher:
     """Return the dispatcher that ``REGISTRATION_MAIL_DISPATCHER`` names.
 
@@ -372,7 +373,7 @@ def make_dispatcher(
     """
     chosen = mailer.settings.mail_dispatcher
     if callable(chosen):
-        return CallableDispatcher(app, mailer, chosen)
+        return CallableDispatcher(mailer, chosen)
     if chosen in others:
         return others[chosen](mailer)
-    return (InlineDispatcher if chosen == "inline" else BackgroundDispatcher)(app, mailer)
+    return (InlineDispatcher if chosen == "inline" else BackgroundDispatcher)(mailer)

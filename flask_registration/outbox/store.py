@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
-from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Update, delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
@@ -22,8 +20,8 @@ from ..mail.dispatch import BackgroundDispatcher, Mailer, RetrySettings, describ
 from ..mail.message import Mail
 from ..state import Extra, Setup
 from ..users.identifiers import EMAIL_MAX_LENGTH
-from ..users.mixins import as_utc
-from ..users.transaction import with_retries
+from ..users.mixins import as_utc, utc_now
+from ..users.transaction import own_transaction, with_retries
 from .model import OutboxSettings
 
 #: The states of an e-mail; a dropped one had no recipient, or a limit dropped it.
@@ -36,38 +34,18 @@ DEAD_LETTERS_SHOWN = 20
 PURGED_AT_ONCE = 500
 
 
-class Claim(NamedTuple):
-    """An e-mail that is locked for this sender until the lease ends.
-
-    :ivar tries: the number of this try.
-    """
-
-    mail: Mail
-    tries: int
-
-
-class DeadLetter(NamedTuple):
-    """An e-mail that finally failed, without its content and recipient."""
-
-    id: int
-    template: str
-    user_id: str
-    error: str
-    tries: int
-    given_up: datetime
-
-
 class Status(NamedTuple):
     """The content of the outbox.
 
     :ivar counts: the number of rows in each state.
     :ivar waiting: how long the oldest queued e-mail has been waiting, if there is one.
-    :ivar dead: the latest dead letters, at most :data:`DEAD_LETTERS_SHOWN`.
+    :ivar dead: the latest dead letters without content and recipient, at most
+        :data:`DEAD_LETTERS_SHOWN`.
     """
 
     counts: dict[str, int]
     waiting: timedelta | None
-    dead: list[DeadLetter]
+    dead: Sequence[Any]
 
 
 class OutboxStore:
@@ -92,26 +70,26 @@ class OutboxStore:
             "user_id": (mail.user_id or "")[:255],
             "recipient": mail.to[:EMAIL_MAX_LENGTH],
             "content": json.dumps(asdict(mail)),
-            "created_at": _now(),
-            "due_at": _now(),
+            "created_at": utc_now(),
+            "due_at": utc_now(),
             "finished_at": None,
         }
         self._db.session.execute(self._insert, row)
 
     # Sending
 
-    def claim(self, mail: Mail) -> Claim | None:
-        """Claim an e-mail that no sender has claimed yet."""
-        return Claim(mail, 1) if self._run(self._claiming(mail.message_id, 0)) else None
+    def claim(self, mail: Mail) -> bool:
+        """Lock an e-mail for this sender until the lease ends. Return False if it was claimed."""
+        return self._run(self._claiming(mail.message_id, 0)) == 1
 
-    def claim_due(self, by: float) -> Claim | None:
-        """Claim the e-mail that has been due for the longest time. Return None if none is due.
+    def claim_due(self, by: datetime) -> tuple[Mail, int] | None:
+        """Claim the e-mail that has been due for the longest time.
 
-        :param by: seconds since the epoch.
+        Return it with the number of this try, or None if none is due.
         """
         model = self.model
         due = select(model.message_id, model.tries, model.content)
-        due = due.where(model.due_at <= _time(by), model.state == WAITING)
+        due = due.where(model.due_at <= by, model.state == WAITING)
         due = due.order_by(model.due_at).limit(1)
 
         def find_and_claim(connection: Connection) -> tuple[Any, bool]:
@@ -127,27 +105,30 @@ class OutboxStore:
             if row is None:
                 return None
             if is_claimed:  # else another sender was faster; some databases cannot skip its row
-                return Claim(Mail(**json.loads(row.content)), row.tries + 1)
+                return Mail(**json.loads(row.content)), row.tries + 1
 
     def _claiming(self, message_id: str, tries: int) -> Update:
-        until = _now() + self._settings.outbox_lease
+        until = utc_now() + self._settings.outbox_lease
         return self._update(message_id, tries).values(tries=tries + 1, due_at=until)
 
-    def finish(self, claim: Claim, state: str) -> None:
+    def finish(self, mail: Mail, state: str) -> None:
         """Write that an e-mail was sent or dropped, and delete its content."""
         values = {"state": state, "content": None, "error": None, "due_at": None}
-        statement = update(self.model).where(self.model.message_id == claim.mail.message_id)
-        self._run(statement.values(**values, finished_at=_now()))
+        statement = update(self.model).where(self.model.message_id == mail.message_id)
+        self._run(statement.values(**values, finished_at=utc_now()))
 
-    def requeue(self, claim: Claim, error: str, delay: timedelta) -> None:
-        """Schedule another try, unless another sender has claimed the e-mail by now."""
-        statement = self._update(claim.mail.message_id, claim.tries)
-        self._run(statement.values(error=error[:255], due_at=_now() + delay))
+    def fail(self, mail: Mail, tries: int, error: str, wait: timedelta | None) -> bool:
+        """Schedule another try. Return False if another sender has claimed the e-mail by now.
 
-    def mark_dead(self, claim: Claim, error: str) -> bool:
-        """Store that an e-mail finally failed. Return False if another sender has claimed it."""
-        values = {"state": DEAD, "error": error[:255], "due_at": None, "finished_at": _now()}
-        statement = self._update(claim.mail.message_id, claim.tries)
+        :param wait: the time until the next try; None if the e-mail finally failed.
+        """
+        now = utc_now()
+        values: dict[str, Any] = {"error": error[:255]}
+        if wait is None:
+            values |= {"state": DEAD, "due_at": None, "finished_at": now}
+        else:
+            values["due_at"] = now + wait
+        statement = self._update(mail.message_id, tries)
         return self._run(statement.values(values)) == 1
 
     def _update(self, message_id: str, tries: int) -> Update:
@@ -159,12 +140,9 @@ class OutboxStore:
 
     def _do(self, work: Callable[[Connection], T]) -> T:
         """Call a function in a transaction of its own. Retry it if the database requires that."""
-        engine: Any = self._db.session.get_bind(sqlalchemy_inspect(self.model))
-        if engine.dialect.name in ("mysql", "mariadb"):  # their default blocks new rows in gaps
-            engine = engine.execution_options(isolation_level="READ COMMITTED")
 
         def once() -> T:
-            with engine.begin() as connection:
+            with own_transaction(self._db, self.model) as connection:
                 return work(connection)
 
         return with_retries(once, lambda: None)
@@ -183,11 +161,10 @@ class OutboxStore:
         def look(connection: Connection) -> Status:
             rows = connection.execute(states).all()
             oldest = {state: created_at for state, _, created_at in rows}.get(WAITING)
-            letters = connection.execute(latest).all()
             return Status(
                 counts={state: number for state, number, _ in rows},
-                waiting=oldest and _now() - as_utc(oldest),
-                dead=[DeadLetter._make([*row[:-1], as_utc(row[-1])]) for row in letters],
+                waiting=oldest and utc_now() - as_utc(oldest),
+                dead=connection.execute(latest).all(),
             )
 
         return self._do(look)
@@ -198,7 +175,7 @@ class OutboxStore:
         statement = update(model).where(model.state == DEAD)
         if ids:
             statement = statement.where(model.id.in_(ids))
-        values = {"state": WAITING, "tries": 0, "due_at": _now(), "finished_at": None}
+        values = {"state": WAITING, "tries": 0, "due_at": utc_now(), "finished_at": None}
         return self._run(statement.values(values))
 
     def purge(self) -> None:
@@ -221,19 +198,11 @@ class OutboxStore:
         return self._run(delete(self.model).where(self.model.id.in_(ids), self._is_old(grace)))
 
     def _is_old(self, grace: timedelta) -> Any:
-        kept_since = _now() - self._settings.outbox_retention - grace
+        kept_since = utc_now() - self._settings.outbox_retention - grace
         return self.model.finished_at <= kept_since
 
     def _run(self, statement: Any) -> int:
         return self._do(lambda connection: connection.execute(statement).rowcount)
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _now() -> datetime:
-    return _time(time.time())
 
 
 def _skips_locked(connection: Connection) -> bool:
@@ -257,56 +226,52 @@ class OutboxSender:
     sent twice, but is never lost.
     """
 
-    app: Flask
     mailer: Mailer
     store: OutboxStore
     settings: RetrySettings
 
     def send(self, mail: Mail) -> None:
         """Send an e-mail, unless another sender has claimed it."""
-        with self.app.app_context():
-            claim = self.store.claim(mail)
-            if claim:
-                self._send(claim)
+        with self.mailer.app.app_context():
+            if self.store.claim(mail):
+                self._send(mail, 1)
 
-    def send_one(self, due_by: float | None = None) -> bool | None:
+    def send_one(self, due_by: datetime | None = None) -> bool | None:
         """Send the e-mail that has been due for the longest time.
 
         Return whether it was sent, or None if none is due. An e-mail that is dropped does not
         count; the next one follows.
 
-        :param due_by: seconds since the epoch; now by default.
+        :param due_by: now by default.
         """
-        by = time.time() if due_by is None else due_by
-        with self.app.app_context():  # with a database session that is closed afterwards
-            while claim := self.store.claim_due(by):
-                was_sent = self._send(claim)
+        by = due_by or utc_now()
+        with self.mailer.app.app_context():  # with a database session that is closed afterwards
+            while claimed := self.store.claim_due(by):
+                was_sent = self._send(*claimed)
                 if was_sent is not None:
                     return was_sent
         return None
 
-    def _send(self, claim: Claim) -> bool | None:
-        """Return whether an e-mail was sent, or None if it was dropped."""
+    def _send(self, mail: Mail, tries: int) -> bool | None:
+        """Return whether an e-mail was sent, or None if it was dropped.
+
+        :param tries: the number of this try.
+        """
         try:
-            if claim.tries > self.settings.mail_tries:
+            if tries > self.settings.mail_tries:
                 raise LeaseExpired
-            was_sent = self.mailer.send(claim.mail)
+            was_sent = self.mailer.send(mail)
         except Exception as error:
-            self._fail(claim, error)
+            wait = self.settings.wait(tries, error)
+            is_own = self.store.fail(mail, tries, describe(error), wait)
+            if wait is not None or is_own:
+                self.mailer.report_try(mail, error, tries, wait)
             return False
-        self.store.finish(claim, SENT if was_sent else DROPPED)
+        self.store.finish(mail, SENT if was_sent else DROPPED)
         return was_sent or None
 
-    def _fail(self, claim: Claim, error: Exception) -> None:
-        reason = describe(error)
-        wait = self.settings.wait(claim.tries, error)
-        if wait is not None:
-            self.store.requeue(claim, reason, wait)
-            self.mailer.report_try(claim.mail, error, claim.tries, wait)
-        elif self.store.mark_dead(claim, reason):
-            self.mailer.report(claim.mail, error)
 
-
+@dataclass(eq=False)
 class OutboxDispatcher(BackgroundDispatcher):
     """Queues an e-mail in the transaction of its cause. A thread pool sends it after the commit.
 
@@ -316,34 +281,32 @@ class OutboxDispatcher(BackgroundDispatcher):
 
     copies_request = False
 
-    def __init__(self, app: Flask, mailer: Mailer, sender: OutboxSender) -> None:
-        super().__init__(app, mailer)
-        self._sender = sender
+    sender: OutboxSender
 
     def before_commit(self, mail: Mail) -> None:
         """Queue an e-mail in the transaction."""
         if not mail.by_application:
-            self._sender.store.add(mail)
+            self.sender.store.add(mail)
 
     def _run(self, mail: Mail, deliver: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the interpreter exits, and the row stays
             self._submit(deliver)
 
-    def deliver(self, mail: Mail) -> None:
+    def _send(self, mail: Mail) -> None:
         """Send a queued e-mail, and one that was due before."""
         try:
-            self._sender.send(mail)
-            if not self._app.testing:
-                self._sender.send_one()  # a busy process sends those that were due before
+            self.sender.send(mail)
+            if not self.mailer.app.testing:
+                self.sender.send_one()  # a busy process sends those that were due before
         except Exception as error:  # most likely of the database
-            self._app.logger.error(
+            self.mailer.app.logger.error(
                 "The outbox could not be processed; its e-mails stay queued.", exc_info=error
             )
 
 
 def prepare(setup: Setup) -> Iterator[Finding]:
     """Check the settings and register the dispatcher ``"outbox"``."""
-    app, model, user_model = setup.app, setup.models.get("outbox"), setup.models["user"]
+    model, user_model = setup.models.get("outbox"), setup.models["user"]
     settings, mails = setup.group(OutboxSettings), setup.group(MailSettings)
     if mails.mail_dispatcher == "outbox" and model is None:
         yield Finding(
@@ -376,11 +339,11 @@ def prepare(setup: Setup) -> Iterator[Finding]:
 
     @cache
     def make(mailer: Mailer) -> OutboxSender:
-        store = OutboxStore(app.extensions["sqlalchemy"], model, settings)
-        return OutboxSender(app, mailer, store, setup.group(RetrySettings))
+        store = OutboxStore(setup.app.extensions["sqlalchemy"], model, settings)
+        return OutboxSender(mailer, store, setup.group(RetrySettings))
 
     setup.extras["outbox"] = make
-    setup.dispatchers["outbox"] = lambda mailer: OutboxDispatcher(app, mailer, make(mailer))
+    setup.dispatchers["outbox"] = lambda mailer: OutboxDispatcher(mailer, make(mailer))
 
 
 def _bind(model: Any) -> Any:
