@@ -23,10 +23,9 @@ from .message import (
     InternationalMessage,
     Mail,
     MailMessage,
-    RenderedMail,
-    TemplateTranslator,
     check_mailbox,
     html_to_text,
+    template_translator,
     wrap_lines,
 )
 from .rendering import Templates
@@ -199,17 +198,15 @@ class Composer:
         :param settings: those of its flow.
         :param user: the user that it is about; None for an unknown account.
         """
-        default = email.templates(settings) if email.templates else default_templates(email.name)
         select = self.settings.verification_templates_selector
-        if select is None or user is None:
-            return dict(default)
-        try:
-            return dict(select(request=current_request(), user=user, **_kind(email.name)))
-        except LookupError:
-            return dict(default)
-        except Exception:  # the response must not reveal the account
-            current_app.logger.exception("The templates of an e-mail could not be chosen.")
-            return dict(default)
+        if select and user is not None:
+            try:
+                return dict(select(request=current_request(), user=user, **_kind(email.name)))
+            except LookupError:
+                pass
+            except Exception:  # the response must not reveal the account
+                current_app.logger.exception("The templates of an e-mail could not be chosen.")
+        return dict(email.templates(settings) if email.templates else default_templates(email.name))
 
     def translated(self, mail: Mail, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables of an e-mail with their messages translated."""
@@ -229,42 +226,45 @@ class Composer:
             built = settings.verification_template_context_builder(user, mail.to, data, **kind)
             context = {
                 **built,
-                "_": TemplateTranslator(language),
+                "_": template_translator(language),
                 "language": language,
                 "site_brand": self.renderer.brand,
                 "wrap_lines": wrap_lines(language),
             }
             render = settings.verification_template_renderer or self.render
-            rendered = RenderedMail(*render(mail.templates, context, **kind))
+            subject, text, html = render(mail.templates, context, **kind)
         recipient = recipient_address(mail.to)
         make_message = MailMessage if recipient.isascii() else InternationalMessage
         message = make_message(
-            subject=" ".join(rendered.subject.split()),
+            subject=" ".join(subject.split()),
             recipients=[recipient],
-            body=rendered.text_body,
-            html=rendered.html_body or None,
+            body=text,
+            html=html or None,
             sender=self.sender,
             reply_to=settings.verification_reply_to_email,
             date=mail.written_at,
             extra_headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no autoresponders
         )
         message.msgId = mail.message_id
-        bodies = (message.body or "", message.html or "")
-        if any(len(line.encode()) > LINE_LIMIT for text in bodies for line in text.split("\n")):
+        lines = [*(text or "").split("\n"), *(html or "").split("\n")]
+        if any(len(line.encode()) > LINE_LIMIT for line in lines):
             message.charset = cast(str, QUOTED_PRINTABLE)
         return message
 
     def render(
         self, template_config: Mapping[str, Any], context: Mapping[str, Any], **kwargs: Any
-    ) -> RenderedMail:
-        """Render with Flask. HTML alone is converted to text as well."""
+    ) -> tuple[str, str, str | None]:
+        """Return the subject, the text and the HTML of an e-mail.
+
+        HTML alone is converted to text as well.
+        """
         subject, text_name, html_name = parse_templates(template_config)
         html = self.renderer.html(html_name, **context) if html_name else None
         if text_name:
             text = self.renderer.text(text_name, **context)
         else:
             text = self.settings.verification_email_html_to_text_converter(html or "")
-        return RenderedMail(self.renderer.text(subject, **context), text, html)
+        return self.renderer.text(subject, **context), text, html
 
 
 def _kind(name: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from email.utils import formataddr, getaddresses, make_msgid, parseaddr
 from functools import lru_cache
 from html.parser import HTMLParser
 from textwrap import TextWrapper
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask_mail import Message
 from jinja2 import pass_eval_context
@@ -71,14 +71,6 @@ def no_variables(state: Any, user: Any) -> Mapping[str, Any]:
     return {}
 
 
-class RenderedMail(NamedTuple):
-    """The parts of an e-mail that a renderer returns."""
-
-    subject: str
-    text_body: str
-    html_body: str | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Mail:
     """An e-mail to send: what it is about. It has no link and no text until it is sent.
@@ -118,7 +110,7 @@ class Mail:
         return NOTICE if self.notice else LINK
 
 
-#: How many characters a line of a header has at most (RFC 5322, 2.1.1).
+#: The maximum length of a line of a header or a text (RFC 5322, 2.1.1).
 LINE_LENGTH = 78
 
 
@@ -191,29 +183,24 @@ def format_sender(sender: str | tuple[str, str]) -> str:
     return formataddr((name, recipient_address(address)))
 
 
-#: The maximum length of a line (RFC 5322 section 2.1.1).
-LINE_LENGTH = 78
-
-
-class TemplateTranslator:
-    """The function ``_`` of e-mail templates. It translates a text into the language of the e-mail.
+def template_translator(language: Language) -> Callable[..., str]:
+    """Return the function ``_`` of e-mail templates, which translates a text into the language.
 
     Text between ``**`` is strong in HTML; the text and its values are escaped there.
     """
 
-    def __init__(self, language: Language) -> None:
-        self._language = language
-
     @pass_eval_context
-    def __call__(self, context: EvalContext, text: str, /, **values: Any) -> str:
+    def translate(context: EvalContext, text: str, /, **values: Any) -> str:
         html = bool(context.autoescape)
         if html:
             values = {name: escape(value) for name, value in values.items()}
         try:
-            made = _marked(self._language.translate(text), html).format(**values)
+            made = _marked(language.translate(text), html).format(**values)
         except CATALOG_ERRORS:
             made = _marked(text, html).format(**values)
         return Markup(made) if html else made  # noqa: S704 -- all of it is escaped
+
+    return translate
 
 
 def wrap_lines(language: Language) -> Callable[[Callable[[], str]], str]:
@@ -238,8 +225,11 @@ def _marked(text: str, html: bool) -> str:
 #: The tags whose content is not text.
 HIDDEN = {"head", "style", "script", "title", "template"}
 
-#: The tags that begin a new line.
-BLOCKS = re.compile("p|div|table|tr|ul|ol|li|h[1-6]|blockquote|hr|br")
+#: The tags with an empty line before and after them.
+PARAGRAPHS = re.compile("p|div|table|ul|ol|h[1-6]|blockquote|hr")
+
+#: What other tags begin with.
+BEGINNINGS = {"tr": "\n", "br": "\n", "li": "\n- ", "td": " ", "th": " "}
 
 
 class _TextParser(HTMLParser):
@@ -253,17 +243,14 @@ class _TextParser(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in HIDDEN:
             self._hidden += 1
-        if BLOCKS.fullmatch(tag):
-            self.parts.append("\n" if tag in ("br", "li", "tr") else "\n\n")
-        if tag in ("li", "td", "th"):
-            self.parts.append("- " if tag == "li" else " ")
+        self.parts.append("\n\n" if PARAGRAPHS.fullmatch(tag) else BEGINNINGS.get(tag, ""))
         if tag == "a":
             self._href, self._anchor_start = dict(attrs).get("href"), len(self.parts)
 
     def handle_endtag(self, tag: str) -> None:
         if tag in HIDDEN:
             self._hidden = max(0, self._hidden - 1)
-        if BLOCKS.fullmatch(tag) and tag not in ("li", "tr", "br"):
+        if PARAGRAPHS.fullmatch(tag):
             self.parts.append("\n\n")
         if tag == "a" and self._href:
             label = "".join(self.parts[self._anchor_start :]).strip()
