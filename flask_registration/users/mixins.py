@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +118,15 @@ def _add_rule(model: type[Any], name: str, attribute: Any) -> None:
         event.listen(attribute, "set", RULES[name], retval=True)
 
 
-def add_flag_rules(model: type[Any], names: Iterable[str]) -> None:
-    """Renew the stamp of a model with a mixin when one of these flags is set to false, too."""
-    for name in names if issubclass(model, EmailUserMixin) else ():
+def add_flag_rules(model: type[Any], names: Collection[str]) -> set[str]:
+    """Renew the stamp of a model with a mixin when one of these flags is set to false, too.
+
+    Return the columns that have a rule.
+    """
+    if not issubclass(model, EmailUserMixin):
+        return set()
+    for name in names:
         attribute = getattr(model, name)
         if name not in RULES and not event.contains(attribute, "set", _renew_stamp):
             event.listen(attribute, "set", _renew_stamp, retval=True, propagate=True)
+    return {*RULES, *names}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, or_, select, update
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session, undefer
 from sqlalchemy.orm.attributes import instance_state
 
 from .fields import UserFields
+from .transaction import lacks_characters
 
 
 def select_users(fields: UserFields, name: str) -> Select[Any]:
@@ -19,6 +21,18 @@ def select_users(fields: UserFields, name: str) -> Select[Any]:
     # A column that loads at its first use would cost a query that an unknown account does not.
     options = [undefer(getattr(fields.model, each)) for each in fields.deferred]
     return select(fields.model).where(sought).options(*options).limit(10)
+
+
+def find_rows(session: Any, statement: Select[Any], sought: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the rows with these values; none if a column cannot have one of them."""
+    try:
+        found = session.execute(statement, sought)
+    except (StatementError, UnicodeError) as error:
+        if isinstance(error, DBAPIError) and not lacks_characters(error):
+            raise
+        return []
+    rows: Sequence[Any] = found.unique().all()  # a collection may load with the users
+    return rows
 
 
 def guarded_update(

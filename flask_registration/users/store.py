@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache, partial
+from itertools import product
 from typing import Any, TypeAlias
 
 from flask import current_app
@@ -13,20 +14,19 @@ from flask_sqlalchemy import SQLAlchemy
 from marshmallow import ValidationError
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy import select
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 
 from ..errors import AccountInUse, AccountUnusable, DuplicateValue, MissingValue
 from ..i18n.messages import Message
 from ..request_state import request_state
-from .duplicates import Duplicates, find_crossed
+from .duplicates import Duplicates
 from .fields import UserFields, UserSettings, takes_context
 from .identifiers import NormalForms
-from .mixins import RULES, EmailUserMixin, add_flag_rules
+from .mixins import add_flag_rules
 from .stamps import NO_ACCOUNT, UserSnapshot, new_stamp
-from .statements import guarded_update, has_rules, select_users
-from .transaction import is_inconvertible, lacks_characters, violates_check, violates_not_null
-from .unique_keys import UniqueKey
+from .statements import find_rows, guarded_update, has_rules, select_users
+from .transaction import is_inconvertible, violates_check, violates_not_null
 
 #: An instance of the application's model; the ``USER_`` settings say which attribute is which.
 User: TypeAlias = Any
@@ -60,9 +60,7 @@ class UserStore(NormalForms):
         super().__init__(fields, settings, testing=testing)
         self._db = db
         flags = [*filter(None, [fields.active, fields.verified])]
-        add_flag_rules(fields.model, flags)
-        is_mixed = issubclass(fields.model, EmailUserMixin)
-        self._own_rules = {*RULES, *flags} if is_mixed else set[str]()
+        self._own_rules = add_flag_rules(fields.model, flags)
         self._is_placeholder_refused = False
         # Building a statement takes longer than running it.
         self._duplicates = Duplicates(db, fields)
@@ -109,21 +107,36 @@ class UserStore(NormalForms):
 
         :param changes: new values by the names of columns; without them, the user is new.
         """
-        keys, values = self._keyed(user, changes)
-        own_key = None if changes is None else getattr(user, self.fields.pk)
-        crossing = instance_dict(user) if changes is None else changes
+        keys, values, own_key = self._duplicates.written(user, changes)
         duplicate = self._duplicates.find(keys, values, own_key)
-        crossed = find_crossed(self, crossing, own_key)  # always: the time must not reveal it
+        crossed = self._find_crossed(user, changes, own_key)  # always: the time must not reveal it
         return duplicate or crossed
 
-    def _keyed(
-        self, user: User, changes: Mapping[str, Any] | None = None
-    ) -> tuple[list[UniqueKey], dict[str, Any]]:
-        """Return the unique keys that a write is about, and the values that they compare."""
-        keys = self._duplicates.keys(changes)
-        names = dict.fromkeys(name for key in keys for name in key.named)
-        new = changes or {}
-        return keys, {name: new[name] if name in new else getattr(user, name) for name in names}
+    def _find_crossed(
+        self, user: User, changes: Mapping[str, Any] | None, own_key: Any
+    ) -> DuplicateValue | None:
+        """Return the error about login fields whose value another account has in another field.
+
+        A user logs in with any of them, so the look-up would find the wrong account. An e-mail
+        address in another field is refused before; see :meth:`build`.
+        """
+        fields = self.fields
+        values = instance_dict(user) if changes is None else changes
+        names: dict[str, None] = {}
+        holders: list[User] = []
+        for name in fields.login:
+            value = values.get(name)
+            # As it was sent, and as usernames are compared.
+            key = values.get(fields.username_key or "") if name == fields.username else None
+            spellings = {str(each) for each in (value, key) if each is not None}
+            others = [each for each in fields.login if each not in (name, fields.email)]
+            for other, text in product(others, spellings):
+                for holder in self.find(other, text):
+                    # A duplicate of the field itself is left to the database.
+                    if getattr(holder, fields.pk) != own_key and getattr(holder, name) != value:
+                        names[name] = None
+                        holders.append(holder)
+        return DuplicateValue([*names], None, holders) if holders else None
 
     def add(self, user: User, *, savepoint: bool = False) -> None:
         """Store a new user, without committing.
@@ -134,8 +147,7 @@ class UserStore(NormalForms):
         :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
         session = self._db.session
-        with self._writing(*self._keyed(user), savepoint=savepoint):
-            self._refuse_crossed(instance_dict(user))
+        with self._writing(user, None, savepoint=savepoint):
             try:
                 if savepoint:
                     self._begin()
@@ -183,8 +195,8 @@ class UserStore(NormalForms):
         seen: UserSnapshot,
         changes: Mapping[str, Any],
         *,
-        columns: Mapping[str, Any] | None = None,
-        expecting: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Any] = {},
+        expecting: Mapping[str, Any] = {},
     ) -> None:
         """Write these columns, if the account is as it was seen. Else roll back.
 
@@ -198,19 +210,17 @@ class UserStore(NormalForms):
         :raises DuplicateValue: another user has one of the unique values.
         :raises marshmallow.ValidationError: the model or the database refuses a value.
         """
-        new = {**self.fields.named(changes), **(columns or {})}
+        new = {**self.fields.named(changes), **columns}
         if not new:
             return
         expected = {"email": seen.email, "is_active": True, "security_stamp": seen.security_stamp}
-        expected |= expecting or {}
-        may_be_suspended = "is_active" in (expecting or {})
+        expected |= expecting
+        may_be_suspended = "is_active" in expecting
         if self.fields.stamp is None:
             expected["password_hash"] = expected.pop("security_stamp")  # used in its place
         key = getattr(user, self.fields.pk)
-        keys, values = self._keyed(user, new)
         expected = self.fields.named(expected)
-        with self._writing(keys, values, key), self._db.session.no_autoflush:
-            self._refuse_crossed(new, key)
+        with self._db.session.no_autoflush, self._writing(user, new):
             if has_rules(self.fields, self._db.session(), user, self._own_rules, new):
                 self._assign(user, new)
                 is_as_seen = self._update(key, {}, expected)
@@ -242,11 +252,6 @@ class UserStore(NormalForms):
         active = self.fields.active
         return bool(getattr(user, active)) if active else None
 
-    def _refuse_crossed(self, values: Mapping[str, Any], own_key: Any = None) -> None:
-        duplicate = find_crossed(self, values, own_key)
-        if duplicate:
-            raise duplicate
-
     def _assign(self, user: User, values: Mapping[str, Any]) -> None:
         """Set attributes, which runs the validators of the model.
 
@@ -274,7 +279,7 @@ class UserStore(NormalForms):
 
         :raises AccountInUse: other rows refer to this one.
         """
-        with self._writing():
+        with self._writing(user, {}):
             try:
                 self._db.session.delete(user)
                 self._db.session.flush()
@@ -283,19 +288,17 @@ class UserStore(NormalForms):
 
     @contextmanager
     def _writing(
-        self,
-        keys: Sequence[UniqueKey] = (),
-        values: Mapping[str, Any] = {},
-        own_key: Any = None,
-        *,
-        savepoint: bool = False,
+        self, user: User, changes: Mapping[str, Any] | None, *, savepoint: bool = False
     ) -> Iterator[None]:
         """Roll back what fails, and raise the error that says what is wrong.
 
-        :param keys: the unique keys that the write is about.
-        :param values: the values that they compare.
+        :param changes: new values by the names of columns; None for a new user.
         """
+        keys, values, own_key = self._duplicates.written(user, changes)
         try:
+            crossed = self._find_crossed(user, changes, own_key)
+            if crossed:
+                raise crossed
             yield
         except Exception as error:
             if not savepoint:
@@ -365,23 +368,13 @@ class UserStore(NormalForms):
             return []
         name, key = lookup
         is_kept = name == field and isinstance(key, str)
-        users = self._rows(name, key, value if is_kept else key)
-        found = [user for user in users if self.is_same(name, getattr(user, name), key)]
-        return sorted(found, key=lambda user: bool(getattr(user, name) != value))
-
-    def _rows(self, name: str, key: Any, other: Any) -> Sequence[User]:
-        """Return at most ten users with one of these values in a column."""
         statement = self._select(name)
         if request_state().is_retry:
             statement = statement.with_for_update(of=self.fields.model)
-        try:
-            found = self._db.session.execute(statement, {"_key": key, "_other": other})
-        except (StatementError, UnicodeError) as error:
-            if isinstance(error, DBAPIError) and not lacks_characters(error):
-                raise
-            return []  # no row can have the value
-        users: Sequence[User] = found.unique().scalars().all()  # a collection may load with them
-        return users
+        sought = {"_key": key, "_other": value if is_kept else key}
+        rows = find_rows(self._db.session, statement, sought)
+        found = [user for (user,) in rows if self.is_same(name, getattr(user, name), key)]
+        return sorted(found, key=lambda user: bool(getattr(user, name) != value))
 
     def other_hash(self, beginnings: Sequence[str]) -> str | None:
         """Return a password hash that begins with none of these strings, if there is one.
