@@ -10,7 +10,8 @@ from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from ..checks import Finding
 from ..state import Setup, current_registration
-from ..users.fields import UserFields, is_unique
+from ..users.fields import UserFields
+from ..users.unique_keys import unique_columns
 
 
 def tables(setup: Setup) -> Iterator[Finding]:
@@ -66,16 +67,17 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
             "Run your migrations, for example `flask db upgrade` (or db.create_all() for a "
             "missing table).",
         )
-    for column in table.columns:
-        found = stored.columns.get(column.name)
-        if found is not None and is_unique(column) and not is_unique(found):
-            yield Finding(
-                "registration.E041",
-                f"{name}.{column.name}",
-                "is unique in the model and not in the database. "
-                "Two registrations at the same time both succeed.",
-                f"Write a migration that creates a unique index on {name} ({column.name}).",
-            )
+    declared, found = [
+        unique_columns({column.name: column for column in each.columns}) for each in (table, stored)
+    ]
+    for column_name in sorted((declared - found) & {*stored.columns.keys()}):
+        yield Finding(
+            "registration.E041",
+            f"{name}.{column_name}",
+            "is unique in the model and not in the database. "
+            "Two registrations at the same time both succeed.",
+            f"Write a migration that creates a unique index on {name} ({column_name}).",
+        )
 
 
 def _stored(engine: Engine, table: Table) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Column, TypeDecorator
@@ -20,8 +20,8 @@ from .fields import (
     has_own,
     model_columns,
 )
-from .stamps import STAMP_LENGTH
-from .unique_keys import unique_keys
+from .stamps import STAMP_LENGTH, UserSnapshot
+from .unique_keys import unique_columns
 
 
 def check_model(model: Any, settings: UserSettings, fields: UserFields | None) -> Iterator[Finding]:
@@ -64,19 +64,15 @@ def _missing_columns(
     fields: UserFields | None,
 ) -> Iterator[Finding]:
     verification_id, stamp = settings.user_verification_id_field, settings.user_security_stamp_field
-    named: dict[str, Sequence[str] | None] = {
+    named: dict[str, Collection[str] | None] = {
         "REGISTRATION_USER_LOGIN_FIELDS": settings.user_login_fields,
         "REGISTRATION_USER_PUBLIC_FIELDS": settings.user_public_fields,
         "REGISTRATION_USER_EDITABLE_FIELDS": settings.user_editable_fields,
         "REGISTRATION_USER_HIDDEN_FIELDS": settings.user_hidden_fields,
         "REGISTRATION_USER_PASSWORD_FIELD": [settings.user_password_field],
-        "REGISTRATION_USER_VERIFICATION_ID_FIELD": [verification_id],
-        "REGISTRATION_USER_SECURITY_STAMP_FIELD": [stamp],
+        "REGISTRATION_USER_VERIFICATION_ID_FIELD": {verification_id} - {"pk"},
+        "REGISTRATION_USER_SECURITY_STAMP_FIELD": {stamp} - {DEFAULT_STAMP},
     }
-    if verification_id == "pk":
-        del named["REGISTRATION_USER_VERIFICATION_ID_FIELD"]
-    if stamp == DEFAULT_STAMP:
-        del named["REGISTRATION_USER_SECURITY_STAMP_FIELD"]
     allowed = _allowed_columns(columns, settings, fields)
     for key, names in named.items():
         for name in names or ():
@@ -107,11 +103,11 @@ def _allowed_columns(
         *AUTOMATIC,
     }
     others = [name for name in columns if name not in system]
-    unique = {each.columns for each in unique_keys(columns) if each.where is None}
-    if key in columns and (key,) in unique:
-        unique.add(("username",))
+    unique = unique_columns(columns)
+    if key in unique:
+        unique |= {"username"}
     return {
-        "REGISTRATION_USER_LOGIN_FIELDS": [name for name in others if (name,) in unique],
+        "REGISTRATION_USER_LOGIN_FIELDS": [name for name in others if name in unique],
         "REGISTRATION_USER_PUBLIC_FIELDS": others,
         "REGISTRATION_USER_EDITABLE_FIELDS": others,
         "REGISTRATION_USER_HIDDEN_FIELDS": others,
@@ -149,15 +145,16 @@ def _wrong_activity(
 
 
 def _wrong_columns(fields: UserFields, settings: UserSettings) -> Iterator[Finding]:
-    model_name, table = fields.model.__name__, fields.table.name
-    for name in fields.elsewhere:
-        yield Finding(
-            "registration.E052",
-            f"{model_name}.{name}",
-            f"is not in the table {table!r}, which has the password hash. "
-            "One UPDATE must compare both.",
-            "Declare the columns of the account in one class: the base or the subclass.",
-        )
+    model_name = fields.model.__name__
+    for name in fields.named(dict.fromkeys([*UserSnapshot._fields, "last_login"])):
+        if fields.columns[name].table is not fields.table:
+            yield Finding(
+                "registration.E052",
+                f"{model_name}.{name}",
+                f"is not in the table {fields.table.name!r}, which has the password hash. "
+                "One UPDATE must compare both.",
+                "Declare the columns of the account in one class: the base or the subclass.",
+            )
     yield from _wrong_types(fields)
     for name in settings.user_editable_fields or ():
         if name in (*fields.system, fields.verification_id):

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import flask_login
-from sqlalchemy import Column, DateTime, UniqueConstraint
+from sqlalchemy import Column, DateTime
 from sqlalchemy import inspect as sqlalchemy_inspect
 from sqlalchemy.orm import Mapper
 
@@ -20,7 +20,7 @@ from .identifiers import EMAIL_OPTIONS, NOT_ALLOWED
 from .mixins import EmailUserMixin
 from .reserved import reserved_names
 from .stamps import UserSnapshot
-from .unique_keys import unique_keys
+from .unique_keys import unique_columns, unique_keys
 
 #: Columns that the mixins set.
 AUTOMATIC = ("date_joined", "last_login", "username_skeleton")
@@ -83,12 +83,6 @@ class UserFields:
         return next((each for each in same if each.table is self.table), None)
 
     @cached_property
-    def elsewhere(self) -> tuple[str, ...]:
-        """Return the columns that a change compares, but that are in another table."""
-        compared = self.named(dict.fromkeys([*UserSnapshot._fields, "last_login"]))
-        return tuple(name for name in compared if self.columns[name].table is not self.table)
-
-    @cached_property
     def system(self) -> frozenset[str]:
         """Return the columns that no request body sets."""
         named = (
@@ -141,14 +135,9 @@ class UserFields:
         return tuple(name for name in self.changeable if name not in fixed)
 
     @cached_property
-    def unique(self) -> tuple[str, ...]:
-        """Return the columns that are unique, each on its own and in all rows.
-
-        A column of which a function is unique, such as ``lower(email)``, is unique as well.
-        """
-        keys = unique_keys(self.columns)
-        alone = {key.columns for key in keys if key.where is None}
-        return tuple(name for name in self.columns if (name,) in alone)
+    def unique(self) -> frozenset[str]:
+        """Return the columns that are unique, each on its own and in all rows."""
+        return unique_columns(self.columns)
 
     @cached_property
     def is_email_unique(self) -> bool:
@@ -244,19 +233,6 @@ def takes_context(default: Callable[..., Any]) -> bool:
     except ValueError:  # a built-in one, such as ``dict``
         return False
     return any(each.default is each.empty for each in parameters.values())
-
-
-def is_unique(column: Column[Any]) -> bool:
-    """Return whether a constraint or an index on this column alone makes it unique in all rows."""
-    table = column.table
-    constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
-    indexes = [each for each in table.indexes if each.unique and not _is_partial(each)]
-    keys: list[Any] = [table.primary_key, *constraints, *indexes]
-    return [column] in [list(key.columns) for key in keys]
-
-
-def _is_partial(index: Any) -> bool:
-    return any(options.get("where") is not None for options in index.dialect_options.values())
 
 
 DEFAULT_STAMP = "security_stamp"

@@ -50,6 +50,15 @@ def unique_keys(
     return sorted(found, key=lambda key: ([*map(order.index, key.columns)], key.expressions))
 
 
+def unique_columns(columns: Mapping[str, Column[Any]]) -> frozenset[str]:
+    """Return the columns that are unique, each on its own and in all rows.
+
+    A column of which a function is unique, such as ``lower(email)``, is unique as well.
+    """
+    alone = {key.columns for key in unique_keys(columns) if key.where is None}
+    return frozenset(name for name in columns if (name,) in alone)
+
+
 def _make_key(
     item: Any, parts: Iterable[Any], columns: Mapping[str, Column[Any]], dialect: Dialect | None
 ) -> UniqueKey | None:
@@ -58,27 +67,31 @@ def _make_key(
         column: name for name, column in columns.items() if column.table is item.table
     }
     bare = [_without_order(part) for part in parts]
-    plain = [part for part in bare if isinstance(part, Column)]
-    if not all(column in names for column in plain):
+    plain: list[Any] = [names.get(part) for part in bare if isinstance(part, Column)]
+    if None in plain:
         return None
     expressions = [_sql(part, dialect) for part in bare if not isinstance(part, Column)]
-    wheres = [
+    wheres = (
         _sql(options["where"], dialect)
         for name, options in item.dialect_options.items()
         if options.get("where") is not None and (dialect is None or name == dialect.name)
-    ]
-    where = next(iter(wheres), None)
+    )
+    where = next(wheres, None)
 
-    def named_in(*parts: str | None) -> list[Any]:
+    def named_in(*parts: str | None) -> list[str]:
         text = " ".join(filter(None, parts))
-        return [each for each in names if re.search(rf"\b{re.escape(each.name)}\b", text)]
+        return [
+            name
+            for column, name in names.items()
+            if re.search(rf"\b{re.escape(column.name)}\b", text)
+        ]
 
-    compared = dict.fromkeys([*plain, *named_in(*expressions)])
+    compared = tuple(dict.fromkeys([*plain, *named_in(*expressions)]))
     return UniqueKey(
         table=item.table,
-        columns=tuple(names[column] for column in compared),
-        named=tuple(names[column] for column in {**compared, **dict.fromkeys(named_in(where))}),
-        plain=tuple(names[column] for column in plain),
+        columns=compared,
+        named=tuple(dict.fromkeys([*compared, *named_in(where)])),
+        plain=tuple(plain),
         expressions=tuple(expressions),
         where=where,
     )
@@ -92,6 +105,8 @@ def _without_order(part: Any) -> Any:
 
 def _sql(expression: Any, dialect: Dialect | None) -> str:
     """Return an expression of an index as SQL, as a CREATE INDEX has it."""
+    if isinstance(expression, str):  # which SQLAlchemy accepts too, and reads from a database
+        return expression
     options = {"literal_binds": True, "include_table": False}
     text = str(expression.compile(dialect=dialect, compile_kwargs=options))
     is_doubled = dialect is not None and dialect.paramstyle in ("format", "pyformat")
