@@ -29,8 +29,6 @@ ENCODED_WORD = "=?"
 #: A local part that is quoted for its dots only. Other quoted characters can mislead parsers.
 DOTS_IN_QUOTES = re.compile(r'"[^\s"(),:;<>@\[\\\]]+"@')
 
-QUOTE = '"'
-
 #: The options of email-validator that an application may set.
 EMAIL_OPTIONS = (
     "allow_quoted_local",
@@ -89,7 +87,8 @@ def _normalize_email(address: str, options: Mapping[str, bool]) -> str:
     options = {"allow_smtputf8": False, "check_deliverability": False, **options}
     local, at, domain = address.rpartition("@")
     if options.get("allow_quoted_local") and re.search(r"^\.|\.\.|\.$", local):
-        address = f'"{local.strip(QUOTE)}"{at}{domain}'
+        local = local.strip('"')
+        address = f'"{local}"{at}{domain}'
     intranet = None
     if options.get("globally_deliverable") is False:
         intranet = re.search(r"(?<=[@.])(local|localhost)$", address, re.IGNORECASE)
@@ -303,7 +302,8 @@ class NormalForms:
         if field == self.fields.email:
             return email_key(value, **self._email_options)
         limit = self.fields.username_max_length
-        if len(value) > limit or len(nfkc(value)) > limit:
+        normal = nfkc(value) if len(value) <= limit else value  # which takes quadratic time
+        if len(normal) > limit:
             raise ValueError(
                 plural(
                     "A username has at most {count} character.",
@@ -312,12 +312,10 @@ class NormalForms:
                     code="too-long",
                 )
             )
-        name = nfkc(value)
-        if INVISIBLE.search(value + name) or (name and not name.strip(".")):
+        if INVISIBLE.search(value + normal) or (normal and not normal.strip(".")):
             raise ValueError(NOT_ALLOWED)
         # The word characters of ``re`` lack the marks of scripts (UAX 31 has them).
-        if r"\w" in self._username.pattern:
-            name = without_marks(name)
-        if not self._username.fullmatch(name):
+        has_marks = r"\w" in self._username.pattern
+        if not self._username.fullmatch(without_marks(normal) if has_marks else normal):
             raise ValueError(self.fields.username_rule)
-        return value if self.fields.username_key else nfkc(value)
+        return value if self.fields.username_key else normal
