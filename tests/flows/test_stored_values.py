@@ -251,6 +251,12 @@ def lower_case_index(db: Any) -> Any:
 
 
 WAYS["in lower case"] = lower_case_index
+WAYS["among rows that are not deleted, as a string"] = email_user(
+    lambda: Index(
+        "ix", "email", unique=True, sqlite_where=text("NOT deleted"), postgresql_where="NOT deleted"
+    ),
+    deleted=deleted,
+)
 
 
 def _is_in_use(site: Site, owner: str) -> None:
@@ -272,7 +278,8 @@ def test_an_address_in_use_is_as_any_other_where_it_is_unique(
     way: Callable[[Any], Any], database: str, new_site: NewSite
 ) -> None:
     model = way
-    if database.startswith("mysql") and model is WAYS["among rows that are not deleted"]:
+    partial_ones = [way for name, way in WAYS.items() if "not deleted" in name]
+    if database.startswith("mysql") and model in partial_ones:
         pytest.skip("MariaDB has no partial indexes")
     if database.startswith("mysql") and model in (WAYS["in lower case"], list(WAYS.values())[5]):
         pytest.skip("MariaDB has no functional indexes")
