@@ -206,19 +206,6 @@ account_deleted_email: Email = flow.email(
 )(no_variables)
 
 
-def deletion_notice(state: RegistrationState, user: User) -> list[Mail]:
-    """Return the e-mail that confirms a deletion. Call it before the deletion.
-
-    It is sent when there is no account any more, so it is about the e-mail address alone.
-    """
-    email = state.users.snapshot(user).email
-    if not (email and _confirms_deletion(state)):
-        return []
-    mail = state.mail(account_deleted_email, user)  # in the user's language
-    without_user = state.mail(account_deleted_email, None, to=email)
-    return [replace(mail, user_id=without_user.user_id, account=without_user.account)]
-
-
 class ScheduledDeletionSchema(BodySchema):
     """When the account will be deleted."""
 
@@ -266,7 +253,12 @@ def delete_account(
     :raises AccountUnusable: the account was suspended, changed or deleted at the same moment.
     """
     delete = state.group(ProfileSettings).profile_deleter
-    notices = deletion_notice(state, user)
+    notices = []
+    if seen.email and _confirms_deletion(state):
+        mail = state.mail(account_deleted_email, user)  # in the user's language
+        # When it is sent, there is no account any more: it is about the e-mail address alone.
+        without_user = state.mail(account_deleted_email, None, to=seen.email)
+        notices = [replace(mail, user_id=without_user.user_id, account=without_user.account)]
     changes: dict[str, Any] = {"password_hash": seen.password_hash}  # of two deletions one locks it
     if delete:
         changes |= {"security_stamp": next_stamp(seen.security_stamp), "is_active": False}

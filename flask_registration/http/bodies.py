@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -283,9 +283,12 @@ def load(schema: Schema, body: dict[str, Any]) -> Any:
 
     :raises marshmallow.ValidationError: the schema refuses it.
     """
-    unsafe = [key for key in body if not is_safe(body[key])]
+    names = {field.data_key or name for name, field in schema.fields.items()}
+    unsafe = [key for key, value in body.items() if key in names and not is_safe(value)]
     if unsafe:
-        _refuse_characters(schema, body, unsafe)
+        error = ValidationError(cast(Any, {key: [UNSUPPORTED_CHARACTERS] for key in unsafe}))
+        schema.handle_error(error, body, many=False)
+        raise error
     return schema.load(body)
 
 
@@ -305,15 +308,6 @@ def name_by_data_key(error: ValidationError, schema: Schema) -> None:
         key = name if name in keys else names.get(name, name)
         messages[key] = [*messages[key], *each] if key in messages else each
     error.messages = messages
-
-
-def _refuse_characters(schema: Schema, body: dict[str, Any], unsafe: Iterable[str]) -> None:
-    names = {field.data_key or name for name, field in schema.fields.items()}
-    messages = {key: [UNSUPPORTED_CHARACTERS] for key in unsafe if key in names}
-    if messages:
-        error = ValidationError(cast(Any, messages))
-        schema.handle_error(error, body, many=False)
-        raise error
 
 
 def _finite(text: str) -> float:

@@ -411,7 +411,7 @@ class Action(Generic[S]):
             arguments: list[Any] = []
             if endpoint.login_required:
                 arguments.append(state.sessions.user())
-            body = read() if endpoint.requests else {}
+            body = read() if link or endpoint.code or self.schema else {}
             if self.gate:
                 check_solution(body.pop("captcha", None))
             by_code = not link or "challenge" in body or not state.sends_links
