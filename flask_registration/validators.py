@@ -31,6 +31,7 @@ from .users.fields import UserSettings
 from .users.identifiers import is_mailbox, nfkc, recipient_address, username_key
 from .users.reserved import RESERVED
 from .users.reserved import reserved_names as reserved_names
+from .users.stamps import digest_of
 
 Validator = Callable[..., None]
 
@@ -234,10 +235,6 @@ def _without_case(name: str) -> str:
     return skeleton(skeleton(name).casefold())
 
 
-def _digest(skeleton: str) -> str:
-    return hashlib.sha256(skeleton.encode()).hexdigest()
-
-
 class SkeletonMixin:
     """The column of the user model that :func:`not_confusable` compares.
 
@@ -248,7 +245,7 @@ class SkeletonMixin:
 
 
 def _keep_skeleton(user: SkeletonMixin, username: str | None, *_: Any) -> None:
-    name = username and _digest(_without_case(username_key(username)))
+    name = username and digest_of(_without_case(username_key(username)))
     user.username_skeleton = name
 
 
@@ -274,7 +271,7 @@ def not_confusable(username: str, *, user: Any = None, **_: Any) -> None:
     names = [name for name, other in _reserved().items() if other in skeletons]
     state = current_registration
     model, pk = state.fields.model, state.fields.pk
-    query = select(model.username).where(model.username_skeleton.in_([*map(_digest, skeletons)]))
+    query = select(model.username).where(model.username_skeleton.in_([*map(digest_of, skeletons)]))
     if user is not None:
         query = query.where(getattr(model, pk) != getattr(user, pk))
     names += current_app.extensions["sqlalchemy"].session.scalars(query)
