@@ -20,7 +20,7 @@ from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired
 from ..http.accounts import account_schema, find_users, login_names
 from ..http.bodies import login_response
-from ..http.codes import EndpointCode, open_challenge
+from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
 from ..http.login import log_in
 from ..http.verification import MAILS_NAMED_ACCOUNT, add_code, sent_response
@@ -233,7 +233,7 @@ def verify_login_code(state: RegistrationState, user: User, body: Mapping[str, s
         account.
     :raises CodeInvalid: the code is wrong.
     """
-    challenge = open_challenge(state, CHALLENGE, body)
+    challenge = EndpointCode(CHALLENGE).open(state, body)
     is_own = challenge.user is not None and (
         state.users.identifier(challenge.user) == state.users.identifier(user)
     )

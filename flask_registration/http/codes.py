@@ -65,23 +65,18 @@ class EndpointCode:
         return link_or_code if has_link else CodeSchema
 
     def open(self, state: RegistrationState, body: Mapping[str, str]) -> Challenge:
-        """Verify the code; see :func:`open_challenge`."""
-        return open_challenge(state, self.purpose, body)
+        """Count a try, and return the challenge if the code is right.
 
-
-def open_challenge(state: RegistrationState, purpose: str, body: Mapping[str, str]) -> Challenge:
-    """Count a try, and return the challenge if the code is right.
-
-    :param body: what :class:`CodeSchema` has loaded.
-    :raises ChallengeInvalid: see :meth:`ChallengeStore.open`.
-    :raises CodeInvalid: the code is wrong.
-    """
-    store = state.challenge_store
-    if store is None:  # a flow can do without, if its e-mails have a link
-        raise ChallengeInvalid
-    challenge = store.open(purpose, body["challenge"])
-    if not store.has_code(challenge, normalize_code(body["code"])):
-        state.users.rollback()
-        state.record(CODE_REFUSED, challenge.user)
-        raise CodeInvalid
-    return challenge
+        :param body: what :class:`CodeSchema` has loaded.
+        :raises ChallengeInvalid: see :meth:`ChallengeStore.open`.
+        :raises CodeInvalid: the code is wrong.
+        """
+        store = state.challenge_store
+        if store is None:  # a flow can do without, if its e-mails have a link
+            raise ChallengeInvalid
+        challenge = store.open(self.purpose, body["challenge"])
+        if not store.has_code(challenge, normalize_code(body["code"])):
+            state.users.rollback()
+            state.record(CODE_REFUSED, challenge.user)
+            raise CodeInvalid
+        return challenge
