@@ -331,8 +331,11 @@ class RegistrationState(HasSettings):
 
     def password_notice(self, user: User) -> list[Mail]:
         """Return the e-mail about a new password, if it is enabled and the user has an address."""
-        is_enabled = PASSWORD_CHANGED.enabled(self) and self.users.snapshot(user).email
-        return [self.mail(PASSWORD_CHANGED, user)] if is_enabled else []
+        return self.notices(PASSWORD_CHANGED, user) if PASSWORD_CHANGED.enabled(self) else []
+
+    def notices(self, email: Email, user: User, **data: Any) -> list[Mail]:
+        """Return an e-mail to a user, if the account has an address; see :meth:`mail`."""
+        return [self.mail(email, user, **data)] if self.users.snapshot(user).email else []
 
     def admit(self, mail: Mail) -> Mail:
         """Count an e-mail, and return it. Over the limit of its address, it is dropped.

@@ -278,8 +278,7 @@ def finish_decision(state: RegistrationState, user: User, *, approves: bool) -> 
     email, signal = (approved_email, user_approved) if approves else (rejected_email, user_rejected)
     if not approves:
         state.sessions.end_logins(user)
-    seen = state.users.snapshot(user)
-    mails = [state.mail(email, user)] if seen.is_verified and seen.email else []
+    mails = state.notices(email, user) if state.users.snapshot(user).is_verified else []
     state.commit(*mails, signals=[signal], user=user)
 
 

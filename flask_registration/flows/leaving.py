@@ -166,7 +166,7 @@ def schedule_deletion(state: RegistrationState, user: User, seen: UserSnapshot) 
     state.sessions.end_logins(user)
     forget_session()
     data = {"delete_after": shown, "address": seen.email}
-    mails = [state.mail(deletion_scheduled_email, user, **data)] if seen.email else []
+    mails = state.notices(deletion_scheduled_email, user, **data)
     state.commit(*mails, signals=[user_deletion_scheduled], user=user)
     return {"delete_after": shown}
 

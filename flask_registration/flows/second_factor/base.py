@@ -123,11 +123,6 @@ factor_removed_email: Email = _declare("factor_removed", "an authenticator app w
 recovery_code_used_email: Email = _declare("recovery_code_used", "a recovery code was used")
 
 
-def notices(state: RegistrationState, user: User, email: Email) -> list[Mail]:
-    """Return an e-mail about a factor, if the user has an address."""
-    return [state.mail(email, user)] if state.users.snapshot(user).email else []
-
-
 # The factor of an account
 
 
@@ -167,7 +162,7 @@ def use_code(
     """
     if factor_of(state).use(user, text) == TOTP:
         return [], []
-    return notices(state, user, recovery_code_used_email), [user_used_recovery_code]
+    return state.notices(recovery_code_used_email, user), [user_used_recovery_code]
 
 
 def refuse(state: RegistrationState, user: User, challenge: Challenge | None = None) -> NoReturn:

@@ -35,7 +35,6 @@ from .base import (
     factor_removed_email,
     flow,
     is_required,
-    notices,
     refuse,
     step,
     store_of,
@@ -155,7 +154,7 @@ def confirm_totp(data: dict[str, Any]) -> dict[str, Any]:
     except CodeInvalid:
         refuse(state, user, challenge)
     codes = factor_of(state).replace_recovery_codes(user, flow.settings.recovery_codes)
-    emails = notices(state, user, factor_added_email)
+    emails = state.notices(factor_added_email, user)
     signals = [user_added_factor]
     end_logins(state, user, ChallengeInvalid if challenge else NotAuthenticated)
     if challenge is None:
@@ -320,7 +319,7 @@ def remove_credentials(state: RegistrationState, user: User) -> list[Mail] | Non
     """
     had_factor = store_of(state).totp(user)
     store_of(state).remove_all(user)
-    return notices(state, user, factor_removed_email) if had_factor else None
+    return state.notices(factor_removed_email, user) if had_factor else None
 
 
 @flow.provides("clear_lock")

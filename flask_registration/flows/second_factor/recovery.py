@@ -18,7 +18,7 @@ from ...state import DueWork, RegistrationState, Setup
 from ...users.mixins import utc_now
 from ...users.stamps import next_stamp
 from ...users.store import User
-from .base import SecondFactorSettings, flow, notices, step, store_of
+from .base import SecondFactorSettings, flow, step, store_of
 from .management import remove_credentials
 
 #: How long before the removal the reminder is sent, with longer delays.
@@ -83,7 +83,7 @@ def recover_second_factor(data: dict[str, Any]) -> None:
     if not store.totp(user):
         raise NoFactor
     if store.begin_recovery(user):
-        state.commit(*notices(state, user, recovery_email))
+        state.commit(*state.notices(recovery_email, user))
 
 
 @flow.post(
@@ -131,7 +131,7 @@ def _remind(state: RegistrationState, user_id: Any) -> bool:
     user = state.users.get(str(user_id))
     if user is None or not store_of(state).mark_reminded(user):
         return False
-    state.commit(*notices(state, user, recovery_email))
+    state.commit(*state.notices(recovery_email, user))
     return True
 
 
