@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Update, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Update, delete, func, insert, select, update
 from sqlalchemy import inspect as sqlalchemy_inspect
 
 from ..checks import Finding
@@ -48,18 +48,21 @@ class Status(NamedTuple):
     dead: Sequence[Any]
 
 
+@dataclass(eq=False)
 class OutboxStore:
     """Stores e-mails until they are sent.
 
     All methods except :meth:`add` use a transaction of their own.
     """
 
-    def __init__(self, db: SQLAlchemy, model: type[Any], settings: OutboxSettings) -> None:
-        self._db = db
-        self.model = model
-        self._settings = settings
-        # Built once, since building it takes longer than running it.
-        self._insert = insert(sqlalchemy_inspect(model).local_table)
+    db: SQLAlchemy
+    model: type[Any]
+    settings: OutboxSettings
+
+    @cached_property
+    def _insert(self) -> Insert:
+        # Building it takes longer than running it.
+        return insert(sqlalchemy_inspect(self.model).local_table)
 
     def add(self, mail: Mail) -> None:
         """Queue an e-mail in the transaction of its cause: what it is about, without its link."""
@@ -74,7 +77,7 @@ class OutboxStore:
             "due_at": utc_now(),
             "finished_at": None,
         }
-        self._db.session.execute(self._insert, row)
+        self.db.session.execute(self._insert, row)
 
     # Sending
 
@@ -108,7 +111,7 @@ class OutboxStore:
                 return Mail(**json.loads(row.content)), row.tries + 1
 
     def _claiming(self, message_id: str, tries: int) -> Update:
-        until = utc_now() + self._settings.outbox_lease
+        until = utc_now() + self.settings.outbox_lease
         return self._update(message_id, tries).values(tries=tries + 1, due_at=until)
 
     def finish(self, mail: Mail, state: str) -> None:
@@ -142,7 +145,7 @@ class OutboxStore:
         """Call a function in a transaction of its own. Retry it if the database requires that."""
 
         def once() -> T:
-            with own_transaction(self._db, self.model) as connection:
+            with own_transaction(self.db, self.model) as connection:
                 return work(connection)
 
         return with_retries(once, lambda: None)
@@ -198,7 +201,7 @@ class OutboxStore:
         return self._run(delete(self.model).where(self.model.id.in_(ids), self._is_old(grace)))
 
     def _is_old(self, grace: timedelta) -> Any:
-        kept_since = utc_now() - self._settings.outbox_retention - grace
+        kept_since = utc_now() - self.settings.outbox_retention - grace
         return self.model.finished_at <= kept_since
 
     def _run(self, statement: Any) -> int:
