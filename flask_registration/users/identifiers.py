@@ -154,11 +154,10 @@ def parse_identifier(text: str, column: Column[Any]) -> Any:
         digits = re.fullmatch("-?[0-9]{1,19}", text)
         return int(text) if digits and abs(int(text)) < 2**bits else None
     if isinstance(column.type, Uuid):
-        try:
+        with suppress(ValueError):
             parsed = uuid.UUID(text)
-        except ValueError:
-            return None
-        return parsed if column.type.as_uuid else str(parsed)
+            return parsed if column.type.as_uuid else str(parsed)
+        return None
     return text
 
 
@@ -232,9 +231,11 @@ class NormalForms:
                     errors[field] = [error.args[0]]  # a message that can be translated
         email = self.fields.email or ""
         own_email = built.get(email, getattr(user, email, None))
-        for name in self.fields.login:
-            if name not in errors and self._is_foreign_address(name, built, own_email):
-                errors[name] = [NOT_ALLOWED]
+        if email in self.fields.login:
+            for name in self.fields.login:
+                is_other = name not in (email, *errors)
+                if is_other and self._is_foreign_address(built.get(name), own_email):
+                    errors[name] = [NOT_ALLOWED]
         for kind in judged:
             field = getattr(self.fields, kind)
             value = built.get(field)
@@ -274,12 +275,7 @@ class NormalForms:
         stored = parse_identifier(normal, fields.columns[field])
         return None if stored is None else (field, stored)
 
-    def _is_foreign_address(
-        self, field: str, values: Mapping[str, Any], own_email: str | None
-    ) -> bool:
-        email, value = self.fields.email, values.get(field)
-        if value is None or field == email or email not in self.fields.login:
-            return False
+    def _is_foreign_address(self, value: object, own_email: str | None) -> bool:
         with suppress(ValueError):
             return email_key(str(value), **self._email_options) != own_email
         return False
