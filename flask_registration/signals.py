@@ -50,7 +50,7 @@ invitation_accepted: NamedSignal = _namespace.signal("invitation-accepted")
 mail_failed: NamedSignal = _namespace.signal("mail-failed")
 
 #: The events of the security log for these signals.
-EVENTS = {
+EVENTS: dict[NamedSignal, security_log.Event] = {
     user_registered: security_log.USER_CREATED,
     user_activated: security_log.USER_ACTIVATED,
     user_logged_in: security_log.LOGIN_SUCCESS,

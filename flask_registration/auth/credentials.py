@@ -24,7 +24,7 @@ RECOVERY_CODE = "recovery-code"
 RECOVERY = "recovery"
 
 #: The columns of an account that has no wrong codes.
-NO_FAILURES = {"failures": 0, "locked_until": None}
+NO_FAILURES: dict[str, Any] = {"failures": 0, "locked_until": None}
 
 
 class CredentialMixin:
