@@ -70,13 +70,13 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
     declared, found = [
         unique_columns({column.name: column for column in each.columns}) for each in (table, stored)
     ]
-    for column_name in sorted((declared - found) & {*stored.columns.keys()}):
+    for column in sorted((declared - found) & {*stored.columns.keys()}):
         yield Finding(
             "registration.E041",
-            f"{name}.{column_name}",
+            f"{name}.{column}",
             "is unique in the model and not in the database. "
             "Two registrations at the same time both succeed.",
-            f"Write a migration that creates a unique index on {name} ({column_name}).",
+            f"Write a migration that creates a unique index on {name} ({column}).",
         )
 
 

@@ -110,4 +110,5 @@ class Devices(SignedCookies):
 
 def _digest(device: str, name: str, kind: str) -> str:
     """Return the digest of a name, which differs from that of another device or kind."""
-    return hashlib.sha256(f"{kind} {device} {name}".encode()).hexdigest()[:16]
+    content = f"{kind} {device} {name}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()[:16]
