@@ -74,7 +74,7 @@ def change_schema(state: RegistrationState, *, partial: bool = False) -> Schema:
         if _can_rename(state):
             password = password_field(required=False)
             made = made.from_dict({"password": password}, name="ProfileChange")
-    return made(partial=partial)
+    return made(partial=True) if partial else made()
 
 
 def partial_change_schema(state: RegistrationState) -> Schema:

@@ -453,6 +453,27 @@ def test_an_own_schema_may_have_the_password(new_site: NewSite, clock: Clock) ->
     assert (reply.status_code, reply.get_json()) == (200, {"username": "alicia"})
 
 
+class Place(Schema):
+    town = fields.String(required=True)
+    street = fields.String(required=True)
+
+
+class WithPlace(Schema):
+    username = fields.String()
+    place = fields.Nested(Place(partial=True), load_only=True)
+
+
+@each_row("method", ["PUT", "PATCH"])
+def test_an_own_schema_decides_which_nested_fields_may_be_missing(
+    new_site: NewSite, method: str
+) -> None:
+    site = new_site(PROFILE_SCHEMA_CLASS=WithPlace)
+    member(site)
+    client = log_in(site)
+    body = {"username": "alice", "place": {"town": "Oxford"}}
+    assert client.open(PROFILE, method=method, json=body).status_code == 200
+
+
 def test_after_a_change_by_another_the_owner_resets_by_the_address(
     site: Site, clock: Clock
 ) -> None:
