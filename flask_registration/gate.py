@@ -50,7 +50,7 @@ def check_form(captcha: str | None) -> str:
 # Proof of work
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class ProofOfWork:
     """A gate that lets the client compute for about a second, without a third party.
 

@@ -646,6 +646,20 @@ def test_a_proof_without_work_is_refused(values: dict[str, Any]) -> None:
         ProofOfWork(**values)
 
 
+class CheapInTests(ProofOfWork):
+    """An application's own, which chooses the cost later."""
+
+    def __init__(self, *, testing: bool) -> None:
+        super().__init__()
+        if testing:
+            self.cost = self.tries = 2
+
+
+def test_a_proof_of_work_may_be_derived_and_changed(make: NewSite) -> None:
+    site = make(GATE=CheapInTests(testing=True))
+    assert seen(ask(site, solved(site))) == OK
+
+
 def test_without_altcha_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"Flask-Registration\[gate\]"):
