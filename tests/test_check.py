@@ -612,6 +612,20 @@ def test_a_constraint_that_is_not_there(safe_site: NewSite, database: str) -> No
     assert findings["users.username_key"][0] == "error"
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+@each_row("fixture", ["sqlite_url", "postgresql_url"])
+def test_an_index_of_a_function_that_is_there(
+    safe_site: NewSite, request: pytest.FixtureRequest, fixture: str
+) -> None:
+    def define(db: Any) -> Any:
+        model = own_model(username=lambda: mapped_column(String(40), nullable=False))(db)
+        Index("ix_username", func.lower(model.username), unique=True)
+        return model
+
+    site = safe_site(request.getfixturevalue(fixture), define=define)
+    assert found(site, "--database") == {}
+
+
 def test_users_without_an_address_have_none_with_capitals(safe_site: NewSite) -> None:
     site = safe_site(
         define=own_model(

@@ -67,8 +67,11 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
             "Run your migrations, for example `flask db upgrade` (or db.create_all() for a "
             "missing table).",
         )
+    # SQLAlchemy reads the indexes of functions from no other database.
+    with_functions = engine.dialect.name == "postgresql"
     declared, found = [
-        unique_columns({column.name: column for column in each.columns}) for each in (table, stored)
+        unique_columns({each.name: each for each in columns}, with_functions=with_functions)
+        for columns in (table.columns, stored.columns)
     ]
     for column in sorted((declared - found) & {*stored.columns.keys()}):
         yield Finding(

@@ -50,12 +50,16 @@ def unique_keys(
     return sorted(found, key=lambda key: ([*map(order.index, key.columns)], key.expressions))
 
 
-def unique_columns(columns: Mapping[str, Column[Any]]) -> frozenset[str]:
+def unique_columns(
+    columns: Mapping[str, Column[Any]], *, with_functions: bool = True
+) -> frozenset[str]:
     """Return the columns that are unique, each on its own and in all rows.
 
-    A column of which a function is unique, such as ``lower(email)``, is unique as well.
+    :param with_functions: whether a column counts of which a function is unique, such as
+        ``lower(email)``.
     """
-    alone = {key.columns for key in unique_keys(columns) if key.where is None}
+    keys = [key for key in unique_keys(columns) if with_functions or not key.expressions]
+    alone = {key.columns for key in keys if key.where is None}
     return frozenset(name for name in columns if (name,) in alone)
 
 
