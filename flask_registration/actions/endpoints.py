@@ -132,7 +132,7 @@ def invite(email: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
     :raises NotAllowed: the current user may not send this invitation.
     :raises marshmallow.ValidationError: an invalid field.
     """
-    return _run("invite", {"email": email, "data": data or {}})
+    return _run("invite", {"email": email, "data": dict(data or {})})
 
 
 def invitations() -> list[dict[str, Any]]:

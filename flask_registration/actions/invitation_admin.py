@@ -40,7 +40,7 @@ def create_invitation(email: str, data: Mapping[str, Any] | None = None) -> dict
     :raises AdministrationError: the application does not have the flow ``invitations``.
     """
     state, flow = _flow()
-    given = load(schema_of(state, flow.InviteSchema), {"email": email, "data": data or {}})
+    given = load(schema_of(state, flow.InviteSchema), {"email": email, "data": dict(data or {})})
     shown: dict[str, Any] = flow.create(state, None, given["email"], given["data"])
     return shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import MappingProxyType
 from typing import Any
 
 import flask_login
@@ -980,6 +981,18 @@ def test_the_actions_of_administrators_need_no_login(make: NewSite) -> None:
     with site.app.app_context():
         actions.cancel_invitation(shown["id"])
     assert accept(site, link).get_json() == LINK_INVALID
+
+
+def test_the_data_of_an_action_may_be_any_mapping_and_is_checked(make: NewSite) -> None:
+    site = make()
+    user = site.user()
+    with site.app.test_request_context():
+        actions.log_in(site.db.session.get(site.User, user.id))
+        for create in (actions.create_invitation, actions.invite):
+            create(GUEST, MappingProxyType({"role": "editor"}))
+            with pytest.raises(ValidationError, match="unsupported characters"):
+                create(GUEST, MappingProxyType({"role": "\0"}))
+        assert [each.data for each in actions.all_invitations()] == [{"role": "editor"}] * 2
 
 
 def run(site: Site, *arguments: str) -> Result:
