@@ -61,6 +61,7 @@ class Thing:
     :ivar shown: when the password was shown.
     :ivar row: the login that it belongs to; a session and its remember-me cookie are one.
     :ivar tries: how many codes may be tried, of a challenge or of a mail with a code.
+    :ivar asker_left: whether the login that asked for the link has ended.
     :ivar more: what the login gives beside a session and a token, when it is finished.
     """
 
@@ -75,6 +76,7 @@ class Thing:
         )
         self.tries = LOGIN_TRIES if kind == "challenge" else CODE_TRIES
         self.more: tuple[str, ...] = ()
+        self.asker_left = False
 
 
 class Model:
@@ -104,9 +106,13 @@ class Model:
         ]
 
     def end_logins(self, account: Account) -> None:
-        """End every session, token and challenge. Links stay valid; the codes beside them end."""
+        """End every session, token and challenge. Links stay valid; the codes beside them end.
+
+        With sessions as rows, the link of an e-mail change ends with the login that asked for it.
+        """
         for each in self.alive:
-            each.tries = 0 if each.owner is account else each.tries
+            if each.owner is account:
+                each.tries, each.asker_left = 0, self.rows
         self.alive = [
             each for each in self.alive if each.owner is not account or each.kind not in LOGINS
         ]
@@ -119,7 +125,12 @@ class Model:
             each.shown = self.now if by.kind == "token" and self.is_fresh(by) else by.shown
 
     def drop(self, row: object) -> None:
-        self.alive = [each for each in self.alive if not self.rows or each.row != row]
+        ended = [each for each in self.alive if self.rows and each.row == row]
+        for each in ended:
+            each.asker_left = True
+        self.alive = [
+            each for each in self.alive if each not in ended or each.kind == "register_email"
+        ]
 
     def is_good(self, by: Thing) -> bool:
         """Whether a session or a token is."""
@@ -177,6 +188,7 @@ class Model:
         )
         need(known and link.use == kind, BAD_LINK)
         need(self.now - link.born <= PERIODS.get(kind, 7 * DAY), "signature-expired")
+        need(kind != "register_email" or not link.asker_left, BAD_LINK)
         if kind == "register" and not account.verified:
             self.change(account, "register", verified=True)
         elif kind == "reset_password":
@@ -232,9 +244,9 @@ class Model:
         self.confirm(by, by.owner.password)
         self.drop(by.row)
         if revoke and self.rows and by.kind != "token":
-            self.alive = [
-                each for each in self.alive if each.owner is not by.owner or each.kind != "token"
-            ]
+            for each in [*self.alive]:
+                if each.owner is by.owner and each.kind == "token":
+                    self.drop(each.row)
         if everywhere or (revoke and not self.rows):
             self.change(by.owner)
 
