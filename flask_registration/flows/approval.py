@@ -221,12 +221,13 @@ def decide_approval(data: dict[str, str], user_id: str) -> None:
     seen = state.users.snapshot(user)
     changes, expecting = approval_changes(user, approves=approves)
     expecting |= {"is_active": True}
+    decided = LinkInvalid(user_id=user_id) if is_link else ApprovalNotFound()
+    if not is_waiting(user):
+        raise decided
     try:
-        if not is_waiting(user):
-            raise AccountUnusable
         state.users.change(user, seen, changes, expecting=expecting)
     except AccountUnusable:
-        raise (LinkInvalid(user_id=user_id) if is_link else ApprovalNotFound) from None
+        raise decided from None
     finish_decision(state, user, approves=approves)
 
 

@@ -198,7 +198,10 @@ def register_again_email(state: RegistrationState, user: User) -> Mapping[str, A
 
     The link sets a password for the earlier registration. The code finishes the latest one.
     """
-    return (state.sends_links and state.call("reset_link", user)) or NO_LINK
+    if not state.sends_links:
+        return NO_LINK
+    link: Mapping[str, Any] = state.call("reset_link", user)
+    return link
 
 
 email_taken_email: Email = flow.email(

@@ -275,7 +275,8 @@ def form_fields(page: Page, action: Action[Any]) -> list[dict[str, Any]]:
             continue
         kind, value = _input(each)
         hint = "username" if name in flow.state.fields.login else None
-        found.append(_form_field(key, label, kind, value, hint, each.metadata.get("url")))
+        url = each.metadata.get("url")
+        found.append(_form_field(key, label, kind, value=value, hint=hint, url=url))
     names = [each["name"] for each in found]
     if "password" in names and "password_confirm" not in names:  # typed twice in any case
         found.append(_form_field("password_confirm", page.labels["password_confirm"]))
@@ -286,6 +287,7 @@ def _form_field(
     name: str,
     label: str,
     kind: str = "password",
+    *,
     value: str = "",
     hint: str | None = "new-password",
     url: str | None = None,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from operator import methodcaller
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
@@ -203,15 +202,14 @@ class Counters:
     def stats(self, scope: str, name: str, limit: RateLimitItem) -> tuple[int, float]:
         """Return how many hits a limit still allows, and the seconds until it allows more."""
         key = self._key(scope, name)
-        reset, left = self._use(methodcaller("get_window_stats", limit, key))
+        reset, left = self._use(lambda counts: counts.get_window_stats(limit, key))
         return left, reset - time.time()
 
     def clear(self, scope: str, name: str, limits: Iterable[RateLimitItem]) -> None:
         """Reset the counters of a name, in memory and in the storage."""
-        key = self._key(scope, name)
-        for limit in limits:
-            self.memory.clear(limit, key)
-            self._use(methodcaller("clear", limit, key))
+        key, all_limits = self._key(scope, name), [*limits]
+        _clear(all_limits, key, self.memory)
+        self._use(partial(_clear, all_limits, key))
 
     def _key(self, scope: str, name: str) -> str:
         key = want_bytes(self.app.secret_key or "")
@@ -245,6 +243,11 @@ class Counters:
         if self.storage == "memory":
             return False
         return not self.is_down or self.memory.hit(TRIES, "try")
+
+
+def _clear(limits: Iterable[RateLimitItem], key: str, counts: Any) -> None:
+    for limit in limits:
+        counts.clear(limit, key)
 
 
 def _hit(limit: RateLimitItem, key: str, limiter: Any) -> float | None:

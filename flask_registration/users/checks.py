@@ -70,8 +70,10 @@ def _missing_columns(
         "REGISTRATION_USER_EDITABLE_FIELDS": settings.user_editable_fields,
         "REGISTRATION_USER_HIDDEN_FIELDS": settings.user_hidden_fields,
         "REGISTRATION_USER_PASSWORD_FIELD": [settings.user_password_field],
-        "REGISTRATION_USER_VERIFICATION_ID_FIELD": {verification_id} - {"pk"},
-        "REGISTRATION_USER_SECURITY_STAMP_FIELD": {stamp} - {DEFAULT_STAMP},
+        "REGISTRATION_USER_VERIFICATION_ID_FIELD": (
+            None if verification_id == "pk" else [verification_id]
+        ),
+        "REGISTRATION_USER_SECURITY_STAMP_FIELD": None if stamp == DEFAULT_STAMP else [stamp],
     }
     allowed = _allowed_columns(columns, settings, fields)
     for key, names in named.items():

@@ -108,6 +108,7 @@ def unavailable(error: BaseException) -> DatabaseUnavailable:
 
 def is_outdated(error: BaseException) -> bool:
     """Return whether a column or a table of a model is missing in the database."""
+    # PostgreSQL: undefined column, table. MySQL and MariaDB: unknown column, no such table.
     if _has_code(error, "42703", "42P01", 1054, 1146):
         return True
     original = str(getattr(error, "orig", None))  # SQLite has no code
@@ -117,12 +118,14 @@ def is_outdated(error: BaseException) -> bool:
 def is_serialization_failure(error: SQLAlchemyError) -> bool:
     """Return whether the database ended this transaction in favor of another one and asks to retry.
 
-    (1020 is of MariaDB with snapshot isolation, and 517 is SQLITE_BUSY_SNAPSHOT.) So does the
-    version counter of a model, with ``StaleDataError``.
+    So does the version counter of a model, with ``StaleDataError``.
     """
-    return isinstance(error, StaleDataError) or _has_code(
-        error, "40001", "40P01", 1020, 1205, 1213, 517
-    )
+    if isinstance(error, StaleDataError):
+        return True
+    postgresql = ("40001", "40P01")  # serialization failure, deadlock
+    mysql = (1020, 1205, 1213)  # MariaDB's snapshot isolation, lock wait timeout, deadlock
+    sqlite = (517,)  # SQLITE_BUSY_SNAPSHOT
+    return _has_code(error, *postgresql, *mysql, *sqlite)
 
 
 def lacks_characters(error: DBAPIError) -> bool:
@@ -131,7 +134,7 @@ def lacks_characters(error: DBAPIError) -> bool:
     MySQL and MariaDB report that with a character set such as ``latin1``. With such a PostgreSQL
     database, psycopg itself raises a ``UnicodeError``.
     """
-    return _has_code(error, 1267)
+    return _has_code(error, 1267)  # illegal mix of collations
 
 
 def is_inconvertible(error: Exception) -> bool:
@@ -141,12 +144,12 @@ def is_inconvertible(error: Exception) -> bool:
 
 def violates_check(error: Exception) -> bool:
     """Return whether a CHECK constraint refuses a row: MariaDB and MySQL report it as a failure."""
-    return _has_code(error, 4025, 3819)
+    return _has_code(error, 4025, 3819)  # MariaDB, MySQL
 
 
 def violates_not_null(error: IntegrityError) -> bool:
     """Return whether a row lacks a value that a column must have."""
-    return _has_code(error, "23502", 1048, 1299)
+    return _has_code(error, "23502", 1048, 1299)  # PostgreSQL, MySQL, SQLite
 
 
 def _has_code(error: BaseException, *codes: object) -> bool:
