@@ -407,6 +407,7 @@ class Action(Generic[S]):
 
         def work() -> Any:
             nonlocal challenge
+            # What the client gets if the account is suspended, or changed at the same moment.
             failure: Callable[[], APIError] = NotAuthenticated
             arguments: list[Any] = []
             if endpoint.login_required:
