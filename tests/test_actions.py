@@ -47,6 +47,8 @@ from .pages import read
 from .people import define_login, token_of
 from .site import PASSWORD, Site, mixin_and
 from .test_dispatch import broken_mail
+from .world import ENDPOINTS, PAGES, SETTINGS, World
+from .world import define_login as world_logins
 
 EMAIL = "alice@example.com"
 
@@ -150,6 +152,39 @@ def test_an_account_lives_its_whole_life_in_form_views(forms: Site) -> None:
 def test_every_endpoint_with_json_has_an_action_of_its_name() -> None:
     names = {endpoint.name for flow in DEFAULT_FLOWS for endpoint in flow.endpoints}
     assert [name for name in names if not inspect.isfunction(getattr(actions, name, None))] == []
+
+
+#: Those whose schema, which an application may replace, asks for the password twice.
+TYPED_TWICE = ("register", "finish_sign_up", "accept_invitation")
+
+
+def test_every_action_does_what_its_endpoint_does(new_site: NewSite) -> None:
+    world = World(new_site(login_model=world_logins, **SETTINGS))
+    called = []
+    for name, endpoint in ENDPOINTS.items():
+        action = getattr(actions, name, None)
+        if action is None or name in PAGES:
+            continue
+        called.append(name)
+        reply = world.ask(name)
+        assert reply.status_code < 300, (name, reply.get_json())
+        described = reply.get_json(silent=True)
+        rows = {table: len(found) for table, found in world.rows().items()}
+        state = world.enter(world.state_for(name))
+        path, key = world.path(endpoint), re.search(r"<(\w+)>", endpoint.path)
+        values = {key[1]: path.strip("/").split("/")[2]} if key else {}
+        headers = {"Cookie": f"session={state.cookie}"} if world.logs_in(endpoint) else {}
+        given = world.body(name)
+        if name not in TYPED_TWICE:
+            given.pop("password_confirm", None)
+        client = world.site.app.test_client().environ_base
+        with world.site.app.test_request_context("/", headers=headers, environ_base=client):
+            result = action(**given | values)
+        world.now = None
+        assert {table: len(found) for table, found in world.rows().items()} == rows, name
+        if isinstance(described, dict) and isinstance(result, dict):
+            assert result.keys() == described.keys() - {"detail"}, name
+    assert called == [name for name in ENDPOINTS if name not in PAGES]
 
 
 def test_every_action_is_on_its_page() -> None:

@@ -348,6 +348,11 @@ class World:
             bodies[name] = {"code": pyotp.TOTP(state.secret).now()}
         return {**state.links.get(name, {}), **bodies.get(name, {})}
 
+    def logs_in(self, endpoint: Endpoint[Any]) -> bool:
+        """Whether a valid request comes with Alice's session."""
+        optional = ("add_totp", "confirm_totp", "accept_terms")  # or with a challenge
+        return endpoint.login_required or endpoint.name in optional
+
     def ask(
         self, name: str, *, method: str | None = None, path: str | None = None, **options: Any
     ) -> TestResponse:
@@ -358,8 +363,7 @@ class World:
         endpoint = ENDPOINTS[name]
         state = self.enter(self.state_for(name))
         headers = dict(options.pop("headers", {}))
-        logged_in = endpoint.login_required or name in ("add_totp", "confirm_totp", "accept_terms")
-        if logged_in and not {"Authorization", "Cookie"} & headers.keys():
+        if self.logs_in(endpoint) and not {"Authorization", "Cookie"} & headers.keys():
             headers["Cookie"] = f"session={state.cookie}"
         if not {"json", "data", "input_stream"} & options.keys() and self.schemas(endpoint):
             options["json"] = self.body(name)

@@ -377,6 +377,29 @@ def test_a_former_login_field_stays_reserved_where_another_one_is_needed(
     assert (reply.status_code, list(reply.get_json())) == (400, ["phone"])
 
 
+@pytest.mark.databases
+@each_row("by", ["an event", "the database"])
+def test_a_name_changes_although_its_reservation_is_refused(
+    database: str, new_site: NewSite, caplog: pytest.LogCaptureFixture, by: str
+) -> None:
+    site = new_site(database)
+    member(site)
+    client = log_in(site)
+
+    def before_insert(mapper: Any, connection: Any, user: Any) -> None:
+        if by == "an event":
+            raise ValueError("no member of the company")
+        user.password_hash = None
+
+    event.listen(site.User, "before_insert", before_insert)
+    with caplog.at_level("INFO"):
+        assert client.patch(PROFILE, json={"username": "alicia"}).status_code == 200
+    assert "The former login name of an account stays free." in caplog.text
+    event.remove(site.User, "before_insert", before_insert)
+    assert [user.username for user in site.users()] == ["alicia"]
+    assert site.register("alice", email="other@example.com").status_code == 201
+
+
 @each_row("method", ["PUT", "POST", "PATCH"])
 def test_a_login_field_changes_with_the_password_or_a_fresh_login_only(
     site: Site, clock: Clock, method: str
