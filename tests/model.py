@@ -18,6 +18,7 @@ REFUSED, BAD_LINK, STALE = "fields", "signature-invalid", "reauthentication-requ
 BAD_CHALLENGE, BAD_CODE = "challenge-invalid", "code-invalid"
 LOGINS = ("session", "remember", "token", "challenge")
 INTERVAL = 30  # seconds that a code of an app is for
+ENROLLMENT = 15 * 60  # how long a new authenticator app can be confirmed
 STEP = 15 * 60  # how long a challenge is valid, and how long wrong codes count
 LOGIN_TRIES, CODE_TRIES, WRONG_CODES, CHALLENGES = 2, 3, 3, 5
 
@@ -42,10 +43,11 @@ class App:
     """An authenticator app, with its recovery codes on paper.
 
     :ivar spent: the interval of the last code that was used.
+    :ivar born: when it was added.
     """
 
     def __init__(self) -> None:
-        self.secret, self.spent = "", 0
+        self.secret, self.spent, self.born = "", 0, 0.0
         self.codes, self.used_codes = list[str](), list[str]()
 
 
@@ -320,7 +322,7 @@ class Model:
     def add_app(self, by: Thing, password: str | None, app: App) -> None:
         self.confirm(by, password)
         need(not by.owner.app, "factor-exists")
-        by.owner.pending = app
+        by.owner.pending, app.born = app, self.now
 
     def confirm_app(self, by: Thing, code: Code) -> None:
         need(self.is_good(by), "not-authenticated")
@@ -329,6 +331,7 @@ class Model:
         is_right = isinstance(code, tuple) and code[0] is account.pending and self.is_now(code)
         need(is_right, BAD_CODE)
         assert isinstance(code, tuple)
+        need(self.now - code[0].born < ENROLLMENT, BAD_CODE)
         account.app, account.pending, code[0].spent = code[0], None, code[1]
         account.forget_wrong_codes()
         self.end_logins(account)
