@@ -109,11 +109,12 @@ def test_without_the_setting_a_session_may_be_unused(
     assert knows(site, client)
 
 
+@pytest.mark.databases
 @with_and_without_login_model
 def test_a_session_that_is_unused_for_the_idle_period_ends(
-    new_site: NewSite, clock: Clock, login_model: LoginModel
+    database: str, new_site: NewSite, clock: Clock, login_model: LoginModel
 ) -> None:
-    site = new_site(login_model=login_model, **IDLE)
+    site = new_site(database, login_model=login_model, **IDLE)
     account(site)
     client, other = log_in(site), log_in(site)
     for _ in range(10):
@@ -207,11 +208,12 @@ def test_a_remember_me_cookie_of_another_account_is_not_replaced(
     assert value_of(client) == left
 
 
+@pytest.mark.databases
 def test_a_token_of_the_login_model_has_an_idle_period_and_a_signed_one_has_none(
-    new_site: NewSite, clock: Clock
+    database: str, new_site: NewSite, clock: Clock
 ) -> None:
     for login_model, is_in in ((define_login, False), (None, True)):
-        site = new_site(login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **IDLE)
+        site = new_site(database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **IDLE)
         account(site)
         token = token_of(site)
         for _ in range(3):
@@ -221,10 +223,11 @@ def test_a_token_of_the_login_model_has_an_idle_period_and_a_signed_one_has_none
         assert knows(site, headers=bearer(token)) is is_in
 
 
+@pytest.mark.databases
 def test_the_list_of_logins_leaves_out_those_that_were_unused(
-    new_site: NewSite, clock: Clock
+    database: str, new_site: NewSite, clock: Clock
 ) -> None:
-    site = new_site(login_model=define_login, **IDLE)
+    site = new_site(database, login_model=define_login, **IDLE)
     account(site)
     log_in(site)
     clock.advance(30 * MINUTE)

@@ -158,6 +158,7 @@ def test_the_one_that_was_used_last_comes_first(alone: Site) -> None:
     assert [each["id"] for each in listed(clients[0])] == [rows[0].id, rows[1].id, rows[2].id]
 
 
+@pytest.mark.databases
 def test_a_login_that_is_dead_is_not_on_the_list(alone: Site) -> None:
     client = log_in(alone)
     log_in(alone)
