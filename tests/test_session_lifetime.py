@@ -209,18 +209,18 @@ def test_a_remember_me_cookie_of_another_account_is_not_replaced(
 
 
 @pytest.mark.databases
+@with_and_without_login_model
 def test_a_token_of_the_login_model_has_an_idle_period_and_a_signed_one_has_none(
-    database: str, new_site: NewSite, clock: Clock
+    database: str, new_site: NewSite, clock: Clock, login_model: LoginModel
 ) -> None:
-    for login_model, is_in in ((define_login, False), (None, True)):
-        site = new_site(database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **IDLE)
-        account(site)
-        token = token_of(site)
-        for _ in range(3):
-            clock.advance(29 * MINUTE)
-            assert knows(site, headers=bearer(token))
-        clock.advance(30 * MINUTE)
-        assert knows(site, headers=bearer(token)) is is_in
+    site = new_site(database, login_model=login_model, LOGIN_RETRIEVE_TOKEN=True, **IDLE)
+    account(site)
+    token = token_of(site)
+    for _ in range(3):
+        clock.advance(29 * MINUTE)
+        assert knows(site, headers=bearer(token))
+    clock.advance(30 * MINUTE)
+    assert knows(site, headers=bearer(token)) is (login_model is None)
 
 
 @pytest.mark.databases
