@@ -192,6 +192,30 @@ def test_a_full_pool_makes_no_request_send_and_has_room_again_later(live: Site) 
         assert queue.get(timeout=TIMEOUT)[2] == "overflow@example.com"
 
 
+def test_an_e_mail_of_an_earlier_pool_frees_no_place_of_the_new_one(
+    live: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a fork, two threads may start a pool at the same moment."""
+    go = threading.Event()
+
+    def hold(app: Any, **_: Any) -> None:
+        assert go.wait(TIMEOUT)
+
+    with email_dispatched.connected_to(hold, live.app), departures(live) as queue:
+        live.register("alice")
+        number = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: number + 1)
+        live.register("bob")
+        go.set()
+        assert {queue.get(timeout=TIMEOUT)[2] for _ in range(2)} == {
+            "alice@example.com",
+            "bob@example.com",
+        }
+        live.register("carol")
+        assert queue.get(timeout=TIMEOUT)[2] == "carol@example.com"
+    assert "exception calling callback" not in caplog.text
+
+
 def test_a_place_in_the_pool_is_given_back_after_a_failure_too(live: Site) -> None:
     told = threading.Semaphore(0)
 

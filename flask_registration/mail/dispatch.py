@@ -315,14 +315,15 @@ class BackgroundDispatcher(Dispatcher):
         """
         if self._process != os.getpid():  # a forked worker has no threads of its parent
             self._start_pool()
-        if not self._free.acquire(blocking=False):
+        pool, free = self._pool, self._free  # another thread may start a pool meanwhile
+        if not free.acquire(blocking=False):
             return False
         try:
-            future = self._pool.submit(deliver)
+            future = pool.submit(deliver)
         except RuntimeError:
-            self._free.release()
+            free.release()
             raise
-        future.add_done_callback(lambda _: self._free.release())
+        future.add_done_callback(lambda _: free.release())
         return True
 
 
