@@ -329,7 +329,7 @@ def _ask(url: str) -> list[str]:
 
 # Checks
 
-#: The setting of each validator, the library that it needs, and the extra of that.
+#: Our validators, each with its setting, its library, and the extra that installs the library.
 OWN: dict[Any, tuple[str, str, str]] = {
     no_subaddress: ("REGISTRATION_EMAIL_VALIDATORS", "", ""),
     deliverable: ("REGISTRATION_EMAIL_VALIDATORS", "", ""),

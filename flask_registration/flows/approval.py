@@ -158,7 +158,10 @@ rejected_email: Email = flow.email("rejected", when="the account was rejected", 
 
 
 def approvers_of(state: RegistrationState, user: User | None) -> list[str]:
-    """Return the e-mail addresses of the approvers of an account. None has those of a list."""
+    """Return the e-mail addresses of the approvers of an account.
+
+    :param user: None for an unknown account: only a list names its approvers.
+    """
     given = state.group(ApprovalSettings).approvers
     if callable(given):
         given = () if user is None else given(user)
@@ -245,8 +248,8 @@ def open_link(state: RegistrationState, data: Mapping[str, str], user_id: str) -
 def managed_user(state: RegistrationState, user_id: str) -> User:
     """Return an account that the current user approves.
 
-    That is the user with a verified e-mail address that ``APPROVERS`` names. Where a client gets an
-    address without verification, it is none.
+    ``APPROVERS`` names the verified e-mail address of that user. No user approves accounts if a
+    client can get an e-mail address without verification.
 
     :raises NotAuthenticated: no user is logged in.
     :raises NotAllowed: the current user does not approve this account.

@@ -67,6 +67,7 @@ def _finish(name: str, challenge: Challenge, **arguments: Any) -> dict[str, Any]
     """Take the challenge, and do what the link of another flow does.
 
     :param name: what that flow offers.
+    :raises ChallengeInvalid: another request has taken it, or that flow is not active.
     :raises AccountUnusable: the account changed at the same moment.
     """
     state, user = flow.state, challenge.user
@@ -91,6 +92,7 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
 
     :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
     :raises CodeInvalid: the code is wrong.
+    :raises AccountUnusable: the account is verified or suspended, or changed at the same moment.
     :raises EmailAlreadyRegistered: another account has verified the address meanwhile.
     :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
     """
@@ -108,9 +110,10 @@ def verify_registration_code(challenge: Challenge) -> dict[str, Any]:
 def verify_email_code(challenge: Challenge) -> dict[str, Any]:
     """Change the e-mail address with the code that the new address received.
 
-    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left, or the login
-        that asked for the change has ended.
+    :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
     :raises CodeInvalid: the code is wrong.
+    :raises AccountUnusable: the account is pending, or changed at the same moment, or the login
+        that asked for the change has ended.
     :raises EmailAlreadyRegistered: another verified account has the e-mail address by now.
     """
     return _finish("finish_email_change", challenge, **challenge.data)
@@ -136,6 +139,7 @@ def reset_password_code(challenge: Challenge, data: dict[str, Any]) -> dict[str,
 
     :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
     :raises CodeInvalid: the code is wrong.
+    :raises AccountUnusable: the account changed at the same moment, or is suspended.
     :raises marshmallow.ValidationError: the password does not pass the policy; the code stays
         valid.
     :raises StepRequired: with auto-login; the password is set, and a step of the login is left.

@@ -69,7 +69,7 @@ class OptionalPackage(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its name. A dispatcher or a model of this name asks for it, too."""
+        """Return its name. A dispatcher or a model of this name asks for it, too."""
         return self.module.rpartition(".")[2]
 
     @property

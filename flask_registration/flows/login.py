@@ -90,7 +90,8 @@ def login(data: dict[str, Any]) -> dict[str, Any]:
         state.users.rollback()
         user, reason = error.user, error.reason
     except NotVerified:
-        reason, failure = "pending", state.provided("pending_login_error") or failure
+        reason = "pending"
+        failure = state.provided("pending_login_error") or failure
     state.record(LOGIN_FAIL, user, reason=reason)
     names = ("login", *state.fields.login)
     submitted = next((data[name] for name in names if data.get(name)), None)
@@ -102,6 +103,7 @@ def find_by_password(state: RegistrationState, data: Mapping[str, Any]) -> User:
     """Return the user with this login and password, and upgrade an outdated hash.
 
     :raises UserNotFound: there is none.
+    :raises AccountUnusable: the account changed at the same moment.
     """
     password = data.get("password") or ""
     user = next(iter(find_users(state, data)), None)

@@ -162,7 +162,8 @@ def send(state: RegistrationState, mail: Mail, user: User | None) -> dict[str, A
 def login_by_link(link: OpenedLink) -> dict[str, Any]:
     """Log in with the parameters of a link. The login of a pending account verifies it.
 
-    :raises LinkInvalid: the link or its code was used, or the account changed at the same moment.
+    :raises LinkInvalid: the link or its code was used.
+    :raises AccountUnusable: the account changed at the same moment, or is suspended.
     :raises StepRequired: the link is used, and a step of the login is left.
     """
     user, seen, params = link
@@ -186,6 +187,7 @@ def login_by_code(challenge: Challenge) -> dict[str, Any]:
 
     :raises ChallengeInvalid: the challenge has expired, was used or has no tries left.
     :raises CodeInvalid: the code is wrong.
+    :raises AccountUnusable: the account changed at the same moment, or is suspended.
     :raises StepRequired: the code is used, and a step of the login is left.
     """
     state, user = flow.state, challenge.user

@@ -148,6 +148,7 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
         wrong.
     :raises ReauthenticationRequired: a login field changes, there is no password, and the login is
         not fresh.
+    :raises Throttled: the account had too many passwords that may be guesses.
     :raises AccountUnusable: the account was suspended or its sessions ended at the same moment.
     """
     fixed = {state.fields.email, *state.fields.system}

@@ -63,7 +63,8 @@ def reauthenticate(user: User, data: dict[str, Any]) -> dict[str, Any]:
     :raises Throttled: the account had too many wrong codes.
     """
     state = flow.state
-    verify_code, verify_login_code = map(state.provided, ["verify_code", "verify_login_code"])
+    verify_code = state.provided("verify_code")
+    verify_login_code = state.provided("verify_login_code")
     emails: Sequence[Mail] = ()
     signals: Sequence[NamedSignal] = ()
     try:

@@ -338,7 +338,7 @@ def verified_response(state: RegistrationState) -> Schema:
 def verify_registration(link: OpenedLink) -> dict[str, Any]:
     """Verify an e-mail address with the parameters of a link.
 
-    :raises LinkInvalid: the link works once and was used, or the account changed at the same
+    :raises AccountUnusable: the link works once and was used, or the account changed at the same
         moment.
     :raises StepRequired: with auto-login; the address is verified, and a step of the login is left.
     """

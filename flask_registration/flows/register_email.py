@@ -218,6 +218,7 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises EmailAlreadyRegistered: it is in use; only without verification, else its owner is
         notified.
+    :raises AccountUnusable: the account changed at the same moment; only without verification.
     :raises MailUnavailable: with the ``"inline"`` dispatcher.
     """
     state = flow.state

@@ -184,8 +184,8 @@ def finish_sign_up(verified: OpenedLink | Challenge, data: dict[str, Any]) -> di
     """Create the account of a verified e-mail address, and log in.
 
     :raises LinkInvalid: an account has the e-mail address by now.
-    :raises ChallengeInvalid: so too with a code; or the code is that of another e-mail address, has
-        expired, was used or has no tries left.
+    :raises ChallengeInvalid: the same with a code; or the code is that of another e-mail address,
+        has expired, was used or has no tries left.
     :raises CodeInvalid: the code is wrong.
     :raises marshmallow.ValidationError: an invalid field, or a duplicate username; the link and the
         code stay valid.

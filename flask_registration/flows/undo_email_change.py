@@ -10,7 +10,7 @@ from typing import Any
 from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import REVOKED
 from ..checks import Finding
-from ..errors import EmailAlreadyRegistered, LinkInvalid, MailUnavailable
+from ..errors import AccountUnusable, EmailAlreadyRegistered, MailUnavailable
 from ..http.accounts import change_email
 from ..http.bodies import SuccessSchema
 from ..http.flow import EndpointLink, Flow, always
@@ -122,7 +122,7 @@ def undo_email_change(link: OpenedLink) -> None:
     The password may be an attacker's, so it is revoked. The old address receives a link to choose a
     new one, and the other address receives a notice.
 
-    :raises LinkInvalid: the account has that address, or changed at the same moment.
+    :raises AccountUnusable: the account has that address, or changed at the same moment.
     :raises EmailAlreadyRegistered: another verified account has that address by now.
     """
     state = flow.state
@@ -133,7 +133,7 @@ def undo_email_change(link: OpenedLink) -> None:
         "security_stamp": new_stamp(),
     }
     if seen.email == params.email:
-        raise LinkInvalid(user_id=params.user_id)
+        raise AccountUnusable(user=user)
     displaced = change_email(state, user, seen, changes, is_verified=True)
     state.sessions.end_logins(user)
     notice = state.call("email_change_notice", user, seen.email) if seen.email else None

@@ -349,7 +349,7 @@ def confirm(page: Page) -> ResponseReturnValue:
 
 def login_page() -> str | None:
     """Return the URL of the application's login page, if it is known."""
-    view = current_app.login_manager.login_view  # type: ignore[attr-defined]
+    view = current_app.login_manager.login_view  # type: ignore[attr-defined]  # of Flask-Login
     with suppress(BuildError):  # there is no such view
         return flow.settings.login_page_url or (login_url(view) if view else None)
     return None

@@ -47,7 +47,7 @@ def ask_gate(gate: Callable[..., Any], endpoint: str, body: Mapping[str, Any]) -
     """Ask a gate. It receives ``captcha`` of the body or of the submitted form: a string or None.
 
     :raises GateRefused: the gate refuses the request.
-    :raises CaptchaRequired: so too, and there is no solution.
+    :raises CaptchaRequired: the gate refuses the request, and there is no solution.
     """
     request = current_request()
     captcha = body.get("captcha") or request.form.get("captcha")

@@ -125,7 +125,10 @@ def visible_to(state: RegistrationState, user: User) -> User | None:
 
 
 def has_active_inviter(state: RegistrationState, invitation: Any) -> bool:
-    """Return whether the user who invites is not suspended or deleted. An administrator is not."""
+    """Return whether the user who invites is neither suspended nor deleted.
+
+    The invitation of an administrator has no such user, and stays open.
+    """
     if invitation.inviter_id is None:
         return True
     inviter = state.users.get(str(invitation.inviter_id))

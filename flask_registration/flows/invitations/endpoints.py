@@ -124,7 +124,8 @@ def create(
     :raises marshmallow.ValidationError: the e-mail address is invalid.
     :raises MailUnavailable: without an inviter, with the ``"inline"`` dispatcher.
     """
-    store, email, nonce = store_of(state), normal_email(state, email), new_nonce()
+    store, nonce = store_of(state), new_nonce()
+    email = normal_email(state, email)
     inviter_id = None if inviter is None else store.key(inviter)
     mail = _mail(state, email, nonce, inviter_id)
 
@@ -311,9 +312,9 @@ def accept_invitation(link: OpenedLink, data: dict[str, Any]) -> dict[str, Any]:
         raise LinkInvalid
     if as_utc(invitation.expires_at) < utc_now():
         raise LinkExpired
-    key, email, given = invitation.id, str(params.email), invitation.data
+    key, given = invitation.id, invitation.data
+    email = str(params.email)
     apply = flow.settings.invitation_applier
-
     prepare = (lambda user: apply(user, given)) if apply else None
     user, displaced = add_verified_account(state, email, data, prepare=prepare)
     store.accept(params.note)
