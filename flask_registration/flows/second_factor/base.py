@@ -14,14 +14,7 @@ from marshmallow import fields
 from ...auth.challenges import Challenge
 from ...auth.credentials import RECOVERY_CODE, TOTP, CredentialStore
 from ...checks import Finding
-from ...errors import (
-    AccountUnusable,
-    APIError,
-    ChallengeInvalid,
-    CodeInvalid,
-    NotAuthenticated,
-    StepRequired,
-)
+from ...errors import ChallengeInvalid, CodeInvalid, StepRequired
 from ...http.bodies import BodySchema, Text, login_response
 from ...http.flow import Flow
 from ...http.steps import Step
@@ -177,19 +170,13 @@ def refuse(state: RegistrationState, user: User, challenge: Challenge | None = N
     raise CodeInvalid
 
 
-def end_logins(
-    state: RegistrationState, user: User, changed: type[APIError] = NotAuthenticated
-) -> None:
+def end_logins(state: RegistrationState, user: User) -> None:
     """End the sessions and tokens of an account. Links in e-mails stay valid.
 
-    :param changed: the error if the account was changed at the same moment.
+    :raises AccountUnusable: the account changed at the same moment.
     """
     seen = state.users.snapshot(user)
-    stamp = stamp_without_logins(seen.security_stamp)
-    try:
-        state.users.change(user, seen, {"security_stamp": stamp})
-    except AccountUnusable:
-        raise changed from None
+    state.users.change(user, seen, {"security_stamp": stamp_without_logins(seen.security_stamp)})
     state.sessions.end_logins(user)
 
 

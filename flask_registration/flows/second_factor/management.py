@@ -11,6 +11,7 @@ from marshmallow import fields
 
 from ...auth.codes import normalize_code
 from ...errors import (
+    AccountUnusable,
     ChallengeInvalid,
     CodeInvalid,
     FactorExists,
@@ -94,6 +95,7 @@ def add_totp(data: dict[str, Any]) -> dict[str, Any]:
 
     :raises marshmallow.ValidationError: the password is wrong.
     :raises NotAuthenticated: no user is logged in, and there is no challenge.
+    :raises ChallengeInvalid: the challenge is unknown, expired, used or out of tries.
     :raises ReauthenticationRequired: there is no password, and the login is not fresh.
     :raises NotVerified: the e-mail address is not verified.
     :raises FactorExists: the account has an authenticator app.
@@ -138,7 +140,10 @@ def confirm_totp(data: dict[str, Any]) -> dict[str, Any]:
 
     Other sessions and tokens of the account end.
 
-    :raises NotAuthenticated: no user is logged in, and there is no challenge.
+    :raises NotAuthenticated: there is no challenge, and no user is logged in, or the account
+        changed at the same moment.
+    :raises ChallengeInvalid: the challenge is unknown, expired, used or out of tries, or the
+        account changed at the same moment.
     :raises CodeInvalid: the code is wrong, or there is nothing to confirm.
     :raises Throttled: the account had too many wrong codes.
     :raises StepRequired: with a challenge; the factor is active, and another step is left. The
@@ -156,7 +161,10 @@ def confirm_totp(data: dict[str, Any]) -> dict[str, Any]:
     codes = factor_of(state).replace_recovery_codes(user, flow.settings.recovery_codes)
     emails = state.notices(factor_added_email, user)
     signals = [user_added_factor]
-    end_logins(state, user, ChallengeInvalid if challenge else NotAuthenticated)
+    try:
+        end_logins(state, user)
+    except AccountUnusable:
+        raise (ChallengeInvalid if challenge else NotAuthenticated) from None
     if challenge is None:
         login = state.sessions.renew(user, fresh_token=was_fresh)
         state.commit(*emails, signals=signals, user=user)
@@ -227,6 +235,7 @@ def remove_totp(user: User, data: dict[str, Any]) -> dict[str, Any]:
     :raises FactorRequired: ``SECOND_FACTOR_REQUIRED`` asks for one.
     :raises CodeInvalid: the code is wrong, or was used.
     :raises Throttled: the account had too many wrong codes.
+    :raises AccountUnusable: the account changed at the same moment.
     """
     state = flow.state
     was_fresh = state.sessions.is_fresh()
