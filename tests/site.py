@@ -216,7 +216,7 @@ class State:
     def _counted(self) -> dict[str, Any]:
         counters: dict[str, Any] = self.site.app.extensions[
             "registration"
-        ].throttles.counters.memory._windows
+        ].throttles.counters.memory.shared.windows
         return counters
 
 

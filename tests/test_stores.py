@@ -564,7 +564,7 @@ def test_a_flood_of_names_does_not_make_the_memory_grow_without_end() -> None:
     counters = MemoryCounters()
     for minute in range(3):
         fill(counters, RateLimitItemPerMinute(minute + 2))
-    assert len(counters._windows) <= MemoryCounters.CAPACITY
+    assert len(counters.shared.windows) <= MemoryCounters.CAPACITY
 
 
 @each_row("amount", [1, 10])
@@ -606,7 +606,9 @@ def test_no_limit_that_is_used_up_is_forgotten_for_others(clock: Clock) -> None:
     clock.advance(60)
     for minute in range(3):
         fill(counters, RateLimitItemPerMinute(minute + 20))
-    assert len(counters._windows) <= MemoryCounters.CAPACITY, "windows that are over were kept"
+    assert len(counters.shared.windows) <= MemoryCounters.CAPACITY, (
+        "windows that are over were kept"
+    )
 
 
 @pytest.mark.usefixtures("small_memory")

@@ -46,6 +46,19 @@ Hits = tuple[tuple[float, int], ...]
 
 
 @dataclass(eq=False)
+class SharedWindows:
+    """The windows of all counters of a process, which one lock guards.
+
+    :ivar windows: each with the ends of its hits; a fixed window has one end for all of them.
+    :ivar exhausted: the number of exhausted counters at the last cleanup.
+    """
+
+    windows: dict[Window, Hits] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    exhausted: int = 0
+
+
+@dataclass(eq=False)
 class MemoryCounters:
     """Counts hits in fixed or moving windows, in the memory of this process.
 
@@ -57,16 +70,14 @@ class MemoryCounters:
     the limits, so not which counters to keep.
 
     :ivar sliding: whether windows move: each hit has a time of its own.
+    :ivar shared: the hits, which other counters may share.
     :cvar CAPACITY: the maximum number of counters in addition to the exhausted ones.
     """
 
     CAPACITY: ClassVar[int] = 50_000
 
     sliding: bool = False
-    # Each with the ends of its hits: a fixed window has one end for all of them.
-    _windows: dict[Window, Hits] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _exhausted: int = 0  # at the last cleanup
+    shared: SharedWindows = field(default_factory=SharedWindows)
 
     def hit(self, limit: RateLimitItem, key: str) -> bool:
         """Count a hit, and return whether the limit allows it.
@@ -74,7 +85,7 @@ class MemoryCounters:
         A refused hit does not extend the time.
         """
         window = _window(limit, key)
-        with self._lock:
+        with self.shared.lock:
             now = time.time()  # not before: a thread that waits would be earlier than the window
             hits = self._current(window, now)
             if _sum(hits) >= limit.amount:
@@ -82,8 +93,8 @@ class MemoryCounters:
             if self.sliding or not hits:
                 hits = (*hits, (now + limit.get_expiry(), 0))
             end, count = hits[-1]
-            self._windows[window] = (*hits[:-1], (end, count + 1))
-            if len(self._windows) > self.CAPACITY + self._exhausted:
+            self.shared.windows[window] = (*hits[:-1], (end, count + 1))
+            if len(self.shared.windows) > self.CAPACITY + self.shared.exhausted:
                 self._drop_least_used(now)
             return True
 
@@ -99,13 +110,13 @@ class MemoryCounters:
 
     def _current(self, window: Window, now: float) -> Hits:
         """Return the hits that still count. If the clock was set back, there are none."""
-        hits = self._windows.get(window, ())
+        hits = self.shared.windows.get(window, ())
         return tuple(hit for hit in hits if now < hit[0] <= now + window[2])
 
     def clear(self, limit: RateLimitItem, key: str) -> None:
         """Reset a counter."""
-        with self._lock:
-            self._windows.pop(_window(limit, key), None)
+        with self.shared.lock:
+            self.shared.windows.pop(_window(limit, key), None)
 
     def _drop_least_used(self, now: float) -> None:
         """Keep the exhausted counters, and of the others those that are nearest to their limits.
@@ -114,14 +125,14 @@ class MemoryCounters:
         """
         used = {
             window: _sum(hits) / window[1]
-            for window in self._windows
+            for window in self.shared.windows
             if (hits := self._current(window, now))
         }
         nearest = sorted(used, key=lambda window: used[window], reverse=True)
-        self._exhausted = sum(share >= 1 for share in used.values())
-        kept = nearest[: self._exhausted + self.CAPACITY // 2]
-        for window in self._windows.keys() - kept:
-            del self._windows[window]
+        self.shared.exhausted = sum(share >= 1 for share in used.values())
+        kept = nearest[: self.shared.exhausted + self.CAPACITY // 2]
+        for window in self.shared.windows.keys() - kept:
+            del self.shared.windows[window]
 
 
 def _window(limit: RateLimitItem, key: str) -> Window:
@@ -170,8 +181,9 @@ class Counters:
             slides = sliding and isinstance(storage, MovingWindowSupport)
             return (MovingWindowRateLimiter if slides else FixedWindowRateLimiter)(storage)
 
-        # Both count in the same memory, of which one storage is tried once in a while.
-        return replace(self, connect=connect, memory=replace(self.memory, sliding=sliding))
+        # In the same memory, so that both together try a storage that is down once in a while.
+        memory = MemoryCounters(sliding, self.memory.shared)
+        return replace(self, connect=connect, memory=memory)
 
     @property
     def is_idle(self) -> bool:

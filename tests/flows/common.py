@@ -143,7 +143,7 @@ def undo_move(site: Site, link: dict[str, Any], client: FlaskClient | None = Non
 def forget_mails(site: Site) -> None:
     """Empty the outbox, and let every address be written to again."""
     site.outbox.clear()
-    site.app.extensions["registration"].throttles.counters.memory._windows.clear()
+    site.app.extensions["registration"].throttles.counters.memory.shared.windows.clear()
 
 
 def accounts(site: Site, field: str = "email") -> list[Any]:

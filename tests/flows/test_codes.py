@@ -717,7 +717,7 @@ def test_the_response_and_the_statements_are_the_same_whoever_is_meant(
     account(site)
     site.register("carol")
     change(site, is_active=True)
-    site.app.extensions["registration"].throttles.counters.memory._windows.clear()
+    site.app.extensions["registration"].throttles.counters.memory.shared.windows.clear()
     for endpoint in ("resend-verification", "send-reset-password-link"):
         ask: dict[str, Callable[[], TestResponse]] = {}
         for number, name in enumerate([login, "unknown", login, "unknown", login]):
