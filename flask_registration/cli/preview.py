@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,6 +198,7 @@ def example_user(state: RegistrationState) -> User:
 
 
 def _example_value(fields: UserFields, name: str, column: Column[Any]) -> Any:
+    """Return an example for a column; None if its type has none."""
     if name in (fields.email, fields.active):
         return ADDRESS if name == fields.email else True
     kind = column.type
@@ -208,7 +208,17 @@ def _example_value(fields: UserFields, name: str, column: Column[Any]) -> Any:
     if isinstance(kind, Uuid):
         return parse_identifier("0" * 32, column)
     now = utc_now()
-    samples = [False, 1, 1.0, Decimal(1), now, now.date(), now.time(), timedelta(days=1)]
-    with suppress(NotImplementedError):  # a type of the application, for example
-        return {type(sample): sample for sample in samples}.get(kind.python_type)
-    return None
+    examples: dict[type[Any], Any] = {
+        bool: False,
+        int: 1,
+        float: 1.0,
+        Decimal: Decimal(1),
+        datetime: now,
+        date: now.date(),
+        time: now.time(),
+        timedelta: timedelta(days=1),
+    }
+    try:
+        return examples.get(kind.python_type)
+    except NotImplementedError:  # a type of the application, for example
+        return None

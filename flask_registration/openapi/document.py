@@ -227,11 +227,13 @@ def error_responses(
         by_status.setdefault(report.status, []).append((report, summary))
     responses: dict[str, Any] = {}
     for status, same in sorted(by_status.items()):
-        has_fields = requests and status == 400
-        fields = bodies.field_errors(endpoint.name, requests) if has_fields else None
-        response = error_response(state, bodies, same, fields)
-        name = "Or".join(camel(report.code) for report, _ in same)
-        responses[str(status)] = response if fields else bodies.share("responses", name, response)
+        if requests and status == 400:  # with the errors of this endpoint's fields
+            fields = bodies.field_errors(endpoint.name, requests)
+            responses["400"] = error_response(state, bodies, same, fields)
+        else:
+            name = "Or".join(camel(report.code) for report, _ in same)
+            response = error_response(state, bodies, same, None)
+            responses[str(status)] = bodies.share("responses", name, response)
     if state.group(HTTPSettings).not_authenticated_decorators and not endpoint.login_required:
         responses["default"] = {"description": "A response of the application's decorators."}
     return responses

@@ -202,7 +202,7 @@ class Accounts:
         __tracebackhide__ = True
         if not self._state.provided("verify_code"):
             raise LookupError("Pass flows=[*DEFAULT_FLOWS, second_factor.flow] to Registration.")
-        from ..flows.second_factor.base import factor_of
+        from ..flows.second_factor.base import factor_of  # its libraries are optional
 
         with self._request():
             code = factor_of(self._state).unused_code(self._stored(user))

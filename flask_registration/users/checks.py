@@ -219,5 +219,5 @@ def _python_type(kind: TypeEngine[Any]) -> Any:
     """Return the type of a column's values; ``object`` if only the application knows it."""
     try:
         return object if isinstance(kind, TypeDecorator) else kind.python_type
-    except NotImplementedError:
+    except NotImplementedError:  # a type that does not say it
         return object

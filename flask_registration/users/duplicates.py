@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
-from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Boolean, Select, and_, bindparam, exists, literal_column, null, or_, select
@@ -20,6 +20,19 @@ from .unique_keys import UniqueKey, unique_keys
 
 #: The maximum number of rows that have values of a new one; each value is unique.
 MAX_HOLDERS = 10
+
+
+class Write(NamedTuple):
+    """The values of a new or a changed row that must be unique.
+
+    :ivar keys: the unique keys that the write is about.
+    :ivar values: the row's values that they compare, by the names of the columns.
+    :ivar own_key: the primary key of the account that is changed; None for a new one.
+    """
+
+    keys: Sequence[UniqueKey]
+    values: Mapping[str, Any]
+    own_key: Any
 
 
 class Duplicates:
@@ -37,12 +50,8 @@ class Duplicates:
         self._statements = cache(partial(_statements, fields))
         self._keys = cache(partial(unique_keys, fields.columns))
 
-    def written(
-        self, user: Any, changes: Mapping[str, Any] | None
-    ) -> tuple[list[UniqueKey], dict[str, Any], Any]:
-        """Return the unique keys that a write is about, and the values that they compare.
-
-        Return also the primary key of the account that is changed; None for a new one.
+    def write_of(self, user: Any, changes: Mapping[str, Any] | None) -> Write:
+        """Return what a write of this user compares.
 
         :param changes: new values by the names of columns; None for a new user.
         """
@@ -54,32 +63,27 @@ class Duplicates:
         new = changes or {}
         names = {name for key in keys for name in key.named}
         values = {name: new[name] if name in new else getattr(user, name) for name in names}
-        return keys, values, None if changes is None else getattr(user, fields.pk)
+        return Write(keys, values, None if changes is None else getattr(user, fields.pk))
 
-    def find(
-        self,
-        keys: Sequence[UniqueKey],
-        values: Mapping[str, Any],
-        own_key: Any,
-        *,
-        is_refused: bool = False,
-    ) -> DuplicateValue | None:
+    def find(self, write: Write, *, is_refused: bool = False) -> DuplicateValue | None:
         """Return the error about the values that other accounts have, if there are any.
 
-        :param values: the row's values, by the names of the columns.
-        :param own_key: the primary key of the account that is changed; None for a new one.
         :param is_refused: whether the database has refused the row. What the
             database sets in it is then assumed to be equal.
         """
-        compared = [key for key in keys if self._is_comparable(key, values, is_refused)]
-        found: dict[Any, tuple[Any, set[UniqueKey]]] = {}
+        compared = [key for key in write.keys if self._is_comparable(key, write.values, is_refused)]
+        users: dict[Any, Any] = {}
+        equal: defaultdict[Any, set[UniqueKey]] = defaultdict(set)
+        # An account may have a row in several tables.
         for table in dict.fromkeys(key.table for key in compared):
             of_table = [key for key in compared if key.table is table]
-            for own, user, *matches in self._rows(of_table, values, is_refused=is_refused):
-                _, same = found.setdefault(own, (user, set()))
-                same.update(compress(of_table, matches))
-        found.pop(own_key, None)
-        return self._error(keys, values, found.values()) if found else None
+            for own_key, user, *flags in self._rows(of_table, write.values, is_refused=is_refused):
+                users[own_key] = user
+                for key, is_equal in zip(of_table, flags, strict=True):
+                    if is_equal:
+                        equal[own_key].add(key)
+        found = [(users[each], equal[each]) for each in users if each != write.own_key]
+        return self._error(write, found) if found else None
 
     def _is_comparable(self, key: UniqueKey, values: Mapping[str, Any], is_refused: bool) -> bool:
         """Return whether a row can have a duplicate: NULL equals no value."""
@@ -106,23 +110,18 @@ class Duplicates:
             rows = find_rows(connection, without_users, sought)
         return rows
 
-    def _error(
-        self,
-        keys: Sequence[UniqueKey],
-        values: Mapping[str, Any],
-        found: Collection[tuple[Any, set[UniqueKey]]],
-    ) -> DuplicateValue:
+    def _error(self, write: Write, found: Collection[tuple[Any, set[UniqueKey]]]) -> DuplicateValue:
         """Return the error about rows that have values of a new one.
 
         :param found: the user of each row, and the keys that are equal.
         """
         email_field = self._fields.email or ""
         matched = set().union(*(same for _, same in found))
-        names = [name for key in keys if key in matched for name in self._names(key)]
+        names = [name for key in write.keys if key in matched for name in self._names(key)]
         email_keys = {key for key in matched if email_field in key.columns}
         owners = [user for user, same in found if user and same & email_keys]
         # A collation or a function may find another address, whose owner this is not about.
-        email = str(values.get(email_field)).lower()
+        email = str(write.values.get(email_field)).lower()
         known = [user for user in owners if getattr(user, email_field).lower() == email]
         holders = [user for user, _ in found if user is not None]
         return DuplicateValue(list(dict.fromkeys(names)), next(iter(known), None), holders)

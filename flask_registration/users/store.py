@@ -107,9 +107,10 @@ class UserStore(NormalForms):
 
         :param changes: new values by the names of columns; without them, the user is new.
         """
-        keys, values, own_key = self._duplicates.written(user, changes)
-        duplicate = self._duplicates.find(keys, values, own_key)
-        crossed = self._find_crossed(user, changes, own_key)  # always: the time must not reveal it
+        write = self._duplicates.write_of(user, changes)
+        duplicate = self._duplicates.find(write)
+        # Always, so that the time does not reveal a duplicate.
+        crossed = self._find_crossed(user, changes, write.own_key)
         return duplicate or crossed
 
     def _find_crossed(
@@ -292,11 +293,12 @@ class UserStore(NormalForms):
     ) -> Iterator[None]:
         """Roll back what fails, and raise the error that says what is wrong.
 
-        :param changes: new values by the names of columns; None for a new user.
+        :param changes: new values by the names of columns; None for a new user, and none for one
+            that is deleted.
         """
-        keys, values, own_key = self._duplicates.written(user, changes)
+        write = self._duplicates.write_of(user, changes)
         try:
-            crossed = self._find_crossed(user, changes, own_key)
+            crossed = self._find_crossed(user, changes, write.own_key)
             if crossed:
                 raise crossed
             yield
@@ -308,7 +310,7 @@ class UserStore(NormalForms):
             if isinstance(error, ValueError):
                 raise ValidationError(str(error)) from None
             if isinstance(error, IntegrityError) or violates_check(error):
-                duplicate = self._duplicates.find(keys, values, own_key, is_refused=True)
+                duplicate = self._duplicates.find(write, is_refused=True)
                 raise duplicate or ValidationError(CONFLICT) from None
             raise
 
