@@ -18,12 +18,12 @@ from ..auth.links import OpenedLink, Purpose
 from ..auth.passwords import unusable_hash
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, MailUnavailable, StepRequired
-from ..http.accounts import account_schema, find_users, login_names
+from ..http.accounts import account_names, account_schema, find_users, login_names
 from ..http.bodies import login_response
 from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
 from ..http.login import log_in
-from ..http.verification import MAILS_NAMED_ACCOUNT, add_code, sent_response
+from ..http.verification import add_code, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.message import Mail
 from ..security_log import LOGIN_LINK_REQUEST
@@ -118,7 +118,10 @@ def request_schema(state: RegistrationState) -> Schema:
     request=request_schema,
     response=sent_response,
     message=Message("If this account exists, an e-mail to log in is on its way"),
-    **MAILS_NAMED_ACCOUNT,
+    gated=True,
+    causes_mail=always,
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
 )
 def send_login_link(data: dict[str, Any]) -> dict[str, Any]:
     """Ask for an e-mail that logs the user in.

@@ -37,7 +37,6 @@ from ..http.reservations import reserve
 from ..http.schemas import profile_schema, register_schema
 from ..http.suggestions import suggestion, with_suggestion
 from ..http.verification import (
-    MAILS_NAMED_ACCOUNT,
     NO_LINK,
     add_code,
     send_quietly,
@@ -419,7 +418,10 @@ def resend_schema(state: RegistrationState) -> Schema:
     response=sent_response,
     message=Message("If this account is waiting for verification, a new e-mail is on its way"),
     enabled=_is_verifying,
-    **MAILS_NAMED_ACCOUNT,
+    gated=True,
+    causes_mail=always,
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
 )
 def resend_verification(data: dict[str, str]) -> dict[str, Any]:
     """Resend the verification e-mail. The response does not reveal whether the account exists.

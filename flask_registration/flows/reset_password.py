@@ -15,6 +15,7 @@ from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import MailUnavailable, StepRequired, UserNotFound
 from ..http.accounts import (
+    account_names,
     account_schema,
     find_users,
     login_names,
@@ -24,7 +25,7 @@ from ..http.bodies import SuccessSchema, login_response
 from ..http.flow import EndpointLink, Flow, always
 from ..http.login import log_in
 from ..http.schemas import new_password_schema
-from ..http.verification import MAILS_NAMED_ACCOUNT, NO_LINK, send_quietly, sent_response
+from ..http.verification import NO_LINK, send_quietly, sent_response
 from ..i18n.messages import Message, duration
 from ..mail.composer import default_templates
 from ..security_log import PASSWORD_RESET_REQUEST
@@ -174,7 +175,10 @@ def sent_message(settings: ResetPasswordSettings) -> str:
     message=sent_message,
     errors={UserNotFound: lambda settings: settings.reset_password_fail_when_user_not_found},
     enabled=_is_enabled,
-    **MAILS_NAMED_ACCOUNT,
+    gated=True,
+    causes_mail=always,
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
 )
 def send_reset_password_link(data: dict[str, Any]) -> dict[str, Any]:
     """Ask for an e-mail with a link to reset the password.

@@ -17,12 +17,12 @@ from ..auth.challenges import Challenge
 from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, StepRequired
-from ..http.accounts import is_unused
+from ..http.accounts import account_names, is_unused
 from ..http.bodies import EmailSchema
 from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
 from ..http.suggestions import suggestion, with_suggestion
-from ..http.verification import MAILS_NAMED_ACCOUNT, NO_LINK, send_quietly, sent_response
+from ..http.verification import NO_LINK, send_quietly, sent_response
 from ..http.verified_accounts import (
     add_verified_account,
     check_unique_email,
@@ -132,7 +132,10 @@ def sign_up_response(state: RegistrationState) -> Schema:
     request=SignUpSchema,
     response=sign_up_response,
     message=Message("An e-mail to finish signing up is on its way"),
-    **MAILS_NAMED_ACCOUNT,
+    gated=True,
+    causes_mail=always,
+    throttles={"client": "20/minute;100/hour"},
+    account=account_names,
 )
 def sign_up(data: dict[str, str]) -> dict[str, Any]:
     """Ask for an e-mail that finishes a registration.

@@ -14,17 +14,7 @@ from ..security_log import MAIL_DROPPED, record
 from ..state import RegistrationState
 from ..users.stamps import digest_of
 from ..users.store import User
-from .accounts import account_names
 from .bodies import SuccessSchema
-from .flow import always
-
-#: The options of an endpoint that sends such an e-mail to the account that the client names.
-MAILS_NAMED_ACCOUNT: Mapping[str, Any] = {
-    "gated": True,
-    "causes_mail": always,
-    "throttles": {"client": "20/minute;100/hour"},
-    "account": account_names,
-}
 
 #: The template variables of an e-mail with a code only.
 NO_LINK: Mapping[str, Any] = {"verification_url": None, "valid_for": None, "one_time_use": None}
