@@ -35,7 +35,7 @@ def make_task(mailer: Mailer, settings: RetrySettings) -> Any:
             with mailer.app.app_context():
                 try:
                     mailer.send(mail)
-                except Exception as error:
+                except Exception as error:  # of a template or the mail server
                     wait = settings.wait(tries, error)
                     mailer.report_try(mail, error, tries, wait)
                     if wait is None:

@@ -70,8 +70,8 @@ class Registration:
     :param user_model: the mapped class of the users.
     :param models: your other models for the extension. The mixin of a class says what it is for:
         ``LoginMixin`` for sessions and tokens as rows, ``OutboxMixin`` for queued e-mails,
-        ``ChallengeMixin`` for codes in e-mails and for logins in steps, ``InvitationMixin`` for
-        invitations.
+        ``ChallengeMixin`` for codes in e-mails and for logins in steps, ``CredentialMixin`` for
+        the second factor, ``ConsentMixin`` for accepted terms, ``InvitationMixin`` for invitations.
     :param flows: the flows, also your own: ``[*DEFAULT_FLOWS, invite.flow]``.
     :raises ConfigurationError: with every problem of the configuration, each with a hint.
     """
@@ -253,23 +253,24 @@ def _build(setup: Setup, fields: UserFields) -> RegistrationState:
             user = None
         announce(mail_failed, user=user, template=mail.template, error=error)
 
-    model = setup.models.get("login")
+    login_model, challenge_model = setup.models.get("login"), setup.models.get("challenge")
     periods: dict[Kind, timedelta] = {
         "session": app.permanent_session_lifetime,
         "token": login.auth_token_period,
     }
-    logins = LoginStore(db, model, users, periods, login.session_idle_period) if model else None
-    model = setup.models.get("challenge")
+    logins = None
+    if login_model:
+        logins = LoginStore(db, login_model, users, periods, login.session_idle_period)
     windows = setup.throttles.counters.with_windows(sliding=True)
     limits = MailLimits(windows, parse(mails.mail_limits), setup.throttles.devices)
     challenges = None
-    if model:
+    if challenge_model:
         from .auth.challenges import ChallengeStore
         from .auth.codes import CodesSettings
 
         # Without its flow, no challenge has a code.
         codes = cast(CodesSettings, setup.settings.get(CodesSettings, CodesSettings()))
-        challenges = ChallengeStore(db, model, users, signing_keys, codes, limits.per_day)
+        challenges = ChallengeStore(db, challenge_model, users, signing_keys, codes, limits.per_day)
     own_tokens = logins or SignedTokenManager(signing_keys, users, login.auth_token_period)
     make_tokens = login.auth_token_manager_class
     tokens: TokenManager = make_tokens() if make_tokens else own_tokens

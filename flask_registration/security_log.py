@@ -247,7 +247,7 @@ def record(event: Event, *, user_id: object | None = None, **details: Any) -> No
     entry.__dict__.update(attributes, command=command, details=cleaned)
     try:
         logger.handle(entry)
-    except Exception:
+    except Exception:  # of a handler or a filter of the application
         _silence.handleError(entry)  # on stderr, as the standard library's handlers do
 
 

@@ -79,7 +79,7 @@ class Setup(HasSettings):
     :ivar packages: the optional packages that the configuration asks for.
     :ivar findings: what the checks have found so far.
     :ivar models: the application's models by their role: ``"user"``, and the roles of the mixins,
-        ``"login"``, ``"outbox"`` and ``"challenge"``.
+        such as ``"login"``, ``"outbox"`` and ``"challenge"``.
     :ivar flows: the flows that this application has, each a ``Flow``.
     :ivar known_flows: the default flows and all that were passed.
     :ivar dispatchers: functions that make a dispatcher, by its name in ``MAIL_DISPATCHER``.
@@ -426,7 +426,7 @@ class RegistrationState(HasSettings):
         for receiver in signal.receivers_for(app):
             try:
                 app.ensure_sync(receiver)(app, request=current, **arguments)
-            except Exception:
+            except Exception:  # of the application; the work is committed
                 app.logger.exception("A receiver of the signal %s raised.", signal.name)
 
     def record(self, event: Event, user: User | None, **details: Any) -> None:

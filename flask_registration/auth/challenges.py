@@ -128,7 +128,7 @@ class ChallengeStore(ExpiringRows):
         """
         codes, handle = self.codes, secrets.token_urlsafe(32)
         digest, key = digest_of(handle), self.keys()[-1]
-        is_allowed, budget = self._count_code(purpose, counted)
+        is_allowed, new_counts = self._count_code(purpose, counted)
         owner = user
         if isinstance(user, str):
             owner, data = None, {**(data or {}), "address": self._address_digests(user)[-1]}
@@ -139,9 +139,9 @@ class ChallengeStore(ExpiringRows):
         one_statement = {"render_nulls": True}  # whether or not there is a code
         try:
             self.db.session.execute(
-                insert(self.model), [values, *budget], execution_options=one_statement
+                insert(self.model), [values, *new_counts], execution_options=one_statement
             )
-        except IntegrityError as error:  # a parallel request has added the row of the budget
+        except IntegrityError as error:  # a parallel request has added the count of codes
             raise StaleDataError("The number of codes was changed.") from error
         return handle, is_allowed
 
@@ -218,8 +218,8 @@ class ChallengeStore(ExpiringRows):
 
         :raises ChallengeInvalid: another request has taken it, or it has expired.
         """
-        is_valid = (self.model.digest == challenge.digest, self.model.expires_at > utc_now())
-        if self.delete_where(*is_valid) != 1:
+        valid = (self.model.digest == challenge.digest, self.model.expires_at > utc_now())
+        if self.delete_where(*valid) != 1:
             raise ChallengeInvalid
 
     def give_back(self, challenge: Challenge) -> None:

@@ -203,7 +203,7 @@ class Composer:
             try:
                 return dict(select(request=current_request(), user=user, **_kind(email.name)))
             except LookupError:
-                pass
+                pass  # it selects the default ones
             except Exception:  # the response must not reveal the account
                 current_app.logger.exception("The templates of an e-mail could not be chosen.")
         return dict(email.templates(settings) if email.templates else default_templates(email.name))

@@ -239,7 +239,7 @@ class Dispatcher:
         send = self.mailer.send if mail.by_application else self._send
         try:
             send(mail)
-        except Exception as error:
+        except Exception as error:  # of a template, the mail server or the application
             self.mailer.report(mail, error)
 
     def _send(self, mail: Mail) -> None:
@@ -270,7 +270,7 @@ class InlineDispatcher(Dispatcher):
             mark_committed()
         try:
             was_sent = self.mailer.send(mail)
-        except Exception as error:
+        except Exception as error:  # of a template, the mail server or the application
             if isinstance(error, UNAVAILABLE) and not mail.by_application:
                 raise  # as anywhere else in the transaction
             raise MailUnavailable from error

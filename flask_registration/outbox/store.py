@@ -264,7 +264,7 @@ class OutboxSender:
             if tries > self.settings.mail_tries:
                 raise LeaseExpired
             was_sent = self.mailer.send(mail)
-        except Exception as error:
+        except Exception as error:  # of a template or the mail server
             wait = self.settings.wait(tries, error)
             is_own = self.store.fail(mail, tries, describe(error), wait)
             if wait is not None or is_own:
