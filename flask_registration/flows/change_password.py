@@ -10,7 +10,7 @@ from marshmallow import Schema, ValidationError
 from ..auth.passwords import is_usable
 from ..errors import REQUIRED, MailUnavailable, ReauthenticationRequired
 from ..http.bodies import RenewedSchema
-from ..http.flow import Flow
+from ..http.flow import PASSWORD_LIMITS, Flow
 from ..http.schemas import new_password_schema, password_field
 from ..i18n.messages import Message
 from ..security_log import PASSWORD_CHANGE_FAIL
@@ -47,7 +47,7 @@ def change_password_schema(state: RegistrationState) -> Schema:
     message=Message("Password changed successfully"),
     errors=[ReauthenticationRequired, MailUnavailable],
     login_required=True,
-    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
+    throttles=PASSWORD_LIMITS,
 )
 def change_password(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Change the current user's password, or set the first one with a fresh login.

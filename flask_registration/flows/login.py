@@ -14,7 +14,7 @@ from ..auth.tokens import SignedTokenManager
 from ..errors import LoginInvalid, NotVerified, StepRequired, UserNotFound
 from ..http.accounts import account_names, account_schema, find_users
 from ..http.bodies import BodySchema, SuccessSchema, login_response
-from ..http.flow import Flow
+from ..http.flow import PASSWORD_LIMITS, Flow
 from ..http.login import log_in
 from ..http.schemas import password_field
 from ..i18n.messages import Message
@@ -67,7 +67,7 @@ def login_schema(state: RegistrationState) -> Schema:
     message=Message("Login successful"),
     errors=[LoginInvalid, NotVerified, StepRequired],
     gated="throttled",
-    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
+    throttles=PASSWORD_LIMITS,
     account=account_names,
     split_limit=True,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema
 
 from ..auth.request_session import forget_session
 from ..errors import (
@@ -17,9 +17,15 @@ from ..errors import (
 )
 from ..http.accounts import login_names, remember_device
 from ..http.bodies import BodySchema, schema_of
-from ..http.flow import Flow
+from ..http.flow import PASSWORD_LIMITS, Flow
 from ..http.reservations import former_names, release
-from ..http.schemas import ZonedDateTime, password_field, profile_schema, shown_profile_schema
+from ..http.schemas import (
+    PasswordSchema,
+    ZonedDateTime,
+    password_field,
+    profile_schema,
+    shown_profile_schema,
+)
 from ..i18n.languages import current_request
 from ..mail.message import Email, Mail, no_variables
 from ..security_log import USER_UPDATED
@@ -187,10 +193,8 @@ def write_profile(state: RegistrationState, user: User, data: Mapping[str, Any])
 # Delete
 
 
-class DeleteProfileSchema(BodySchema):
+class DeleteProfileSchema(PasswordSchema):
     """The password, unless the login is fresh."""
-
-    password: fields.Field[Any] = password_field(required=False)
 
 
 def _confirms_deletion(state: RegistrationState) -> bool:
@@ -220,7 +224,7 @@ class ScheduledDeletionSchema(BodySchema):
     status=lambda state: 202 if state.provided("schedule_deletion") else 204,
     errors=[ReauthenticationRequired, AccountInUse, MailUnavailable],
     login_required=True,
-    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
+    throttles=PASSWORD_LIMITS,
 )
 def delete_profile(user: User, data: dict[str, str]) -> dict[str, Any] | None:
     """Delete the current user's account, at once or after the grace period.

@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 
 from ..errors import REQUIRED, ChallengeInvalid, CodeInvalid
 from ..http.bodies import AlternativesSchema, RenewedSchema, Text
-from ..http.flow import Flow
+from ..http.flow import PASSWORD_LIMITS, Flow
 from ..http.schemas import password_field
 from ..i18n.messages import Message
 from ..mail.message import Mail
@@ -46,7 +46,7 @@ def reauthentication_schema(state: RegistrationState) -> Schema:
     message=Message("Re-authentication successful"),
     errors=[CodeInvalid, ChallengeInvalid],
     login_required=True,
-    throttles={"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"},
+    throttles=PASSWORD_LIMITS,
 )
 def reauthenticate(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """Make the current login fresh with the password, or with a code.

@@ -66,6 +66,12 @@ def always(_: object) -> bool:
     return True
 
 
+#: The default rate limits of an endpoint that takes a password or another credential of an account.
+PASSWORD_LIMITS: Mapping[str, str] = {
+    "client": "60/minute;1000/hour",
+    "account": "10/5 minutes;50/hour",
+}
+
 #: The default of ``MAIL_REQUEST_TIMEBOX``: several times what such a request takes, and less than
 #: a login. Without it, the one for a known account takes 0.2 to 0.7 ms longer
 #: (``python -m benchmarks.enumeration``).

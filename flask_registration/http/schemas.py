@@ -181,6 +181,12 @@ def password_field(*, required: bool = True, new: bool = False) -> fields.Field[
     return TextField(required=required, load_only=True, validate=validators, metadata=metadata)
 
 
+class PasswordSchema(BodySchema):
+    """The password, unless the login is fresh."""
+
+    password: fields.Field[Any] = password_field(required=False)
+
+
 def _passwords(confirm: bool) -> dict[str, fields.Field[Any]]:
     names = ["password", "password_confirm"] if confirm else ["password"]
     return {name: password_field(new=True) for name in names}

@@ -23,7 +23,8 @@ from ...errors import (
     StepRequired,
 )
 from ...http.bodies import BodySchema, RenewedSchema, Text
-from ...http.schemas import ZonedDateTime, password_field
+from ...http.flow import PASSWORD_LIMITS
+from ...http.schemas import PasswordSchema, ZonedDateTime
 from ...i18n.messages import Message
 from ...mail.message import Mail
 from ...signals import user_added_factor, user_removed_factor
@@ -41,13 +42,6 @@ from .base import (
     store_of,
     use_code,
 )
-
-
-class PasswordSchema(BodySchema):
-    """The password, unless the login is fresh."""
-
-    password: fields.Field[Any] = password_field(required=False)
-
 
 # Add the authenticator app, in a login or with a session
 
@@ -212,9 +206,6 @@ class RemoveTOTPSchema(PasswordSchema):
     """A code of the authenticator app or a recovery code, and the password if not fresh."""
 
     code: Text = Text(required=True, trim=True)
-
-
-PASSWORD_LIMITS = {"client": "60/minute;1000/hour", "account": "10/5 minutes;50/hour"}
 
 
 @flow.delete(
