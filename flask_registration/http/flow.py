@@ -26,7 +26,6 @@ from ..errors import (
     LinkRefused,
     NotAuthenticated,
     SentFromOtherSite,
-    StepRequired,
     Throttled,
 )
 from ..mail.composer import MailSettings
@@ -313,7 +312,7 @@ class Flow(Generic[S]):
 
         step = Step(name=name, **options)
         self.steps.append(step)
-        if step.error is StepRequired and "challenge" not in self.needs_models:
+        if step.has_challenge and "challenge" not in self.needs_models:
             self.needs_models.append("challenge")
         return step
 

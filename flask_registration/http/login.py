@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from blinker import NamedSignal
 
-from ..errors import AccountUnusable, ForeignLogin, NotVerified, StepRequired
+from ..errors import AccountUnusable, ForeignLogin, NotVerified
 from ..mail.message import Mail
 from ..signals import user_logged_in
 from ..state import RegistrationState
@@ -27,7 +27,7 @@ def next_step(state: RegistrationState, user: User, done: Sequence[str] = ()) ->
     :param done: the names of the steps that the client has done.
     """
     steps: list[Step] = [step for flow in state.flows for step in flow.steps]
-    steps.sort(key=lambda step: step.error is StepRequired)
+    steps.sort(key=lambda step: step.has_challenge)
     left = (step for step in steps if step.name not in done and step.needed(state, user))
     return next(left, None)
 

@@ -54,6 +54,11 @@ class Step:
     tries: Callable[[RegistrationState], int] = lambda state: 5
     error: type[APIError] = StepRequired
 
+    @property
+    def has_challenge(self) -> bool:
+        """Return whether the client does the step, with a challenge."""
+        return self.error is StepRequired
+
     def begin(
         self,
         state: RegistrationState,
@@ -73,7 +78,7 @@ class Step:
         :raises APIError: always: :attr:`error`.
         """
         error: APIError
-        if self.error is StepRequired:
+        if self.has_challenge:
             handle = state.challenges.create(
                 self.name, user, period=STEP_PERIOD, tries=self.tries(state), data=data, keep=KEPT
             )
