@@ -301,9 +301,9 @@ def export_profile(user: User) -> Response:
     state = flow.state
     state.reauthenticate(user, None)
     data: dict[str, Any] = {"profile": schema_of(state, shown_profile).dump(user)}
-    for name, offers in state.offers.items():
+    for name in state.offers:
         if name.startswith(EXPORT):
-            data[name.removeprefix(EXPORT)] = offers[-1](state, user)
+            data[name.removeprefix(EXPORT)] = state.call(name, user)
     write = current_app.json.dumps
     for name, exporter in resolve_exporters(flow.settings.exporters).items():
         try:
