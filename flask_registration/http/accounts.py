@@ -216,7 +216,6 @@ def change_email(
     except DuplicateValue as duplicate:
         displaced = [each for each in duplicate.holders if is_verified and is_unused(state, each)]
         if not (displaced and all(delete_pending(state, each) for each in displaced)):
-            state.users.rollback()
             raise EmailAlreadyRegistered from None
         try:
             state.users.change(user, seen, changes)
@@ -299,8 +298,7 @@ def _displace(
     ]
     if displaced:
         if not all(delete_pending(state, each) for each in displaced):
-            state.users.rollback()  # one was verified meanwhile, or other rows refer to it
-            displaced = []
+            displaced = []  # one was verified meanwhile, or other rows refer to it
         duplicate = state.users.find_duplicate(user)
     if duplicate is None:
         return displaced, None
@@ -354,7 +352,7 @@ def is_unused(state: RegistrationState, user: User) -> bool:
 
     A rejected one merely claims it, too.
     """
-    return is_rejected(state, user) or _is_unused(state, user)
+    return is_rejected(state, user) or _was_never_used(state, user)
 
 
 def is_rejected(state: RegistrationState, user: User) -> bool:
@@ -362,18 +360,19 @@ def is_rejected(state: RegistrationState, user: User) -> bool:
 
     A new registration may have its username and its e-mail address.
     """
-    is_rejected = state.fields.needs_approval and not user.is_not_rejected
-    return is_rejected and state.users.is_flagged_active(user) is not False
+    if not state.fields.needs_approval or user.is_not_rejected:
+        return False
+    return state.users.is_flagged_active(user) is not False
 
 
-def _is_unused(state: RegistrationState, user: User) -> bool:
+def _was_never_used(state: RegistrationState, user: User) -> bool:
     return state.users.snapshot(user).is_pending and getattr(user, "last_login", None) is None
 
 
 def has_expired(state: RegistrationState, user: User, before: datetime) -> bool:
     """Return whether an account was registered before that time, and never verified or used."""
     joined = getattr(user, state.fields.joined) if state.fields.joined else None
-    return _is_unused(state, user) and joined is not None and as_utc(joined) < before
+    return _was_never_used(state, user) and joined is not None and as_utc(joined) < before
 
 
 def remove_expired(state: RegistrationState, identifier: str, before: datetime) -> bool:
@@ -396,7 +395,8 @@ def remove_expired(state: RegistrationState, identifier: str, before: datetime) 
 def delete_pending(state: RegistrationState, user: User) -> bool:
     """Delete an account that was never verified or used, or was rejected, without committing.
 
-    Return False if it was verified or approved at the same moment, or if other rows refer to it.
+    Return False, rolled back, if it was verified or approved at the same moment, or if other rows
+    refer to it.
     """
     # Writing the flag locks the row: a later verification waits, and an earlier one wins.
     expected: dict[str, Any] = {"is_verified": False, "last_login": None}
