@@ -144,8 +144,8 @@ class Setup(HasSettings):
 Check = Callable[[Setup], Iterable[Finding]]
 
 
-#: The work that ``flask registration purge`` does: the name of one, what is done, the keys, and a
-#: function of each key, or of all of them.
+#: Work of ``flask registration purge``: the name of one item, what is done with it, the keys, and a
+#: function that does it. ``due_work`` offers a function of one key, ``stale_rows`` one of all keys.
 DueWork = Iterator[tuple[str, str, Sequence[Any], Callable[[Any], int]]]
 
 

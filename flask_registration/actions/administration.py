@@ -335,11 +335,14 @@ def expired(older_than: timedelta = timedelta(0)) -> Iterator[Expired]:
             ids = store.expired(before)
             state.users.rollback()
             yield Expired(name, ids, partial(_remove_rows, store, before))
-    for offer_name, do in (("due_work", _do_each), ("stale_rows", _do_all)):
-        for offer in state.all_provided(offer_name):
-            for name, done, keys, work in offer(state):
-                state.users.rollback()
-                yield Expired(name, keys, partial(do, name, work), done)
+    for due_work in state.all_provided("due_work"):
+        for name, done, keys, work in due_work(state):
+            state.users.rollback()
+            yield Expired(name, keys, partial(_do_each, name, work), done)
+    for stale_rows in state.all_provided("stale_rows"):
+        for name, done, keys, work in stale_rows(state):
+            state.users.rollback()
+            yield Expired(name, keys, retried(work), done)
     outbox = state.extras.get("outbox")
     if outbox:
         remove = partial(outbox.store.remove, grace=older_than)
@@ -368,11 +371,6 @@ def _do_each(name: str, work: Callable[[Any], bool], keys: Sequence[Any]) -> int
                 raise
             current_app.logger.exception("A %s (id %s) could not be done.", name, key)
     return count
-
-
-def _do_all(name: str, work: Callable[[Sequence[Any]], int], keys: Sequence[Any]) -> int:
-    """Do the work for all keys in one transaction. Return for how many it was done."""
-    return retried(work)(keys)
 
 
 @retried

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from ..i18n.languages import current_request
 from ..request_state import CurrentLogin, client_address, request_state
-from ..throttling.devices import serializer
+from ..throttling.signed_cookies import serializer
 from ..users.identifiers import parse_identifier
 from ..users.mixins import BIG_KEY, as_utc, utc_now
 from ..users.stamps import digest_of, next_stamp, stamp_digest

@@ -24,7 +24,7 @@ from ...security_log import REAUTHENTICATION_FAIL
 from ...settings import Settings, setting
 from ...signals import user_used_recovery_code
 from ...state import RegistrationState, Setup
-from ...throttling.devices import SignedCookies
+from ...throttling.signed_cookies import SignedCookies
 from ...throttling.throttles import parse
 from ...users.stamps import digest_of, stamp_digest, stamp_without_logins
 from ...users.store import User
