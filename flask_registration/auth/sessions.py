@@ -309,6 +309,8 @@ class SessionManager:
 
         :param revoke_token: revoke the token of the request, or all tokens of the user if the
             request came with a session.
+        :raises AccountUnusable: the account was suspended or changed at the same moment; only if
+            signed tokens are revoked.
         """
         token = request_state().token
         secret = token or session_secret()

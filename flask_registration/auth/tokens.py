@@ -266,7 +266,11 @@ class SignedTokenManager:
         return user if is_valid else None
 
     def revoke_token(self, user: User, *, token: str | None = None) -> None:
-        """Revoke all tokens of a user, by a new security stamp."""
+        """Revoke all tokens of a user, by a new security stamp.
+
+        :raises AccountUnusable: the account was suspended or changed at the same moment. The token
+            may be valid later.
+        """
         seen = self.users.snapshot(user)
         self.users.change(user, seen, {"security_stamp": next_stamp(seen.security_stamp)})
 

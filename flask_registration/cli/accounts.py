@@ -65,7 +65,7 @@ def account_name(state: RegistrationState, user: User) -> str:
 
 
 def account_command(
-    name: str, action: Callable[[User], bool], done: str, unchanged: str, about: str
+    name: str, action: Callable[[User], bool], *, done: str, unchanged: str, about: str
 ) -> click.Command:
     """Add a command that runs an action on the selected account, and return it.
 
@@ -228,9 +228,9 @@ def create_user_command(
 account_command(
     "verify",
     actions.verify,
-    "Verified",
-    "is already verified",
-    """Mark the e-mail address of an account as verified.
+    done="Verified",
+    unchanged="is already verified",
+    about="""Mark the e-mail address of an account as verified.
 
     LOGIN is the login or the e-mail address of the user. As with the link in the e-mail, all
     earlier sessions, tokens and other links become invalid. The person who registered knows the
@@ -241,9 +241,9 @@ account_command(
 account_command(
     "suspend",
     actions.suspend,
-    "Suspended",
-    "is already suspended",
-    """Suspend an account.
+    done="Suspended",
+    unchanged="is already suspended",
+    about="""Suspend an account.
 
     LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
     account become invalid permanently. The user is not notified.
@@ -253,9 +253,9 @@ account_command(
 _reactivate = account_command(
     "reactivate",
     actions.reactivate,
-    "Reactivated",
-    "is not suspended",
-    """Reactivate a suspended account.
+    done="Reactivated",
+    unchanged="is not suspended",
+    about="""Reactivate a suspended account.
 
     LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
     sessions, tokens and links stay invalid.
@@ -271,9 +271,9 @@ registration_cli.add_command(_earlier_name, "resume")
 account_command(
     "approve",
     actions.approve,
-    "Approved",
-    "is already approved",
-    """Approve an account that waits for it, or that was rejected.
+    done="Approved",
+    unchanged="is already approved",
+    about="""Approve an account that waits for it, or that was rejected.
 
     LOGIN is the login or the e-mail address of the user. If the address is verified, the user is
     notified by e-mail.
@@ -283,9 +283,9 @@ account_command(
 account_command(
     "reject",
     actions.reject,
-    "Rejected",
-    "is already rejected",
-    """Reject an account that waits for approval.
+    done="Rejected",
+    unchanged="is already rejected",
+    about="""Reject an account that waits for approval.
 
     LOGIN is the login or the e-mail address of the user. The user cannot log in, and another person
     can register the username and the e-mail address. If the address is verified, the user is
@@ -310,9 +310,9 @@ def approvals_command(context: click.Context) -> None:
 account_command(
     "reset-second-factor",
     actions.reset_second_factor,
-    "Removed the second factor of",
-    "has no second factor",
-    """Remove the second factor of an account, for a user who has lost it.
+    done="Removed the second factor of",
+    unchanged="has no second factor",
+    about="""Remove the second factor of an account, for a user who has lost it.
 
     LOGIN is the login or the e-mail address of the user. All sessions, tokens and links of the
     account become invalid. The user is notified by e-mail. Make sure first that the person who asks
@@ -323,9 +323,9 @@ account_command(
 account_command(
     "restore",
     actions.restore,
-    "Restored",
-    "will not be deleted",
-    """Cancel the scheduled deletion of an account.
+    done="Restored",
+    unchanged="will not be deleted",
+    about="""Cancel the scheduled deletion of an account.
 
     LOGIN is the login or the e-mail address of the user. The password is the earlier one. Earlier
     sessions, tokens and links stay invalid. The user is not notified.
