@@ -190,17 +190,17 @@ flow: Flow[VerificationRedirectsSettings] = Flow(
 def declare(page: Page) -> None:
     """Declare the two endpoints of a page: the page itself, and what its button calls."""
 
-    def show_view() -> ResponseReturnValue:
+    def show_page() -> ResponseReturnValue:
         return show(page)
 
-    def confirm_view() -> ResponseReturnValue:
+    def confirm_page() -> ResponseReturnValue:
         return confirm(page)
 
     path = f"/{page.endpoint.replace('_', '-')}/"
-    show_view.__name__ = f"{page.endpoint}_page_view"
-    confirm_view.__name__ = f"{page.endpoint}_confirm_view"
-    flow.get(path)(show_view)
-    flow.endpoint(f"{path}confirm/", methods=["POST", "GET"])(confirm_view)
+    show_page.__name__ = f"{page.endpoint}_page"
+    confirm_page.__name__ = f"{page.endpoint}_confirm"
+    flow.get(path)(show_page)
+    flow.endpoint(f"{path}confirm/", methods=["POST", "GET"])(confirm_page)
 
 
 for _page in (
@@ -220,7 +220,7 @@ for _page in (
 
 
 @flow.get("/pages.css")
-def stylesheet_view() -> Response:
+def stylesheet() -> Response:
     """Return the stylesheet of the pages. A strict content security policy allows no inline one."""
     text = flow.state.composer.renderer.html("registration/page/confirm.css")
     response = Response(text, mimetype="text/css")
