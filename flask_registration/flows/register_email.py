@@ -223,18 +223,14 @@ def register_email(user: User, data: dict[str, Any]) -> dict[str, Any]:
     """
     state = flow.state
     state.reauthenticate(user, data.get("password"))
-    field = state.fields.email or "email"
-    try:
-        email = state.users.build({field: data["email"]}, user=user)[field]
-    except ValidationError as error:
-        raise ValidationError(error.messages_dict[field], "email") from None
+    email = accounts.normal_email(state, data.get("email"), user)
     seen = state.users.snapshot(user)
     if email == seen.email:
         message = Message("This is your e-mail address already.", code="unchanged")
         raise ValidationError(message, "email")
     if not flow.settings.register_email_verification_enabled:
         return {**suggestion(email), **change_email(state, user, seen, email, is_verified=False)}
-    duplicate = state.users.find_duplicate(user, {field: email})
+    duplicate = state.users.find_duplicate(user, {state.fields.email or "": email})
     owner = duplicate.owner if duplicate else None
     is_duplicate = duplicate is not None and not (owner and accounts.is_unused(state, owner))
     state.record(EMAIL_CHANGE_REQUEST, user, taken=is_duplicate)

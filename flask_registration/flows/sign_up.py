@@ -17,7 +17,7 @@ from ..auth.challenges import Challenge
 from ..auth.links import OpenedLink, Purpose
 from ..checks import Finding
 from ..errors import ChallengeInvalid, LinkInvalid, StepRequired
-from ..http.accounts import account_names, is_unused
+from ..http.accounts import account_names, is_unused, normal_email
 from ..http.bodies import EmailSchema
 from ..http.codes import EndpointCode
 from ..http.flow import EndpointLink, Flow, always
@@ -29,7 +29,6 @@ from ..http.verified_accounts import (
     finished_response,
     finishing_schema,
     log_in_new,
-    normal_email,
 )
 from ..i18n.messages import Message, duration
 from ..security_log import SIGN_UP_REQUEST

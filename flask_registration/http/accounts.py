@@ -124,6 +124,21 @@ def verifies_addresses(state: RegistrationState) -> bool:
 # Create
 
 
+def normal_email(state: RegistrationState, email: object, user: User | None = None) -> str:
+    """Return the normal form of an e-mail address.
+
+    :param user: the account that asks for the address, if there is one.
+    :raises marshmallow.ValidationError: it is missing or invalid, or the validators refuse it.
+    """
+    column = state.fields.email or ""
+    if not isinstance(email, str):  # a schema of the application may load something else
+        raise ValidationError(REQUIRED, "email")
+    try:
+        return str(state.users.build({column: email}, user=user)[column])
+    except ValidationError as error:
+        raise ValidationError({"email": error.messages_dict[column]}) from None
+
+
 def new_user(
     state: RegistrationState,
     data: Mapping[str, Any],

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, pre_load
+from marshmallow import EXCLUDE, Schema, pre_load
 
 from ..checks import Finding
-from ..errors import REQUIRED, DuplicateValue, LinkInvalid
+from ..errors import DuplicateValue, LinkInvalid
 from ..security_log import REGISTRATION_TAKEN
 from ..signals import user_activated, user_registered
 from ..state import RegistrationState, Setup
@@ -17,23 +17,6 @@ from .accounts import add_account, new_user
 from .bodies import schema_of, with_token
 from .login import log_in
 from .schemas import register_schema, shown_profile_schema
-
-# The e-mail address
-
-
-def normal_email(state: RegistrationState, email: object) -> str:
-    """Return the normal form of an e-mail address.
-
-    :raises marshmallow.ValidationError: it is missing or invalid, or the validators refuse it.
-    """
-    column = state.fields.email or ""
-    if not isinstance(email, str):  # a schema of the application may load something else
-        raise ValidationError(REQUIRED, "email")
-    try:
-        return str(state.users.build({column: email})[column])
-    except ValidationError as error:
-        raise ValidationError({"email": error.messages_dict[column]}) from None
-
 
 # The request and the response
 

@@ -18,7 +18,7 @@ from ...errors import (
     NotAllowed,
     StepRequired,
 )
-from ...http.accounts import is_unused
+from ...http.accounts import is_unused, normal_email
 from ...http.bodies import MESSAGES, BodySchema, EmailSchema, schema_of
 from ...http.flow import EndpointLink
 from ...http.schemas import ModelSchema, ZonedDateTime, column_field
@@ -27,7 +27,6 @@ from ...http.verified_accounts import (
     finished_response,
     finishing_schema,
     log_in_new,
-    normal_email,
 )
 from ...i18n.messages import Message
 from ...mail.message import Mail
