@@ -47,10 +47,20 @@ from flask_registration.http.accounts import delete_pending
 from flask_registration.users.mixins import utc_now
 
 from ..conftest import Clock
-from ..people import LOGIN_INVALID, NOT_AUTHENTICATED, account, define_login, knows
+from ..faults.test_interleaved import after_read
+from ..people import (
+    LOGIN_INVALID,
+    NOT_AUTHENTICATED,
+    account,
+    define_login,
+    knows,
+    logins,
+    token_of,
+)
 from ..site import PASSWORD, Site, define, html_of, links_of, text_of, whole
 from ..tables import each_row
 from ..test_steps import AT_ONCE, define_challenge, word_flow
+from ..test_tokens import MemoryTokens
 from .common import (
     LINK_EXPIRED,
     LINK_INVALID,
@@ -484,6 +494,24 @@ def test_of_twenty_decisions_at_once_one_counts(
     assert len(mails(site)) == 1
 
 
+@pytest.mark.databases
+@each_row("second", ["approve", "reject"])
+def test_an_approval_that_lands_during_a_decision_counts(
+    second: str, database: str, make: NewSite
+) -> None:
+    site = make(database)
+    link, other = apply(site), site.app.test_client()
+    with (
+        site.hears(user_approved, user_rejected) as heard,
+        after_read(site, 1, lambda: decide(site, link, client=other)) as done,
+    ):
+        reply = decide(site, link, second)
+    assert [each.get_json() for each in done] == [SAVED]
+    assert (reply.status_code, reply.get_json()) == (400, LINK_INVALID)
+    assert state_of(site) == (True, False)
+    assert len(heard) == len(mails(site)) == 1
+
+
 # An approver who is logged in
 
 
@@ -835,6 +863,30 @@ def test_a_session_ends_with_a_rejection(make: NewSite) -> None:
     with site.app.app_context():
         assert actions.reject(site.db.session.get(site.User, 1))
     assert not knows(site, client)
+
+
+@each_row(
+    "settings, left",
+    [
+        ({"login_model": define_login}, logins),
+        (
+            {"AUTH_TOKEN_MANAGER_CLASS": MemoryTokens},
+            lambda site: list(site.app.extensions["registration"].tokens.users),
+        ),
+    ],
+    ids=["rows", "tokens of the application"],
+)
+def test_a_rejection_with_the_link_leaves_no_token(
+    settings: dict[str, Any], left: Callable[[Site], list[Any]], make: NewSite
+) -> None:
+    site = make(LOGIN_RETRIEVE_TOKEN=True, **settings)
+    link = apply(site)
+    site.change(site.user(), approved_at=utc_now())
+    token_of(site)
+    site.change(site.user(), approved_at=None)  # from before the flow
+    assert left(site)
+    assert decide(site, link, "reject").get_json() == SAVED
+    assert left(site) == []
 
 
 # The page
