@@ -577,6 +577,17 @@ def test_the_request_ends_with_the_token_that_made_it(new_site: NewSite) -> None
     assert verify_email(site, link).get_json() == LINK_INVALID
 
 
+@each_row("seconds, reply", [(3599, EMAIL_VERIFIED), (3601, LINK_INVALID)], ids=["before", "after"])
+def test_with_sessions_as_rows_the_request_ends_when_its_session_expires(
+    seconds: int, reply: Any, new_site: NewSite, clock: Clock
+) -> None:
+    site = new_site(login_model=define_login, config={"PERMANENT_SESSION_LIFETIME": 3600})
+    member(site)
+    link = ask_move(site, log_in(site), "new@example.com")
+    clock.advance(seconds)
+    assert verify_email(site, link).get_json() == reply
+
+
 def test_with_signed_sessions_the_request_ends_with_a_logout_everywhere(site: Site) -> None:
     member(site)
     link = ask_move(site, log_in(site), "new@example.com")
