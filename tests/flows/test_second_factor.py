@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from http.cookies import SimpleCookie
 from typing import Any
 
 import flask_login
@@ -38,6 +39,7 @@ from flask_registration.flows import reauthenticate, second_factor
 
 from ..conftest import Clock
 from ..people import (
+    accepts,
     account,
     bearer,
     define_login,
@@ -751,6 +753,21 @@ def test_a_trusted_browser_needs_no_code_for_a_while(make: NewSite, clock: Clock
     assert begin(site).status_code == 401
     clock.advance(30 * 86400 + 1)
     assert begin(site, client).status_code == 401
+
+
+def test_the_cookie_of_a_trusted_browser_is_no_token(make: NewSite, clock: Clock) -> None:
+    site = make(**TRUST, LOGIN_RETRIEVE_TOKEN=True)
+    app = enrolled(site, clock)
+    client = site.app.test_client()
+    finished = finish(site, challenge_of(site), app.code(), client, trust=True)
+    (cookie,) = (
+        SimpleCookie(line)
+        for line in finished.headers.getlist("Set-Cookie")
+        if line.startswith("registration_trust_")
+    )
+    (morsel,) = cookie.values()
+    assert accepts(site, finished.get_json()["token"])
+    assert not accepts(site, morsel.value)
 
 
 @each_row("settings, trust", [({}, True), (TRUST, False)])
