@@ -24,6 +24,7 @@ from flask_registration import (
 )
 
 from ..conftest import Clock
+from ..faults.test_interleaved import suspend
 from ..site import PASSWORD, Site, links_of, own_model, parameters, text_of, whole
 from ..tables import each_row
 from .common import (
@@ -691,11 +692,18 @@ def test_a_reset_verifies_a_pending_account(database: str, new_site: NewSite) ->
     assert has_password(site, OTHER_PASSWORD, "pending")
 
 
-def test_a_suspended_account_is_not_reset(database: str, new_site: NewSite) -> None:
+@each_row(
+    "end",
+    [lambda site, user: site.change(user, is_active=False), suspend],
+    ids=["suspended with a new stamp", "suspended by SQL"],
+)
+def test_a_suspended_account_is_not_reset(
+    end: Callable[[Site, Any], None], database: str, new_site: NewSite
+) -> None:
     site = new_site(database)
     user = member(site)
     link = ask_reset(site)
-    site.change(user, is_active=False)
+    end(site, user)
     before, expected = (
         row(site, username="alice"),
         forged(site, "reset-password", password=OTHER_PASSWORD),
