@@ -315,7 +315,8 @@ def confirm(page: Page) -> ResponseReturnValue:
         return render(page, title=FAILED, text=INCOMPLETE, status=400, login=login_page())
     if is_from_another_site():
         return render(page, title=FAILED, text=SentFromOtherSite.text, status=400)
-    done, urls = page.done, vars(flow.settings)
+    done = page.done
+    urls = vars(flow.settings)
     # What its JSON endpoint has in the URL.
     late = (lambda: {"user_id": request.form.get("user_id", "")}) if page.decisions else dict
     try:

@@ -388,17 +388,7 @@ class Action(Generic[S]):
         if not self._is_enabled:
             raise EndpointDisabled
         if has_request_context():
-            is_open = self._lifts_limit
-            try:
-                state.throttles.check_client(name)
-            except Throttled:
-                if not is_open:
-                    raise
-                is_open = False
-            if self.hashes:  # before the body is read
-                state.passwords.check_queue()
-            if self.gate and not is_open:
-                ask_gate(self.gate, name, read())
+            self._check_client(read)
         is_counted = False
         challenge: Challenge | None = None
 
@@ -462,6 +452,20 @@ class Action(Generic[S]):
                 with suppress(SQLAlchemyError):  # which may be what failed
                     state.challenges.give_back(challenge)
             raise
+
+    def _check_client(self, read: Callable[[], dict[str, Any]]) -> None:
+        """Count the request of a client, and ask the gate: always, or in place of the limit."""
+        is_gate_asked = not self._lifts_limit
+        try:
+            self._state.throttles.check_client(self.name)
+        except Throttled:
+            if not self._lifts_limit:
+                raise
+            is_gate_asked = True
+        if self.hashes:  # before the body is read
+            self._state.passwords.check_queue()
+        if self.gate and is_gate_asked:
+            ask_gate(self.gate, self.name, read())
 
     def respond(self, result: Any) -> ResponseReturnValue:
         """Return the response for what the function of the endpoint has returned.
