@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
 
 from email_validator import EmailUndeliverableError, caching_resolver
@@ -306,7 +306,7 @@ def not_breached(password: str, *, settings: PasswordSettings, **_: Any) -> None
     url = f"{settings.breached_passwords_url.rstrip('/')}/{digest[:5]}"
     try:
         lines = _in_time(API_TIMEOUT, _ask, url)
-    except Exception as error:
+    except Exception as error:  # of the network, or a response that is not text
         reason = type(error).__name__
         current_app.logger.warning("A password was not checked for breaches: %s", reason)
         return
@@ -329,14 +329,30 @@ def _ask(url: str) -> list[str]:
 
 # Checks
 
-#: Our validators, each with its setting, its library, and the extra that installs the library.
-OWN: dict[Any, tuple[str, str, str]] = {
-    no_subaddress: ("REGISTRATION_EMAIL_VALIDATORS", "", ""),
-    deliverable: ("REGISTRATION_EMAIL_VALIDATORS", "", ""),
-    not_disposable: ("REGISTRATION_EMAIL_VALIDATORS", "disposable_email_domains", "disposable"),
-    reserved_names: ("REGISTRATION_USERNAME_VALIDATORS", "", ""),
-    not_confusable: ("REGISTRATION_USERNAME_VALIDATORS", "confusable_homoglyphs", "confusables"),
-    not_breached: ("REGISTRATION_PASSWORD_VALIDATORS", "", ""),
+
+class OwnValidator(NamedTuple):
+    """Where a validator of ours belongs, and what it needs.
+
+    :ivar library: the package that it imports, if that is optional.
+    :ivar extra: the extra that installs the package.
+    """
+
+    setting: str
+    library: str = ""
+    extra: str = ""
+
+
+OWN: dict[Validator, OwnValidator] = {
+    no_subaddress: OwnValidator("REGISTRATION_EMAIL_VALIDATORS"),
+    deliverable: OwnValidator("REGISTRATION_EMAIL_VALIDATORS"),
+    not_disposable: OwnValidator(
+        "REGISTRATION_EMAIL_VALIDATORS", "disposable_email_domains", "disposable"
+    ),
+    reserved_names: OwnValidator("REGISTRATION_USERNAME_VALIDATORS"),
+    not_confusable: OwnValidator(
+        "REGISTRATION_USERNAME_VALIDATORS", "confusable_homoglyphs", "confusables"
+    ),
+    not_breached: OwnValidator("REGISTRATION_PASSWORD_VALIDATORS"),
 }
 
 
@@ -351,7 +367,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     for setting, (validators, argument) in lists.items():
         for validator in validators:
             yield from _check_parameters(validator, setting, argument)
-            if inspect.isfunction(validator):  # another object may have no hash
+            if inspect.isfunction(validator) and validator in OWN:  # others may have no hash
                 yield from _check_own(validator, setting)
     fields, compares = setup.fields, not_confusable in users.username_validators
     if fields and compares and "username_skeleton" not in fields.columns:
@@ -389,7 +405,8 @@ def _check_parameters(validator: Validator, setting: str, argument: str) -> Iter
 
 
 def _check_own(validator: Validator, setting: str) -> Iterator[Finding]:
-    name, (proper, library, extra) = validator.__name__, OWN.get(validator, (setting, "", ""))
+    name = validator.__name__
+    proper, library, extra = OWN[validator]
     if proper != setting:
         yield Finding(
             "registration.E075",

@@ -117,7 +117,7 @@ def keep_sending(app: Flask, sender: OutboxSender, stop: threading.Event, interv
                 with app.app_context():
                     sender.store.purge()
                 purged = time.monotonic()
-        except Exception as error:
+        except Exception as error:  # most likely of the database
             app.logger.error("The outbox failed. Its e-mails are kept.", exc_info=error)
         stop.wait(interval)
 

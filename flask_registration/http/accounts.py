@@ -349,7 +349,7 @@ def _add_with_placeholder(state: RegistrationState, user: User) -> bool:
     set_committed_value(user, state.fields.email or "", placeholder)
     try:
         state.users.add(user)
-    except Exception as error:
+    except Exception as error:  # perhaps of a rule of the application
         if isinstance(error, (DuplicateValue, MissingValue, ProgrammingError, *UNAVAILABLE)):
             raise
         state.users.report_refused_placeholder(error)

@@ -51,7 +51,7 @@ def reserve(state: RegistrationState, user: User, former: Mapping[str, Any]) -> 
         state.users.add(holder, savepoint=True)
     except UNAVAILABLE:
         raise
-    except Exception as error:
+    except Exception as error:  # the model or the database refuses the placeholder
         current_app.logger.info("The former login name of an account stays free.", exc_info=error)
 
 
