@@ -15,13 +15,7 @@ from marshmallow import Schema, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.local import LocalProxy
 
-from .auth.links import (
-    Links,
-    LinkSettings,
-    declared_pages,
-    front_end_pages,
-    is_absolute_url,
-)
+from .auth.links import Links, LinkSettings, declared_pages, front_end_pages, is_absolute_url
 from .auth.passwords import REVOKED, Passwords
 from .auth.sessions import SessionManager
 from .auth.tokens import LoginStore, TokenManager

@@ -45,6 +45,7 @@ def tables(setup: Setup) -> Iterator[Finding]:
 
 
 def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
+    """Report what a table lacks in the database: itself, columns, or that they are unique."""
     name = table.name
     try:
         stored = _stored(engine, table)
@@ -67,12 +68,7 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
             "Run your migrations, for example `flask db upgrade` (or db.create_all() for a "
             "missing table).",
         )
-    # SQLAlchemy reads the indexes of functions from no other database.
-    with_functions = engine.dialect.name == "postgresql"
-    declared, found = [
-        unique_columns({each.name: each for each in columns}, with_functions=with_functions)
-        for columns in (table.columns, stored.columns)
-    ]
+    declared, found = _unique(engine, table), _unique(engine, stored)
     for column in sorted((declared - found) & {*stored.columns.keys()}):
         yield Finding(
             "registration.E041",
@@ -81,6 +77,15 @@ def _missing(engine: Engine, table: Table) -> Iterator[Finding]:
             "Two registrations at the same time both succeed.",
             f"Write a migration that creates a unique index on {name} ({column}).",
         )
+
+
+def _unique(engine: Engine, table: Table) -> frozenset[str]:
+    """Return the names of the unique columns that can be compared in this database.
+
+    SQLAlchemy reads unique indexes of functions from PostgreSQL only.
+    """
+    columns = {column.name: column for column in table.columns}
+    return unique_columns(columns, with_functions=engine.dialect.name == "postgresql")
 
 
 def _stored(engine: Engine, table: Table) -> Table:

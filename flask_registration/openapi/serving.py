@@ -14,14 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from flask import (
-    Blueprint,
-    Flask,
-    Response,
-    make_response,
-    request,
-    send_from_directory,
-)
+from flask import Blueprint, Flask, Response, make_response, request, send_from_directory
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
