@@ -38,6 +38,7 @@ from flask_registration.cli.base import registration_cli
 from flask_registration.flows import reauthenticate, second_factor
 
 from ..conftest import Clock
+from ..faults.test_interleaved import after_read, in_a_thread
 from ..people import (
     accepts,
     account,
@@ -210,6 +211,19 @@ def test_a_second_enrollment_replaces_one_that_is_not_confirmed(
     assert site.post("totp/confirm", {"code": first.code()}, client=client).status_code == 400
     assert site.post("totp/confirm", {"code": second.code()}, client=client).status_code == 200
     assert len([row for row in rows(site) if row.kind == "totp"]) == 1
+
+
+def test_a_code_confirms_no_secret_that_replaces_its_own_meanwhile(
+    make: NewSite, clock: Clock
+) -> None:
+    site = make(SECOND_FACTOR_LOCK=None)  # so that nothing is written before
+    client, other = log_in(site), log_in(site)
+    app = App(site.post("totp", {}, client=client).get_json()["secret"], clock)
+    with after_read(site, 2, lambda: site.post("totp", {}, client=other)) as done:
+        reply = site.post("totp/confirm", {"code": app.code()}, client=client)
+    assert [each.status_code for each in done] == [200]
+    assert reply.get_json() == CODE_INVALID
+    assert begin(site).status_code == 200
 
 
 def test_an_account_has_one_authenticator_app(make: NewSite, clock: Clock) -> None:
@@ -976,6 +990,30 @@ def test_the_owner_cancels_the_removal(make: NewSite, clock: Clock, how: str) ->
         clock.advance(30 * HOURS)
         purge(site)
     assert begin(site, password=password).get_json()["code"] == "step-required"
+
+
+def test_a_removal_that_is_cancelled_during_the_purge_is_not_done(
+    sqlite_url: str, make: NewSite, clock: Clock
+) -> None:
+    site = make(sqlite_url, **DELAY)
+    enrolled(site, clock)
+    ask_recovery(site)
+    link = site.link()
+    clock.advance(48 * HOURS)
+    purge(site)
+    clock.advance(24 * HOURS)
+    first, cancelled = ["DELETE FROM credentials"], []
+
+    def cancel(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if first and statement.startswith(first[0]):
+            first.clear()
+            cancelled.append(in_a_thread(lambda: site.post("cancel-recovery", link)).status_code)
+
+    with site.app.app_context():
+        event.listen(site.db.engine, "before_cursor_execute", cancel)
+    assert "0 lost second factors" in purge(site)
+    assert cancelled == [200]
+    assert begin(site).get_json()["code"] == "step-required"
 
 
 def test_the_link_works_after_a_new_security_stamp(make: NewSite, clock: Clock) -> None:
