@@ -26,7 +26,7 @@ from flask_registration import (
     user_registered,
 )
 from flask_registration.errors import NotAuthenticated
-from flask_registration.flows import mail_login, sign_up, terms
+from flask_registration.flows import codes, mail_login, sign_up, terms
 
 from ..people import NOT_AUTHENTICATED, account, define_login, knows
 from ..site import PASSWORD, Site, mixin_and
@@ -239,11 +239,18 @@ def by_login_link(site: Site) -> None:
     assert site.post("login-by-link", site.link()).get_json()["step"] == "terms"
 
 
-@each_row("enter", [by_reset, by_login_link], ids=lambda enter: enter.__name__)
+def by_code(site: Site) -> None:
+    """Verify with a code that was asked for without the challenge of the registration."""
+    sent = site.post("resend-verification", {"login": "alice"}).get_json()
+    body = {"challenge": sent["challenge"], "code": site.outbox.latest_code()}
+    assert site.post("verify-registration-code", body).status_code == 200
+
+
+@each_row("enter", [by_reset, by_login_link, by_code], ids=lambda enter: enter.__name__)
 def test_an_owner_has_not_accepted_what_another_person_registered(
     make: NewSite, enter: Any
 ) -> None:
-    site = make(flows=[*FLOWS, mail_login.flow])
+    site = make(flows=[*FLOWS, mail_login.flow, codes.flow], VERIFICATION_METHOD="both")
     assert site.register(terms="2").status_code == 201
     enter(site)
     assert site.user().is_verified
